@@ -1,0 +1,48 @@
+-- What the tables of the schema in search_path look like: one row a column, constraint, index,
+-- trigger and policy. Two schemas are alike when these rows are.
+-- `rebuild` tells how a row is taken away for the load and made anew after it.
+WITH t AS (
+    SELECT c.oid, c.relname::text AS name, c.relrowsecurity
+    FROM pg_class c
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
+)
+SELECT t.name AS "table", 'column' AS kind, a.attname::text AS name,
+       format_type(a.atttypid, a.atttypmod)
+           || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+           || CASE WHEN a.attidentity <> '' THEN ' IDENTITY ' || a.attidentity::text ELSE '' END
+           || CASE WHEN a.attgenerated <> '' THEN ' GENERATED' ELSE '' END
+           || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '') AS definition,
+       NULL AS rebuild, a.attnum::int AS position
+FROM t
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum
+UNION ALL
+SELECT t.name, 'constraint', k.conname::text,
+       pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not valid)' END,
+       CASE k.contype WHEN 'p' THEN 'key' WHEN 'u' THEN 'key' WHEN 'x' THEN 'key'
+                      WHEN 'f' THEN 'reference' END,
+       NULL
+FROM t
+JOIN pg_constraint k ON k.conrelid = t.oid AND k.contype IN ('p', 'u', 'x', 'f', 'c')
+UNION ALL
+SELECT t.name, 'index', i.relname::text,
+       replace(pg_get_indexdef(i.oid), ' ON ' || quote_ident(current_schema()) || '.', ' ON ')
+           || CASE WHEN x.indisvalid AND x.indisready THEN '' ELSE ' (not valid)' END,
+       'index', NULL
+FROM t
+JOIN pg_index x ON x.indrelid = t.oid
+JOIN pg_class i ON i.oid = x.indexrelid
+WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+UNION ALL
+SELECT t.name, 'trigger', g.tgname::text, pg_get_triggerdef(g.oid), NULL, NULL
+FROM t
+JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
+UNION ALL
+SELECT t.name, 'policy', p.polname::text, p.polcmd::text, NULL, NULL
+FROM t
+JOIN pg_policy p ON p.polrelid = t.oid
+UNION ALL
+SELECT t.name, 'row security', 'enabled', '', NULL, NULL
+FROM t
+WHERE t.relrowsecurity
+ORDER BY 1, 2, 6, 3

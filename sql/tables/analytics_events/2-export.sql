@@ -1,0 +1,23 @@
+-- analytics_events → gateway_database. Anonymous events stay; a user that cannot be named becomes
+-- NULL, with the lost id in the note.
+SELECT
+    e.id,
+    e.event_name,
+    u.firebase_uid AS user_uid,
+    e.session_id,
+    e.properties,
+    e.ip_address,
+    e.user_agent,
+    e.referrer,
+    e.utm_source,
+    e.utm_medium,
+    e.utm_campaign,
+    e.created_at,
+    'migrated' AS outcome,
+    CASE WHEN e.user_id IS NOT NULL AND u.id IS NULL
+             THEN format('user_id %s: no such user', e.user_id)
+         WHEN e.user_id IS NOT NULL AND u.firebase_uid IS NULL
+             THEN format('user_id %s: the user has no firebase_uid', e.user_id)
+    END AS note
+FROM analytics_events e
+LEFT JOIN users u ON u.id = e.user_id

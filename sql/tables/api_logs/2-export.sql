@@ -1,0 +1,23 @@
+-- system_logs → gateway_database api_logs. Anonymous entries stay; a user that cannot be named
+-- becomes NULL, with the lost id in the note.
+SELECT
+    l.id,
+    l.service_name,
+    l.message          AS path,
+    'GET'::varchar(10) AS method,         -- these three are assumed: the monolith does not know them
+    200                AS status_code,
+    0                  AS latency_ms,
+    u.firebase_uid     AS user_uid,
+    l.ip_address,
+    l.user_agent,
+    l.request_id,
+    l.created_at,
+    l.level,                              -- stays in the export file: api_logs has no such column
+    'migrated' AS outcome,
+    CASE WHEN l.user_id IS NOT NULL AND u.id IS NULL
+             THEN format('user_id %s: no such user', l.user_id)
+         WHEN l.user_id IS NOT NULL AND u.firebase_uid IS NULL
+             THEN format('user_id %s: the user has no firebase_uid', l.user_id)
+    END AS note
+FROM system_logs l
+LEFT JOIN users u ON u.id = l.user_id

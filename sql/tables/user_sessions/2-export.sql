@@ -1,0 +1,46 @@
+-- user_sessions → Firestore user_sessions/{session_token}, joined to their users here.
+WITH u AS (
+\ir ../users/2-export.sql
+)
+SELECT
+    s.id,
+    s.user_id,
+    s.session_token,
+    u.firebase_uid AS user_uid,
+    s.device_type,
+    s.browser,
+    s.os,
+    s.ip_address,        -- as inet: a host is written without its mask, a network with it
+    s.location_country,
+    s.location_city,
+    s.is_active,
+    s.last_activity_at,
+    s.created_at,
+    s.expires_at,
+    CASE
+        WHEN u.id IS NULL
+            THEN 'quarantined:user_missing'
+        WHEN u.outcome = 'excluded:user_deleted'
+            THEN 'excluded:session_of_deleted_user'
+        WHEN u.outcome <> 'migrated'
+            THEN 'quarantined:user_quarantined'
+        WHEN s.session_token IS NULL
+          OR s.session_token IN ('', '.', '..') OR s.session_token LIKE '%/%'
+          OR s.session_token ~ '^__.*__$'       OR octet_length(s.session_token) > 1500
+            THEN 'quarantined:token_not_an_id'
+        WHEN twice.session_token IS NOT NULL
+            THEN 'quarantined:token_not_unique'
+        -- Firestore's time stamps: the years 1 to 9999, no infinity.
+        WHEN NOT coalesce(s.last_activity_at >= '0001-01-01 00:00+00' AND s.last_activity_at < '10000-01-01 00:00+00', true)
+          OR NOT coalesce(s.created_at       >= '0001-01-01 00:00+00' AND s.created_at       < '10000-01-01 00:00+00', true)
+          OR NOT coalesce(s.expires_at       >= '0001-01-01 00:00+00' AND s.expires_at       < '10000-01-01 00:00+00', true)
+            THEN 'quarantined:time_out_of_range'
+        -- A session cannot reach 1 MiB: every column of it is short.
+        ELSE 'migrated'
+    END AS outcome,
+    NULL::text AS note
+FROM user_sessions s
+LEFT JOIN u ON u.id = s.user_id
+LEFT JOIN (
+    SELECT session_token FROM user_sessions GROUP BY session_token HAVING count(*) > 1
+) twice ON twice.session_token = s.session_token

@@ -1,0 +1,49 @@
+-- users → Firestore users/{firebase_uid}. Live users whose document Firestore can hold.
+SELECT
+    u.id,
+    u.firebase_uid,
+    u.email,
+    u.first_name,
+    u.last_name,
+    u.phone_number,
+    u.status,
+    u.last_login_at,
+    u.login_count,
+    u.email_verified,
+    u.profile_completed,
+    u.timezone,
+    u.language,
+    u.source,
+    u.ip_address,        -- as inet: a host is written without its mask, a network with it
+    u.user_agent,
+    u.created_at,
+    u.updated_at,
+    u.deleted_at,
+    CASE
+        WHEN u.deleted_at IS NOT NULL
+            THEN 'excluded:user_deleted'
+        WHEN u.firebase_uid IS NULL
+            THEN 'quarantined:uid_missing'
+        WHEN u.firebase_uid IN ('', '.', '..') OR u.firebase_uid LIKE '%/%'
+          OR u.firebase_uid ~ '^__.*__$'       OR octet_length(u.firebase_uid) > 1500
+            THEN 'quarantined:uid_not_an_id'
+        -- One document cannot hold two users, and the last one must not win.
+        WHEN twice.firebase_uid IS NOT NULL
+            THEN 'quarantined:uid_not_unique'
+        -- Firestore's time stamps: the years 1 to 9999, no infinity.
+        WHEN NOT coalesce(u.last_login_at >= '0001-01-01 00:00+00' AND u.last_login_at < '10000-01-01 00:00+00', true)
+          OR NOT coalesce(u.created_at    >= '0001-01-01 00:00+00' AND u.created_at    < '10000-01-01 00:00+00', true)
+          OR NOT coalesce(u.updated_at    >= '0001-01-01 00:00+00' AND u.updated_at    < '10000-01-01 00:00+00', true)
+            THEN 'quarantined:time_out_of_range'
+        -- 1 MiB a document. 1,000 bytes are more than its name, field names, numbers and times take.
+        WHEN 1000 + 2 * octet_length(u.firebase_uid) + octet_length(u.email)
+           + coalesce(octet_length(u.first_name), 0)   + coalesce(octet_length(u.last_name), 0)
+           + coalesce(octet_length(u.phone_number), 0) + coalesce(octet_length(u.user_agent), 0) > 1048576
+            THEN 'quarantined:document_too_large'
+        ELSE 'migrated'
+    END AS outcome,
+    NULL::text AS note
+FROM users u
+LEFT JOIN (
+    SELECT firebase_uid FROM users WHERE deleted_at IS NULL GROUP BY firebase_uid HAVING count(*) > 1
+) twice ON twice.firebase_uid = u.firebase_uid

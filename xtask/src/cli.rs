@@ -1,0 +1,333 @@
+//! The command line: what can be said, and which command does it.
+
+use crate::commands::local::{self, Wanted};
+use crate::commands::{backup, export, import, migrate, rehearse, stack, verify};
+use crate::ctx::{Ctx, Options};
+use crate::effects::dump::Tools;
+use crate::effects::native::{self, EmulatorChoice};
+use crate::effects::terminal::{Terminal, Verbosity};
+use crate::refuse;
+use crate::run_dir::RunDir;
+use crate::settings::{Environment, Settings, Variables};
+use crate::summary::Report;
+use crate::tables::TABLES;
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Splits one PostgreSQL shop database into Firestore and three PostgreSQL databases, proves that every
+/// row arrived exactly, and says what became of each.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  usage
+  3  verification differs
+  4  refused before anything was changed
+  5  more rows in quarantine than allowed; no target was written
+  6  interrupted (Ctrl-C or SIGTERM)
+  130, 143  interrupted a second time, at once";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole migration on disposable servers with made-up data; leaves nothing behind
+    Rehearse(RehearseArgs),
+    /// The local servers by themselves
+    #[command(subcommand)]
+    Stack(StackCommand),
+    /// Phase 1: dump the source, read the dump back, count and digest every table
+    Backup(SourceArgs),
+    /// Phases 1 and 2: backup, and one CSV a table; touches no target
+    Export(SourceArgs),
+    /// Phases 3 and 4 from the files of a run: Firestore and the three databases
+    Import(RunArgs),
+    /// All five phases
+    Migrate(SourceArgs),
+    /// Phase 5: every store against what the run's snapshot held
+    Verify(RunArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum StackCommand {
+    /// Start four PostgreSQL servers and a Firestore emulator, fill the monolith, leave them running
+    Up(StackArgs),
+    /// Stop the servers that `up` or `--keep` left running, and remove their data
+    Down,
+    /// What runs, and how to connect
+    Status,
+}
+
+#[derive(Debug, Args)]
+struct StackArgs {
+    /// Size of the monolith: 1 is about 50 thousand rows, 25 about 1.2 million, 0 the hard rows alone
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    scale: u32,
+    /// Install what the machine lacks (Debian's packages)
+    #[arg(long)]
+    install: bool,
+}
+
+#[derive(Debug, Args)]
+struct RehearseArgs {
+    #[command(flatten)]
+    stack: StackArgs,
+    /// Leave servers and run directory, and say how to connect
+    #[arg(long)]
+    keep: bool,
+    /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it
+    #[arg(long)]
+    baseline: bool,
+}
+
+#[derive(Debug, Args)]
+struct SourceArgs {
+    /// Rows in quarantine that are allowed; with more, no target is written
+    #[arg(long, value_name = "N")]
+    max_quarantine: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The run's name, or `latest`
+    #[arg(long, default_value = "latest", value_name = "RUN")]
+    run: String,
+}
+
+/// Said for every command.
+#[derive(Debug, Args)]
+struct Common {
+    /// Which servers: the name of a file in xtask/environments
+    #[arg(long, global = true, default_value = "local", value_name = "ENV")]
+    env: String,
+    /// Where run directories are
+    #[arg(long, global = true, value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
+    /// Statements at once on one server [default: the machine's cores]
+    #[arg(long, global = true, value_name = "N")]
+    jobs: Option<usize>,
+    /// Differing rows shown of each table
+    #[arg(long, global = true, default_value_t = 10, value_name = "N")]
+    max_diffs: usize,
+    /// The result as JSON on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// Only warnings and the result
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+}
+
+/// What a command leaves for the person: text and the command to type next.
+struct Said {
+    text: String,
+    next: Option<String>,
+}
+
+impl Cli {
+    /// Runs the command; its result goes to stdout.
+    pub async fn run(self, variables: &Variables) -> Result<()> {
+        let common = Common { jobs: self.common.jobs.map(|j| j.max(1)), ..self.common };
+        let terminal = common.terminal(variables);
+        let session = Session { common, variables, terminal, workspace: workspace()? };
+        match self.command {
+            Command::Rehearse(args) => session.rehearse(args).await,
+            Command::Stack(command) => session.stack(command).await,
+            Command::Backup(args) => session.backup(args).await,
+            Command::Export(args) => {
+                let ctx = session.new_run(&args)?;
+                let report = export::run(&ctx).await?;
+                session.report(&report, &format!("cargo xtask import --run {}", report.run))
+            }
+            Command::Migrate(args) => {
+                let ctx = session.new_run(&args)?;
+                let report = migrate::run(&ctx).await?;
+                session.judged(&report, &format!("cargo xtask verify --run {}", report.run))
+            }
+            Command::Import(args) => {
+                let ctx = session.existing_run(&args)?;
+                let report = import::run(&ctx).await?;
+                session.report(&report, &format!("cargo xtask verify --run {}", report.run))
+            }
+            Command::Verify(args) => {
+                let ctx = session.existing_run(&args)?;
+                let report = verify::run(&ctx).await?;
+                session.judged(&report, "start the services")
+            }
+        }
+    }
+}
+
+/// The checkout that this tool was built from.
+fn workspace() -> Result<PathBuf> {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().map(Path::to_path_buf).context("xtask has no workspace around it")
+}
+
+impl Common {
+    fn terminal(&self, variables: &Variables) -> Terminal {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let no_colour = variables.get("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Terminal::new(verbosity, no_colour)
+    }
+}
+
+/// One call of the tool.
+struct Session<'a> {
+    common: Common,
+    variables: &'a Variables,
+    terminal: Terminal,
+    workspace: PathBuf,
+}
+
+impl Session<'_> {
+    fn environment(&self) -> Result<Environment> {
+        let name = &self.common.env;
+        let path = self.workspace.join("xtask/environments").join(format!("{name}.toml"));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                refuse!("there is no environment `{name}`: {} does not exist", path.display())
+            }
+            Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+        };
+        Environment::parse(name, &text).with_context(|| path.display().to_string())
+    }
+
+    /// Local servers that are running take the place of the file's, where the file says so.
+    fn settings(&self) -> Result<Settings> {
+        let environment = self.environment()?;
+        if environment.uses_stack()
+            && let Some(stack) = local::running(&self.workspace)?
+        {
+            self.terminal.line(format!(
+                "{}: the servers of `stack up` in {}",
+                self.common.env,
+                stack.dir.display()
+            ));
+            return local::settings(&environment, &stack);
+        }
+        environment.settings(self.variables)
+    }
+
+    fn options(&self) -> Result<Options> {
+        let bindir = native::postgres_bindir()?;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Options {
+            terminal: self.terminal.clone(),
+            tools: Tools { bindir },
+            workspace: self.workspace.clone(),
+            jobs: self.common.jobs.unwrap_or(cores),
+            max_diffs: self.common.max_diffs,
+        })
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.common.backup_dir.clone().unwrap_or_else(|| self.workspace.join("database-backups"))
+    }
+
+    fn new_run(&self, args: &SourceArgs) -> Result<Arc<Ctx>> {
+        let mut settings = self.settings()?;
+        settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
+        let run = RunDir::create(&self.runs())?;
+        Ok(Arc::new(Ctx::new(settings, TABLES, run, self.options()?)))
+    }
+
+    fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
+        let run = RunDir::open(&self.runs(), &args.run)?;
+        Ok(Arc::new(Ctx::new(self.settings()?, TABLES, run, self.options()?)))
+    }
+
+    fn wanted(&self, args: &StackArgs) -> Wanted<'_> {
+        let emulator = match self.variables.get("FIRESTORE_EMULATOR_HOST") {
+            Some(host) => EmulatorChoice::Running(host.clone()),
+            None => EmulatorChoice::Start,
+        };
+        Wanted { workspace: &self.workspace, scale: args.scale, emulator, install: args.install }
+    }
+
+    async fn rehearse(&self, args: RehearseArgs) -> Result<()> {
+        let wanted = self.wanted(&args.stack);
+        let plan =
+            rehearse::Plan { keep: args.keep, runs: self.common.backup_dir.clone(), baseline: args.baseline };
+        let environment = self.environment()?;
+        // Before the first look for PostgreSQL's programs: they may have to be installed.
+        local::require(&wanted, &self.terminal)?;
+        let rehearsed = rehearse::run(wanted, plan, &environment, self.options()?).await?;
+        if let Some(kept) = &rehearsed.kept {
+            self.terminal.line(format!("the servers are still running:\n{kept}"));
+        }
+        let next = match rehearsed.kept {
+            Some(_) => format!(
+                "cargo xtask verify --run {}; at the end: cargo xtask stack down",
+                rehearsed.report.run
+            ),
+            None => "cargo xtask stack up, then cargo xtask migrate --env local".to_string(),
+        };
+        self.judged(&rehearsed.report, &next)
+    }
+
+    async fn stack(&self, command: StackCommand) -> Result<()> {
+        let said = match command {
+            StackCommand::Up(args) => Said {
+                text: stack::up(self.wanted(&args), &self.environment()?, &self.terminal).await?,
+                next: Some("cargo xtask migrate --env local; at the end: cargo xtask stack down".into()),
+            },
+            StackCommand::Down => Said { text: stack::down(&self.workspace)?, next: None },
+            StackCommand::Status => {
+                Said { text: stack::status(&self.workspace, &self.environment()?)?, next: None }
+            }
+        };
+        self.say(said)
+    }
+
+    async fn backup(&self, args: SourceArgs) -> Result<()> {
+        let ctx = self.new_run(&args)?;
+        let backup = backup::run(&ctx).await?;
+        if self.common.json {
+            println!("{}", serde_json::to_string_pretty(&backup)?);
+            return Ok(());
+        }
+        self.say(Said { text: backup::text(&ctx, &backup), next: Some("cargo xtask export".into()) })
+    }
+
+    fn say(&self, said: Said) -> Result<()> {
+        print!("{}", said.text);
+        if let Some(next) = said.next {
+            self.terminal.line(format!("next: {next}"));
+        }
+        Ok(())
+    }
+
+    fn report(&self, report: &Report, next: &str) -> Result<()> {
+        if self.common.json {
+            println!("{}", serde_json::to_string_pretty(report)?);
+            return Ok(());
+        }
+        let text = format!("{}run {}: {}\n", report.text(), report.run, report.directory);
+        self.say(Said { text, next: Some(next.to_string()) })
+    }
+
+    /// The report, and exit code 3 where it is red.
+    fn judged(&self, report: &Report, next: &str) -> Result<()> {
+        let red = report.proven == Some(false);
+        let next = if red { "find out why; then repair, or start over with empty targets" } else { next };
+        self.report(report, next)?;
+        migrate::judge(report)
+    }
+}

@@ -1,0 +1,34 @@
+//! Phase 1 alone: a backup of the source that has been read back whole.
+
+use super::begin;
+use crate::ctx::Ctx;
+use crate::manifest::Backup;
+use crate::phases::snapshot::Snapshot;
+use crate::phases::{p1_backup, preflight};
+use anyhow::Result;
+use std::sync::Arc;
+
+pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
+    let mut manifest = begin(ctx)?;
+    ctx.terminal.phase("Phase 1: backup");
+    let hash = preflight::source_alone(ctx).await?;
+    let snapshot = Snapshot::open(ctx, hash).await?;
+    let backup = p1_backup::run(ctx, &snapshot).await?;
+    snapshot.release().await?;
+    manifest.backup = Some(backup.clone());
+    ctx.run.save_manifest(&manifest)?;
+    Ok(backup)
+}
+
+/// The backup for a person: its files, and what the source holds.
+pub fn text(ctx: &Ctx, backup: &Backup) -> String {
+    let mut out = String::new();
+    for (name, info) in &backup.files {
+        out += &format!("{:>14} bytes  {}  {name}\n", crate::model::grouped(info.bytes), &info.sha256[..16]);
+    }
+    let rows = backup.raw.values().map(|t| t.content.rows).sum();
+    out +=
+        &format!("{} tables, {} rows, counted and digested\n", backup.raw.len(), crate::model::grouped(rows));
+    out += &format!("backup in {}\n", ctx.run.path().display());
+    out
+}

@@ -1,0 +1,23 @@
+//! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
+
+use crate::ctx::Ctx;
+use crate::phases::{p3_transform, p4_import, preflight};
+use crate::refuse;
+use crate::summary::Report;
+use anyhow::Result;
+use std::sync::Arc;
+
+pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
+    let manifest = ctx.run.load_manifest()?;
+    let Some(export) = manifest.export else {
+        refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
+    };
+    let export = Arc::new(export);
+    ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
+    preflight::targets(ctx, Some(&export)).await?;
+    let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;
+    let mut report =
+        Report::new(ctx.run.id(), ctx.run.path().display().to_string(), ctx.tables, &export, None);
+    report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
+    Ok(report)
+}

@@ -1,0 +1,97 @@
+//! The rehearsal: the real migration, pointed at disposable servers.
+
+use super::local::{self, Wanted};
+use super::{Times, migrate};
+use crate::ctx::{Ctx, Options};
+use crate::effects::native::Stack;
+use crate::run_dir::RunDir;
+use crate::settings::{Environment, Settings};
+use crate::summary::Report;
+use crate::tables::TABLES;
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What happens to what the rehearsal makes.
+pub struct Plan {
+    /// Leave servers and run directory.
+    pub keep: bool,
+    /// Where the run directory goes if it is to stay; `None`: away with the servers.
+    pub runs: Option<PathBuf>,
+    /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it.
+    pub baseline: bool,
+}
+
+/// What a rehearsal came to.
+pub struct Rehearsed {
+    pub report: Report,
+    /// For `--keep`: how a person connects.
+    pub kept: Option<String>,
+}
+
+pub async fn run(
+    wanted: Wanted<'_>,
+    plan: Plan,
+    environment: &Environment,
+    options: Options,
+) -> Result<Rehearsed> {
+    let terminal = options.terminal.clone();
+    let mut times = Times::default();
+    let runs = plan.runs.clone().unwrap_or_else(|| wanted.workspace.join("database-backups"));
+    let (stack, settings) = times.of("servers", local::start(wanted, environment, &terminal)).await?;
+    let stays = plan.keep || plan.runs.is_some();
+    let parent = if stays { runs } else { stack.connections().dir.join("runs") };
+    let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options));
+    let result = measured(&ctx, plan.baseline, times).await;
+    // Also after a failure: --keep is there to look at it.
+    let kept = end(stack, &ctx.settings, plan.keep)?;
+    if let (Err(_), Some(kept)) = (&result, &kept) {
+        terminal.line(format!("the servers are still running:\n{kept}"));
+    }
+    let mut report = result?;
+    if !stays {
+        report.directory = "removed with the servers (--keep leaves both)".into();
+    }
+    Ok(Rehearsed { report, kept })
+}
+
+async fn measured(ctx: &Arc<Ctx>, baseline: bool, mut times: Times) -> Result<Report> {
+    let started = Instant::now();
+    let mut report = migrate::run(ctx).await?;
+    report.seconds.insert("whole pipeline".into(), started.elapsed().as_secs_f64());
+    report.seconds.append(&mut times.0);
+    if baseline {
+        ctx.terminal.phase("Baseline: pg_dump -Fc and pg_restore -j4 of the same database");
+        report.seconds.insert("baseline: dump and restore".into(), self::baseline(ctx).await?);
+    }
+    Ok(report)
+}
+
+/// Stops the servers, or says how to connect.
+fn end(stack: Stack, settings: &Settings, keep: bool) -> Result<Option<String>> {
+    if keep {
+        let connections = stack.keep()?;
+        return Ok(Some(local::how_to_connect(settings, &connections)));
+    }
+    stack.stop().context("stopping the local servers")?;
+    Ok(None)
+}
+
+/// Seconds of a dump and a parallel restore into a scratch database of the source's server.
+async fn baseline(ctx: &Ctx) -> Result<f64> {
+    let archive = ctx.run.reserve("baseline.dump")?;
+    let source = &ctx.settings.source;
+    let mut scratch = source.clone();
+    scratch.database = "baseline".into();
+    let mut connection = crate::effects::postgres::connect(source, "baseline").await?;
+    connection.run("CREATE DATABASE baseline").await?;
+    let started = Instant::now();
+    ctx.tools.plain_dump(source, &archive).await?;
+    ctx.tools.restore(&scratch, &archive, 4).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    connection.run("DROP DATABASE baseline").await?;
+    connection.close().await?;
+    std::fs::remove_file(&archive).with_context(|| format!("removing {}", archive.display()))?;
+    Ok(seconds)
+}

@@ -1,0 +1,24 @@
+//! Phase 5 at any time: every store against what the run's snapshot held.
+
+use crate::ctx::Ctx;
+use crate::phases::p5_verify;
+use crate::refuse;
+use crate::summary::Report;
+use anyhow::Result;
+use std::sync::Arc;
+
+pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
+    let mut manifest = ctx.run.load_manifest()?;
+    let Some(export) = manifest.export.clone() else {
+        refuse!("run {} has no complete export: there is nothing to verify", ctx.run.id());
+    };
+    let export = Arc::new(export);
+    ctx.terminal.phase("Phase 5: verify");
+    let proof = p5_verify::run(ctx, &manifest, &export).await?;
+    let directory = ctx.run.path().display().to_string();
+    let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
+    report.seconds.insert("5 verify".into(), proof.seconds);
+    manifest.proof = Some(proof);
+    ctx.run.save_manifest(&manifest)?;
+    Ok(report)
+}

@@ -1,0 +1,131 @@
+//! Digests of rows: order-independent sums of a 64-bit hash of a row's text, taken in SQL on both
+//! sides. A sum, not xor: xor cancels pairs. 64 bits are enough against damage, which is not chosen
+//! by an adversary; sums are 128 bits wide and cannot overflow.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which hash a run uses; the manifest names it (DESIGN rule 15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HashFn {
+    /// PostgreSQL's own, the fastest. Its result depends on the server's encoding and is not
+    /// promised to be the same in every major version.
+    HashTextExtended,
+    /// The first 64 bits of the MD5 of the text in UTF-8: the same on every server.
+    Md5Utf8,
+}
+
+impl HashFn {
+    /// `servers`: each one's major version and encoding.
+    pub fn for_servers<'a>(servers: impl IntoIterator<Item = (u32, &'a str)>) -> HashFn {
+        let mut servers = servers.into_iter();
+        let first = servers.next();
+        let same = servers.all(|s| Some(s) == first);
+        if same && first.is_none_or(|(_, encoding)| encoding == "UTF8") {
+            HashFn::HashTextExtended
+        } else {
+            HashFn::Md5Utf8
+        }
+    }
+
+    /// The SQL expression (bigint) for a text expression.
+    pub fn of(self, text: &str) -> String {
+        match self {
+            HashFn::HashTextExtended => format!("hashtextextended({text}, 0)"),
+            HashFn::Md5Utf8 => {
+                format!("('x' || substr(md5(convert_to({text}, 'UTF8')), 1, 16))::bit(64)::bigint")
+            }
+        }
+    }
+}
+
+/// Rows and digest of one bucket of ids, or of a whole table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    pub rows: u64,
+    /// The sum of the rows' hashes.
+    #[serde(with = "as_text")]
+    pub sum: i128,
+}
+
+impl Digest {
+    /// As PostgreSQL returns it: `sum` is NULL where there is no row.
+    pub fn new(rows: i64, sum: Option<&str>) -> anyhow::Result<Digest> {
+        let sum = match sum {
+            Some(text) => text.parse().map_err(|e| anyhow::anyhow!("not a digest: {text:?}: {e}"))?,
+            None => 0,
+        };
+        Ok(Digest { rows: rows.try_into()?, sum })
+    }
+
+    pub fn add(&mut self, other: Digest) {
+        self.rows += other.rows;
+        self.sum += other.sum;
+    }
+}
+
+/// A table's content: one digest for each bucket of ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    pub buckets: BTreeMap<i64, Digest>,
+}
+
+impl Content {
+    pub fn total(&self) -> Digest {
+        let mut total = Digest::default();
+        self.buckets.values().for_each(|d| total.add(*d));
+        total
+    }
+
+    /// Buckets whose rows are not the same, including those which only one side has.
+    pub fn differing(&self, other: &Content) -> Vec<i64> {
+        let mut buckets: Vec<i64> = self.buckets.keys().chain(other.buckets.keys()).copied().collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        buckets.retain(|b| self.buckets.get(b) != other.buckets.get(b));
+        buckets
+    }
+}
+
+/// JSON numbers are not exact beyond 2^53 in most readers.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(sum: &i128, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(sum)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<i128, D::Error> {
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differing_finds_changed_missing_and_extra_buckets() {
+        let digest = |sum| Digest { rows: 1, sum };
+        let a = Content { buckets: [(0, digest(1)), (1, digest(2)), (2, digest(3))].into() };
+        let b = Content { buckets: [(0, digest(1)), (1, digest(9)), (3, digest(3))].into() };
+        assert_eq!(a.differing(&b), [1, 2, 3]);
+        assert_eq!(a.differing(&a.clone()), [0i64; 0]);
+    }
+
+    #[test]
+    fn a_digest_survives_json() {
+        let digest = Digest { rows: 7, sum: -170_141_183_460_469_231_731 };
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+    }
+
+    #[test]
+    fn servers_that_differ_get_the_portable_hash() {
+        assert_eq!(HashFn::for_servers([(15, "UTF8"), (15, "UTF8")]), HashFn::HashTextExtended);
+        assert_eq!(HashFn::for_servers([(15, "UTF8"), (16, "UTF8")]), HashFn::Md5Utf8);
+        assert_eq!(HashFn::for_servers([(15, "LATIN1"), (15, "UTF8")]), HashFn::Md5Utf8);
+        assert_eq!(HashFn::for_servers([(15, "LATIN1"), (15, "LATIN1")]), HashFn::Md5Utf8);
+    }
+}

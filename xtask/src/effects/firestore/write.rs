@@ -1,0 +1,174 @@
+//! Writing and deleting: batches from a channel, sent by several workers.
+
+use super::pace::{Limiter, Pace};
+use super::submit::{self, Refusal, Rejected, Written, submit};
+use super::wire::{self, Change};
+use super::{Firestore, total, within};
+use crate::document::Document;
+use anyhow::{Context, Result, bail};
+use firestore::gcloud_sdk::google::firestore::v1 as fs;
+use firestore::gcloud_sdk::google::rpc;
+use firestore::gcloud_sdk::tonic::Status;
+use std::iter::Peekable;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+
+impl Firestore {
+    /// Writes whole documents under their ids, replacing what stands there, from a channel of
+    /// chunks of any size; ends when the channel does. Memory: the batches under way. `written` is
+    /// told how many documents each batch has put into Firestore. Ids must be unique.
+    ///
+    /// # Errors
+    /// What concerns more than single documents: no permission, no database, no answer in all
+    /// attempts, over 1,000 rejected. The receiver is dropped then, and the producer's next send
+    /// fails. What had been written stays.
+    pub async fn write(
+        &self,
+        collection: &str,
+        documents: mpsc::Receiver<Vec<Document>>,
+        pace: &Pace,
+        written: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<Written> {
+        let job = Arc::new(Job {
+            target: self.target(collection),
+            source: Mutex::new(Source::new(documents)),
+            pace: pace.clone(),
+            limiter: Limiter::new(pace.limit),
+            written,
+        });
+        let mut workers = JoinSet::new();
+        for _ in 0..pace.workers.max(1) {
+            workers.spawn(Arc::clone(&job).work());
+        }
+        // The workers alone hold the source now: with the last of them the receiver is dropped.
+        drop(job);
+        let mut total = Written::default();
+        while let Some(worker) = workers.join_next().await {
+            let part = worker.context("a writer of documents ended early")?;
+            total.add(part.with_context(|| format!("writing {collection}"))?)?;
+        }
+        Ok(total)
+    }
+
+    /// Deletes these documents; to delete what is not there is no error. Returns how many
+    /// deletions Firestore confirmed, which is all of them.
+    pub async fn delete(&self, collection: &str, ids: &[String]) -> Result<u64> {
+        let target = self.target(collection);
+        let mut deleted = 0;
+        for ids in ids.chunks(self.pace.batch) {
+            let changes = ids.iter().map(|id| Change::Delete(id.clone())).collect();
+            deleted +=
+                target.submit_all(changes).await.with_context(|| format!("deleting from {collection}"))?;
+        }
+        Ok(deleted)
+    }
+
+    /// Writes one whole document, replacing what stands there.
+    pub async fn set(&self, collection: &str, document: &Document) -> Result<()> {
+        let change = Change::Set(document.clone());
+        let context = || format!("writing document {} of {collection}", document.id);
+        self.target(collection).submit_all(vec![change]).await.with_context(context)?;
+        Ok(())
+    }
+
+    fn target(&self, collection: &str) -> Target {
+        Target { firestore: self.clone(), path: self.path(collection) }
+    }
+}
+
+/// One collection as a place to write to.
+struct Target {
+    firestore: Firestore,
+    /// `projects/…/documents/users`
+    path: String,
+}
+
+impl submit::Server for Target {
+    async fn batch_write(&self, changes: &[Change], timeout: Duration) -> Result<Vec<rpc::Status>, Status> {
+        let writes = changes.iter().map(|change| change.to_write(&self.path));
+        // What cannot be written is treated as what the server finds malformed: one row is lost.
+        let writes =
+            writes.collect::<Result<_>>().map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let database = self.firestore.db.get_database_path().clone();
+        let request = fs::BatchWriteRequest { database, writes, ..Default::default() };
+        let answer = self.firestore.client().batch_write(within(total(timeout), request)).await?;
+        Ok(answer.into_inner().status)
+    }
+
+    fn explain(&self, refusal: &Refusal) -> anyhow::Error {
+        self.firestore.explain_refusal(refusal)
+    }
+}
+
+impl Target {
+    /// A few changes, of which none may be rejected.
+    async fn submit_all(&self, changes: Vec<Change>) -> Result<u64> {
+        let pace = &self.firestore.pace;
+        let written = submit(self, changes, pace, &Limiter::new(None)).await?;
+        if let [first, ..] = written.rejected.as_slice() {
+            let Rejected { id, code, message } = first;
+            let count = written.rejected.len();
+            bail!("Firestore refused {count} documents, the first, {id}, with {code}: {message}");
+        }
+        Ok(written.documents)
+    }
+}
+
+/// What the workers of one write share.
+struct Job<W> {
+    target: Target,
+    source: Mutex<Source>,
+    pace: Pace,
+    limiter: Limiter,
+    written: W,
+}
+
+impl<W: Fn(u64)> Job<W> {
+    async fn work(self: Arc<Self>) -> Result<Written> {
+        let mut total = Written::default();
+        loop {
+            let batch = self.source.lock().await.batch(&self.target.path, self.pace.batch).await;
+            if batch.is_empty() {
+                return Ok(total);
+            }
+            let written = submit(&self.target, batch, &self.pace, &self.limiter).await?;
+            (self.written)(written.documents);
+            total.add(written)?;
+        }
+    }
+}
+
+/// The producer's chunks, cut anew into batches.
+struct Source {
+    chunks: mpsc::Receiver<Vec<Document>>,
+    chunk: Peekable<std::vec::IntoIter<Document>>,
+}
+
+impl Source {
+    fn new(chunks: mpsc::Receiver<Vec<Document>>) -> Source {
+        Source { chunks, chunk: Vec::new().into_iter().peekable() }
+    }
+
+    /// The next documents that fit into one call, at least one; none at the end of the channel.
+    async fn batch(&mut self, path: &str, at_most: usize) -> Vec<Change> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < at_most.max(1) {
+            let Some(document) = self.chunk.peek() else {
+                match self.chunks.recv().await {
+                    Some(chunk) => self.chunk = chunk.into_iter().peekable(),
+                    None => break,
+                }
+                continue;
+            };
+            bytes += wire::size_at_most(path, document);
+            if bytes > wire::MESSAGE && !batch.is_empty() {
+                break;
+            }
+            batch.extend(self.chunk.next().map(Change::Set));
+        }
+        batch
+    }
+}

@@ -1,0 +1,213 @@
+//! Connections to PostgreSQL: made field by field, settings pinned, one for each COPY.
+//!
+//! What was learnt (sqlx): after a COPY stream that ended midway the next answers on that connection
+//! are wrong. So a COPY owns its connection, and after an error the connection is dropped.
+
+use crate::model::{Column, ServerInfo};
+use crate::settings::{Server, Tls};
+use crate::sql;
+use anyhow::{Context, Result, anyhow};
+use futures_util::TryStreamExt;
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo,
+};
+use std::io::Read;
+use std::time::Duration;
+
+/// Bytes that are sent or written at once: each `send` flushes, small ones cost twice the time.
+pub const CHUNK: usize = 256 * 1024;
+
+/// A connection, and the name of its server for messages.
+pub struct Connection {
+    inner: PgConnection,
+    label: String,
+}
+
+/// Connects and pins the session's settings (DESIGN rules 7 and 17).
+///
+/// # Errors
+/// Says which server, as whom, and what to check: not reachable, password, database, TLS.
+pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
+    let options = PgConnectOptions::new_without_pgpass()
+        .host(&server.host)
+        .port(server.port)
+        .username(&server.user)
+        .password(server.password.expose_secret())
+        .database(&server.database)
+        .application_name(&format!("xtask {purpose}"))
+        .disable_statement_logging();
+    let options = match &server.tls {
+        Tls::Disable => options.ssl_mode(PgSslMode::Disable),
+        Tls::Require => options.ssl_mode(PgSslMode::Require),
+        Tls::Verify { root, full } => {
+            let mode = if *full { PgSslMode::VerifyFull } else { PgSslMode::VerifyCa };
+            let options = options.ssl_mode(mode);
+            root.iter().fold(options, |o, root| o.ssl_root_cert(root))
+        }
+    };
+    let connecting = tokio::time::timeout(Duration::from_secs(15), options.connect());
+    let inner = match connecting.await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(explain(server, error)),
+        Err(_) => {
+            return Err(anyhow!(
+                "{server} did not answer within 15 s: is the address right, is a firewall in between?"
+            ));
+        }
+    };
+    let mut connection = Connection { inner, label: server.label.clone() };
+    connection.run(sql::SESSION).await?;
+    Ok(connection)
+}
+
+/// A connection error in words that say what to do.
+fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
+    let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
+    let advice = match (code.as_deref(), &error) {
+        (Some("28P01" | "28000"), _) => {
+            format!("the server refuses this user or password: check {}", server.password_from)
+        }
+        (Some("3D000"), _) => "there is no database of this name on that server".to_string(),
+        (Some("53300"), _) => "the server has no connection left: lower --jobs".to_string(),
+        (Some("57P03"), _) => "the server is starting or stopping: try again in a moment".to_string(),
+        (_, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "nothing listens there: is the server started, is the port right?".to_string()
+        }
+        (_, sqlx::Error::Tls(_)) => "TLS failed: check `tls` in the environment file".to_string(),
+        _ => "could not connect".to_string(),
+    };
+    anyhow::Error::new(error).context(format!("{server}: {advice}"))
+}
+
+impl Connection {
+    /// Runs one or several statements.
+    pub async fn run(&mut self, text: &str) -> Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(text.to_string()))
+            .execute(&mut self.inner)
+            .await
+            .map(drop)
+            .with_context(|| format!("{}: {}", self.label, first_line(text)))
+    }
+
+    pub async fn rows(&mut self, text: &str) -> Result<Vec<PgRow>> {
+        sqlx::raw_sql(AssertSqlSafe(text.to_string()))
+            .fetch_all(&mut self.inner)
+            .await
+            .with_context(|| format!("{}: {}", self.label, first_line(text)))
+    }
+
+    /// The one row that a query must return.
+    pub async fn row(&mut self, text: &str) -> Result<PgRow> {
+        let mut rows = self.rows(text).await?;
+        match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) => Ok(row),
+            _ => Err(anyhow!("{}: not one row: {}", self.label, first_line(text))),
+        }
+    }
+
+    /// The names and types of the columns that a query returns.
+    pub async fn describe(&mut self, text: &str) -> Result<Vec<Column>> {
+        let statement = (&mut self.inner)
+            .prepare(AssertSqlSafe(text.to_string()).into_sql_str())
+            .await
+            .with_context(|| format!("{}: {}", self.label, first_line(text)))?;
+        let column = |c: &sqlx::postgres::PgColumn| Column {
+            name: c.name().to_string(),
+            kind: c.type_info().name().to_lowercase(),
+        };
+        Ok(statement.columns().iter().map(column).collect())
+    }
+
+    pub async fn info(&mut self) -> Result<ServerInfo> {
+        let row = self
+            .row(
+                "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+                        current_setting('server_encoding'), pg_database_size(current_database())",
+            )
+            .await?;
+        Ok(ServerInfo {
+            major: u32::try_from(row.try_get::<i32, _>(0)? / 10_000)?,
+            version: row.try_get(1)?,
+            encoding: row.try_get(2)?,
+            bytes: u64::try_from(row.try_get::<i64, _>(3)?)?,
+        })
+    }
+
+    /// Streams a `COPY … TO STDOUT`, in pieces of about `CHUNK` bytes that end with a whole row.
+    /// Takes the connection, because nothing can be trusted on it after an error.
+    ///
+    /// `sink` gets the piece and the number of rows in it. Returns the number of rows, the header
+    /// line not counted.
+    pub async fn copy_out(
+        mut self,
+        text: &str,
+        mut sink: impl FnMut(&[u8], u64) -> Result<()>,
+    ) -> Result<u64> {
+        let context = || format!("{}: {}", self.label, first_line(text));
+        let mut stream = self.inner.copy_out_raw(text).await.with_context(context)?;
+        let mut piece: Vec<u8> = Vec::with_capacity(CHUNK + 64 * 1024);
+        let (mut rows, mut in_piece, mut header) = (0, 0, true);
+        // In CSV, one message of the protocol is one row.
+        while let Some(row) = stream.try_next().await.with_context(context)? {
+            piece.extend_from_slice(&row);
+            in_piece += u64::from(!std::mem::take(&mut header));
+            if piece.len() >= CHUNK {
+                sink(&piece, in_piece)?;
+                rows += std::mem::take(&mut in_piece);
+                piece.clear();
+            }
+        }
+        sink(&piece, in_piece)?;
+        Ok(rows + in_piece)
+    }
+
+    /// Feeds a `COPY … FROM STDIN` from a reader; `sent` hears of every piece. Returns the number of
+    /// rows that the server took. Takes the connection like `copy_out`; gives it back when all is well.
+    pub async fn copy_in(
+        mut self,
+        text: &str,
+        mut from: impl Read,
+        mut sent: impl FnMut(usize),
+    ) -> Result<(u64, Connection)> {
+        let label = self.label.clone();
+        let context = || format!("{label}: {}", first_line(text));
+        let mut copy = self.inner.copy_in_raw(text).await.with_context(context)?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let n = match from.read(&mut buffer) {
+                Ok(n) => n,
+                Err(error) => {
+                    // The error that counts is the reader's; the connection is dropped with `self`.
+                    let _ = copy.abort("the file could not be read").await;
+                    return Err(error).with_context(context);
+                }
+            };
+            if n == 0 {
+                break;
+            }
+            copy.send(&buffer[..n]).await.with_context(context)?;
+            sent(n);
+        }
+        let rows = copy.finish().await.with_context(context)?;
+        Ok((rows, self))
+    }
+
+    pub async fn close(self) -> Result<()> {
+        use sqlx::Connection as _;
+        self.inner.close().await.context("closing a connection")
+    }
+}
+
+/// Enough of a statement to recognise it in a message.
+fn first_line(text: &str) -> String {
+    let line =
+        text.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with("--")).unwrap_or_default();
+    let next = text.lines().map(str::trim).filter(|l| !l.is_empty()).nth(1).unwrap_or_default();
+    let line = if line.len() < 10 { format!("{line} {next}") } else { line.to_string() };
+    match line.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,120 @@
+//! Child processes: a clean environment, no secret in the arguments, killed when nobody waits for
+//! them any more.
+
+use anyhow::{Context, Result, bail};
+use secrecy::{ExposeSecret, SecretString};
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A program to run: arguments are visible to every user of the machine, the environment is not.
+pub struct Program {
+    name: String,
+    expression: duct::Expression,
+}
+
+/// Kills the child when the one who waits for it is gone (Ctrl-C drops the future).
+struct KillOnDrop(Arc<duct::Handle>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        // It has ended already, in all but the interrupted case; then there is nothing to kill.
+        let _ = self.0.kill();
+    }
+}
+
+impl Program {
+    pub fn new(path: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut expression = duct::cmd(path, arguments).stdin_null();
+        // Nothing ambient chooses a server (DESIGN rule 17).
+        for (key, _) in std::env::vars_os() {
+            if is_ambient(&key.to_string_lossy()) {
+                expression = expression.env_remove(key);
+            }
+        }
+        Program { name, expression: expression.env("LC_ALL", "C") }
+    }
+
+    pub fn env(mut self, key: &str, value: &str) -> Program {
+        self.expression = self.expression.env(key, value);
+        self
+    }
+
+    pub fn secret(mut self, key: &str, value: &SecretString) -> Program {
+        self.expression = self.expression.env(key, value.expose_secret());
+        self
+    }
+
+    /// Runs it to its end and returns what it printed on stdout.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or ends with another status than 0: with the last lines of its
+    /// stderr.
+    pub async fn read(self) -> Result<String> {
+        let name = self.name;
+        let handle = self
+            .expression
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .start()
+            .with_context(|| format!("starting {name}"))?;
+        let guard = KillOnDrop(Arc::new(handle));
+        let waiting = guard.0.clone();
+        let output = tokio::task::spawn_blocking(move || waiting.wait().cloned())
+            .await
+            .with_context(|| format!("waiting for {name}"))?
+            .with_context(|| format!("waiting for {name}"))?;
+        if !output.status.success() {
+            bail!("{name} ended with {}: {}", output.status, last_lines(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// What Compose makes of a compose file and its `.env`, by the first Compose that answers.
+pub async fn compose_config(file: &Path) -> Result<String> {
+    let file = file.display().to_string();
+    let v2 = Program::new(Path::new("docker"), ["compose", "-f", &file, "config"]).read().await;
+    match v2 {
+        Ok(text) => Ok(text),
+        Err(_) => Program::new(Path::new("docker-compose"), ["-f", &file, "config"]).read().await,
+    }
+}
+
+/// Variables by which libpq or a Firestore client would choose a server on their own.
+pub fn is_ambient(key: &str) -> bool {
+    key.starts_with("PG") || key == "FIRESTORE_EMULATOR_HOST"
+}
+
+fn last_lines(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    match lines.len() {
+        0 => "it said nothing".to_string(),
+        n => lines[n.saturating_sub(5)..].join("\n  "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_shows_what_the_program_said() {
+        let error = Program::new(Path::new("sh"), ["-c", "echo lost >&2; exit 7"]).read().await.unwrap_err();
+        assert_eq!(error.to_string(), "sh ended with exit status: 7: lost");
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_program_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("mark");
+        let script = format!("sleep 1; touch {}", mark.display());
+        let run = Program::new(Path::new("sh"), ["-c", &script]).read();
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(100), run).await.is_err());
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        assert!(!mark.exists());
+    }
+}

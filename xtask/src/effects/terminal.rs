@@ -1,0 +1,143 @@
+//! What the person sees while it runs: on a terminal one bar a table under a line for the phase,
+//! else plain lines. All of it on stderr; stdout is for data.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    Quiet,
+    #[default]
+    Normal,
+    Verbose,
+}
+
+/// The screen. Cheap to clone.
+#[derive(Clone)]
+pub struct Terminal {
+    bars: MultiProgress,
+    live: bool,
+    colour: bool,
+    verbosity: Verbosity,
+    finished: Arc<Mutex<Vec<ProgressBar>>>,
+}
+
+impl Terminal {
+    pub fn new(verbosity: Verbosity, no_colour: bool) -> Terminal {
+        let live = std::io::stderr().is_terminal() && verbosity > Verbosity::Quiet;
+        let target = if live { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        Terminal {
+            bars: MultiProgress::with_draw_target(target),
+            live,
+            colour: live && !no_colour,
+            verbosity,
+            finished: Arc::default(),
+        }
+    }
+
+    /// A line of its own, above the bars.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if self.verbosity > Verbosity::Quiet {
+            self.always(text.as_ref());
+        }
+    }
+
+    /// A line that `-q` does not hide: a warning.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        self.always(&format!("warning: {}", text.as_ref()));
+    }
+
+    /// A line for `-v`.
+    pub fn detail(&self, text: impl AsRef<str>) {
+        if self.verbosity > Verbosity::Normal {
+            self.always(text.as_ref());
+        }
+    }
+
+    fn always(&self, text: &str) {
+        // suspend() clears the bars, so that the line does not land in the middle of one.
+        self.bars.suspend(|| eprintln!("{text}"));
+    }
+
+    /// The line over the bars of a phase; the bars of the phases before are taken away.
+    pub fn phase(&self, title: &str) {
+        if let Ok(mut finished) = self.finished.lock() {
+            finished.drain(..).for_each(|bar| bar.finish_and_clear());
+        }
+        if self.colour {
+            self.line(format!("\x1b[1m{title}\x1b[0m"));
+        } else {
+            self.line(title);
+        }
+    }
+
+    /// A bar for `total` rows (0: not known) of an object such as a table.
+    pub fn task(&self, verb: &'static str, object: &str, total: u64) -> Task {
+        let bar = self.bars.add(match total {
+            0 => ProgressBar::new_spinner(),
+            n => ProgressBar::new(n),
+        });
+        let template = match total {
+            0 => "  {prefix:<28} {human_pos:>12} rows  {per_sec:>14}",
+            _ => "  {prefix:<28} {bar:24} {human_pos:>10}/{human_len:<10} {per_sec:>14}  eta {eta}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar.set_prefix(format!("{verb} {object}"));
+        if self.live {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        if let Ok(mut finished) = self.finished.lock() {
+            finished.push(bar.clone());
+        }
+        Task { terminal: self.clone(), bar, verb, object: object.to_string(), started: Instant::now() }
+    }
+}
+
+/// The progress of one object. Its bar goes away with it.
+pub struct Task {
+    terminal: Terminal,
+    bar: ProgressBar,
+    verb: &'static str,
+    object: String,
+    started: Instant,
+}
+
+impl Task {
+    pub fn add(&self, rows: u64) {
+        self.bar.inc(rows);
+    }
+
+    /// For a callback that outlives the borrow.
+    pub fn counter(&self) -> impl Fn(u64) + Send + Sync + 'static + use<> {
+        let bar = self.bar.clone();
+        move |rows| bar.inc(rows)
+    }
+
+    /// The object is done: its line is said once, with the number of rows.
+    pub fn done(self, rows: u64) {
+        let Task { terminal, bar, verb, object, started } = self;
+        bar.finish_and_clear();
+        let seconds = started.elapsed().as_secs_f64();
+        terminal.detail_or_plain(&format!("  {verb} {object:<18} {rows:>10} rows  {seconds:>6.1} s"));
+    }
+}
+
+impl Terminal {
+    /// On a terminal the bars have shown it already; elsewhere every finished object is a line.
+    fn detail_or_plain(&self, text: &str) {
+        if self.live { self.detail(text) } else { self.line(text) }
+    }
+}
+
+/// The most memory that this process itself has used, in bytes (Linux's VmHWM; children excluded).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}

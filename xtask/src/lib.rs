@@ -1,0 +1,29 @@
+//! The migration, from the bottom up: words, pure logic, effects, the run, phases, commands.
+//! A module imports only from the floors below its own; `tests/floors.rs` holds that.
+
+// Words.
+pub mod model;
+pub mod tables;
+
+// Pure: no I/O.
+pub mod csv_text;
+pub mod digest;
+pub mod document;
+pub mod ledger;
+pub mod manifest;
+pub mod settings;
+pub mod sql;
+pub mod summary;
+
+// The only places that touch the world.
+pub mod effects;
+
+// A run and its context.
+pub mod ctx;
+pub mod run_dir;
+
+pub mod phases;
+
+pub mod commands;
+
+pub mod cli;

@@ -1,0 +1,67 @@
+//! `cargo xtask`: takes the process's variables, waits for the command or for Ctrl-C, and turns the
+//! result into an exit code.
+
+use clap::Parser;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use xtask::cli::Cli;
+use xtask::effects::process::is_ambient;
+use xtask::model::Stop;
+use xtask::settings::Variables;
+
+fn main() -> ExitCode {
+    let variables = take_variables();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: starting: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let result = runtime.block_on(until_interrupted(cli.run(&variables)));
+    // Threads that still wait for something are not waited for.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
+            ExitCode::from(stop.map_or(1, Stop::exit_code))
+        }
+    }
+}
+
+/// The variables as they were, with those gone from the process by which libpq, sqlx or a Firestore
+/// client would choose a server on their own (DESIGN rule 17).
+fn take_variables() -> Variables {
+    let variables: Variables = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    for key in variables.keys().filter(|key| is_ambient(key)) {
+        // SAFETY: the first thing that main does; there is no other thread yet.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::remove_var(key);
+        }
+    }
+    variables
+}
+
+/// The first Ctrl-C or SIGTERM drops the command, which stops its servers, children and sessions on the
+/// way; the second one ends the process at once.
+async fn until_interrupted(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut first = async || tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+    tokio::select! {
+        result = command => return result,
+        _ = first() => {}
+    }
+    eprintln!("interrupted: stopping (again to stop at once)");
+    tokio::spawn(async move {
+        let code = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+        std::process::exit(code);
+    });
+    Err(Stop::Interrupted.into())
+}

@@ -1,0 +1,193 @@
+//! The words of the migration: what stands where, and what became of a row. No logic, no I/O.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One of the three new PostgreSQL databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Database {
+    Product,
+    Order,
+    Gateway,
+}
+
+impl Database {
+    /// In the order in which people name them.
+    pub const ALL: [Database; 3] = [Database::Product, Database::Order, Database::Gateway];
+
+    /// `product`, `order`, `gateway`: the key in environment files and in names of steps.
+    pub fn name(self) -> &'static str {
+        match self {
+            Database::Product => "product",
+            Database::Order => "order",
+            Database::Gateway => "gateway",
+        }
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A Firestore collection: the shape of its documents, in one place.
+#[derive(Debug)]
+pub struct Collection {
+    /// Its name in Firestore, the table's too.
+    pub name: &'static str,
+    /// The CSV column that gives a document its id; the column is a field of the document as well.
+    pub id: &'static str,
+    /// The fields of a document, each named like the CSV column it is read from.
+    pub fields: &'static [Field],
+}
+
+/// One field of a document.
+#[derive(Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// The type of a field, with the guide's default for NULL (DESIGN rule 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text(&'static str),
+    Integer(i64),
+    Boolean(bool),
+    /// A time stamp with microseconds. It has no default: NULL stays null.
+    Time,
+}
+
+/// What a NULL becomes in a document (`null_policy` in the environment).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NullPolicy {
+    /// The guide's default of the field, because that is the shape the User Service reads.
+    #[default]
+    Default,
+    /// null.
+    Keep,
+}
+
+/// A column as the server's catalogue describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// The type without its length: `int4`, `timestamptz`, `text[]`.
+    pub kind: String,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// 15 for 15.18.
+    pub major: u32,
+    pub version: String,
+    pub encoding: String,
+    /// `pg_database_size`, in bytes.
+    pub bytes: u64,
+}
+
+/// Every name that a classifying SELECT may give as an outcome beside `migrated`, with what it
+/// means to a person. A name that is not here fails the run: nobody could explain it.
+pub const OUTCOMES: &[(&str, &str)] = &[
+    ("excluded:user_deleted", "the user is soft-deleted"),
+    ("excluded:session_of_deleted_user", "the session's user is soft-deleted"),
+    ("excluded:category_deleted", "soft-deleted, and nothing migrated needs it"),
+    ("excluded:product_deleted", "soft-deleted, and no review or order item needs it"),
+    ("excluded:review_deleted", "the review is soft-deleted"),
+    ("quarantined:uid_missing", "the user has no firebase_uid: there is no id for a document"),
+    ("quarantined:uid_not_an_id", "Firestore cannot hold this firebase_uid as a document id"),
+    ("quarantined:uid_not_unique", "several users bear this firebase_uid: one document cannot hold two"),
+    ("quarantined:time_out_of_range", "a time stamp outside the years 1 to 9999: Firestore cannot hold it"),
+    ("quarantined:document_too_large", "the document would be larger than 1 MiB"),
+    ("quarantined:token_not_an_id", "Firestore cannot hold this session_token as a document id"),
+    ("quarantined:token_not_unique", "several sessions bear this session_token"),
+    ("quarantined:user_missing", "it refers to no user, or to one that does not exist"),
+    ("quarantined:user_without_uid", "its user has no firebase_uid"),
+    ("quarantined:user_quarantined", "its user's document is quarantined"),
+    ("quarantined:parent_missing", "its parent category does not exist"),
+    ("quarantined:parent_quarantined", "its parent category is quarantined"),
+    ("quarantined:category_missing", "its category does not exist"),
+    ("quarantined:category_quarantined", "its category is quarantined"),
+    ("quarantined:product_missing", "its product does not exist"),
+    ("quarantined:product_quarantined", "its product is quarantined"),
+    ("quarantined:order_missing", "its order does not exist"),
+    ("quarantined:order_quarantined", "its order is quarantined"),
+];
+
+/// The outcome of a row that goes to a target.
+pub const MIGRATED: &str = "migrated";
+
+/// What an outcome's name means, for the report. `None`: nobody knows this name.
+pub fn explain(outcome: &str) -> Option<&'static str> {
+    OUTCOMES.iter().find(|(name, _)| *name == outcome).map(|(_, meaning)| *meaning)
+}
+
+/// Why a command ended without success, where that is not simply an error. Decides the exit code.
+#[derive(Debug)]
+pub enum Stop {
+    /// Verification found differences; they have been reported. Exit 3.
+    Differs(String),
+    /// Refused before anything was changed. Exit 4.
+    Refused(String),
+    /// More rows in quarantine than the policy allows; nothing was written to a target. Exit 5.
+    Quarantine(String),
+    /// Ctrl-C or SIGTERM. Exit 6.
+    Interrupted,
+}
+
+impl Stop {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Stop::Differs(_) => 3,
+            Stop::Refused(_) => 4,
+            Stop::Quarantine(_) => 5,
+            Stop::Interrupted => 6,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Differs(what) => write!(f, "verification differs: {what}"),
+            Stop::Refused(what) => write!(f, "refused: {what}"),
+            Stop::Quarantine(what) => write!(f, "too many rows in quarantine: {what}"),
+            Stop::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+/// Refuses: nothing has been changed, and the message says what to do.
+#[macro_export]
+macro_rules! refuse {
+    ($($message:tt)*) => { return Err($crate::model::Stop::Refused(format!($($message)*)).into()) };
+}
+
+/// Numbers as people read them: 1,234,567.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(super::grouped(0), "0");
+        assert_eq!(super::grouped(999), "999");
+        assert_eq!(super::grouped(1_234_567), "1,234,567");
+    }
+}

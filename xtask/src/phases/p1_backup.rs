@@ -1,0 +1,146 @@
+//! Phase 1, backup: the archive and what can be read from it, the counts, and a digest of every table
+//! of the source, with which the way back is proven later.
+
+use super::snapshot::{RawName, Snapshot, worker};
+use crate::ctx::Ctx;
+use crate::digest::Digest;
+use crate::manifest::{Backup, FileInfo, RawTable, SnapshotInfo};
+use crate::{refuse, run_dir, sql, sql_file};
+use anyhow::{Context, Result, ensure};
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+const ARCHIVE: &str = "full_backup.dump";
+const PLAIN: &str = "full_backup.sql";
+const SCHEMA: &str = "schema_only.sql";
+const GLOBALS: &str = "globals.sql";
+const COUNTS: &str = "record_counts.txt";
+const COMPOSE: &str = "docker-compose-before.yml";
+
+/// # Errors
+/// Refuses a pg_dump that is older than the server; fails where a dump cannot be read back whole.
+pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
+    let started = Instant::now();
+    let step = ctx.run.step("1 backup")?;
+    let pg_dump = version_check(ctx, &snapshot.info).await?;
+    let (files, counts, raw) =
+        tokio::try_join!(dump(ctx, snapshot), record_counts(ctx, snapshot), raw_digests(ctx, snapshot),)?;
+    let mut files = files;
+    files.insert(COUNTS.into(), counts);
+    files.extend(compose_configuration(ctx).await?);
+    step.done(&format!("{} files, {} tables", files.len(), raw.len()))?;
+    Ok(Backup {
+        snapshot: snapshot.info.clone(),
+        pg_dump,
+        files,
+        raw,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+async fn version_check(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<u32> {
+    let pg_dump = ctx.tools.version().await?;
+    let server = snapshot.server.major;
+    if pg_dump < server {
+        refuse!(
+            "pg_dump {pg_dump} in {} is older than the server ({server}): it cannot dump it. \
+             Install it: apt-get install postgresql-client-{server}",
+            ctx.tools.bindir.display()
+        );
+    }
+    Ok(pg_dump)
+}
+
+/// The archive, and everything that is made from it.
+async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInfo>> {
+    let step = ctx.run.step("1 dump")?;
+    let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
+    let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
+    let source = &ctx.settings.source;
+    tokio::try_join!(
+        async { ctx.tools.dump(source, &snapshot.info.id, &archive).await.context("dumping the source") },
+        async { ctx.tools.globals(source, &globals).await.context("dumping the roles") },
+    )?;
+    ctx.tools.to_sql(&archive, &plain).await.with_context(|| format!("{ARCHIVE} cannot be read back"))?;
+    ctx.tools.schema_to_sql(&archive, &schema).await.context("writing the schema")?;
+
+    let mut expected: Vec<String> =
+        snapshot.tables.iter().map(|t| format!("{} {}", t.schema, t.table)).collect();
+    expected.sort();
+    let found = ctx.tools.tables(&archive).await?;
+    ensure!(
+        found == expected,
+        "{ARCHIVE} does not hold the source's tables: expected {expected:?}, found {found:?}"
+    );
+
+    let mut files = BTreeMap::new();
+    for name in [ARCHIVE, PLAIN, SCHEMA, GLOBALS] {
+        files.insert(name.to_string(), ctx.run.measure(name)?);
+    }
+    step.done("")?;
+    Ok(files)
+}
+
+/// The guide's counts, of every table that is migrated.
+async fn record_counts(ctx: &Ctx, snapshot: &Snapshot) -> Result<FileInfo> {
+    let mut worker = worker(ctx, &snapshot.info, "counts").await?;
+    let mut text = format!("{:<20} | {:>12}\n{:-<21}+{:->13}\n", "table_name", "record_count", "", "");
+    for table in ctx.tables {
+        let query = sql::bind(sql_file!("phases/1-backup/record_counts.sql"), &[("table", table.source)]);
+        let row = worker.row(&query).await?;
+        text += &format!("{:<20} | {:>12}\n", row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?);
+    }
+    worker.close().await?;
+    ctx.run.write(COUNTS, &text)
+}
+
+async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, RawTable>> {
+    let tasks =
+        snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
+    Ok(super::all(tasks).await?.into_iter().collect())
+}
+
+async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, RawTable)> {
+    let _turn = ctx.turn_on_source().await?;
+    let task = ctx.terminal.task("digest", &name.table, 0);
+    let mut worker = worker(&ctx, &snapshot, "digest").await?;
+    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, name.has_id, snapshot.hash)).await?;
+    worker.close().await?;
+    let rows = row.try_get::<i64, _>(0)?;
+    let content = Digest::new(rows, row.try_get(1)?)?;
+    let keys = if name.has_id { Some(Digest::new(rows, row.try_get(2)?)?) } else { None };
+    task.done(content.rows);
+    Ok((name.full(), RawTable { content, keys }))
+}
+
+/// The configuration of the containers as they are, where the workspace has one.
+async fn compose_configuration(ctx: &Ctx) -> Result<Option<(String, FileInfo)>> {
+    let Some(file) =
+        ["docker-compose.yml", "compose.yaml"].iter().map(|f| ctx.workspace.join(f)).find(|f| f.is_file())
+    else {
+        return Ok(None);
+    };
+    let text = match crate::effects::process::compose_config(&file).await {
+        Ok(text) => text,
+        Err(error) => {
+            ctx.terminal.warn(format!("{COMPOSE} is a plain copy of the file: {error:#}"));
+            std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?
+        }
+    };
+    Ok(Some((COMPOSE.to_string(), ctx.run.write(COMPOSE, &text)?)))
+}
+
+/// Whether the files of a backup are still what they were: a finding for each that is not.
+pub fn damaged_files(run: &run_dir::RunDir, files: &BTreeMap<String, FileInfo>) -> Vec<String> {
+    let check = |(name, expected): (&String, &FileInfo)| match run.measure(name) {
+        Err(error) => Some(format!("{name}: {error:#}")),
+        Ok(found) if found.sha256 != expected.sha256 => Some(format!(
+            "{name} is not the file that was written: {} bytes, SHA-256 {} (expected {} bytes, {})",
+            found.bytes, found.sha256, expected.bytes, expected.sha256
+        )),
+        Ok(_) => None,
+    };
+    files.iter().filter_map(check).collect()
+}

@@ -1,0 +1,173 @@
+//! Phase 3, Firestore: users and sessions from their files into documents, streamed.
+
+use crate::ctx::Ctx;
+use crate::document::{Document, Layout};
+use crate::effects::firestore::{Address, Firestore, Pace};
+use crate::manifest::Export;
+use crate::model::{Collection, Stop};
+use crate::refuse;
+use crate::settings;
+use crate::tables::Table;
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Documents in one piece between the reader of a file and those who write or compare.
+const PIECE: usize = 500;
+
+/// Phase 3's result: what the documents took from the rules, by collection.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Imported {
+    pub collections: BTreeMap<String, ImportedCollection>,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct ImportedCollection {
+    pub documents: u64,
+    /// How often a field took its default for NULL (DESIGN rule 6).
+    pub defaults: BTreeMap<String, u64>,
+    /// Writes that were repeated after an error that passes.
+    pub retried: u64,
+}
+
+/// # Errors
+/// Refuses a collection that holds anything but this run's documents. Fails where a document is not
+/// taken, naming it.
+pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Imported> {
+    let step = ctx.run.step("3 firestore")?;
+    let firestore = Arc::new(Firestore::connect(&address(&ctx.settings.firestore)).await?);
+    let mut imported = Imported::default();
+    for table in ctx.tables {
+        if let Some(collection) = table.collection() {
+            let result = import(ctx, &firestore, table, collection, export).await;
+            let result = result.with_context(|| format!("importing {} into Firestore", table.name))?;
+            imported.collections.insert(table.name.to_string(), result);
+        }
+    }
+    step.done("")?;
+    Ok(imported)
+}
+
+pub(super) fn address(settings: &settings::Firestore) -> Address {
+    Address {
+        project: settings.project.clone(),
+        database: settings.database.clone(),
+        emulator: settings.emulator.clone(),
+        credentials: settings.credentials.clone(),
+    }
+}
+
+async fn import(
+    ctx: &Arc<Ctx>,
+    firestore: &Arc<Firestore>,
+    table: &'static Table,
+    collection: &'static Collection,
+    export: &Arc<Export>,
+) -> Result<ImportedCollection> {
+    let name = format!("3 firestore {}", table.name);
+    let step = ctx.run.step(&name)?;
+    let there = firestore.count(collection.name).await?;
+    if there > 0 && own_documents(ctx, firestore, table, export).await? != there {
+        refuse!("collection {} holds {there} documents, and not all are this run's", collection.name);
+    }
+    let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
+    let task = ctx.terminal.task("firestore", table.name, rows);
+    let pace = match ctx.settings.firestore.emulator {
+        Some(_) => Pace::for_emulator(),
+        None => Pace::for_project(ctx.settings.firestore.rate),
+    };
+    let (documents, reading) = documents(ctx, table, export)?;
+    let written = firestore.write(collection.name, documents, &pace, task.counter()).await;
+    // A reader that failed ends the documents early: its error is the reason, whatever was written.
+    let read = reading.await.context("the reader of the file ended unexpectedly")?;
+    let (read, written) = (read?, written?);
+    if let Some(rejected) = written.rejected.first() {
+        anyhow::bail!(
+            "Firestore does not take {} of {} documents, first {}/{}: {} ({})",
+            written.rejected.len(),
+            read.documents,
+            collection.name,
+            rejected.id,
+            rejected.message,
+            rejected.code
+        );
+    }
+    task.done(written.documents);
+    step.done(&format!("{} documents", written.documents))?;
+    Ok(ImportedCollection { documents: written.documents, defaults: read.defaults, retried: written.retried })
+}
+
+/// What the reader of a file saw.
+#[derive(Debug, Default)]
+pub(super) struct FileRead {
+    pub documents: u64,
+    pub defaults: BTreeMap<String, u64>,
+}
+
+/// Reads a table's file as documents, in pieces, on a thread of its own: never more than a few pieces
+/// are in memory. The handle ends with an error where the file is not the one that was exported.
+pub(super) fn documents(
+    ctx: &Arc<Ctx>,
+    table: &'static Table,
+    export: &Export,
+) -> Result<(mpsc::Receiver<Vec<Document>>, JoinHandle<Result<FileRead>>)> {
+    let file = table.file();
+    let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?.clone();
+    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
+    let (sender, receiver) = mpsc::channel(4);
+    let ctx = ctx.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(ctx.run.read(&file)?);
+        let headers = reader.headers().with_context(|| format!("reading the header of {file}"))?.clone();
+        let mut layout = Layout::new(&headers, collection, ctx.settings.policy.null_policy)
+            .with_context(|| format!("in {file}"))?;
+        let mut read = FileRead::default();
+        let mut piece = Vec::with_capacity(PIECE);
+        let mut record = csv::StringRecord::new();
+        while reader.read_record(&mut record).with_context(|| format!("reading {file}"))? {
+            piece.push(layout.document(&record).with_context(|| format!("in {file}"))?);
+            read.documents += 1;
+            if piece.len() == PIECE && sender.blocking_send(std::mem::take(&mut piece)).is_err() {
+                // Those who wanted the documents have given up; they say why.
+                return Ok(read);
+            }
+        }
+        if !piece.is_empty() && sender.blocking_send(piece).is_err() {
+            return Ok(read);
+        }
+        let mut reader = reader.into_inner();
+        std::io::copy(&mut reader.by_ref(), &mut std::io::sink())
+            .with_context(|| format!("reading {file}"))?;
+        let found = reader.finish();
+        if found.sha256 != info.sha256 {
+            return Err(Stop::Differs(format!(
+                "{file} is not the file that was exported: SHA-256 {} (expected {})",
+                found.sha256, info.sha256
+            ))
+            .into());
+        }
+        read.defaults = layout.defaults().map(|(field, n)| (field.to_string(), n)).collect();
+        Ok(read)
+    });
+    Ok((receiver, reading))
+}
+
+/// How many documents of the collection are exactly what this run would write.
+pub(super) async fn own_documents(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    export: &Export,
+) -> Result<u64> {
+    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
+    let (mut documents, reading) = documents(ctx, table, export)?;
+    let mut own = 0;
+    while let Some(piece) = documents.recv().await {
+        own += super::p5_verify::compare(firestore, collection, &piece).await?.equal;
+    }
+    reading.await.context("the reader of the file ended unexpectedly")??;
+    Ok(own)
+}

@@ -1,0 +1,234 @@
+//! Phase 4, PostgreSQL: the three databases beside each other; in each the rows first, then keys,
+//! indexes and references, sequences and statistics, then the proof, and only then the tables move
+//! into place.
+
+use super::staging::{self, Plan, STAGING};
+use super::{p5_verify, preflight};
+use crate::csv_text::WithoutColumn;
+use crate::ctx::Ctx;
+use crate::effects::postgres::Connection;
+use crate::manifest::{Export, TableExport};
+use crate::model::{Database, Stop};
+use crate::tables::{self, Table};
+use crate::{refuse, sql};
+use anyhow::{Context, Result, anyhow, ensure};
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// # Errors
+/// Refuses a database that holds anything but this run's rows; fails, leaving nothing, where a file is
+/// not the one that was exported or the loaded tables do not prove to be what the snapshot held.
+pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
+    let step = ctx.run.step("4 import")?;
+    super::all(Database::ALL.map(|database| import(ctx.clone(), export.clone(), database))).await?;
+    step.done("")
+}
+
+async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Result<()> {
+    let name = format!("4 import {database}");
+    let step = ctx.run.step(&name)?;
+    let (found, complete) = preflight::database(&ctx, database, Some(&export)).await?;
+    if complete {
+        ctx.terminal.line(format!("  {database} holds exactly this run's rows already: skipped"));
+        return step.done("was complete");
+    }
+    if !found.is_empty() {
+        refuse!("{}", found.join("\n  "));
+    }
+    let mut connection = ctx.target(database, "import").await?;
+    let plan = Arc::new(staging::prepare(&mut connection, database).await?);
+    let tables = tables::of_database(ctx.tables, database);
+    let loads = tables.map(|table| load(ctx.clone(), export.clone(), table, plan.clone()));
+    super::all(loads).await.with_context(|| format!("loading {database}"))?;
+    finish(&ctx, &mut connection, database, &plan, &export).await?;
+    prove(&ctx, &export, database).await?;
+    let record = serde_json::to_string(&record(&ctx, &export, database))?;
+    staging::publish(&ctx, &mut connection, database, &record).await?;
+    connection.close().await?;
+    step.done("published")
+}
+
+/// Rows, then keys and indexes of one table.
+async fn load(ctx: Arc<Ctx>, export: Arc<Export>, table: &'static Table, plan: Arc<Plan>) -> Result<()> {
+    let record = record_of(&export, table)?;
+    let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
+    let mut connection = ctx.target(database, "load").await?;
+    let columns = staging::columns(&mut connection, STAGING, table.name).await?;
+    let names = |columns: &[crate::model::Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    let (have, exported) = (names(&columns), names(&record.target_columns));
+    ensure!(
+        have.iter().all(|c| exported.contains(c)) && exported.iter().all(|c| have.contains(c)),
+        "{} has the columns {have:?}, sql/{} exports {exported:?}",
+        table.name,
+        table.export.path
+    );
+    let connection = copy(&ctx, connection, &export, table, record, STAGING).await?;
+    index(&ctx, connection, table, database, &plan).await
+}
+
+/// Streams the table's file in, and makes sure that it is the file that was exported.
+async fn copy(
+    ctx: &Ctx,
+    connection: Connection,
+    export: &Export,
+    table: &Table,
+    record: &TableExport,
+    schema: &str,
+) -> Result<Connection> {
+    let file = table.file();
+    let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?;
+    let rows = info.rows.unwrap_or_default();
+    let task = ctx.terminal.task("import", table.name, rows);
+    let mut reader = ctx.run.read(&file)?;
+    let statement = sql::copy_in(schema, table.name, &record.target_columns);
+    let mut done = 0;
+    let sent = |bytes: usize| {
+        // The file's bytes stand for its rows: counting them would mean parsing them.
+        let before = done * rows / info.bytes.max(1);
+        done = (done + bytes as u64).min(info.bytes);
+        task.add(done * rows / info.bytes.max(1) - before);
+    };
+    let (taken, connection) = feed(connection, &statement, &mut reader, table, record, sent).await?;
+    let found = reader.finish();
+    if found.sha256 != info.sha256 || taken != rows {
+        return Err(Stop::Differs(format!(
+            "{file} is not the file that was exported: {} bytes, {taken} rows, SHA-256 {} (expected {} bytes, {rows} rows, {})",
+            found.bytes, found.sha256, info.bytes, info.sha256
+        ))
+        .into());
+    }
+    task.done(taken);
+    Ok(connection)
+}
+
+/// Without the columns that the target has no place for.
+pub(super) async fn feed(
+    connection: Connection,
+    statement: &str,
+    reader: &mut (impl Read + Send),
+    table: &Table,
+    record: &TableExport,
+    sent: impl FnMut(usize),
+) -> Result<(u64, Connection)> {
+    let index = |name: &&str| record.columns.iter().position(|c| c.name == **name);
+    match table.file_only.iter().map(|name| (name, index(name))).collect::<Vec<_>>()[..] {
+        [] => connection.copy_in(statement, reader, sent).await,
+        [(_, Some(index))] => connection.copy_in(statement, WithoutColumn::new(reader, index), sent).await,
+        _ => Err(anyhow!("{}: one column at most can stay in the file, and it has to be in it", table.name)),
+    }
+}
+
+async fn index(
+    ctx: &Arc<Ctx>,
+    mut connection: Connection,
+    table: &Table,
+    database: Database,
+    plan: &Plan,
+) -> Result<()> {
+    let statements = plan.indexes_of(table.name);
+    let task = ctx.terminal.task("index", table.name, statements.len() as u64);
+    let n = statements.len() as u64;
+    // The first ones on this session, the others beside it.
+    let (own, beside): (Vec<_>, Vec<_>) = statements.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
+    let second = async {
+        if beside.is_empty() {
+            return Ok(());
+        }
+        let mut connection = ctx.target(database, "index").await?;
+        build(&mut connection, &beside, &task).await?;
+        connection.close().await
+    };
+    let first = build(&mut connection, &own, &task);
+    tokio::try_join!(first, second)?;
+    connection.close().await?;
+    task.done(n);
+    Ok(())
+}
+
+async fn build(
+    connection: &mut Connection,
+    statements: &[(usize, String)],
+    task: &crate::effects::terminal::Task,
+) -> Result<()> {
+    connection.run(&sql::for_building(STAGING)).await?;
+    for (_, statement) in statements {
+        connection.run(statement).await?;
+        task.add(1);
+    }
+    Ok(())
+}
+
+/// What needs all tables of the database: references, sequences, statistics.
+async fn finish(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: Database,
+    plan: &Plan,
+    export: &Export,
+) -> Result<()> {
+    connection.run(&sql::for_building(STAGING)).await?;
+    for reference in plan.references() {
+        connection.run(&reference).await?;
+    }
+    for table in tables::of_database(ctx.tables, database) {
+        let sequence = record_of(export, table)?.sequence;
+        connection.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
+        connection.run(&format!("ANALYZE {}", sql::qualified(STAGING, table.name))).await?;
+    }
+    Ok(())
+}
+
+/// Nothing moves into place that is not what the snapshot held.
+async fn prove(ctx: &Arc<Ctx>, export: &Arc<Export>, database: Database) -> Result<()> {
+    let started = Instant::now();
+    let tables = tables::of_database(ctx.tables, database);
+    let digests = tables.map(|table| {
+        let (ctx, export) = (ctx.clone(), export.clone());
+        async move {
+            let record = record_of(&export, table)?;
+            let mut connection = ctx.target(database, "proof").await?;
+            let hash = export.snapshot.hash;
+            let found =
+                p5_verify::content(&mut connection, STAGING, table.name, &record.target_columns, hash)
+                    .await?;
+            connection.close().await?;
+            Ok(match record.content.differing(&found)[..] {
+                [] => None,
+                ref buckets => Some(format!(
+                    "{}: {} rows expected, {} loaded, {} of {} ranges of ids differ",
+                    table.name,
+                    record.content.total().rows,
+                    found.total().rows,
+                    buckets.len(),
+                    record.content.buckets.len()
+                )),
+            })
+        }
+    });
+    let found: Vec<String> = super::all(digests).await?.into_iter().flatten().collect();
+    if !found.is_empty() {
+        return Err(Stop::Differs(format!(
+            "{database} was not published, because what was loaded is not what the snapshot held: {}",
+            found.join("; ")
+        ))
+        .into());
+    }
+    ctx.terminal.detail(format!(
+        "  {database} proven before it is published in {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+/// The manifest's row in the target.
+fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Value {
+    let tables = tables::of_database(ctx.tables, database);
+    let entry =
+        |t: &Table| Some((t.name.to_string(), serde_json::json!(export.tables.get(t.name)?.content.total())));
+    tables.filter_map(entry).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn record_of<'a>(export: &'a Export, table: &Table) -> Result<&'a TableExport> {
+    export.tables.get(table.name).with_context(|| format!("the run's manifest does not know {}", table.name))
+}

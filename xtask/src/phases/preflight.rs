@@ -1,0 +1,133 @@
+//! Before anything is changed: are all servers there, do they fit, are the targets empty?
+
+use super::staging;
+use crate::ctx::Ctx;
+use crate::digest::HashFn;
+use crate::effects::firestore::Firestore;
+use crate::effects::postgres;
+use crate::manifest::Export;
+use crate::model::{Database, ServerInfo};
+use crate::refuse;
+use anyhow::Result;
+use std::sync::Arc;
+
+/// Looks at all four databases and chooses the hash that they all compute alike.
+pub async fn servers(ctx: &Ctx) -> Result<HashFn> {
+    let info = async |server| -> Result<ServerInfo> {
+        let mut connection = postgres::connect(server, &ctx.purpose("preflight")).await?;
+        let info = connection.info().await?;
+        connection.close().await?;
+        Ok(info)
+    };
+    let s = &ctx.settings;
+    let all = tokio::try_join!(info(&s.source), info(&s.product), info(&s.order), info(&s.gateway))?;
+    let all = [all.0, all.1, all.2, all.3];
+    Ok(HashFn::for_servers(all.iter().map(|i| (i.major, i.encoding.as_str()))))
+}
+
+/// The hash for a run that looks at the source only.
+pub async fn source_alone(ctx: &Ctx) -> Result<HashFn> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("preflight")).await?;
+    let info = connection.info().await?;
+    connection.close().await?;
+    Ok(HashFn::for_servers([(info.major, info.encoding.as_str())]))
+}
+
+/// # Errors
+/// Refuses with everything that was found at once: tables that hold rows or are not what `sql/schema`
+/// says, collections that hold documents. `export`: what they may hold, where there is a run already.
+pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
+    let (mut found, documents) = tokio::try_join!(databases(ctx, export), collections(ctx, export))?;
+    found.extend(documents);
+    if !found.is_empty() {
+        refuse!("the targets are not ready:\n  {}", found.join("\n  "));
+    }
+    Ok(())
+}
+
+async fn databases(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for database in Database::ALL {
+        found.extend(self::database(ctx, database, export).await?.0);
+    }
+    Ok(found)
+}
+
+/// What keeps a database from being loaded, and whether it holds this run's rows already.
+pub async fn database(
+    ctx: &Arc<Ctx>,
+    database: Database,
+    export: Option<&Export>,
+) -> Result<(Vec<String>, bool)> {
+    let mut connection = ctx.target(database, "preflight").await?;
+    let expected = staging::expected_definition(&mut connection, database).await?;
+    let public = staging::definition(&mut connection, "public").await?;
+    let mut found = staging::differences(database, &expected, &public);
+    let existing = staging::existing(ctx, &mut connection, database).await?;
+    let names: Vec<&str> = existing.iter().map(|(name, _)| *name).collect();
+    let filled: Vec<_> = existing.iter().filter(|(_, rows)| *rows > 0).collect();
+    let mut complete = false;
+    if !filled.is_empty() {
+        complete = match export {
+            Some(export) if found.is_empty() => holds(ctx, &mut connection, database, export, &names).await?,
+            _ => false,
+        };
+        if !complete {
+            let server = ctx.settings.target(database);
+            found.extend(filled.iter().map(|(name, rows)| {
+                format!(
+                    "{name} in {server} holds {rows} rows that are not this run's: a target has to be empty"
+                )
+            }));
+        }
+    } else if found.is_empty() {
+        staging::rehearse_swap(&mut connection, database, &names).await?;
+    }
+    connection.close().await?;
+    Ok((found, complete))
+}
+
+/// Whether the database holds exactly what this run would bring.
+async fn holds(
+    ctx: &Arc<Ctx>,
+    connection: &mut postgres::Connection,
+    database: Database,
+    export: &Export,
+    there: &[&str],
+) -> Result<bool> {
+    for table in crate::tables::of_database(ctx.tables, database) {
+        let Some(record) = export.tables.get(table.name) else { return Ok(false) };
+        if !there.contains(&table.name) {
+            return Ok(false);
+        }
+        let hash = export.snapshot.hash;
+        let content =
+            super::p5_verify::content(connection, "public", table.name, &record.target_columns, hash).await?;
+        if content != record.content {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
+    let firestore = Firestore::connect(&super::p3_transform::address(&ctx.settings.firestore)).await?;
+    let mut found = Vec::new();
+    for table in ctx.tables {
+        let Some(collection) = table.collection() else { continue };
+        let documents = firestore.count(collection.name).await?;
+        let own = match export {
+            Some(export) if documents > 0 => {
+                super::p3_transform::own_documents(ctx, &firestore, table, export).await? == documents
+            }
+            _ => false,
+        };
+        if documents > 0 && !own {
+            found.push(format!(
+                "collection {} of project {} holds {documents} documents that are not this run's: it has to be empty",
+                collection.name, ctx.settings.firestore.project
+            ));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,109 @@
+//! One instant of the source for the whole run (DESIGN rule 1): a session exports its snapshot, every
+//! worker and pg_dump import it. It is held until the last of them has ended, and no longer, because
+//! it pins the source's old rows.
+
+use crate::ctx::Ctx;
+use crate::digest::HashFn;
+use crate::effects::postgres::{self, Connection};
+use crate::manifest::SnapshotInfo;
+use crate::{refuse, run_dir, sql, sql_file};
+use anyhow::{Context, Result, ensure};
+use sqlx::Row;
+
+/// The snapshot, held open.
+pub struct Snapshot {
+    holder: Connection,
+    pub info: SnapshotInfo,
+    /// Every table of the source with rows of its own, largest first.
+    pub tables: Vec<RawName>,
+}
+
+/// A table of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawName {
+    pub schema: String,
+    pub table: String,
+    pub has_id: bool,
+    /// By the source's statistics: for bars only.
+    pub estimated_rows: u64,
+}
+
+impl RawName {
+    pub fn full(&self) -> String {
+        format!("{}.{}", self.schema, self.table)
+    }
+}
+
+impl Snapshot {
+    /// Takes the snapshot and locks every table against TRUNCATE and DDL: a TRUNCATE after the export
+    /// would make workers read nothing.
+    ///
+    /// # Errors
+    /// Refuses where a table is missing that would be migrated, or a table cannot be locked.
+    pub async fn open(ctx: &Ctx, hash: HashFn) -> Result<Snapshot> {
+        let mut holder = postgres::connect(&ctx.settings.source, &ctx.purpose("snapshot")).await?;
+        let server = holder.info().await?;
+        let before = tables(&mut holder).await?;
+        for table in ctx.tables {
+            if !before.iter().any(|t| t.schema == "public" && t.table == table.source) {
+                refuse!("the source has no table public.{} (it would become {})", table.source, table.name);
+            }
+        }
+        let names: Vec<String> = before.iter().map(|t| sql::qualified(&t.schema, &t.table)).collect();
+        // Not SELECT first: the snapshot has to be younger than the locks.
+        holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '30s'").await?;
+        holder
+            .run(&format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY ")))
+            .await
+            .context(
+                "a table of the source stays locked: somebody alters it, or has left a transaction open \
+             (see pg_locks, pg_stat_activity)",
+            )?;
+        let id: String = holder.row("SELECT pg_export_snapshot()").await?.try_get(0)?;
+        let tables = tables(&mut holder).await?;
+        let same = |t: &RawName| before.iter().any(|b| b.full() == t.full());
+        ensure!(
+            tables.len() == before.len() && tables.iter().all(same),
+            "tables of the source were created or dropped while the snapshot was taken: start again"
+        );
+        Ok(Snapshot { holder, info: SnapshotInfo { id, taken: run_dir::now(), server, hash }, tables })
+    }
+
+    /// Lets the snapshot go.
+    pub async fn release(mut self) -> Result<()> {
+        // Also a look whether it was there until now: a lost holder means that what was read may not
+        // be of one instant.
+        self.holder.run("COMMIT").await.context(
+            "the session that held the snapshot was lost: nothing has been written to a target, start again",
+        )?;
+        self.holder.close().await
+    }
+}
+
+/// A session that sees the snapshot.
+pub async fn worker(ctx: &Ctx, snapshot: &SnapshotInfo, purpose: &str) -> Result<Connection> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose(purpose)).await?;
+    connection
+        .run(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; \
+             SET LOCAL work_mem = '256MB'",
+            sql::literal(&snapshot.id)
+        ))
+        .await
+        .context("the snapshot is gone: was the session that holds it ended?")?;
+    Ok(connection)
+}
+
+async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
+    let rows = connection.rows(sql_file!("phases/1-backup/tables.sql").text).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RawName {
+                schema: row.try_get("schema")?,
+                table: row.try_get("table")?,
+                has_id: row.try_get("has_id")?,
+                estimated_rows: u64::try_from(row.try_get::<i64, _>("estimated_rows")?)?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,332 @@
+//! A run's directory: `database-backups/<YYYYMMDD_HHMMSS>/`, 0700, its files 0600 (DESIGN §5).
+
+use crate::manifest::{FORMAT, FileInfo, Manifest, ToolVersion};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// A run that is under way or has been.
+pub struct RunDir {
+    path: PathBuf,
+    id: String,
+    journal: Mutex<File>,
+}
+
+/// A line of `journal.jsonl`.
+#[derive(Serialize)]
+struct Entry<'a> {
+    at: String,
+    step: &'a str,
+    event: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+}
+
+/// The present instant as it stands in manifest and journal: UTC, ISO 8601, milliseconds.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+impl RunDir {
+    /// A new run under `parent`, named by the time. Two runs that begin in one second get two names.
+    pub fn create(parent: &Path) -> Result<RunDir> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .with_context(|| format!("creating {}", parent.display()))?;
+        let parent = parent.canonicalize().with_context(|| format!("finding {}", parent.display()))?;
+        let mut at = jiff::Timestamp::now();
+        loop {
+            let id = at.strftime("%Y%m%d_%H%M%S").to_string();
+            let path = parent.join(&id);
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return RunDir::at(path, id),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => at += jiff::Span::new().seconds(1),
+                Err(e) => return Err(e).with_context(|| format!("creating {}", path.display())),
+            }
+        }
+    }
+
+    /// A run by its id, or the newest one (`latest`).
+    pub fn open(parent: &Path, run: &str) -> Result<RunDir> {
+        let id = match run {
+            "latest" => match ids(parent)?.pop() {
+                Some(id) => id,
+                None => {
+                    crate::refuse!("there is no run in {}: `cargo xtask migrate` makes one", parent.display())
+                }
+            },
+            id => id.to_string(),
+        };
+        let path = parent.join(&id);
+        if !path.join("manifest.json").is_file() {
+            let known = ids(parent)?;
+            crate::refuse!(
+                "there is no run {id} in {} (found: {})",
+                parent.display(),
+                if known.is_empty() { "none".to_string() } else { known.join(", ") }
+            );
+        }
+        let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
+        RunDir::at(path, id)
+    }
+
+    fn at(path: PathBuf, id: String) -> Result<RunDir> {
+        let journal =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("journal.jsonl"));
+        let journal = journal.with_context(|| format!("opening the journal in {}", path.display()))?;
+        Ok(RunDir { path, id, journal: Mutex::new(journal) })
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file of the run stands, by its name in the manifest.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a file of the run for writing, 0600, its folder made where needed.
+    pub fn create_file(&self, name: &str) -> Result<HashedFile> {
+        let path = self.file(name);
+        if let Some(folder) = path.parent().filter(|f| !f.is_dir()) {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .with_context(|| format!("creating {}", folder.display()))?;
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("creating {}", path.display()))?;
+        Ok(HashedFile { file, path, hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// Writes a small file whole.
+    pub fn write(&self, name: &str, text: &str) -> Result<FileInfo> {
+        let mut file = self.create_file(name)?;
+        file.write(text.as_bytes())?;
+        file.finish(None)
+    }
+
+    /// Makes an empty private file for a program that writes it by itself.
+    pub fn reserve(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.create_file(name)?.path)
+    }
+
+    /// Size and SHA-256 of a file as it stands on disk, and makes sure that it is on disk.
+    pub fn measure(&self, name: &str) -> Result<FileInfo> {
+        let path = self.file(name);
+        let context = || format!("reading {}", path.display());
+        let file = File::open(&path).with_context(context)?;
+        file.sync_all().with_context(context)?;
+        let mut reader = HashedReader::new(file);
+        std::io::copy(&mut reader, &mut std::io::sink()).with_context(context)?;
+        Ok(reader.finish())
+    }
+
+    /// A file of the run, read with its hash taken on the way.
+    pub fn read(&self, name: &str) -> Result<HashedReader<BufReader<File>>> {
+        let path = self.file(name);
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        Ok(HashedReader::new(BufReader::with_capacity(1 << 18, file)))
+    }
+
+    pub fn new_manifest(&self, environment: &str, sql: String) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            run: self.id.clone(),
+            environment: environment.to_string(),
+            tool: ToolVersion { version: env!("CARGO_PKG_VERSION").into(), sql },
+            started: now(),
+            backup: None,
+            export: None,
+            proof: None,
+        }
+    }
+
+    pub fn load_manifest(&self) -> Result<Manifest> {
+        let path = self.file("manifest.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let manifest: Manifest =
+            serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        if manifest.format != FORMAT {
+            bail!("{} has format {}, this tool reads {FORMAT}", path.display(), manifest.format);
+        }
+        Ok(manifest)
+    }
+
+    /// Replaces the manifest: at any moment there is the old one or the new one.
+    pub fn save_manifest(&self, manifest: &Manifest) -> Result<()> {
+        let json = serde_json::to_string_pretty(manifest).context("writing the manifest")?;
+        let path = self.file("manifest.json");
+        self.write("manifest.json.new", &json)?;
+        fs::rename(self.file("manifest.json.new"), &path)
+            .with_context(|| format!("writing {}", path.display()))?;
+        let folder = File::open(&self.path).and_then(|d| d.sync_all());
+        folder.with_context(|| format!("writing {}", self.path.display()))
+    }
+
+    /// Notes that a step begins; what it returns notes how it ended, also when it is dropped.
+    pub fn step<'a>(&'a self, step: &'a str) -> Result<Step<'a>> {
+        self.note(step, "start", "")?;
+        Ok(Step { run: self, step, open: true })
+    }
+
+    fn note(&self, step: &str, event: &str, detail: &str) -> Result<()> {
+        let mut line = serde_json::to_string(&Entry { at: now(), step, event, detail })?;
+        line.push('\n');
+        let mut journal = self.journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
+        let written = journal.write_all(line.as_bytes()).and_then(|()| journal.sync_data());
+        written.with_context(|| format!("writing the journal in {}", self.path.display()))
+    }
+}
+
+/// The ids of the runs under `parent`, oldest first.
+pub fn ids(parent: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).with_context(|| format!("reading {}", parent.display())),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", parent.display()))?;
+        if entry.path().join("manifest.json").is_file() {
+            ids.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    ids.sort();
+    Ok(ids)
+}
+
+/// A step under way in the journal.
+pub struct Step<'a> {
+    run: &'a RunDir,
+    step: &'a str,
+    open: bool,
+}
+
+impl Step<'_> {
+    pub fn done(mut self, detail: &str) -> Result<()> {
+        self.open = false;
+        self.run.note(self.step, "done", detail)
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            // An error is on its way already, or the run was interrupted: that one is reported.
+            let _ = self.run.note(self.step, "ended early", "");
+        }
+    }
+}
+
+/// A file being written, hashed and counted on the way.
+pub struct HashedFile {
+    file: File,
+    path: PathBuf,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl HashedFile {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes).with_context(|| format!("writing {}", self.path.display()))
+    }
+
+    /// Makes sure that it is on disk.
+    pub fn finish(self, rows: Option<u64>) -> Result<FileInfo> {
+        self.file.sync_all().with_context(|| format!("writing {}", self.path.display()))?;
+        Ok(FileInfo { bytes: self.bytes, sha256: hex(&self.hash.finalize()), rows })
+    }
+}
+
+/// A reader that takes size and hash of what passes through it.
+pub struct HashedReader<R> {
+    inner: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> HashedReader<R> {
+    fn new(inner: R) -> HashedReader<R> {
+        HashedReader { inner, hash: Sha256::new(), bytes: 0 }
+    }
+
+    /// Of what has been read so far: read to the end first.
+    pub fn finish(self) -> FileInfo {
+        FileInfo { bytes: self.bytes, sha256: hex(&self.hash.finalize()), rows: None }
+    }
+}
+
+impl<R: Read> Read for HashedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_run_is_private_and_its_files_are_hashed() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&parent.path().join("runs")).unwrap();
+        let info = run.write("notes/x.csv", "abc").unwrap();
+        assert_eq!(info.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(run.measure("notes/x.csv").unwrap(), info);
+        let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(run.path()), 0o700);
+        assert_eq!(mode(&run.file("notes")), 0o700);
+        assert_eq!(mode(&run.file("notes/x.csv")), 0o600);
+        assert_eq!(mode(&run.file("journal.jsonl")), 0o600);
+    }
+
+    #[test]
+    fn two_runs_in_one_second_are_two() {
+        let parent = tempfile::tempdir().unwrap();
+        let a = RunDir::create(parent.path()).unwrap();
+        let b = RunDir::create(parent.path()).unwrap();
+        assert_ne!(a.id(), b.id());
+    }
+
+    #[test]
+    fn the_journal_says_how_a_step_ended() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path()).unwrap();
+        run.step("1 dump").unwrap().done("5 tables").unwrap();
+        drop(run.step("2 export").unwrap());
+        let journal = fs::read_to_string(run.file("journal.jsonl")).unwrap();
+        let events: Vec<&str> = journal.lines().map(|l| l.split('"').nth(11).unwrap()).collect();
+        assert_eq!(events, ["start", "done", "start", "ended early"]);
+    }
+}

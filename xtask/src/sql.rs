@@ -1,0 +1,417 @@
+//! SQL from `sql/`, and the few wrappers around a table's SELECT. All quoting stands here, and no
+//! other module puts SQL together. Pure: nothing here talks to a server.
+//!
+//! What was learnt: subplans such as `NOT IN (SELECT …)` fall back to a quadratic plan when they do
+//! not fit `work_mem`, joins do not; so the SELECTs join, and sessions on the source get memory.
+
+use crate::digest::HashFn;
+use crate::model::{Column, MIGRATED};
+use crate::tables::Table;
+use anyhow::{Context, Result};
+
+/// A file of `sql/`, compiled in; `path` is relative to `sql/`.
+#[derive(Clone, Copy, Debug)]
+pub struct SqlFile {
+    pub path: &'static str,
+    pub text: &'static str,
+}
+
+/// Compiles a file of `sql/` in: a missing file fails the build.
+#[macro_export]
+macro_rules! sql_file {
+    ($path:expr) => {
+        $crate::sql::SqlFile {
+            path: $path,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/", $path)),
+        }
+    };
+}
+
+/// Settings that every session of ours pins, so that a value has one text on every server and
+/// nothing of the server's or role's defaults can change or hide a row (DESIGN rules 1 and 7).
+pub const SESSION: &str = "\
+    SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; \
+    SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; \
+    SET client_encoding = 'UTF8'; SET client_min_messages = 'warning'; SET search_path = public; \
+    SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
+    SET jit = off; SET work_mem = '64MB'; SET client_connection_check_interval = '2s'";
+
+/// An identifier, always quoted.
+pub fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string constant, whatever `standard_conforming_strings` says.
+pub fn literal(value: &str) -> String {
+    if value.contains('\\') {
+        format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
+    } else {
+        format!("'{}'", value.replace('\'', "''"))
+    }
+}
+
+/// `schema.table`, quoted.
+pub fn qualified(schema: &str, table: &str) -> String {
+    format!("{}.{}", ident(schema), ident(table))
+}
+
+fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    names.into_iter().map(|n| ident(n.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// The file's text with its `\ir` lines replaced by the files that they name, as psql does.
+pub fn expand(tables: &[Table], file: SqlFile) -> Result<String> {
+    let mut text = String::with_capacity(file.text.len() * 2);
+    for line in file.text.lines() {
+        match line.trim().strip_prefix("\\ir ") {
+            Some(path) => {
+                let wanted = relative(file.path, path.trim());
+                let included = tables
+                    .iter()
+                    .flat_map(|t| [t.export, t.audit].into_iter().chain(t.fragments.iter().copied()))
+                    .find(|f| f.path == wanted)
+                    .with_context(|| {
+                        format!("sql/{}: no table has a file {wanted} for {}", file.path, line.trim())
+                    })?;
+                text.push_str(&expand(tables, included)?);
+            }
+            None => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// `tables/orders/2-export.sql` + `../users/2-export.sql` = `tables/users/2-export.sql`.
+fn relative(from: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            ".." => {
+                parts.pop();
+            }
+            "." => {}
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
+
+/// A table's SELECT, expanded, with the columns that it has: the only way to its rows.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    select: String,
+    /// The columns of a row as the file holds it: all but `outcome` and `note`.
+    pub columns: Vec<Column>,
+    /// Those of them that the target has no place for.
+    file_only: &'static [&'static str],
+    key_source: String,
+    /// The zone of time stamps that have none (DESIGN fault 12).
+    zone: String,
+    /// Adds a last column `null_fields`: Rust's csv cannot tell NULL from ''.
+    name_nulls: bool,
+}
+
+impl Rows {
+    /// `columns`: what the server says that `select` returns, `outcome` and `note` included.
+    pub fn new(table: &Table, select: String, columns: Vec<Column>, zone: &str) -> Result<Rows> {
+        for meta in ["outcome", "note", "id"] {
+            anyhow::ensure!(
+                columns.iter().any(|c| c.name == meta),
+                "sql/{} has no column {meta}",
+                table.export.path
+            );
+        }
+        Ok(Rows {
+            select,
+            columns: columns.into_iter().filter(|c| c.name != "outcome" && c.name != "note").collect(),
+            file_only: table.file_only,
+            key_source: table.source.to_string(),
+            zone: zone.to_string(),
+            name_nulls: table.collection().is_some(),
+        })
+    }
+
+    /// The columns that the target holds, in the order of the SELECT.
+    pub fn target_columns(&self) -> Vec<Column> {
+        self.columns.iter().filter(|c| !self.file_only.contains(&c.name.as_str())).cloned().collect()
+    }
+
+    /// One column of `r`; a time stamp without zone gets the environment's.
+    fn value(&self, column: &Column) -> String {
+        let name = ident(&column.name);
+        match column.kind.as_str() {
+            "timestamp" => format!("r.{name} AT TIME ZONE {} AS {name}", literal(&self.zone)),
+            _ => format!("r.{name}"),
+        }
+    }
+
+    fn values(&self, columns: &[Column]) -> String {
+        columns.iter().map(|c| self.value(c)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `SELECT * FROM (…) LIMIT 0`: asks the server for the columns.
+    pub fn shape(select: &str) -> String {
+        format!("SELECT * FROM (\n{select}\n) r LIMIT 0")
+    }
+
+    /// The migrated rows as CSV with a header.
+    pub fn copy_out(&self) -> String {
+        let mut values = self.values(&self.columns);
+        if self.name_nulls {
+            let names = self
+                .columns
+                .iter()
+                .map(|c| format!("CASE WHEN r.{} IS NULL THEN {} END", ident(&c.name), literal(&c.name)));
+            values += &format!(", concat_ws(' ', {}) AS null_fields", names.collect::<Vec<_>>().join(", "));
+        }
+        copy_csv(&format!(
+            "SELECT {values} FROM (\n{}\n) r WHERE r.outcome = {}",
+            self.select,
+            literal(MIGRATED)
+        ))
+    }
+
+    /// The source's rows that are quarantined, as they are, each with its reason.
+    pub fn copy_quarantine(&self) -> String {
+        copy_csv(&format!(
+            "SELECT s.*, substr(r.outcome, length('quarantined:') + 1) AS quarantine_reason \
+             FROM (\n{}\n) r JOIN {} s ON s.id = r.id WHERE r.outcome LIKE 'quarantined:%'",
+            self.select,
+            qualified("public", &self.key_source)
+        ))
+    }
+
+    /// What is to be said about single rows: `id`, `note`.
+    pub fn copy_notes(&self) -> String {
+        copy_csv(&format!("SELECT r.id, r.note FROM (\n{}\n) r WHERE r.note IS NOT NULL", self.select))
+    }
+
+    /// By outcome and bucket of ids: rows, sum of key hashes, notes, and of the migrated rows the
+    /// digest of what the target must hold.
+    pub fn classify(&self, hash: HashFn) -> String {
+        format!(
+            "SELECT o.outcome, o.bucket, count(*), sum({key})::text, count(o.note), \
+                    sum(CASE WHEN o.outcome = {migrated} THEN {row} END)::text \
+             FROM (SELECT r.outcome, r.note, r.id, {bucket} AS bucket, ROW({columns})::text AS t \
+                   FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r) r) o GROUP BY 1, 2",
+            key = hash.of("o.id::text"),
+            row = hash.of("o.t"),
+            bucket = bucket("r.id"),
+            migrated = literal(MIGRATED),
+            columns = list(self.target_columns().iter().map(|c| c.name.as_str())),
+            values = self.values(&self.columns),
+            select = self.select,
+        )
+    }
+}
+
+/// Ids are digested in buckets of this many, so that a difference is narrowed down cheaply.
+pub const BUCKET: i64 = 10_000;
+
+fn bucket(id: &str) -> String {
+    format!("({id} / {BUCKET})::bigint")
+}
+
+/// Any SELECT as CSV with a header.
+pub fn copy_csv(select: &str) -> String {
+    format!("COPY (\n{select}\n) TO STDOUT WITH (FORMAT csv, HEADER)")
+}
+
+/// The rules told a second time: `kind`, rows, sum of key hashes.
+pub fn audit(select: &str, hash: HashFn) -> String {
+    format!("SELECT a.kind, count(*), sum({})::text FROM (\n{select}\n) a GROUP BY 1", hash.of("a.id::text"))
+}
+
+/// Rows on which the SELECT and the audit disagree: `id`, outcome or NULL, kind or NULL.
+pub fn audit_differences(select: &str, audit: &str, limit: usize) -> String {
+    format!(
+        "SELECT coalesce(r.id, a.id)::text, r.outcome, a.kind FROM (\n{select}\n) r \
+         FULL JOIN (\n{audit}\n) a ON a.id = r.id \
+         WHERE split_part(r.outcome, ':', 1) IS DISTINCT FROM a.kind ORDER BY 1 LIMIT {limit}"
+    )
+}
+
+/// Ids that the SELECT gives more or fewer times than the bare table: `id`, times in each.
+pub fn classification_differences(table: &Table, select: &str, limit: usize) -> String {
+    format!(
+        "SELECT coalesce(s.id, r.id)::text, coalesce(s.n, 0), coalesce(r.n, 0) \
+         FROM (SELECT id, count(*) AS n FROM {source} GROUP BY id) s \
+         FULL JOIN (SELECT id, count(*) AS n FROM (\n{select}\n) c GROUP BY id) r ON r.id = s.id \
+         WHERE s.n IS DISTINCT FROM r.n ORDER BY 1 LIMIT {limit}",
+        source = qualified("public", table.source)
+    )
+}
+
+/// A bare table of the source: rows, digest of whole rows, and of the keys where it has an `id`.
+pub fn digest_raw(schema: &str, table: &str, has_id: bool, hash: HashFn) -> String {
+    let keys = if has_id { format!("sum({})::text", hash.of("t.id::text")) } else { "NULL::text".into() };
+    format!(
+        "SELECT count(*), sum({row})::text, {keys} FROM ONLY {table} t",
+        row = hash.of("t::text"),
+        table = qualified(schema, table)
+    )
+}
+
+/// The keys of a bare table: rows, sum of hashes.
+pub fn digest_keys(schema: &str, table: &str, hash: HashFn) -> String {
+    format!(
+        "SELECT count(t.id), sum({})::text FROM ONLY {} t",
+        hash.of("t.id::text"),
+        qualified(schema, table)
+    )
+}
+
+/// What a target's table holds, by bucket of ids: rows, digest.
+pub fn digest_target(schema: &str, table: &str, columns: &[Column], hash: HashFn) -> String {
+    format!(
+        "SELECT {bucket}, count(*), sum({row})::text FROM {table} t GROUP BY 1",
+        bucket = bucket("t.id"),
+        row = hash.of(&format!("ROW({})::text", qualified_list("t", columns))),
+        table = qualified(schema, table)
+    )
+}
+
+fn qualified_list(alias: &str, columns: &[Column]) -> String {
+    columns.iter().map(|c| format!("{alias}.{}", ident(&c.name))).collect::<Vec<_>>().join(", ")
+}
+
+/// Takes rows in CSV.
+pub fn copy_in(schema: &str, table: &str, columns: &[Column]) -> String {
+    format!(
+        "COPY {} ({}) FROM STDIN WITH (FORMAT csv, HEADER)",
+        qualified(schema, table),
+        list(columns.iter().map(|c| c.name.as_str()))
+    )
+}
+
+/// A temporary table like a target's, for rows of these buckets: filled by the second statement.
+pub fn expected_rows(table: &str, columns: &[Column], buckets: &[i64]) -> (String, String) {
+    let buckets = buckets.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    let create = format!(
+        "CREATE TEMP TABLE expected ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA",
+        list(columns.iter().map(|c| c.name.as_str())),
+        qualified("public", table)
+    );
+    let fill = format!(
+        "COPY pg_temp.expected ({}) FROM STDIN WITH (FORMAT csv, HEADER) WHERE {} = ANY ('{{{buckets}}}')",
+        list(columns.iter().map(|c| c.name.as_str())),
+        bucket("id")
+    );
+    (create, fill)
+}
+
+/// Rows that differ from `expected`: id, `expected` and `found` as arrays of text, NULL where there is none.
+pub fn row_differences(table: &str, columns: &[Column], buckets: &[i64], limit: usize) -> String {
+    let array = |alias: &str| {
+        let values = columns.iter().map(|c| format!("{alias}.{}::text", ident(&c.name)));
+        format!("CASE WHEN {alias}.id IS NOT NULL THEN ARRAY[{}] END", values.collect::<Vec<_>>().join(", "))
+    };
+    let buckets = buckets.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    format!(
+        "SELECT coalesce(e.id, f.id)::text, {expected}, {found} FROM pg_temp.expected e \
+         FULL JOIN (SELECT * FROM {table} WHERE {bucket} = ANY ('{{{buckets}}}')) f ON f.id = e.id \
+         WHERE ROW({ec})::text IS DISTINCT FROM ROW({fc})::text OR e.id IS NULL OR f.id IS NULL \
+         ORDER BY coalesce(e.id, f.id) LIMIT {limit}",
+        expected = array("e"),
+        found = array("f"),
+        table = qualified("public", table),
+        bucket = bucket("id"),
+        ec = qualified_list("e", columns),
+        fc = qualified_list("f", columns),
+    )
+}
+
+/// A file with psql's variables set: `:'name'` becomes a constant, `:"name"` an identifier, `:name` the
+/// text as it is (numbers only).
+pub fn bind(file: SqlFile, values: &[(&str, &str)]) -> String {
+    values.iter().fold(file.text.to_string(), |text, (name, value)| {
+        text.replace(&format!(":'{name}'"), &literal(value))
+            .replace(&format!(":\"{name}\""), &ident(value))
+            .replace(&format!(":{name}"), value)
+    })
+}
+
+/// The state of a sequence: `last_value`, `is_called`. The name comes from `pg_get_serial_sequence`
+/// and is quoted already.
+pub fn sequence_state(quoted: &str) -> String {
+    format!("SELECT last_value, is_called FROM {quoted}")
+}
+
+/// Settings of a session that builds keys and indexes in a schema.
+pub fn for_building(schema: &str) -> String {
+    format!("SET search_path = {}; SET maintenance_work_mem = '256MB'", ident(schema))
+}
+
+pub fn exists(schema: &str, table: &str) -> String {
+    format!("SELECT to_regclass({}) IS NOT NULL", literal(&qualified(schema, table)))
+}
+
+pub fn count(schema: &str, table: &str) -> String {
+    format!("SELECT count(*) FROM {}", qualified(schema, table))
+}
+
+/// The manifest's row in a target; `record`: JSON.
+pub fn record_run(run: &str, record: &str) -> String {
+    format!(
+        "INSERT INTO xtask.runs (run, tables) VALUES ({}, {}) \
+         ON CONFLICT (run) DO UPDATE SET published = now(), tables = excluded.tables",
+        literal(run),
+        literal(record)
+    )
+}
+
+/// Sets the sequence of a table's id.
+pub fn set_sequence(schema: &str, table: &str, last: i64, called: bool) -> String {
+    let table = literal(&qualified(schema, table));
+    format!("SELECT setval(pg_get_serial_sequence({table}, 'id'), {last}, {called})")
+}
+
+/// Every key that another store holds: `id`, `key`, `state`.
+pub const KNOWN_KEYS: &str = "CREATE TEMP TABLE known (id text, key text, state text) ON COMMIT DROP";
+pub const FILL_KNOWN_KEYS: &str = "COPY pg_temp.known (id, key, state) FROM STDIN WITH (FORMAT csv, HEADER)";
+pub const ANALYZE_KNOWN_KEYS: &str = "ANALYZE pg_temp.known";
+
+/// The ids of a table with one state, for `FILL_KNOWN_KEYS`.
+pub fn keys_of(table: &str) -> String {
+    copy_csv(&format!("SELECT id, id AS key, 'migrated' AS state FROM {}", qualified("public", table)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::TABLES;
+
+    #[test]
+    fn quoting() {
+        assert_eq!(ident("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+    }
+
+    #[test]
+    fn every_file_expands() {
+        for table in TABLES {
+            for file in [table.export, table.audit] {
+                let text = expand(TABLES, file).unwrap();
+                assert!(!text.contains("\\ir"), "{}", file.path);
+                assert!(!text.contains(';'), "{}: a wrapper goes around it", file.path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_include_names_file_and_line() {
+        let file = SqlFile { path: "tables/x/2-export.sql", text: "SELECT\n\\ir ../nowhere/2-export.sql\n" };
+        let error = expand(TABLES, file).unwrap_err().to_string();
+        assert!(error.contains("tables/nowhere/2-export.sql"), "{error}");
+    }
+
+    #[test]
+    fn variables_are_quoted() {
+        let file = SqlFile { path: "x", text: "SELECT :'t', :\"t\" LIMIT :n" };
+        assert_eq!(bind(file, &[("t", "a'b"), ("n", "3")]), "SELECT 'a''b', \"a'b\" LIMIT 3");
+    }
+}
