@@ -109,6 +109,9 @@ struct Common {
     /// Which servers: the name of a file in xtask/environments
     #[arg(long, global = true, default_value = "local", value_name = "ENV")]
     env: String,
+    /// Use the local servers in this directory [default: the newest that `stack up` or `--keep` left]
+    #[arg(long, global = true, value_name = "DIR")]
+    stack: Option<PathBuf>,
     /// Where run directories are
     #[arg(long, global = true, value_name = "DIR")]
     backup_dir: Option<PathBuf>,
@@ -212,14 +215,16 @@ impl Session<'_> {
     /// Local servers that are running take the place of the file's, where the file says so.
     fn settings(&self) -> Result<Settings> {
         let environment = self.environment()?;
-        if environment.uses_stack()
-            && let Some(stack) = local::running(&self.workspace)?
-        {
-            self.terminal.line(format!(
-                "{}: the servers of `stack up` in {}",
-                self.common.env,
-                stack.dir.display()
-            ));
+        let stack = match (&self.common.stack, environment.uses_stack()) {
+            (Some(dir), true) => Some(native::Connections::read(dir)?),
+            (Some(_), false) => {
+                refuse!("environment `{}` is not for local servers: leave --stack out", self.common.env)
+            }
+            (None, true) => local::running(&self.workspace)?,
+            (None, false) => None,
+        };
+        if let Some(stack) = stack {
+            self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
             return local::settings(&environment, &stack);
         }
         environment.settings(self.variables)

@@ -359,6 +359,7 @@ fn excerpt(text: &str, from: usize) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -25,7 +25,7 @@ pub use pace::{Limit, Pace};
 pub use submit::{Rejected, Written};
 
 use crate::document::Value;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use backon::{BackoffBuilder, Retryable};
 use firestore::FirestoreDb;
 use firestore::gcloud_sdk::google::firestore::v1 as fs;
@@ -94,15 +94,16 @@ impl Firestore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = self.patiently(|| self.one_call(collection, ids)).await;
         let context = || format!("reading {} documents of {collection}", ids.len());
+        let answer = self.patiently(|| self.one_call(collection, ids)).await;
         let mut found = answer.with_context(context)?;
-        ids.iter()
-            .map(|id| match found.remove_entry(id) {
-                Some(entry) => Ok(entry),
-                None => bail!("{}: no answer for {id}, or it was asked for twice", context()),
-            })
-            .collect()
+        // An id that is asked for twice (a damaged file) is answered once.
+        let twice = found.len() < ids.len();
+        let mut take = |id: &String| match found.get(id) {
+            Some(fields) if twice => Some((id.clone(), fields.clone())),
+            _ => found.remove_entry(id),
+        };
+        ids.iter().map(|id| take(id).with_context(|| format!("{}: no answer for {id}", context()))).collect()
     }
 
     /// The ids of all documents of a collection, in the order of their names, some thousand at a

@@ -330,6 +330,7 @@ impl Patience<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::collections::VecDeque;
@@ -393,6 +394,24 @@ mod tests {
         for code in stops {
             assert_eq!(call(code), Verdict::Stop(refusal(code)));
         }
+    }
+
+    #[test]
+    fn credentials_that_will_never_yield_a_token_stop_it() {
+        use firestore::gcloud_sdk::google_cloud_auth::errors::CredentialsError;
+        // As the crate's middleware hands it on.
+        let call = |transient| {
+            let error = CredentialsError::from_msg(transient, "m");
+            let error = firestore::gcloud_sdk::error::Error::from(error);
+            judge(1, Err(Status::from_error(Box::new(Box::new(error)))))
+        };
+        let is = |verdict: Verdict| match verdict {
+            Verdict::Stop(refusal) => ("stop", refusal.code),
+            Verdict::AllAgain(refusal) => ("again", refusal.code),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(is(call(false)), ("stop", Code::Unauthenticated));
+        assert_eq!(is(call(true)), ("again", Code::Unknown));
     }
 
     #[test]

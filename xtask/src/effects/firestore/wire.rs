@@ -187,6 +187,7 @@ fn query(collection: &str) -> fs::StructuredQuery {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use firestore::gcloud_sdk::prost::Message;

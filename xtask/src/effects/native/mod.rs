@@ -88,6 +88,13 @@ pub struct EmulatorServer {
 }
 
 impl Connections {
+    /// Of the stack in that directory, kept or held by another tool.
+    pub fn read(dir: &Path) -> Result<Connections> {
+        let file = dir.join(home::STACK_JSON);
+        let text = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("understanding {}", file.display()))
+    }
+
     /// The server of that name; an error where the stack has none.
     pub fn server(&self, name: &str) -> Result<&PostgresServer> {
         (self.postgres.iter().find(|server| server.name == name))

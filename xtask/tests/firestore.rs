@@ -1,0 +1,361 @@
+//! Documents on the real emulator: written, read back, counted, listed, deleted, refused.
+//! Each test has a project of its own, because clearing one frees no memory.
+
+#![allow(clippy::unwrap_used)]
+
+use anyhow::Result;
+use firestore::gcloud_sdk::google::firestore::v1 as fs;
+use firestore::gcloud_sdk::google_cloud_auth::credentials::anonymous;
+use firestore::{FirestoreDb, FirestoreDbOptions};
+use std::collections::{BTreeMap, HashMap};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use xtask::document::{Document, Layout, Value, differences};
+use xtask::effects::firestore::{Address, Firestore, Limit, Pace, Written};
+use xtask::model::{Collection, Field, Kind, NullPolicy};
+
+/// A local emulator, until `effects::native` has one. BEGIN: to be replaced.
+struct Emulator {
+    java: std::process::Child,
+    host: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Emulator {
+    const JAR: &str = "/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator/\
+                       cloud-firestore-emulator.jar";
+
+    fn start() -> Emulator {
+        let port = free_port();
+        let directory = tempfile::tempdir().unwrap();
+        let java = Command::new("java")
+            .args(["-Xmx1g", "-cp", Self::JAR])
+            .arg("com.google.cloud.datastore.emulator.firestore.CloudFirestore")
+            .args(["--host=127.0.0.1", &format!("--port={port}")])
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let emulator = Emulator { java, host: format!("127.0.0.1:{port}"), _directory: directory };
+        let start = Instant::now();
+        while std::net::TcpStream::connect(&emulator.host).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(60), "the emulator did not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        emulator
+    }
+
+    /// One for all tests that run at the same time; it ends with the last of them.
+    fn shared() -> Arc<Emulator> {
+        static SHARED: Mutex<Weak<Emulator>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        shared.upgrade().unwrap_or_else(|| {
+            let emulator = Arc::new(Emulator::start());
+            *shared = Arc::downgrade(&emulator);
+            emulator
+        })
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.java.kill();
+        let _ = self.java.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+// END: to be replaced.
+
+fn address(host: &str, project: &str) -> Address {
+    Address {
+        project: project.to_owned(),
+        database: "(default)".to_owned(),
+        emulator: Some(host.to_owned()),
+        credentials: None,
+    }
+}
+
+const FIELDS: &[Field] = &[
+    Field { name: "uid", kind: Kind::Text("") },
+    Field { name: "name", kind: Kind::Text("nobody") },
+    Field { name: "logins", kind: Kind::Integer(0) },
+    Field { name: "verified", kind: Kind::Boolean(false) },
+    Field { name: "created_at", kind: Kind::Time },
+];
+const USERS: Collection = Collection { name: "users", id: "uid", fields: FIELDS };
+
+fn document(id: &str, name: &str) -> Document {
+    let text = |text: &str| Value::Text(text.to_owned());
+    Document { id: id.to_owned(), fields: vec![("uid", text(id)), ("name", text(name))] }
+}
+
+fn numbered(count: usize) -> Vec<Document> {
+    (0..count).map(|n| document(&format!("u{n:06}"), "x")).collect()
+}
+
+fn ids(documents: &[Document]) -> Vec<String> {
+    documents.iter().map(|document| document.id.clone()).collect()
+}
+
+/// Writes with small chunks from a producer of its own, as the import does.
+async fn write(firestore: &Firestore, documents: Vec<Document>, pace: &Pace) -> Result<Written> {
+    let (sender, receiver) = mpsc::channel(2);
+    let producer = tokio::spawn(async move {
+        for chunk in documents.chunks(70) {
+            if sender.send(chunk.to_vec()).await.is_err() {
+                break;
+            }
+        }
+    });
+    let written = firestore.write(USERS.name, receiver, pace, |_| {}).await;
+    producer.await.unwrap();
+    written
+}
+
+async fn list(firestore: &Firestore) -> Vec<String> {
+    let mut all = Vec::new();
+    let page = |ids: Vec<String>| {
+        all.extend(ids);
+        Ok(())
+    };
+    firestore.ids(USERS.name, page).await.unwrap();
+    all
+}
+
+const CSV: &str = "\
+id,uid,name,logins,verified,created_at,null_fields
+1,u1,\"line
+break, \"\"quotes\"\", \\N \\. 🦀 שלום\",9223372036854775807,t,2026-01-31 23:59:59.123456+00,
+2,Ünï #?%&+ø,\"\",-1,f,1969-12-31 23:59:59.999999+00,
+3,u3,,,,,name logins verified created_at
+4,u4,x,0,t,0001-01-01 00:00:00+00,
+5,u5,x,0,t,9999-12-31 23:59:59.999999+00,
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_comes_back() {
+    let emulator = Emulator::shared();
+    let firestore = Firestore::connect(&address(&emulator.host, "every-kind")).await.unwrap();
+    for (policy, name) in
+        [(NullPolicy::Default, Value::Text("nobody".to_owned())), (NullPolicy::Keep, Value::Null)]
+    {
+        let mut reader = csv::Reader::from_reader(CSV.as_bytes());
+        let mut layout = Layout::new(reader.headers().unwrap(), &USERS, policy).unwrap();
+        let documents: Vec<Document> =
+            reader.records().map(|r| layout.document(&r.unwrap()).unwrap()).collect();
+
+        let written = write(&firestore, documents.clone(), &Pace::for_emulator()).await.unwrap();
+        assert_eq!(written, Written { documents: 5, ..Written::default() });
+
+        let found = firestore.read(USERS.name, &ids(&documents)).await.unwrap();
+        assert_eq!(found.len(), 5);
+        for (document, (id, fields)) in documents.iter().zip(&found) {
+            assert_eq!((&document.id, differences(document, fields.as_ref().unwrap())), (id, vec![]));
+        }
+        // '' stays '', NULL is what the policy says.
+        assert_eq!(found[1].1.as_ref().unwrap()["name"], Value::Text(String::new()));
+        assert_eq!(found[2].1.as_ref().unwrap()["name"], name);
+        assert_eq!(found[2].1.as_ref().unwrap()["created_at"], Value::Null);
+    }
+    assert_eq!(firestore.count(USERS.name).await.unwrap(), 5, "the second write replaced the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_extra_and_different_documents_are_found() {
+    let emulator = Emulator::shared();
+    let firestore = Firestore::connect(&address(&emulator.host, "damage")).await.unwrap();
+    assert_eq!(firestore.count(USERS.name).await.unwrap(), 0);
+    assert!(list(&firestore).await.is_empty());
+    assert_eq!(firestore.read(USERS.name, &[]).await.unwrap(), []);
+
+    // More than two pages, and not a multiple of one.
+    let documents = numbered(10_017);
+    let written = write(&firestore, documents.clone(), &Pace::for_emulator()).await.unwrap();
+    assert_eq!(written.documents, 10_017);
+    assert_eq!(firestore.count(USERS.name).await.unwrap(), 10_017);
+    assert_eq!(list(&firestore).await, ids(&documents));
+
+    let gone = ids(&documents[5..8]);
+    assert_eq!(firestore.delete(USERS.name, &gone).await.unwrap(), 3);
+    let extra = document("u000009x", "x");
+    firestore.set(USERS.name, &extra).await.unwrap();
+    let mut changed = documents[9].clone();
+    changed.fields[1].1 = Value::Integer(1);
+    firestore.set(USERS.name, &changed).await.unwrap();
+
+    let found = firestore.read(USERS.name, &ids(&documents[4..10])).await.unwrap();
+    let there: Vec<bool> = found.iter().map(|(_, fields)| fields.is_some()).collect();
+    assert_eq!(there, [true, false, false, false, true, true]);
+    let twice = [gone[0].clone(), "u000001".to_owned(), gone[0].clone(), "u000001".to_owned()];
+    let twice = firestore.read(USERS.name, &twice).await.unwrap();
+    assert!(twice[..2] == twice[2..] && twice[1].1.is_some() && twice[2].1.is_none());
+    let difference = differences(&documents[9], found[5].1.as_ref().unwrap());
+    assert_eq!(difference[0].to_string(), "name: expected string \"x\", found integer 1");
+    assert_eq!(firestore.count(USERS.name).await.unwrap(), 10_015);
+    let listed = list(&firestore).await;
+    assert_eq!(listed[6..8], ["u000009", "u000009x"]);
+    assert_eq!(listed.len(), 10_015);
+}
+
+/// A client that shares no code with ours.
+async fn foreign(host: &str, project: &str) -> FirestoreDb {
+    let options = FirestoreDbOptions::new(project.to_owned()).with_firebase_api_url(format!("http://{host}"));
+    let nobody = anonymous::Builder::new().build();
+    FirestoreDb::with_options_auth(options, nobody).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_wrote_is_described() {
+    use fs::value::ValueType::{ArrayValue, DoubleValue, MapValue};
+    let emulator = Emulator::shared();
+    let firestore = Firestore::connect(&address(&emulator.host, "foreign")).await.unwrap();
+    let db = foreign(&emulator.host, "foreign").await;
+    let value = |value| fs::Value { value_type: Some(value) };
+    let one = value(DoubleValue(1.0));
+    let fields = HashMap::from([
+        ("array".to_owned(), value(ArrayValue(fs::ArrayValue { values: vec![one.clone()] }))),
+        ("map".to_owned(), value(MapValue(fs::MapValue::default()))),
+        ("number".to_owned(), one),
+    ]);
+    let request = fs::CreateDocumentRequest {
+        parent: db.get_documents_path().clone(),
+        collection_id: USERS.name.to_owned(),
+        document_id: "u1".to_owned(),
+        document: Some(fs::Document { fields, ..Default::default() }),
+        ..Default::default()
+    };
+    db.client().get().create_document(request).await.unwrap();
+
+    let found = firestore.read(USERS.name, &["u1".to_owned()]).await.unwrap();
+    let shown: BTreeMap<&str, String> =
+        found[0].1.iter().flatten().map(|(field, value)| (field.as_str(), value.to_string())).collect();
+    let expected = [("array", "array of 1"), ("map", "map of 0"), ("number", "double 1.0")];
+    assert_eq!(shown, expected.map(|(k, v)| (k, v.to_owned())).into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_document_never_costs_another() {
+    let emulator = Emulator::shared();
+    let firestore = Firestore::connect(&address(&emulator.host, "one-bad")).await.unwrap();
+    let mut documents = numbered(450);
+    documents.insert(222, document("__x__", "x"));
+    documents.insert(333, document("too-large", &"x".repeat(1_048_488)));
+    documents.insert(400, document("fits-in-no-call", &"x".repeat(5_000_000)));
+    documents.insert(410, document("double", "x"));
+    documents[410].fields[1].1 = Value::Other("double 1.0".to_owned());
+    let told = Arc::new(AtomicU64::new(0));
+    let (sender, receiver) = mpsc::channel(1);
+    let chunk = tokio::spawn(async move { sender.send(documents).await });
+    let counter = Arc::clone(&told);
+    let count = move |documents| {
+        counter.fetch_add(documents, Ordering::Relaxed);
+    };
+    let written = firestore.write(USERS.name, receiver, &Pace::for_emulator(), count).await.unwrap();
+    chunk.await.unwrap().unwrap();
+
+    assert_eq!((written.documents, written.retried), (450, 0));
+    let mut rejected = written.rejected;
+    rejected.sort_by(|a, b| a.id.cmp(&b.id));
+    let names: Vec<_> = rejected.iter().map(|r| (r.id.as_str(), r.code)).collect();
+    let expected = ["__x__", "double", "fits-in-no-call", "too-large"];
+    assert_eq!(names, expected.map(|id| (id, "INVALID_ARGUMENT")), "{rejected:?}");
+    assert_eq!(rejected[1].message, "field name: double 1.0 cannot be written");
+    assert_eq!(told.load(Ordering::Relaxed), 450);
+    assert_eq!(firestore.count(USERS.name).await.unwrap(), 450);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_documents_share_no_call_that_is_too_large() {
+    let emulator = Emulator::shared();
+    let firestore = Firestore::connect(&address(&emulator.host, "large")).await.unwrap();
+    let large = "x".repeat(1_000_000);
+    let documents: Vec<Document> = (0..20).map(|n| document(&format!("u{n}"), &large)).collect();
+    let pace = Pace { workers: 2, ..Pace::for_emulator() };
+    let written = write(&firestore, documents.clone(), &pace).await.unwrap();
+    assert_eq!(written, Written { documents: 20, ..Written::default() });
+    // 20 MB in one answer: a document a message.
+    let found = firestore.read(USERS.name, &ids(&documents)).await.unwrap();
+    assert!(documents.iter().zip(&found).all(|(d, (_, f))| differences(d, f.as_ref().unwrap()).is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_for_all_workers_together() {
+    let emulator = Emulator::shared();
+    let firestore = Firestore::connect(&address(&emulator.host, "limit")).await.unwrap();
+    let limit = Limit { start: 1_000.0, ..Limit::up_to(1_000.0) };
+    let pace = Pace { batch: 20, limit: Some(limit), ..Pace::for_emulator() };
+    let start = Instant::now();
+    write(&firestore, numbered(500), &pace).await.unwrap();
+    // The 25 batches leave 20 ms apart.
+    assert!(start.elapsed() >= Duration::from_millis(480), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn says_where_nobody_answers() {
+    let host = format!("127.0.0.1:{}", free_port());
+    let error = Firestore::connect(&address(&host, "nobody")).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(message.contains(&format!("the Firestore emulator at {host}")), "{message}");
+
+    let key = std::path::PathBuf::from("/does/not/exist.json");
+    let google = Address { emulator: None, credentials: Some(key), ..address("", "nobody") };
+    let error = Firestore::connect(&google).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(message.contains("/does/not/exist.json"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_ends_the_write_with_an_error() {
+    let emulator = Emulator::start();
+    let firestore = Firestore::connect(&address(&emulator.host, "dies")).await.unwrap();
+    let host = emulator.host.clone();
+    let (sender, receiver) = mpsc::channel(1);
+    let pace = Pace { attempts: 3, ..Pace::for_emulator() };
+    let mut emulator = Some(emulator);
+    let (first, mut wrote) = mpsc::unbounded_channel();
+    let producer = tokio::spawn(async move {
+        let mut sent = 0_usize;
+        while sender.send(numbered(200)).await.is_ok() {
+            sent += 1;
+            if sent == 20 {
+                wrote.recv().await.unwrap();
+                drop(emulator.take());
+            }
+        }
+        sent
+    });
+    let told = move |documents| {
+        let _ = first.send(documents);
+    };
+    let error = firestore.write(USERS.name, receiver, &pace, told).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(message.contains("given up after 3 attempts") && message.contains(&host), "{message}");
+    assert!(producer.await.unwrap() >= 20, "the producer is told by a failing send");
+}
+
+/// The environment of this test's process cannot be changed safely: a child runs a test in one
+/// that names decoys.
+#[test]
+fn the_environment_chooses_no_server() {
+    let decoy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "every_kind_comes_back"])
+        .env("FIRESTORE_EMULATOR_HOST", decoy.local_addr().unwrap().to_string())
+        .env("GOOGLE_APPLICATION_CREDENTIALS", "/does/not/exist.json")
+        .env("GOOGLE_CLOUD_PROJECT", "decoy")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    decoy.set_nonblocking(true).unwrap();
+    assert!(decoy.accept().is_err(), "somebody connected to the decoy");
+}

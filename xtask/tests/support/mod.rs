@@ -1,0 +1,157 @@
+//! A shop of its own for each test: servers on free ports in a temporary directory, the real binary
+//! pointed at them. Everything goes with the value, also when a test fails; with `XTASK_TEST_KEEP=1` a
+//! failing test leaves its servers running and says how to connect.
+#![allow(dead_code, reason = "every test file uses another part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use xtask::commands::local::{self, Wanted};
+use xtask::ctx::{Ctx, Options};
+use xtask::effects::dump::Tools;
+use xtask::effects::firestore::{Address, Firestore};
+use xtask::effects::native::{self, EmulatorChoice, Stack};
+use xtask::effects::postgres::{self, Connection};
+use xtask::effects::terminal::{Terminal, Verbosity};
+use xtask::manifest::Manifest;
+use xtask::model::Database;
+use xtask::run_dir::RunDir;
+use xtask::settings::{Environment, Server, Settings};
+use xtask::tables::{TABLES, Table};
+
+pub struct Shop {
+    stack: Option<Stack>,
+    pub settings: Settings,
+    /// Where runs go.
+    pub runs: tempfile::TempDir,
+    pub tables: &'static [Table],
+}
+
+/// What the binary said.
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Said {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).expect(&self.stdout)
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Said {
+        Said {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+pub fn environment() -> Environment {
+    let text = std::fs::read_to_string(workspace().join("xtask/environments/local.toml")).unwrap();
+    Environment::parse("local", &text).unwrap()
+}
+
+impl Shop {
+    /// A filled monolith, three empty databases, an empty Firestore.
+    pub async fn open(scale: u32) -> Shop {
+        let workspace = workspace();
+        let wanted = Wanted { workspace: &workspace, scale, emulator: EmulatorChoice::Start, install: false };
+        let terminal = Terminal::new(Verbosity::Quiet, true);
+        let (stack, settings) = local::start(wanted, &environment(), &terminal).await.unwrap();
+        Shop { stack: Some(stack), settings, runs: tempfile::tempdir().unwrap(), tables: TABLES }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.stack.as_ref().unwrap().connections().dir
+    }
+
+    /// The binary with these arguments, on this shop's servers.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments).arg("--stack").arg(self.dir()).arg("--backup-dir").arg(self.runs.path());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn xtask(&self, arguments: &[&str]) -> Said {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// A context for calling phases and commands in this process: a new run.
+    pub fn ctx(&self) -> Arc<Ctx> {
+        self.ctx_of(RunDir::create(self.runs.path()).unwrap())
+    }
+
+    pub fn ctx_of(&self, run: RunDir) -> Arc<Ctx> {
+        let options = Options {
+            terminal: Terminal::new(Verbosity::Quiet, true),
+            tools: Tools { bindir: native::postgres_bindir().unwrap() },
+            workspace: workspace(),
+            jobs: 4,
+            max_diffs: 10,
+        };
+        Arc::new(Ctx::new(self.settings.clone(), self.tables, run, options))
+    }
+
+    /// The newest run.
+    pub fn latest(&self) -> RunDir {
+        RunDir::open(self.runs.path(), "latest").unwrap()
+    }
+
+    pub fn manifest(&self) -> Manifest {
+        self.latest().load_manifest().unwrap()
+    }
+
+    pub async fn source(&self) -> Connection {
+        postgres::connect(&self.settings.source, "test").await.unwrap()
+    }
+
+    pub async fn target(&self, database: Database) -> Connection {
+        postgres::connect(self.settings.target(database), "test").await.unwrap()
+    }
+
+    /// As the superuser of a server.
+    pub async fn superuser(&self, server: &Server) -> Connection {
+        let mut server = server.clone();
+        server.user = "postgres".into();
+        postgres::connect(&server, "test").await.unwrap()
+    }
+
+    pub async fn firestore(&self) -> Firestore {
+        let settings = &self.settings.firestore;
+        Firestore::connect(&Address {
+            project: settings.project.clone(),
+            database: settings.database.clone(),
+            emulator: settings.emulator.clone(),
+            credentials: None,
+        })
+        .await
+        .unwrap()
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let Some(stack) = self.stack.take() else { return };
+        if std::thread::panicking() && std::env::var_os("XTASK_TEST_KEEP").is_some() {
+            if let Ok(connections) = stack.keep() {
+                eprintln!("kept:\n{}", local::how_to_connect(&self.settings, &connections));
+            }
+        }
+    }
+}
