@@ -1,7 +1,8 @@
 //! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
 
 use crate::ctx::Ctx;
-use crate::phases::{p3_transform, p4_import, preflight};
+use crate::model::Stop;
+use crate::phases::{p1_backup, p3_transform, p4_import, preflight};
 use crate::refuse;
 use crate::summary::Report;
 use anyhow::Result;
@@ -12,6 +13,11 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let Some(export) = manifest.export else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
+    // Before the first write: a collection cannot be taken back.
+    let damaged = p1_backup::damaged_files(&ctx.run, &export.files);
+    if !damaged.is_empty() {
+        return Err(Stop::Differs(damaged.join("\n  ")).into());
+    }
     let export = Arc::new(export);
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
