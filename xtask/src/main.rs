@@ -3,6 +3,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::cli::Cli;
 use xtask::effects::process::is_ambient;
@@ -20,8 +21,9 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(until_interrupted(cli.run(&variables)));
-    // Threads that still wait for something are not waited for.
-    runtime.shutdown_background();
+    // Ended tasks note in the journal that they ended; threads that still wait for something are not
+    // waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -198,7 +198,8 @@ impl Environment {
             Ok(file) => file,
             Err(error) => {
                 // Not the error as a whole: it shows the line, which may hold what should not be there.
-                let line = error.span().and_then(|s| text.get(..s.start)).map(|t| t.lines().count().max(1));
+                let line =
+                    error.span().and_then(|s| text.get(..s.start)).map(|t| t.matches('\n').count() + 1);
                 let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
                 crate::refuse!("environment `{name}`: {line}{}", error.message());
             }
