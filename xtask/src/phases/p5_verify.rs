@@ -358,6 +358,10 @@ async fn sequences(ctx: &Arc<Ctx>, export: &Export) -> Result<Option<Check>> {
     Ok(Some(Check { name: "sequences".into(), looked_at: format!("{looked_at} sequences"), findings }))
 }
 
+async fn is_there(connection: &mut Connection, table: &str) -> Result<bool> {
+    Ok(connection.row(&sql::exists("public", table)).await?.try_get(0)?)
+}
+
 /// Foreign keys looked at as data: a constraint can be there and not hold.
 async fn orphans(ctx: &Arc<Ctx>) -> Result<Option<Check>> {
     let (mut findings, mut looked_at) = (Vec::new(), Vec::new());
@@ -365,6 +369,9 @@ async fn orphans(ctx: &Arc<Ctx>) -> Result<Option<Check>> {
         let mut connection = ctx.target(database, "verify").await?;
         for foreign_key in declared_references(&mut connection, database).await? {
             let [table, column, parent, parent_column] = foreign_key.each_ref().map(String::as_str);
+            if !is_there(&mut connection, table).await? || !is_there(&mut connection, parent).await? {
+                continue; // A finding of the table itself.
+            }
             let limit = ctx.max_diffs.to_string();
             let query = sql::bind(
                 sql_file!("phases/5-verify/orphans.sql"),
@@ -426,6 +433,10 @@ async fn reference(
     let name = format!("{}.{}", table.name, reference.column);
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
     let mut connection = ctx.target(database, "verify").await?;
+    if !is_there(&mut connection, table.name).await? {
+        // A finding of the table itself.
+        return Ok(Check { name, looked_at: "nothing: the table is not there".into(), findings: Vec::new() });
+    }
     connection.run("BEGIN").await?;
     connection.run(sql::KNOWN_KEYS).await?;
     let connection = match reference.to {
@@ -477,10 +488,13 @@ async fn known_rows(
     parent: &str,
 ) -> Result<Connection> {
     let mut file = tempfile::tempfile().context("making a temporary file")?;
-    let other = ctx.target(there, "verify").await?;
-    other
-        .copy_out(&sql::keys_of(parent), |piece, _| file.write_all(piece).context("writing a temporary file"))
-        .await?;
+    let mut other = ctx.target(there, "verify").await?;
+    if is_there(&mut other, parent).await? {
+        let write = |piece: &[u8], _| file.write_all(piece).context("writing a temporary file");
+        other.copy_out(&sql::keys_of(parent), write).await?;
+    } else {
+        file.write_all(b"id,key,state\n").context("writing a temporary file")?;
+    }
     let quarantine = format!("quarantine/{parent}.csv");
     if export.files.contains_key(&quarantine) {
         let mut reader = csv::Reader::from_reader(ctx.run.read(&quarantine)?);
