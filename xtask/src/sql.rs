@@ -402,7 +402,8 @@ mod tests {
             for file in [table.export, table.audit] {
                 let text = expand(TABLES, file).unwrap();
                 assert!(!text.contains("\\ir"), "{}", file.path);
-                assert!(!text.contains(';'), "{}: a wrapper goes around it", file.path);
+                let code = text.lines().filter_map(|line| line.split("--").next());
+                assert!(!code.collect::<String>().contains(';'), "{}: a wrapper goes around it", file.path);
             }
         }
     }
