@@ -299,7 +299,7 @@ impl Session<'_> {
         local::require(&wanted, &self.terminal)?;
         let rehearsed = rehearse::run(wanted, plan, &environment, self.options()?).await?;
         if let Some(kept) = &rehearsed.kept {
-            self.terminal.line(format!("the servers are still running:\n{kept}"));
+            self.terminal.always(&format!("the servers are still running:\n{kept}"));
         }
         let next = match rehearsed.kept {
             Some(_) => format!(

@@ -98,6 +98,16 @@ impl Connection {
             .with_context(|| format!("{}: {}", self.label, first_line(text)))
     }
 
+    /// Runs a statement that holds a secret: in an error stands `what` in its place, and nothing that
+    /// the server says of the statement.
+    pub async fn run_secret(&mut self, what: &str, text: &str) -> Result<()> {
+        let ran = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner).await;
+        ran.map(drop).map_err(|error| {
+            let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+            anyhow!("{}: {what} failed (SQLSTATE {code})", self.label)
+        })
+    }
+
     pub async fn rows(&mut self, text: &str) -> Result<Vec<PgRow>> {
         sqlx::raw_sql(AssertSqlSafe(text.to_string()))
             .fetch_all(&mut self.inner)
