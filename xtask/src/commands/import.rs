@@ -1,6 +1,8 @@
 //! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
 
 use crate::ctx::Ctx;
+use crate::model::Stop;
+use crate::phases::p1_backup::damaged_files;
 use crate::phases::{p3_transform, p4_import, preflight};
 use crate::refuse;
 use crate::summary::Report;
@@ -13,6 +15,11 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
     let export = Arc::new(export);
+    // Before anything is written: Firestore cannot take back what a damaged file brought.
+    let damaged = damaged_files(&ctx.run, &export.files);
+    if !damaged.is_empty() {
+        return Err(Stop::Differs(damaged.join("; ")).into());
+    }
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
     let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;
