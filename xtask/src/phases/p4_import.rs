@@ -40,13 +40,26 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     let plan = Arc::new(staging::prepare(&mut connection, database).await?);
     let tables = tables::of_database(ctx.tables, database);
     let loads = tables.map(|table| load(ctx.clone(), export.clone(), table, plan.clone()));
-    super::all(loads).await.with_context(|| format!("loading {database}"))?;
-    finish(&ctx, &mut connection, database, &plan, &export).await?;
+    let loaded = super::all(loads).await.with_context(|| format!("loading {database}"));
+    loaded.map_err(|error| broken_rule(database, error))?;
+    let finished = finish(&ctx, &mut connection, database, &plan, &export).await;
+    finished.map_err(|error| broken_rule(database, error))?;
     prove(&ctx, &export, database).await?;
     let record = serde_json::to_string(&record(&ctx, &export, database))?;
     staging::publish(&ctx, &mut connection, database, &record).await?;
     connection.close().await?;
     step.done("published")
+}
+
+/// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23) are not what the snapshot held:
+/// a difference, not an error.
+fn broken_rule(database: Database, error: anyhow::Error) -> anyhow::Error {
+    let code = |e: &sqlx::Error| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
+    let code = error.chain().find_map(|e| e.downcast_ref().and_then(code));
+    if code.is_some_and(|code| code.starts_with("23")) {
+        return Stop::Differs(format!("{database} was not published: {error:#}")).into();
+    }
+    error
 }
 
 /// Rows, then keys and indexes of one table.
