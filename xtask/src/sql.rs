@@ -356,6 +356,11 @@ pub fn exists(schema: &str, table: &str) -> String {
     format!("SELECT to_regclass({}) IS NOT NULL", literal(&qualified(schema, table)))
 }
 
+/// Every column of a table, to be described.
+pub fn all(schema: &str, table: &str) -> String {
+    format!("SELECT * FROM {}", qualified(schema, table))
+}
+
 pub fn count(schema: &str, table: &str) -> String {
     format!("SELECT count(*) FROM {}", qualified(schema, table))
 }

@@ -9,71 +9,46 @@ use firestore::gcloud_sdk::google_cloud_auth::credentials::anonymous;
 use firestore::{FirestoreDb, FirestoreDbOptions};
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use xtask::document::{Document, Layout, Value, differences};
 use xtask::effects::firestore::{Address, Firestore, Limit, Pace, Written};
+use xtask::effects::native::{EmulatorChoice, Options, Stack};
 use xtask::model::{Collection, Field, Kind, NullPolicy};
 
-/// A local emulator, until `effects::native` has one. BEGIN: to be replaced.
+/// One emulator for all tests that run at the same time; it ends with the last of them.
 struct Emulator {
-    java: std::process::Child,
+    _stack: Stack,
     host: String,
-    _directory: tempfile::TempDir,
 }
 
 impl Emulator {
-    const JAR: &str = "/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator/\
-                       cloud-firestore-emulator.jar";
+    async fn start() -> Emulator {
+        let options = Options { postgres: false, emulator: EmulatorChoice::Start, fsync: false };
+        let stack = Stack::start(Path::new(env!("CARGO_MANIFEST_DIR")), options).await.unwrap();
+        let host = stack.connections().emulator.as_ref().unwrap().host_port.clone();
+        Emulator { _stack: stack, host }
+    }
 
-    fn start() -> Emulator {
-        let port = free_port();
-        let directory = tempfile::tempdir().unwrap();
-        let java = Command::new("java")
-            .args(["-Xmx1g", "-cp", Self::JAR])
-            .arg("com.google.cloud.datastore.emulator.firestore.CloudFirestore")
-            .args(["--host=127.0.0.1", &format!("--port={port}")])
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let emulator = Emulator { java, host: format!("127.0.0.1:{port}"), _directory: directory };
-        let start = Instant::now();
-        while std::net::TcpStream::connect(&emulator.host).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "the emulator did not start");
-            std::thread::sleep(Duration::from_millis(50));
+    async fn shared() -> Arc<Emulator> {
+        static SHARED: Mutex<Weak<Emulator>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(emulator) = shared.upgrade() {
+            return emulator;
         }
+        let emulator = Arc::new(Emulator::start().await);
+        *shared = Arc::downgrade(&emulator);
         emulator
-    }
-
-    /// One for all tests that run at the same time; it ends with the last of them.
-    fn shared() -> Arc<Emulator> {
-        static SHARED: Mutex<Weak<Emulator>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        shared.upgrade().unwrap_or_else(|| {
-            let emulator = Arc::new(Emulator::start());
-            *shared = Arc::downgrade(&emulator);
-            emulator
-        })
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = self.java.kill();
-        let _ = self.java.wait();
     }
 }
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
-// END: to be replaced.
 
 fn address(host: &str, project: &str) -> Address {
     Address {
@@ -143,7 +118,7 @@ break, \"\"quotes\"\", \\N \\. 🦀 שלום\",9223372036854775807,t,2026-01-31 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_comes_back() {
-    let emulator = Emulator::shared();
+    let emulator = Emulator::shared().await;
     let firestore = Firestore::connect(&address(&emulator.host, "every-kind")).await.unwrap();
     for (policy, name) in
         [(NullPolicy::Default, Value::Text("nobody".to_owned())), (NullPolicy::Keep, Value::Null)]
@@ -171,7 +146,7 @@ async fn every_kind_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_extra_and_different_documents_are_found() {
-    let emulator = Emulator::shared();
+    let emulator = Emulator::shared().await;
     let firestore = Firestore::connect(&address(&emulator.host, "damage")).await.unwrap();
     assert_eq!(firestore.count(USERS.name).await.unwrap(), 0);
     assert!(list(&firestore).await.is_empty());
@@ -216,7 +191,7 @@ async fn foreign(host: &str, project: &str) -> FirestoreDb {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_wrote_is_described() {
     use fs::value::ValueType::{ArrayValue, DoubleValue, MapValue};
-    let emulator = Emulator::shared();
+    let emulator = Emulator::shared().await;
     let firestore = Firestore::connect(&address(&emulator.host, "foreign")).await.unwrap();
     let db = foreign(&emulator.host, "foreign").await;
     let value = |value| fs::Value { value_type: Some(value) };
@@ -244,7 +219,7 @@ async fn what_others_wrote_is_described() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_document_never_costs_another() {
-    let emulator = Emulator::shared();
+    let emulator = Emulator::shared().await;
     let firestore = Firestore::connect(&address(&emulator.host, "one-bad")).await.unwrap();
     let mut documents = numbered(450);
     documents.insert(222, document("__x__", "x"));
@@ -275,7 +250,7 @@ async fn one_bad_document_never_costs_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_documents_share_no_call_that_is_too_large() {
-    let emulator = Emulator::shared();
+    let emulator = Emulator::shared().await;
     let firestore = Firestore::connect(&address(&emulator.host, "large")).await.unwrap();
     let large = "x".repeat(1_000_000);
     let documents: Vec<Document> = (0..20).map(|n| document(&format!("u{n}"), &large)).collect();
@@ -289,7 +264,7 @@ async fn large_documents_share_no_call_that_is_too_large() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_holds_for_all_workers_together() {
-    let emulator = Emulator::shared();
+    let emulator = Emulator::shared().await;
     let firestore = Firestore::connect(&address(&emulator.host, "limit")).await.unwrap();
     let limit = Limit { start: 1_000.0, ..Limit::up_to(1_000.0) };
     let pace = Pace { batch: 20, limit: Some(limit), ..Pace::for_emulator() };
@@ -315,7 +290,7 @@ async fn says_where_nobody_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_ends_the_write_with_an_error() {
-    let emulator = Emulator::start();
+    let emulator = Emulator::start().await;
     let firestore = Firestore::connect(&address(&emulator.host, "dies")).await.unwrap();
     let host = emulator.host.clone();
     let (sender, receiver) = mpsc::channel(1);

@@ -184,7 +184,8 @@ async fn a_mistake_in_a_file_ends_the_import_before_a_target_holds_a_row() {
     shop.xtask(&["export", "--quiet"]).expect_code(0);
     let run = shop.latest();
     let manifest = shop.manifest();
-    let ways: [(&str, fn(&mut Vec<String>)); 4] = [
+    type Way = (&'static str, fn(&mut Vec<String>));
+    let ways: [Way; 4] = [
         ("a line less", |lines| drop(lines.remove(2))),
         ("a line twice", |lines| lines.insert(2, lines[2].clone())),
         ("a line twice, one less", |lines| lines[3] = lines[2].clone()),

@@ -18,8 +18,8 @@ use xtask::effects::native::{
 };
 
 const HELP: &str = "XTASK_TEST_NATIVE";
-const WITHOUT_EMULATOR: Options = Options { emulator: EmulatorChoice::None, fsync: false };
-const ALL: Options = Options { emulator: EmulatorChoice::Start, fsync: false };
+const WITHOUT_EMULATOR: Options = Options { postgres: true, emulator: EmulatorChoice::None, fsync: false };
+const ALL: Options = Options { postgres: true, emulator: EmulatorChoice::Start, fsync: false };
 
 #[tokio::test]
 async fn servers_answer_and_are_gone_after_the_stop() -> Result<()> {
@@ -77,7 +77,8 @@ fn what_a_killed_tool_leaves_is_removed() -> Result<()> {
         come?;
         let dir = only_stack_in(place.path())?;
         assert!(dir.exists(), "it cannot have cleaned up");
-        said(run_helper("clean", place.path(), &[])?, place.path())?;
+        let cleaner = said(run_helper("clean", place.path(), &[])?, place.path())?;
+        assert!(!dir.exists(), "killed at {moment}; the cleaner said {cleaner:?}");
         assert_nothing_of(&dir);
     }
     Ok(())

@@ -2,8 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::model::Stop;
-use crate::phases::p1_backup::damaged_files;
-use crate::phases::{p3_transform, p4_import, preflight};
+use crate::phases::{p1_backup, p3_transform, p4_import, preflight};
 use crate::refuse;
 use crate::summary::Report;
 use anyhow::Result;
@@ -14,12 +13,12 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let Some(export) = manifest.export else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
-    let export = Arc::new(export);
-    // Before anything is written: Firestore cannot take back what a damaged file brought.
-    let damaged = damaged_files(&ctx.run, &export.files);
+    // Before the first write: a collection cannot be taken back.
+    let damaged = p1_backup::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {
-        return Err(Stop::Differs(damaged.join("; ")).into());
+        return Err(Stop::Differs(damaged.join("\n  ")).into());
     }
+    let export = Arc::new(export);
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
     let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;

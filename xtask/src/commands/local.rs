@@ -31,7 +31,7 @@ pub async fn start(
 ) -> Result<(Stack, Settings)> {
     require(&wanted, terminal)?;
     terminal.phase("Local servers: 4 × PostgreSQL, Firestore emulator");
-    let options = native::Options { emulator: wanted.emulator.clone(), fsync: false };
+    let options = native::Options { postgres: true, emulator: wanted.emulator.clone(), fsync: false };
     let stack = Stack::start(wanted.workspace, options).await?;
     stack.leftovers().iter().for_each(|line| terminal.line(format!("  {line}")));
     write_pgpass(stack.connections())?;

@@ -100,6 +100,9 @@ async fn import(
     Ok(ImportedCollection { documents: written.documents, defaults: read.defaults, retried: written.retried })
 }
 
+/// A file's documents, in pieces.
+pub(super) type Documents = mpsc::Receiver<Vec<Document>>;
+
 /// What the reader of a file saw.
 #[derive(Debug, Default)]
 pub(super) struct FileRead {
@@ -113,7 +116,7 @@ pub(super) fn documents(
     ctx: &Arc<Ctx>,
     table: &'static Table,
     export: &Export,
-) -> Result<(mpsc::Receiver<Vec<Document>>, JoinHandle<Result<FileRead>>)> {
+) -> Result<(Documents, JoinHandle<Result<FileRead>>)> {
     let file = table.file();
     let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?.clone();
     let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;

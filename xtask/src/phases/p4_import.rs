@@ -40,10 +40,11 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     let plan = Arc::new(staging::prepare(&mut connection, database).await?);
     let tables = tables::of_database(ctx.tables, database);
     let loads = tables.map(|table| load(ctx.clone(), export.clone(), table, plan.clone()));
-    let loaded = super::all(loads).await.with_context(|| format!("loading {database}"));
-    loaded.map_err(|error| broken_rule(database, error))?;
-    let finished = finish(&ctx, &mut connection, database, &plan, &export).await;
-    finished.map_err(|error| broken_rule(database, error))?;
+    let loaded = async {
+        super::all(loads).await.with_context(|| format!("loading {database}"))?;
+        refer(&mut connection, &plan).await
+    };
+    loaded.await.map_err(|error| broken_rule(database, error))?;
     prove(&ctx, &export, database).await?;
     let record = serde_json::to_string(&record(&ctx, &export, database))?;
     staging::publish(&ctx, &mut connection, database, &record).await?;
@@ -62,7 +63,7 @@ fn broken_rule(database: Database, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-/// Rows, then keys and indexes of one table.
+/// Rows, then keys and indexes, sequence and statistics of one table.
 async fn load(ctx: Arc<Ctx>, export: Arc<Export>, table: &'static Table, plan: Arc<Plan>) -> Result<()> {
     let record = record_of(&export, table)?;
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
@@ -76,8 +77,12 @@ async fn load(ctx: Arc<Ctx>, export: Arc<Export>, table: &'static Table, plan: A
         table.name,
         table.export.path
     );
-    let connection = copy(&ctx, connection, &export, table, record, STAGING).await?;
-    index(&ctx, connection, table, database, &plan).await
+    let connection = copy(&ctx, connection, &export, table, record).await?;
+    let mut connection = index(&ctx, connection, table, database, &plan).await?;
+    let sequence = record.sequence;
+    connection.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
+    connection.run(&format!("ANALYZE {}", sql::qualified(STAGING, table.name))).await?;
+    connection.close().await
 }
 
 /// Streams the table's file in, and makes sure that it is the file that was exported.
@@ -87,14 +92,13 @@ async fn copy(
     export: &Export,
     table: &Table,
     record: &TableExport,
-    schema: &str,
 ) -> Result<Connection> {
     let file = table.file();
     let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?;
     let rows = info.rows.unwrap_or_default();
     let task = ctx.terminal.task("import", table.name, rows);
     let mut reader = ctx.run.read(&file)?;
-    let statement = sql::copy_in(schema, table.name, &record.target_columns);
+    let statement = sql::copy_in(STAGING, table.name, &record.target_columns);
     let mut done = 0;
     let sent = |bytes: usize| {
         // The file's bytes stand for its rows: counting them would mean parsing them.
@@ -138,7 +142,7 @@ async fn index(
     table: &Table,
     database: Database,
     plan: &Plan,
-) -> Result<()> {
+) -> Result<Connection> {
     let statements = plan.indexes_of(table.name);
     let task = ctx.terminal.task("index", table.name, statements.len() as u64);
     let n = statements.len() as u64;
@@ -154,9 +158,8 @@ async fn index(
     };
     let first = build(&mut connection, &own, &task);
     tokio::try_join!(first, second)?;
-    connection.close().await?;
     task.done(n);
-    Ok(())
+    Ok(connection)
 }
 
 async fn build(
@@ -172,22 +175,11 @@ async fn build(
     Ok(())
 }
 
-/// What needs all tables of the database: references, sequences, statistics.
-async fn finish(
-    ctx: &Ctx,
-    connection: &mut Connection,
-    database: Database,
-    plan: &Plan,
-    export: &Export,
-) -> Result<()> {
+/// What needs all tables of the database to be there.
+async fn refer(connection: &mut Connection, plan: &Plan) -> Result<()> {
     connection.run(&sql::for_building(STAGING)).await?;
     for reference in plan.references() {
         connection.run(&reference).await?;
-    }
-    for table in tables::of_database(ctx.tables, database) {
-        let sequence = record_of(export, table)?.sequence;
-        connection.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
-        connection.run(&format!("ANALYZE {}", sql::qualified(STAGING, table.name))).await?;
     }
     Ok(())
 }

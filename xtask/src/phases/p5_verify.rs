@@ -9,7 +9,7 @@ use crate::document::{self, Document};
 use crate::effects::firestore::Firestore;
 use crate::effects::postgres::Connection;
 use crate::manifest::{Check, Export, Manifest, Proof, TableExport, TableProof};
-use crate::model::{Collection, Column, Database};
+use crate::model::{Collection, Column, Database, grouped};
 use crate::tables::{self, Home, Reference, Table, To};
 use crate::{csv_text, run_dir, sql, sql_file};
 use anyhow::{Context, Result};
@@ -517,7 +517,7 @@ async fn reference(
     );
     let (mut known, mut dangling, mut findings) = (0, BTreeMap::new(), Vec::new());
     for row in connection.rows(&query).await? {
-        let (state, rows): (Option<String>, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (state, rows) = (row.try_get::<Option<String>, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?)?);
         match state.as_deref() {
             Some(crate::model::MIGRATED) => known += rows,
             Some(state) => {
@@ -533,9 +533,11 @@ async fn reference(
     }
     connection.run("ROLLBACK").await?;
     connection.close().await?;
-    let mut looked_at = format!("{known} rows refer to what is there");
-    for (state, rows) in dangling {
-        looked_at += &format!("; expected to dangle: {rows} ({state})");
+    let mut looked_at = format!("{} rows refer to what is there", grouped(known));
+    if !dangling.is_empty() {
+        let kinds: Vec<String> =
+            dangling.iter().map(|(state, n)| format!("{} ({state})", grouped(*n))).collect();
+        looked_at += &format!("; expected to dangle: {}", kinds.join(", "));
     }
     Ok(Check { name, looked_at, findings })
 }

@@ -226,5 +226,5 @@ pub async fn publish(ctx: &Ctx, connection: &mut Connection, database: Database,
 
 /// Which columns a table of a schema has.
 pub async fn columns(connection: &mut Connection, schema: &str, table: &str) -> Result<Vec<Column>> {
-    connection.describe(&format!("SELECT * FROM {}", sql::qualified(schema, table))).await
+    connection.describe(&sql::all(schema, table)).await
 }

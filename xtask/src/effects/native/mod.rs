@@ -34,6 +34,8 @@ pub const SERVERS: [&str; 4] = ["source", "product", "order", "gateway"];
 /// How to start a stack.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The four PostgreSQL servers, all or none.
+    pub postgres: bool,
     pub emulator: EmulatorChoice,
     /// `false` (quicker) where losing the data in a power cut does not matter: in a rehearsal.
     pub fsync: bool,
@@ -164,7 +166,7 @@ async fn start_in(home: &Home, workspace: &Path, options: &Options) -> Result<(C
     let record = Record::new(home, workspace)?;
     let cleaning = tokio::task::spawn_blocking(remove_leftovers);
     tokio::try_join!(
-        postgres::start(home, &record, options.fsync),
+        async { if options.postgres { postgres::start(home, &record, options.fsync).await } else { Ok(()) } },
         emulator::start(home, &record, &options.emulator),
     )?;
     let leftovers = match cleaning.await.context("removing leftovers")? {
