@@ -1,5 +1,5 @@
 -- The rules for categories, written a second time without looking at 2-export.sql: from every
--- category and product that goes, walk up; what is met goes too; a walk that falls off the end breaks
+-- category and product that goes, walk up, what is met goes too, a walk that falls off the end breaks
 -- everything below.
 WITH RECURSIVE ends AS (            -- (category, one of its ancestors or itself)
     SELECT id AS category, id AS ancestor FROM categories

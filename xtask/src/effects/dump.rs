@@ -52,6 +52,7 @@ impl Tools {
         let arguments = vec![
             format!("--dbname={}", server.database),
             format!("--snapshot={snapshot}"),
+            "--lock-wait-timeout=60s".into(),
             "--format=custom".into(),
             // A fraction of the default's time for a few percent more bytes.
             "--compress=1".into(),

@@ -81,6 +81,13 @@ fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("{server}: {advice}"))
 }
 
+/// What the server says beside the message of an error: which objects it is about.
+pub fn detail(error: &anyhow::Error) -> Option<String> {
+    let error = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>())?;
+    let error = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+    error.detail().map(|detail| format!("({})", detail.replace('\n', "; ")))
+}
+
 impl Connection {
     /// Runs one or several statements.
     pub async fn run(&mut self, text: &str) -> Result<()> {

@@ -26,7 +26,8 @@ impl Drop for KillOnDrop {
 impl Program {
     pub fn new(path: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut expression = duct::cmd(path, arguments).stdin_null();
+        // Not as a path: duct would look for `docker` in the present directory.
+        let mut expression = duct::cmd(path.as_os_str(), arguments).stdin_null();
         // Nothing ambient chooses a server (DESIGN rule 17).
         for (key, _) in std::env::vars_os() {
             if is_ambient(&key.to_string_lossy()) {

@@ -21,7 +21,11 @@ use std::time::Instant;
 /// not the one that was exported or the loaded tables do not prove to be what the snapshot held.
 pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
     let step = ctx.run.step("4 import")?;
-    super::all(Database::ALL.map(|database| import(ctx.clone(), export.clone(), database))).await?;
+    let imports = Database::ALL.map(|database| import(ctx.clone(), export.clone(), database));
+    if let Err(error) = super::all(imports).await {
+        staging::discard(ctx).await;
+        return Err(error);
+    }
     step.done("")
 }
 
