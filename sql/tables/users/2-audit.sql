@@ -7,7 +7,7 @@ SELECT u.id,
              AND u.firebase_uid NOT IN (SELECT firebase_uid FROM users
                                         WHERE deleted_at IS NULL AND firebase_uid IS NOT NULL
                                         GROUP BY firebase_uid HAVING count(*) > 1)
-             -- least and greatest pass over NULLs; infinity and dates before Christ sort outside
+             -- least and greatest pass over NULLs, infinity and dates before Christ sort outside
              AND coalesce(least(u.last_login_at, u.created_at, u.updated_at)    >= '0001-01-01 00:00:00+00', true)
              AND coalesce(greatest(u.last_login_at, u.created_at, u.updated_at) <= '9999-12-31 23:59:59.999999+00', true)
              AND coalesce(length(u.user_agent), 0) < 1000000

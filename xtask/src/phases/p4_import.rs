@@ -44,13 +44,27 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     let plan = Arc::new(staging::prepare(&mut connection, database).await?);
     let tables = tables::of_database(ctx.tables, database);
     let loads = tables.map(|table| load(ctx.clone(), export.clone(), table, plan.clone()));
-    super::all(loads).await.with_context(|| format!("loading {database}"))?;
-    refer(&mut connection, &plan).await?;
+    let loaded = async {
+        super::all(loads).await.with_context(|| format!("loading {database}"))?;
+        refer(&mut connection, &plan).await
+    };
+    loaded.await.map_err(|error| broken_rule(database, error))?;
     prove(&ctx, &export, database).await?;
     let record = serde_json::to_string(&record(&ctx, &export, database))?;
     staging::publish(&ctx, &mut connection, database, &record).await?;
     connection.close().await?;
     step.done("published")
+}
+
+/// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23) are not what the snapshot held:
+/// a difference, not an error.
+fn broken_rule(database: Database, error: anyhow::Error) -> anyhow::Error {
+    let code = |e: &sqlx::Error| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
+    let code = error.chain().find_map(|e| e.downcast_ref().and_then(code));
+    if code.is_some_and(|code| code.starts_with("23")) {
+        return Stop::Differs(format!("{database} was not published: {error:#}")).into();
+    }
+    error
 }
 
 /// Rows, then keys and indexes, sequence and statistics of one table.
