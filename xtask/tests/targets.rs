@@ -173,7 +173,7 @@ async fn one_database_comes_back(shop: &Shop) {
     other[text.iter().rposition(u8::is_ascii_digit).unwrap()] ^= 1;
     fs::write(&file, other).unwrap();
     let said = shop.xtask(&["import"]).expect_code(3);
-    assert!(said.stderr.contains("order_items.csv is not the file that was exported"), "{}", said.stderr);
+    assert!(said.stderr.contains("order_items.csv is not the file that was written"), "{}", said.stderr);
     assert_eq!(number(&mut order, "SELECT count(*) FROM pg_class WHERE relname = 'payments'").await, 0);
     assert_eq!(staging_schemas(shop).await, 0);
     fs::write(&file, text).unwrap();

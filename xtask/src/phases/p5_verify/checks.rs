@@ -1,0 +1,117 @@
+//! Checks inside each database: structure, sequences, orphans.
+
+use super::has;
+use crate::ctx::Ctx;
+use crate::effects::postgres::Connection;
+use crate::manifest::{Check, Export};
+use crate::model::Database;
+use crate::phases::staging;
+use crate::tables;
+use crate::{sql, sql_file};
+use anyhow::Result;
+use sqlx::Row;
+use std::sync::Arc;
+
+/// Columns, keys, indexes and references are what `sql/schema` says, and valid.
+pub(super) async fn structure(ctx: &Arc<Ctx>) -> Result<Check> {
+    let (mut findings, mut parts) = (Vec::new(), 0);
+    for database in Database::ALL {
+        let mut connection = ctx.target(database, "verify").await?;
+        let expected = staging::expected_definition(&mut connection, database).await?;
+        let found = staging::definition(&mut connection, "public").await?;
+        findings.extend(staging::differences(database, &expected, &found));
+        parts += expected.len();
+        connection.close().await?;
+    }
+    let looked_at = format!("{parts} columns, keys, indexes and references");
+    Ok(Check { name: "structure".into(), looked_at, findings })
+}
+
+/// No new row may take an id that the source has given out.
+pub(super) async fn sequences(ctx: &Arc<Ctx>, export: &Export) -> Result<Check> {
+    let (mut findings, mut looked_at) = (Vec::new(), 0);
+    for database in Database::ALL {
+        let mut connection = ctx.target(database, "verify").await?;
+        for table in tables::of_database(ctx.tables, database) {
+            let Some(record) = export.tables.get(table.name) else { continue };
+            if !has(&mut connection, table.name, &["id"]).await? {
+                findings.push(format!("{}: the sequence of its id cannot be looked at", table.name));
+                continue;
+            }
+            let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
+            let row = connection.row(&query).await?;
+            let (Some(name), largest) =
+                (row.try_get::<Option<String>, _>(0)?, row.try_get::<Option<i64>, _>(1)?)
+            else {
+                findings.push(format!("{}: its id has no sequence", table.name));
+                continue;
+            };
+            let state = connection.row(&sql::sequence_state(&name)).await?;
+            let found =
+                crate::manifest::Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
+            let wanted = record.sequence.next().max(largest.unwrap_or(0) + 1);
+            looked_at += 1;
+            if found < wanted {
+                findings.push(format!(
+                    "{}: the next new row gets id {found}; ids below {wanted} have been given out ({name})",
+                    table.name
+                ));
+            }
+        }
+        connection.close().await?;
+    }
+    Ok(Check { name: "sequences".into(), looked_at: format!("{looked_at} sequences"), findings })
+}
+
+/// Foreign keys looked at as data: a constraint can be there and not hold.
+pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
+    let (mut findings, mut looked_at) = (Vec::new(), Vec::new());
+    for database in Database::ALL {
+        let mut connection = ctx.target(database, "verify").await?;
+        for foreign_key in declared_references(&mut connection, database).await? {
+            let [table, column, parent, parent_column] = foreign_key.each_ref().map(String::as_str);
+            if !has(&mut connection, table, &["id", column]).await?
+                || !has(&mut connection, parent, &[parent_column]).await?
+            {
+                findings.push(format!("{table}.{column}: cannot be looked up in {parent}.{parent_column}"));
+                continue;
+            }
+            let limit = ctx.max_diffs.to_string();
+            let query = sql::bind(
+                sql_file!("phases/5-verify/orphans.sql"),
+                &[
+                    ("parent_column", parent_column),
+                    ("parent", parent),
+                    ("table", table),
+                    ("column", column),
+                    ("limit", &limit),
+                ],
+            );
+            for row in connection.rows(&query).await? {
+                let (id, refers_to): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+                findings.push(format!("{table} id {id}: {column} {refers_to} is not in {parent}"));
+            }
+            looked_at.push(format!("{table}.{column}"));
+        }
+        connection.close().await?;
+    }
+    Ok(Check { name: "orphans".into(), looked_at: looked_at.join(", "), findings })
+}
+
+/// The references that `sql/schema` declares: table, column, parent, its column. Not those that are
+/// there: a reference that was dropped is where orphans come from.
+async fn declared_references(connection: &mut Connection, database: Database) -> Result<Vec<[String; 4]>> {
+    connection.run("BEGIN").await?;
+    let declared = async {
+        staging::create(connection, database).await?;
+        let query = sql::bind(sql_file!("phases/5-verify/foreign_keys.sql"), &[("schema", staging::STAGING)]);
+        connection.rows(&query).await
+    }
+    .await;
+    connection.run("ROLLBACK").await?;
+    let mut references = Vec::new();
+    for row in declared? {
+        references.push([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?]);
+    }
+    Ok(references)
+}

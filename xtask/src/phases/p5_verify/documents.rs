@@ -1,0 +1,132 @@
+//! Collections: every document read back and compared, then the server's own count.
+
+use crate::ctx::Ctx;
+use crate::document::{self, Document};
+use crate::effects::firestore::Firestore;
+use crate::manifest::{Export, TableProof};
+use crate::model::Collection;
+use crate::phases::p3_transform;
+use crate::tables::Table;
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex};
+
+/// Requests for documents that are under way at once.
+const READERS: usize = 8;
+
+/// What became of some documents.
+#[derive(Debug, Default)]
+pub(in crate::phases) struct Compared {
+    /// There, and exactly as expected.
+    pub equal: u64,
+    /// There, but different.
+    pub different: u64,
+    pub findings: Vec<String>,
+}
+
+/// Reads these documents back and compares every field.
+pub(in crate::phases) async fn compare(
+    firestore: &Firestore,
+    collection: &Collection,
+    documents: &[Document],
+) -> Result<Compared> {
+    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
+    let found: BTreeMap<_, _> = firestore.read(collection.name, &ids).await?.into_iter().collect();
+    let mut compared = Compared::default();
+    for document in documents {
+        let name = format!("{}/{}", collection.name, document.id);
+        match found.get(&document.id) {
+            Some(Some(fields)) => {
+                let differences = document::differences(document, fields);
+                if differences.is_empty() {
+                    compared.equal += 1;
+                } else {
+                    compared.different += 1;
+                    compared.findings.extend(differences.iter().map(|d| format!("{name}: {d}")));
+                }
+            }
+            _ => compared.findings.push(format!("{name}: is missing")),
+        }
+    }
+    Ok(compared)
+}
+
+/// A collection: every document by its fields, then the server's own count for what is there beside.
+pub(super) async fn verify(
+    ctx: &Arc<Ctx>,
+    export: &Arc<Export>,
+    table: &'static Table,
+    collection: &'static Collection,
+) -> Result<TableProof> {
+    let firestore = Arc::new(Firestore::connect(&p3_transform::address(&ctx.settings.firestore)).await?);
+    let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
+    let task = ctx.terminal.task("verify", table.name, rows);
+    let (documents, reading) = p3_transform::documents(ctx, table, export)?;
+    let documents = Arc::new(tokio::sync::Mutex::new(documents));
+    let sum = Arc::new(Mutex::new(Compared::default()));
+    let max_diffs = ctx.max_diffs;
+    let readers = (0..READERS).map(|_| {
+        let (documents, firestore, sum, count) =
+            (documents.clone(), firestore.clone(), sum.clone(), task.counter());
+        async move {
+            loop {
+                let piece = documents.lock().await.recv().await;
+                let Some(piece) = piece else { return Ok(()) };
+                let compared = compare(&firestore, collection, &piece).await?;
+                count(piece.len() as u64);
+                let mut sum = sum.lock().map_err(|_| anyhow::anyhow!("another reader failed"))?;
+                sum.equal += compared.equal;
+                sum.different += compared.different;
+                let room = max_diffs.saturating_sub(sum.findings.len());
+                sum.findings.extend(compared.findings.into_iter().take(room));
+            }
+        }
+    });
+    crate::phases::all(readers).await?;
+    let read = reading.await.context("the reader of the file ended unexpectedly")??;
+    let sum = std::mem::take(&mut *sum.lock().map_err(|_| anyhow::anyhow!("a reader failed"))?);
+
+    let there = firestore.count(collection.name).await?;
+    let mut proof = TableProof { expected_rows: read.documents, found_rows: there, ..TableProof::default() };
+    if there != read.documents {
+        proof
+            .findings
+            .push(format!("{}: {} documents expected, {there} found", collection.name, read.documents));
+    }
+    proof.findings.extend(sum.findings);
+    if there != sum.equal + sum.different {
+        proof.findings.extend(foreign_documents(ctx, &firestore, export, table, collection).await?);
+    }
+    task.done(there);
+    Ok(proof)
+}
+
+/// Documents that are in the collection, but not in the run's file. Of the expected ids only hashes
+/// are kept: 8 bytes each.
+async fn foreign_documents(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    export: &Export,
+    table: &'static Table,
+    collection: &Collection,
+) -> Result<Vec<String>> {
+    let hasher = RandomState::new();
+    let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
+    let mut expected = HashSet::new();
+    while let Some(piece) = documents.recv().await {
+        expected.extend(piece.iter().map(|d| hasher.hash_one(d.id.as_str())));
+    }
+    reading.await.context("the reader of the file ended unexpectedly")??;
+    let mut foreign = Vec::new();
+    let room = ctx.max_diffs;
+    firestore
+        .ids(collection.name, |page| {
+            let unknown = page.into_iter().filter(|id| !expected.contains(&hasher.hash_one(id.as_str())));
+            foreign.extend(unknown.map(|id| format!("{}/{id}: is not of this run", collection.name)));
+            foreign.truncate(room);
+            Ok(())
+        })
+        .await?;
+    Ok(foreign)
+}

@@ -1,0 +1,100 @@
+//! Phase 5, verify: what every store holds against what the snapshot held. A mismatch is a finding,
+//! collected and reported with the others; an error is when we could not look. Changes nothing.
+
+mod checks;
+mod documents;
+mod references;
+mod rows;
+
+pub(in crate::phases) use documents::compare;
+pub use rows::content;
+
+use super::p1_backup::damaged_files;
+use super::staging;
+use crate::ctx::Ctx;
+use crate::effects::postgres::Connection;
+use crate::manifest::{Check, Export, Manifest, Proof, TableProof};
+use crate::tables::{Home, Table};
+use crate::{run_dir, sql};
+use anyhow::{Context, Result};
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Looks at everything and returns what was found; the caller decides what a red proof means.
+pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
+    let started = Instant::now();
+    let step = ctx.run.step("5 verify")?;
+    let tables = super::all(ctx.tables.iter().map(|t| {
+        let (ctx, export) = (ctx.clone(), export.clone());
+        async move { table(&ctx, &export, t).await.with_context(|| format!("verifying {}", t.name)) }
+    }));
+    let (tables, structure, sequences, orphans, references) = tokio::try_join!(
+        tables,
+        checks::structure(ctx),
+        checks::sequences(ctx, export),
+        checks::orphans(ctx),
+        references::all(ctx, export),
+    )?;
+    let mut checks = vec![files(ctx, manifest), structure, sequences, orphans];
+    checks.extend(references);
+    let proof = Proof {
+        finished: run_dir::now(),
+        tables: ctx.tables.iter().map(|t| t.name.to_string()).zip(tables).collect(),
+        checks,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    step.done(&format!("{} findings", proof.findings().count()))?;
+    Ok(proof)
+}
+
+async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> Result<TableProof> {
+    let started = Instant::now();
+    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
+    let proof = match &table.home {
+        Home::Postgres(database) => rows::verify(ctx, export, table, record, *database).await,
+        Home::Firestore(collection) => documents::verify(ctx, export, table, collection).await,
+    };
+    let mut proof = proof.or_else(|error| {
+        let damage = damage_of(ctx, export, &[table.file()], error)?;
+        let findings = vec![format!("{}: cannot be compared: {damage}", table.name)];
+        Ok::<_, anyhow::Error>(TableProof {
+            expected_rows: record.content.total().rows,
+            findings,
+            ..TableProof::default()
+        })
+    })?;
+    proof.seconds = started.elapsed().as_secs_f64();
+    Ok(proof)
+}
+
+/// The damage to these files of the run that explains an error met while they were read: a damaged file
+/// is a finding. The error itself where they are what they were.
+fn damage_of(ctx: &Ctx, export: &Export, names: &[String], error: anyhow::Error) -> Result<String> {
+    let known = |name: &String| Some((name.clone(), export.files.get(name)?.clone()));
+    let damaged = damaged_files(&ctx.run, &names.iter().filter_map(known).collect());
+    if damaged.is_empty() { Err(error) } else { Ok(damaged.join("; ")) }
+}
+
+/// Whether the table and these columns of it are there. Where not, that is a finding of the table
+/// itself, and what is to be looked up in them cannot be.
+async fn has(connection: &mut Connection, table: &str, columns: &[&str]) -> Result<bool> {
+    if !connection.row(&sql::exists("public", table)).await?.try_get::<bool, _>(0)? {
+        return Ok(false);
+    }
+    let have = staging::columns(connection, "public", table).await?;
+    Ok(columns.iter().all(|c| have.iter().any(|h| h.name == *c)))
+}
+
+/// The run's own files: they are what the stores are compared with.
+fn files(ctx: &Ctx, manifest: &Manifest) -> Check {
+    let of_backup = manifest.backup.iter().flat_map(|b| &b.files);
+    let of_export = manifest.export.iter().flat_map(|e| &e.files);
+    let files = of_backup.chain(of_export).map(|(n, i)| (n.clone(), i.clone())).collect::<BTreeMap<_, _>>();
+    Check {
+        name: "files".into(),
+        looked_at: format!("{} files of the run by SHA-256", files.len()),
+        findings: damaged_files(&ctx.run, &files),
+    }
+}

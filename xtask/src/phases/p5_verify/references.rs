@@ -1,0 +1,140 @@
+//! References that leave their database: no foreign key can hold them, so they are looked up.
+
+use super::{damage_of, has};
+use crate::ctx::Ctx;
+use crate::effects::postgres::Connection;
+use crate::manifest::{Check, Export};
+use crate::model::{Database, grouped};
+use crate::phases::p2_export;
+use crate::tables::{Reference, Table, To};
+use crate::{sql, sql_file};
+use anyhow::{Context, Result};
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::io::{Seek, Write};
+use std::sync::Arc;
+
+/// References that leave their database: no foreign key can hold them, so they are looked up.
+pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Vec<Check>> {
+    let mut checks = Vec::new();
+    for table in ctx.tables {
+        for reference in table.references {
+            let (ctx, export) = (ctx.clone(), export.clone());
+            checks.push(async move {
+                let check = self::reference(&ctx, &export, table, reference).await;
+                check.or_else(|error| {
+                    let name = format!("{}.{}", table.name, reference.column);
+                    let file = match reference.to {
+                        To::User => p2_export::MAPPING.to_string(),
+                        To::Row(_, parent) => quarantine_of(parent),
+                    };
+                    Ok(not_looked_up(name, &damage_of(&ctx, &export, &[file], error)?))
+                })
+            });
+        }
+    }
+    crate::phases::all(checks).await
+}
+
+/// A check on nothing is not a pass.
+fn not_looked_up(name: String, why: &str) -> Check {
+    let findings = vec![format!("{name}: cannot be looked up: {why}")];
+    Check { name, looked_at: "nothing".into(), findings }
+}
+
+fn quarantine_of(table: &str) -> String {
+    format!("quarantine/{table}.csv")
+}
+
+async fn reference(
+    ctx: &Arc<Ctx>,
+    export: &Export,
+    table: &'static Table,
+    reference: &'static Reference,
+) -> Result<Check> {
+    let name = format!("{}.{}", table.name, reference.column);
+    let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
+    let mut connection = ctx.target(database, "verify").await?;
+    if !has(&mut connection, table.name, &["id", reference.column]).await? {
+        return Ok(not_looked_up(name, "the table or the column is not there"));
+    }
+    if let To::Row(there, parent) = reference.to {
+        let mut other = ctx.target(there, "verify").await?;
+        if !has(&mut other, parent, &["id"]).await? {
+            return Ok(not_looked_up(name, &format!("{parent} or its id is not there")));
+        }
+        other.close().await?;
+    }
+    connection.run("BEGIN").await?;
+    connection.run(sql::KNOWN_KEYS).await?;
+    let connection = match reference.to {
+        To::User => {
+            let mut mapping = ctx.run.read(p2_export::MAPPING)?;
+            connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping, |_| ()).await?.1
+        }
+        To::Row(there, parent) => known_rows(ctx, export, connection, there, parent).await?,
+    };
+    let mut connection = connection;
+    connection.run(sql::ANALYZE_KNOWN_KEYS).await?;
+    let query = sql::bind(
+        sql_file!("phases/5-verify/references.sql"),
+        &[("table", table.name), ("column", reference.column)],
+    );
+    let (mut known, mut dangling, mut findings) = (0, BTreeMap::new(), Vec::new());
+    for row in connection.rows(&query).await? {
+        let (state, rows) = (row.try_get::<Option<String>, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?)?);
+        match state.as_deref() {
+            Some(crate::model::MIGRATED) => known += rows,
+            Some(state) => {
+                dangling.insert(state.to_string(), rows);
+            }
+            None => {
+                let (id, key): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+                findings.push(format!(
+                    "{name}: {rows} rows refer to what no store holds, for example id {id} to {key:?}"
+                ));
+            }
+        }
+    }
+    connection.run("ROLLBACK").await?;
+    connection.close().await?;
+    let mut looked_at = format!("{} rows refer to what is there", grouped(known));
+    if !dangling.is_empty() {
+        let kinds: Vec<String> =
+            dangling.iter().map(|(state, n)| format!("{} ({state})", grouped(*n))).collect();
+        looked_at += &format!("; expected to dangle: {}", kinds.join(", "));
+    }
+    Ok(Check { name, looked_at, findings })
+}
+
+/// Fills the table of known keys with the ids that another database holds, and those in quarantine.
+async fn known_rows(
+    ctx: &Ctx,
+    export: &Export,
+    connection: Connection,
+    there: Database,
+    parent: &str,
+) -> Result<Connection> {
+    let mut file = tempfile::tempfile().context("making a temporary file")?;
+    let other = ctx.target(there, "verify").await?;
+    other
+        .copy_out(&sql::keys_of(parent), |piece, _| file.write_all(piece).context("writing a temporary file"))
+        .await?;
+    let quarantine = quarantine_of(parent);
+    if export.files.contains_key(&quarantine) {
+        let mut reader = csv::Reader::from_reader(ctx.run.read(&quarantine)?);
+        let column = reader
+            .headers()?
+            .iter()
+            .position(|h| h == "id")
+            .context("the quarantine's file has no column id")?;
+        for record in reader.records() {
+            let record = record.with_context(|| format!("reading {quarantine}"))?;
+            let id: i64 =
+                record.get(column).unwrap_or_default().parse().with_context(|| format!("in {quarantine}"))?;
+            writeln!(file, "{id},{id},quarantined").context("writing a temporary file")?;
+        }
+    }
+    file.rewind().context("reading a temporary file")?;
+    Ok(connection.copy_in(sql::FILL_KNOWN_KEYS, file, |_| ()).await?.1)
+}

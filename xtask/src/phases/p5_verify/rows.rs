@@ -1,0 +1,141 @@
+//! Tables of PostgreSQL targets: count and digest, and where they differ the rows with both values.
+
+use crate::ctx::Ctx;
+use crate::digest::{Content, Digest, HashFn};
+use crate::effects::postgres::Connection;
+use crate::manifest::{Export, TableExport, TableProof};
+use crate::model::{Column, Database};
+use crate::phases::{p4_import, staging};
+use crate::tables::Table;
+use crate::{csv_text, sql};
+use anyhow::Result;
+use sqlx::Row;
+use std::sync::Arc;
+
+/// What a table holds, in the same terms as what it must hold.
+pub async fn content(
+    connection: &mut Connection,
+    schema: &str,
+    table: &str,
+    columns: &[Column],
+    hash: HashFn,
+) -> Result<Content> {
+    let mut content = Content::default();
+    for row in connection.rows(&sql::digest_target(schema, table, columns, hash)).await? {
+        content.buckets.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
+    }
+    Ok(content)
+}
+
+/// A table of a PostgreSQL target: count and digest, and where they differ the rows.
+pub(super) async fn verify(
+    ctx: &Arc<Ctx>,
+    export: &Export,
+    table: &Table,
+    record: &TableExport,
+    database: Database,
+) -> Result<TableProof> {
+    let mut connection = ctx.target(database, "verify").await?;
+    let expected = record.content.total();
+    let mut proof = TableProof { expected_rows: expected.rows, ..TableProof::default() };
+    if let Some(missing) = missing_columns(&mut connection, table, record).await? {
+        proof.findings.push(missing);
+        return Ok(proof);
+    }
+    let task = ctx.terminal.task("verify", table.name, expected.rows);
+    let hash = export.snapshot.hash;
+    let found = content(&mut connection, "public", table.name, &record.target_columns, hash).await?;
+    proof.found_rows = found.total().rows;
+    task.done(proof.found_rows);
+    let buckets = record.content.differing(&found);
+    if buckets.is_empty() {
+        connection.close().await?;
+        return Ok(proof);
+    }
+    if proof.found_rows != expected.rows {
+        proof
+            .findings
+            .push(format!("{}: {} rows expected, {} found", table.name, expected.rows, proof.found_rows));
+    }
+    let rows = differing_rows(ctx, connection, table, record, database, &buckets).await?;
+    if rows.is_empty() {
+        // The files of the run do not show it: they are damaged, or it was mended just now.
+        proof.findings.push(format!(
+            "{}: the digest differs in the ranges {buckets:?} × {}",
+            table.name,
+            sql::BUCKET
+        ));
+    }
+    proof.findings.extend(rows);
+    Ok(proof)
+}
+
+/// A table or column that is not there cannot be digested; it can be reported.
+async fn missing_columns(
+    connection: &mut Connection,
+    table: &Table,
+    record: &TableExport,
+) -> Result<Option<String>> {
+    if !connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
+        return Ok(Some(format!("{}: the table is not there", table.name)));
+    }
+    let have = staging::columns(connection, "public", table.name).await?;
+    let missing: Vec<&str> = record.target_columns.iter().map(|c| c.name.as_str()).collect();
+    let missing: Vec<&str> = missing.into_iter().filter(|c| !have.iter().any(|h| h.name == *c)).collect();
+    Ok((!missing.is_empty())
+        .then(|| format!("{}: columns are not there: {}", table.name, missing.join(", "))))
+}
+
+/// The rows of these ranges of ids that differ, with both values; the expected ones come from the
+/// run's file, nothing is asked of the source.
+async fn differing_rows(
+    ctx: &Ctx,
+    mut connection: Connection,
+    table: &Table,
+    record: &TableExport,
+    database: Database,
+    buckets: &[i64],
+) -> Result<Vec<String>> {
+    let (create, fill) = sql::expected_rows(staging::STAGING, table.name, &record.target_columns, buckets);
+    connection.run("BEGIN").await?;
+    // The expected rows need the types of sql/schema: the table's own may have become too narrow.
+    staging::create(&mut connection, database).await?;
+    connection.run(&create).await?;
+    let mut reader = ctx.run.read(&table.file())?;
+    let (_, mut connection) = p4_import::feed(connection, &fill, &mut reader, table, record, |_| ()).await?;
+    let query = sql::row_differences(table.name, &record.target_columns, buckets, ctx.max_diffs);
+    let mut lines = Vec::new();
+    for row in connection.rows(&query).await? {
+        let values = |column: usize| -> Result<Option<Vec<Option<String>>>> {
+            let json: Option<String> = row.try_get(column)?;
+            Ok(json.as_deref().map(serde_json::from_str).transpose()?)
+        };
+        let (id, expected, found): (String, _, _) = (row.try_get(0)?, values(1)?, values(2)?);
+        let name = table.name;
+        if let Some(times @ 2..) = row.try_get::<Option<i64>, _>(3)? {
+            lines.push(format!("{name} id {id}: is there {times} times"));
+        }
+        match (expected, found) {
+            (Some(_), None) => lines.push(format!("{name} id {id}: is missing")),
+            (None, Some(_)) => lines.push(format!("{name} id {id}: is not of this run")),
+            (Some(expected), Some(found)) => {
+                for ((column, expected), found) in record.target_columns.iter().zip(expected).zip(found) {
+                    if expected != found {
+                        let (e, f) = (expected.as_deref(), found.as_deref());
+                        let (expected, found) = (csv_text::shown(e, f), csv_text::shown(f, e));
+                        lines.push(format!(
+                            "{name} id {id}: {}: expected {expected}, found {found}",
+                            column.name
+                        ));
+                    }
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    connection.run("ROLLBACK").await?;
+    connection.close().await?;
+    // A row that is there twice is shown twice.
+    lines.dedup();
+    Ok(lines)
+}
