@@ -12,6 +12,7 @@ pub mod part;
 mod references;
 mod runs;
 mod servers;
+mod warm;
 
 use crate::effects::terminal::Terminal;
 use crate::effects::usage::{self, Machine};

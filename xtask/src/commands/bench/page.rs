@@ -302,7 +302,7 @@ fn notes() -> Markup {
         section.notes {
             h2 { "How" }
             ul {
-                li { "Every run gets empty databases and a fresh Firestore emulator, and runs alone. The servers run without fsync; the tool's own files are synced to disk all the same." }
+                li { "Every run gets empty databases and a fresh Firestore emulator, which both clients have warmed up in other projects, and runs alone. The servers run without fsync; the tool's own files are synced to disk all the same." }
                 li { "Parts of ours run in a process of their own with everything that they do in " code { "migrate" } ": classifying, auditing, digesting, hashed files, and the proof before a database is published." }
                 li { "The references move the same rows with the same SELECTs; after each of their runs every table is compared with our export by digest, with its keys and indexes, and the documents are counted." }
                 li { "Peak memory is the tool's own process (VmHWM). Processor seconds of servers include their children." }

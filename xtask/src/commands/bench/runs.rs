@@ -5,7 +5,7 @@ use super::figures::{COUNT, DOCUMENTS, MIGRATE, MOVE, PIPES, ROWS, Repetition, R
 use super::part::Done;
 use super::references::{Node, References, succeeded};
 use super::servers::Shop;
-use super::{Plan, Reference};
+use super::{Plan, Reference, warm};
 use crate::effects::terminal::Terminal;
 use crate::effects::usage::{self, Ran};
 use crate::manifest::Export;
@@ -65,7 +65,7 @@ impl Bench<'_> {
 
     /// The whole, its verification and plain counts of the same; then the parts, each on empty targets.
     async fn ours(&mut self, done: &mut Repetition) -> Result<()> {
-        self.shop.renew().await?;
+        self.renew().await?;
         let (run, rows) = migrate(&self.shop).await?;
         done.rows = rows;
         self.note(done, MIGRATE, run);
@@ -81,20 +81,27 @@ impl Bench<'_> {
             let run = self.part("count").await?;
             self.note(done, COUNT, run);
         }
-        self.shop.renew().await?;
+        self.renew().await?;
         let run = self.part("rows").await?;
         self.note(done, ROWS, run);
         let run = self.part("documents").await?;
         self.note(done, DOCUMENTS, run);
-        self.shop.renew().await?;
+        self.renew().await?;
         let run = self.part("move").await?;
         self.note(done, MOVE, run);
         Ok(())
     }
 
+    /// Empty databases, an empty emulator at its full speed.
+    async fn renew(&mut self) -> Result<()> {
+        self.shop.renew().await?;
+        warm::up(&self.shop, &self.references).await
+    }
+
     async fn smaller(&mut self, done: &mut Repetition) -> Result<()> {
         let Some(small) = &mut self.small else { return Ok(()) };
         small.renew().await?;
+        warm::up(small, &self.references).await?;
         let (run, rows) = migrate(small).await?;
         done.smaller_rows = rows;
         self.note(done, SMALLER, run);
@@ -102,7 +109,7 @@ impl Bench<'_> {
     }
 
     async fn guide(&mut self, done: &mut Repetition) -> Result<()> {
-        self.shop.renew().await?;
+        self.renew().await?;
         for step in ["backup", "export", "firestore", "import"] {
             if step == "firestore" && !matches!(self.references.node, Node::Ready(_)) {
                 continue;
@@ -116,7 +123,7 @@ impl Bench<'_> {
     }
 
     async fn pipes(&mut self, done: &mut Repetition) -> Result<()> {
-        self.shop.renew().await?;
+        self.shop.renew_databases().await?;
         let command = self.references.script("pipes.sh", "move", &self.shop)?;
         let (ran, spent) = measured(&self.shop, command).await?;
         let ran = succeeded("pipes.sh", ran)?;
@@ -126,7 +133,7 @@ impl Bench<'_> {
 
     /// Takes the schemas apart, once.
     pub async fn prepare_pipes(&mut self) -> Result<()> {
-        self.shop.renew().await?;
+        self.shop.renew_databases().await?;
         let command = self.references.script("pipes.sh", "prepare", &self.shop)?;
         succeeded("pipes.sh prepare", usage::run(command).await?).map(drop)
     }

@@ -52,11 +52,14 @@ impl Shop {
         connection.run("VACUUM ANALYZE").await?;
         connection.close().await?;
         let work = stack.connections().dir.join("bench");
-        for dir in [work.clone(), work.join("stack"), work.join("select"), work.join("schema")] {
+        for dir in
+            [work.clone(), work.join("stack"), work.join("select"), work.join("schema"), work.join("warm")]
+        {
             fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| dir.display().to_string())?;
         }
         let shop = Shop { stack, emulator: Some(emulator), environment, settings, work };
         shop.write_statements().await?;
+        super::warm::prepare(&shop, scale)?;
         Ok(shop)
     }
 
@@ -80,42 +83,48 @@ impl Shop {
         self.write("tables", &list)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    /// A file of the working directory.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.work.join(name);
         let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         file.and_then(|mut f| f.write_all(text.as_bytes()))
             .with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Targets as they were before the first run; what earlier runs wrote is gone, and on disk what
-    /// stays, so that no run pays for another.
+    /// Targets as they were before the first run, and a fresh emulator; what earlier runs wrote is gone.
     pub async fn renew(&mut self) -> Result<()> {
         // The old one first: two of them are a lot of memory.
         if let Some(old) = self.emulator.take() {
             old.stop()?;
         }
+        let workspace = self.stack.connections().workspace.clone();
+        let (emulator, ()) = tokio::try_join!(fresh_emulator(&workspace), self.renew_databases())?;
+        self.use_emulator(emulator)
+    }
+
+    /// The same for what does not come near the emulator.
+    pub async fn renew_databases(&self) -> Result<()> {
         let runs = self.runs();
         if runs.is_dir() {
             fs::remove_dir_all(&runs).with_context(|| format!("removing {}", runs.display()))?;
         }
-        let workspace = self.stack.connections().workspace.clone();
         let connections = self.stack.connections();
-        let (emulator, ..) = tokio::try_join!(
-            fresh_emulator(&workspace),
+        tokio::try_join!(
             local::renew(&self.settings, connections, Database::Product),
             local::renew(&self.settings, connections, Database::Order),
             local::renew(&self.settings, connections, Database::Gateway),
         )?;
-        self.settle(emulator)
+        // What stays goes to disk now, so that no run pays for another.
+        nix::unistd::sync();
+        Ok(())
     }
 
-    fn settle(&mut self, emulator: Stack) -> Result<()> {
+    fn use_emulator(&mut self, emulator: Stack) -> Result<()> {
         let mut connections: Connections = self.stack.connections().clone();
         connections.emulator.clone_from(&emulator.connections().emulator);
         self.settings = local::settings(&self.environment, &connections)?;
         self.write("stack/stack.json", &serde_json::to_string_pretty(&connections)?)?;
         self.emulator = Some(emulator);
-        nix::unistd::sync();
         Ok(())
     }
 
