@@ -148,10 +148,11 @@ impl Shop {
 impl Drop for Shop {
     fn drop(&mut self) {
         let Some(stack) = self.stack.take() else { return };
-        if std::thread::panicking() && std::env::var_os("XTASK_TEST_KEEP").is_some() {
-            if let Ok(connections) = stack.keep() {
-                eprintln!("kept:\n{}", local::how_to_connect(&self.settings, &connections));
-            }
+        if std::thread::panicking()
+            && std::env::var_os("XTASK_TEST_KEEP").is_some()
+            && let Ok(connections) = stack.keep()
+        {
+            eprintln!("kept:\n{}", local::how_to_connect(&self.settings, &connections));
         }
     }
 }
