@@ -128,8 +128,11 @@ struct Bar {
     ours: bool,
 }
 
-fn bars(all: &[Repetition], wanted: &[(&str, bool, &dyn Fn(&Repetition) -> Option<f64>)]) -> Vec<Bar> {
-    let bar = |(label, ours, value): &(&str, bool, &dyn Fn(&Repetition) -> Option<f64>)| {
+/// Label, whether it is ours, and its value in one repetition.
+type Wanted<'a> = (&'a str, bool, &'a dyn Fn(&Repetition) -> Option<f64>);
+
+fn bars(all: &[Repetition], wanted: &[Wanted]) -> Vec<Bar> {
+    let bar = |(label, ours, value): &Wanted| {
         Some(Bar { label: label.to_string(), value: spread(all, *value)?, ours: *ours })
     };
     wanted.iter().filter_map(bar).collect()
