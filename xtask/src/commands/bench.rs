@@ -12,6 +12,7 @@ pub mod part;
 mod references;
 mod runs;
 mod servers;
+mod tables;
 mod warm;
 
 use crate::effects::terminal::Terminal;
@@ -157,8 +158,8 @@ impl Results {
     pub fn text(&self) -> String {
         let mut out = format!(
             "{}\n\n{}\n\n",
-            figures::figure_table(&self.figures),
-            figures::run_table(&self.repetitions)
+            tables::figure_table(&self.figures),
+            tables::run_table(&self.repetitions)
         );
         out += &format!(
             "scale {}, {} rows; {} repetitions in {:.0} min; {} cores\n",

@@ -3,9 +3,10 @@
 
 use super::Results;
 use super::figures::{
-    self, DOCUMENTS, FIGURE_HEADER, Figure, Floor, MIGRATE, MOVE, PIPES, ROWS, RUN_HEADER, Repetition,
-    SMALLER, Spread, VERIFY, Verdict, spread,
+    self, DOCUMENTS, Figure, Floor, MIGRATE, MOVE, PIPES, ROWS, Repetition, SMALLER, Spread, VERIFY, Verdict,
+    spread,
 };
+use super::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -286,8 +287,8 @@ fn run_section(results: &Results) -> Markup {
                 table.runs {
                     thead { tr { @for cell in RUN_HEADER { th scope="col" { (cell) } } } }
                     tbody {
-                        @for name in figures::run_names(all) {
-                            @let cells = figures::run_cells(all, name);
+                        @for name in tables::run_names(all) {
+                            @let cells = tables::run_cells(all, name);
                             tr {
                                 th scope="row" { (cells[0]) }
                                 @for cell in &cells[1..] { td { (cell) } }
