@@ -7,6 +7,7 @@ use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity};
+use crate::model::Stop;
 use crate::refuse;
 use crate::run_dir::RunDir;
 use crate::settings::{Environment, Settings, Variables};
@@ -14,6 +15,7 @@ use crate::summary::Report;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -181,17 +183,17 @@ impl Cli {
             Command::Export(args) => {
                 let ctx = session.new_run(&args)?;
                 let report = export::run(&ctx).await?;
-                session.report(&report, &format!("cargo xtask import --run {}", report.run))
+                session.report(&report, &session.then(&format!("import --run {}", report.run)))
             }
             Command::Migrate(args) => {
                 let ctx = session.new_run(&args)?;
                 let report = migrate::run(&ctx).await?;
-                session.judged(&report, &format!("cargo xtask verify --run {}", report.run))
+                session.judged(&report, &session.then(&format!("verify --run {}", report.run)))
             }
             Command::Import(args) => {
                 let ctx = session.existing_run(&args)?;
                 let report = import::run(&ctx).await?;
-                session.report(&report, &format!("cargo xtask verify --run {}", report.run))
+                session.report(&report, &session.then(&format!("verify --run {}", report.run)))
             }
             Command::Bench(args) => session.bench(args).await,
             Command::BenchPart(args) => session.bench_part(args.part).await,
@@ -201,6 +203,15 @@ impl Cli {
                 session.judged(&report, "start the services")
             }
         }
+    }
+}
+
+/// Data for stdout. That nobody wants to read it (any more) is no failure of the command.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing to stdout"),
     }
 }
 
@@ -237,18 +248,31 @@ impl Session<'_> {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                refuse!("there is no environment `{name}`: {} does not exist", path.display())
+                refuse!(
+                    "there is no environment `{name}`: {} does not exist; `--env local` is for this machine",
+                    path.display()
+                )
             }
             Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
         };
-        Environment::parse(name, &text).with_context(|| path.display().to_string())
+        Environment::parse(name, &text).map_err(|error| match error.downcast() {
+            Ok(Stop::Refused(what)) => Stop::Refused(format!("{}: {what}", path.display())).into(),
+            Ok(stop) => stop.into(),
+            Err(error) => error,
+        })
     }
 
     /// Local servers that are running take the place of the file's, where the file says so.
     fn settings(&self) -> Result<Settings> {
         let environment = self.environment()?;
         let stack = match (&self.common.stack, environment.uses_stack()) {
-            (Some(dir), true) => Some(native::Connections::read(dir)?),
+            (Some(dir), true) => match native::Connections::read(dir) {
+                Ok(stack) => Some(stack),
+                Err(error) => refuse!(
+                    "there are no local servers in {}: `cargo xtask stack status` lists what runs ({error:#})",
+                    dir.display()
+                ),
+            },
             (Some(_), false) => {
                 refuse!("environment `{}` is not for local servers: leave --stack out", self.common.env)
             }
@@ -307,12 +331,12 @@ impl Session<'_> {
         local::require(&wanted, &self.terminal)?;
         let rehearsed = rehearse::run(wanted, plan, &environment, self.options()?).await?;
         if let Some(kept) = &rehearsed.kept {
-            self.terminal.line(format!("the servers are still running:\n{kept}"));
+            self.terminal.always(&format!("the servers are still running:\n{kept}"));
         }
         let next = match rehearsed.kept {
             Some(_) => format!(
-                "cargo xtask verify --run {}; at the end: cargo xtask stack down",
-                rehearsed.report.run
+                "{}; at the end: cargo xtask stack down",
+                self.then(&format!("verify --run {}", rehearsed.report.run))
             ),
             None => "cargo xtask stack up, then cargo xtask migrate --env local".to_string(),
         };
@@ -320,14 +344,15 @@ impl Session<'_> {
     }
 
     async fn stack(&self, command: StackCommand) -> Result<()> {
+        let only = self.common.stack.as_deref();
         let said = match command {
             StackCommand::Up(args) => Said {
                 text: stack::up(self.wanted(&args), &self.environment()?, &self.terminal).await?,
                 next: Some("cargo xtask migrate --env local; at the end: cargo xtask stack down".into()),
             },
-            StackCommand::Down => Said { text: stack::down(&self.workspace)?, next: None },
+            StackCommand::Down => Said { text: stack::down(&self.workspace, only)?, next: None },
             StackCommand::Status => {
-                Said { text: stack::status(&self.workspace, &self.environment()?)?, next: None }
+                Said { text: stack::status(&self.workspace, only, &self.environment()?)?, next: None }
             }
         };
         self.say(said)
@@ -370,14 +395,25 @@ impl Session<'_> {
         let ctx = self.new_run(&args)?;
         let backup = backup::run(&ctx).await?;
         if self.common.json {
-            println!("{}", serde_json::to_string_pretty(&backup)?);
-            return Ok(());
+            return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
         }
-        self.say(Said { text: backup::text(&ctx, &backup), next: Some("cargo xtask export".into()) })
+        self.say(Said { text: backup::text(&ctx, &backup), next: Some(self.then("export")) })
+    }
+
+    /// A command to type next, with what this one was told about where things are.
+    fn then(&self, command: &str) -> String {
+        let mut line = format!("cargo xtask {command}");
+        if self.common.env != "local" {
+            line += &format!(" --env {}", self.common.env);
+        }
+        for (flag, dir) in [("--stack", &self.common.stack), ("--backup-dir", &self.common.backup_dir)] {
+            line += &dir.as_ref().map(|dir| format!(" {flag} {}", dir.display())).unwrap_or_default();
+        }
+        line
     }
 
     fn say(&self, said: Said) -> Result<()> {
-        print!("{}", said.text);
+        print(&said.text)?;
         if let Some(next) = said.next {
             self.terminal.line(format!("next: {next}"));
         }
@@ -386,8 +422,7 @@ impl Session<'_> {
 
     fn report(&self, report: &Report, next: &str) -> Result<()> {
         if self.common.json {
-            println!("{}", serde_json::to_string_pretty(report)?);
-            return Ok(());
+            return print(&format!("{}\n", serde_json::to_string_pretty(report)?));
         }
         let text = format!("{}run {}: {}\n", report.text(), report.run, report.directory);
         self.say(Said { text, next: Some(next.to_string()) })

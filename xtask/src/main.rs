@@ -3,6 +3,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::cli::Cli;
 use xtask::effects::process::is_ambient;
@@ -20,8 +21,9 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(until_interrupted(cli.run(&variables)));
-    // Threads that still wait for something are not waited for.
-    runtime.shutdown_background();
+    // Ended tasks note in the journal that they ended; threads that still wait for something are not
+    // waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,19 +51,20 @@ fn take_variables() -> Variables {
 }
 
 /// The first Ctrl-C or SIGTERM drops the command, which stops its servers, children and sessions on the
-/// way; the second one ends the process at once.
+/// way; the second one ends the process at once, also while they are being stopped.
 async fn until_interrupted(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut first = async || tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
-    tokio::select! {
-        result = command => return result,
-        _ = first() => {}
-    }
-    eprintln!("interrupted: stopping (again to stop at once)");
+    let (told, first) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
-        let code = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
-        std::process::exit(code);
+        let mut next = async || tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+        next().await;
+        eprintln!("interrupted: stopping (again to stop at once)");
+        let _ = told.send(());
+        std::process::exit(next().await);
     });
-    Err(Stop::Interrupted.into())
+    tokio::select! {
+        result = command => result,
+        _ = first => Err(Stop::Interrupted.into()),
+    }
 }

@@ -33,7 +33,7 @@ impl fmt::Display for Database {
 }
 
 /// A Firestore collection: the shape of its documents, in one place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Collection {
     /// Its name in Firestore, the table's too.
     pub name: &'static str,

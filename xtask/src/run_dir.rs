@@ -17,6 +17,17 @@ pub struct RunDir {
     journal: Mutex<File>,
 }
 
+impl Drop for RunDir {
+    /// A run that was refused before it began leaves nothing.
+    fn drop(&mut self) {
+        if !self.file("manifest.json").exists() {
+            let _ = fs::remove_file(self.file("journal.jsonl"));
+            // Only where it is empty.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
 /// A line of `journal.jsonl`.
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -68,7 +79,7 @@ impl RunDir {
         if !path.join("manifest.json").is_file() {
             let known = ids(parent)?;
             crate::refuse!(
-                "there is no run {id} in {} (found: {})",
+                "there is no run {id} in {} (found: {}): name one with --run, or the place with --backup-dir",
                 parent.display(),
                 if known.is_empty() { "none".to_string() } else { known.join(", ") }
             );

@@ -2,7 +2,7 @@
 //! environment where the file says by which name. Pure: text and variables in, settings out.
 
 use crate::model::{Database, NullPolicy};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -130,10 +130,21 @@ struct ServerFile {
 
 /// Where a secret is found: never the secret itself.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "toml::Value")]
 enum SecretFrom {
-    #[serde(rename = "env")]
     Env(String),
+}
+
+impl TryFrom<toml::Value> for SecretFrom {
+    type Error = &'static str;
+
+    /// By hand, because serde's own errors repeat what they did not expect: it may be a password.
+    fn try_from(value: toml::Value) -> Result<SecretFrom, &'static str> {
+        match value.as_table().map(|t| (t.len(), t.get("env"))) {
+            Some((1, Some(toml::Value::String(name)))) => Ok(SecretFrom::Env(name.clone())),
+            _ => Err("a password is named, never written down: { env = \"NAME_OF_A_VARIABLE\" }"),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,10 +194,19 @@ impl Environment {
     /// # Errors
     /// With the file's line, for what is not TOML, an unknown key, a missing one or a wrong type.
     pub fn parse(name: &str, text: &str) -> Result<Environment> {
-        let file: File = toml::from_str(text).with_context(|| format!("reading environment `{name}`"))?;
+        let file: File = match toml::from_str(text) {
+            Ok(file) => file,
+            Err(error) => {
+                // Not the error as a whole: it shows the line, which may hold what should not be there.
+                let line =
+                    error.span().and_then(|s| text.get(..s.start)).map(|t| t.matches('\n').count() + 1);
+                let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+                crate::refuse!("environment `{name}`: {line}{}", error.message());
+            }
+        };
         for database in Database::ALL {
             if !file.targets.contains_key(&database) {
-                bail!("environment `{name}`: [targets.{database}] is missing");
+                crate::refuse!("environment `{name}`: [targets.{database}] is missing");
             }
         }
         Ok(Environment { name: name.to_string(), file })
@@ -232,8 +252,10 @@ impl Environment {
     fn server(&self, label: &str, file: &ServerFile, variables: &Variables) -> Result<Server> {
         let SecretFrom::Env(name) = &file.password;
         let Some(password) = variables.get(name) else {
+            let or = if self.file.stack { ", or start local servers: `cargo xtask stack up`" } else { "" };
             crate::refuse!(
-                "environment `{}` takes the password of {label} ({}@{}:{}) from ${name}, which is not set",
+                "environment `{}` takes the password of {label} ({}@{}:{}) from ${name}, which is not set: \
+                 `read -rs {name} && export {name}`{or}",
                 self.name,
                 file.user,
                 file.host,

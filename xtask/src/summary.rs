@@ -2,9 +2,9 @@
 
 use crate::ledger::Sums;
 use crate::manifest::{Check, Export, Proof};
-use crate::model::explain;
+use crate::model::{explain, grouped};
 use crate::tables::Table;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -77,45 +77,72 @@ impl Report {
 
     /// The table, what the rules did, and what was found.
     pub fn text(&self) -> String {
-        let mut out = self.table();
-        out.push('\n');
+        let parts = [self.table(), self.left_behind(), self.remarks(), self.checked(), self.measured()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Rows that were not migrated, each kind with its reason.
+    fn left_behind(&self) -> String {
+        let mut out = String::new();
         for line in &self.tables {
             for (outcome, rows) in &line.outcomes {
-                if let Some(meaning) = explain(outcome) {
-                    out += &format!("{}: {rows} {outcome} ({meaning})\n", line.table);
+                if let (Some(meaning), Some((kind, name))) = (explain(outcome), outcome.split_once(':')) {
+                    let rows = grouped(*rows);
+                    out += &format!("  {:<17}{rows:>9}  {kind:<12} {name:<24} {meaning}\n", line.table);
                 }
             }
-            if !line.assumed.is_empty() {
-                let values: Vec<String> = line.assumed.iter().map(|(c, v)| format!("{c} = {v}")).collect();
-                out += &format!("{}: assumed in every row: {}\n", line.table, values.join(", "));
-            }
-            if line.notes > 0 {
-                out +=
-                    &format!("{}: {} rows with a note in notes/{}.csv\n", line.table, line.notes, line.table);
-            }
         }
+        titled("Not migrated", out)
+    }
+
+    /// What is not exactly as in the source, or assumed.
+    fn remarks(&self) -> String {
+        let mut out = String::new();
         for (collection, fields) in &self.defaults {
             let fields: Vec<String> =
-                fields.iter().filter(|(_, n)| **n > 0).map(|(f, n)| format!("{f} {n}")).collect();
+                fields.iter().filter(|(_, n)| **n > 0).map(|(f, n)| format!("{f} {}", grouped(*n))).collect();
             if !fields.is_empty() {
-                out += &format!("{collection}: defaults for NULL: {}\n", fields.join(", "));
+                out += &format!("  {collection:<17} defaults for NULL: {}\n", fields.join(", "));
             }
         }
+        for line in &self.tables {
+            if !line.assumed.is_empty() {
+                let values: Vec<String> = line.assumed.iter().map(|(c, v)| format!("{c} = {v}")).collect();
+                out += &format!("  {:<17} assumed in every row: {}\n", line.table, values.join(", "));
+            }
+            if line.notes > 0 {
+                let notes = grouped(line.notes);
+                out +=
+                    &format!("  {:<17} {notes} rows with a note in notes/{}.csv\n", line.table, line.table);
+            }
+        }
+        titled("Remarks", out)
+    }
+
+    fn checked(&self) -> String {
+        let mut out = String::new();
         for check in &self.checks {
             let mark = if check.findings.is_empty() { "✓" } else { "✗" };
-            out += &format!("{mark} {}: {}\n", check.name, check.looked_at);
+            out += &format!("  {mark} {}: {}\n", check.name, check.looked_at);
         }
-        for finding in self.findings() {
-            out += &format!("✗ {finding}\n");
-        }
-        if !self.seconds.is_empty() {
-            let phases: Vec<String> = self.seconds.iter().map(|(p, s)| format!("{p} {s:.1} s")).collect();
-            out += &format!("time: {}\n", phases.join(", "));
-        }
-        if let Some(bytes) = self.peak_memory {
-            out += &format!("peak memory of this process: {:.0} MiB\n", bytes as f64 / f64::from(1 << 20));
+        let mut out = titled("Checks", out);
+        let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
+        if !findings.is_empty() {
+            out += &format!("\n{}", titled("Findings", findings));
         }
         out
+    }
+
+    fn measured(&self) -> String {
+        let mut out = String::new();
+        for (part, seconds) in &self.seconds {
+            out += &format!("  {part:<28} {seconds:>7.1} s\n");
+        }
+        if let Some(bytes) = self.peak_memory {
+            let mebibytes = bytes as f64 / f64::from(1 << 20);
+            out += &format!("  {:<28} {mebibytes:>7.0} MiB\n", "peak memory of this process");
+        }
+        titled("Measured", out)
     }
 
     fn findings(&self) -> impl Iterator<Item = &String> {
@@ -125,7 +152,9 @@ impl Report {
 
     fn table(&self) -> String {
         let mut table = comfy_table::Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+        let line = LineStyle::none().fill('─').junction('─');
+        table.load_style(TableStyle::new().header_separator(line).bottom_border(line));
+        table.set_content_arrangement(ContentArrangement::Disabled);
         table.set_header([
             "table",
             "source rows =",
@@ -136,7 +165,7 @@ impl Report {
             "seconds",
         ]);
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        let number = |n: u64| right(crate::model::grouped(n));
+        let number = |n: u64| right(grouped(n));
         for line in &self.tables {
             let verified = match line.verified {
                 Some(true) => "✓",
@@ -153,6 +182,11 @@ impl Report {
                 right(format!("{:.1}", line.seconds)),
             ]);
         }
-        table.to_string()
+        format!("{table}\n")
     }
+}
+
+/// A part under its title; nothing where there is nothing to say.
+fn titled(title: &str, lines: String) -> String {
+    if lines.is_empty() { lines } else { format!("{title}\n{lines}") }
 }

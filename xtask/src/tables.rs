@@ -6,7 +6,7 @@ use crate::sql::SqlFile;
 use crate::sql_file;
 
 /// A table of the monolith and where its rows go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Table {
     /// Its name in the target, of its folder under `sql/tables`, and of its files.
     pub name: &'static str,
@@ -28,14 +28,14 @@ pub struct Table {
 }
 
 /// Where the migrated rows of a table live.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Home {
     Postgres(Database),
     Firestore(Collection),
 }
 
 /// A column that refers to another store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reference {
     pub column: &'static str,
     pub to: To,

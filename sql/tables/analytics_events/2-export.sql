@@ -1,4 +1,4 @@
--- analytics_events → gateway_database. Anonymous events stay; a user that cannot be named becomes
+-- analytics_events → gateway_database. Anonymous events stay. A user that cannot be named becomes
 -- NULL, with the lost id in the note.
 SELECT
     e.id,

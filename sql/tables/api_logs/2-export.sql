@@ -1,4 +1,4 @@
--- system_logs → gateway_database api_logs. Anonymous entries stay; a user that cannot be named
+-- system_logs → gateway_database api_logs. Anonymous entries stay. A user that cannot be named
 -- becomes NULL, with the lost id in the note.
 SELECT
     l.id,

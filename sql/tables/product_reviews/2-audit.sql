@@ -2,10 +2,11 @@
 WITH product AS (
 \ir ../products/2-audit.sql
 )
-SELECT id,
-       CASE WHEN deleted_at IS NOT NULL THEN 'excluded'
-            WHEN user_id    IN (SELECT id FROM users WHERE firebase_uid IS NOT NULL)
-             AND product_id IN (SELECT id FROM product WHERE kind = 'migrated') THEN 'migrated'
+SELECT r.id,
+       CASE WHEN r.deleted_at IS NOT NULL THEN 'excluded'
+            WHEN u.firebase_uid IS NOT NULL AND p.kind = 'migrated' THEN 'migrated'
             ELSE 'quarantined'
        END AS kind
-FROM product_reviews
+FROM product_reviews r
+LEFT JOIN users u ON u.id = r.user_id
+LEFT JOIN product p ON p.id = r.product_id

@@ -8,16 +8,13 @@ SELECT s.id,
            WHEN 'migrated' THEN
                CASE WHEN s.session_token !~ '^(|\.|\.\.|__.*__)$' AND position('/' IN s.session_token) = 0
                      AND length(s.session_token) <= 1500
-                     AND NOT EXISTS (SELECT FROM user_sessions o
-                                     WHERE o.session_token = s.session_token AND o.id <> s.id)
-                     AND t.in_range
+                     AND s.session_token NOT IN (SELECT session_token FROM user_sessions
+                                                 WHERE session_token IS NOT NULL
+                                                 GROUP BY session_token HAVING count(*) > 1)
+                     AND coalesce(least(s.last_activity_at, s.created_at, s.expires_at)    >= '0001-01-01 00:00:00+00', true)
+                     AND coalesce(greatest(s.last_activity_at, s.created_at, s.expires_at) <= '9999-12-31 23:59:59.999999+00', true)
                     THEN 'migrated' ELSE 'quarantined' END
            ELSE 'quarantined'
        END AS kind
 FROM user_sessions s
 LEFT JOIN owner ON owner.id = s.user_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(bool_and(isfinite(at) AND extract(year FROM at AT TIME ZONE 'UTC') BETWEEN 1 AND 9999), true) AS in_range
-    FROM unnest(ARRAY[s.last_activity_at, s.created_at, s.expires_at]) AS at
-    WHERE at IS NOT NULL
-) t

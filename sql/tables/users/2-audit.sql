@@ -4,15 +4,13 @@ UNION ALL
 SELECT u.id,
        CASE WHEN u.firebase_uid !~ '^(|\.|\.\.|__.*__)$' AND position('/' IN u.firebase_uid) = 0
              AND length(u.firebase_uid) <= 1500
-             AND NOT EXISTS (SELECT FROM users o
-                             WHERE o.firebase_uid = u.firebase_uid AND o.id <> u.id AND o.deleted_at IS NULL)
-             AND t.in_range
+             AND u.firebase_uid NOT IN (SELECT firebase_uid FROM users
+                                        WHERE deleted_at IS NULL AND firebase_uid IS NOT NULL
+                                        GROUP BY firebase_uid HAVING count(*) > 1)
+             -- least and greatest pass over NULLs, infinity and dates before Christ sort outside
+             AND coalesce(least(u.last_login_at, u.created_at, u.updated_at)    >= '0001-01-01 00:00:00+00', true)
+             AND coalesce(greatest(u.last_login_at, u.created_at, u.updated_at) <= '9999-12-31 23:59:59.999999+00', true)
              AND coalesce(length(u.user_agent), 0) < 1000000
             THEN 'migrated' ELSE 'quarantined' END
 FROM users u
-CROSS JOIN LATERAL (
-    SELECT coalesce(bool_and(isfinite(at) AND extract(year FROM at AT TIME ZONE 'UTC') BETWEEN 1 AND 9999), true) AS in_range
-    FROM unnest(ARRAY[u.last_login_at, u.created_at, u.updated_at]) AS at
-    WHERE at IS NOT NULL
-) t
 WHERE u.deleted_at IS NULL

@@ -9,9 +9,9 @@ use anyhow::Result;
 use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
-    let mut manifest = begin(ctx)?;
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
+    let mut manifest = begin(ctx)?;
     let snapshot = Snapshot::open(ctx, hash).await?;
     let backup = p1_backup::run(ctx, &snapshot).await?;
     snapshot.release().await?;

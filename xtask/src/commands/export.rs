@@ -8,9 +8,9 @@ use anyhow::Result;
 use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
-    let mut manifest = begin(ctx)?;
     // The digests have to be ones that the targets can compute.
     let hash = preflight::servers(ctx).await?;
+    let mut manifest = begin(ctx)?;
     let export = migrate::backup_and_export(ctx, &mut manifest, hash).await?;
     Ok(Report::new(ctx.run.id(), ctx.run.path().display().to_string(), ctx.tables, &export, None))
 }

@@ -135,7 +135,8 @@ async fn target(settings: &Settings, stack: &Connections, database: Database) ->
     let mut connection = superuser(stack, server, "postgres").await?;
     let (user, name) = (sql::ident(&server.user), sql::ident(&server.database));
     let password = sql::literal(&stack.superuser_password);
-    connection.run(&format!("CREATE ROLE {user} LOGIN PASSWORD {password}")).await?;
+    let create = format!("CREATE ROLE {user} LOGIN PASSWORD {password}");
+    connection.run_secret(&format!("creating the role {user}"), &create).await?;
     connection.run(&format!("CREATE DATABASE {name} OWNER {user}")).await?;
     connection.close().await
 }

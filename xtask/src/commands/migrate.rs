@@ -15,11 +15,10 @@ use std::sync::Arc;
 /// Runs all phases. The report's `proven` tells whether the stores hold what the snapshot held.
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let mut times = Times::default();
-    let mut manifest = begin(ctx)?;
-
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
     preflight::targets(ctx, None).await?;
+    let mut manifest = begin(ctx)?;
 
     let export = times.of("1+2 backup, export", backup_and_export(ctx, &mut manifest, hash)).await?;
 

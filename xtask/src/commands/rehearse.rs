@@ -47,7 +47,7 @@ pub async fn run(
     // Also after a failure: --keep is there to look at it.
     let kept = end(stack, &ctx.settings, plan.keep)?;
     if let (Err(_), Some(kept)) = (&result, &kept) {
-        terminal.line(format!("the servers are still running:\n{kept}"));
+        terminal.always(&format!("the servers are still running:\n{kept}"));
     }
     let mut report = result?;
     if !stays {

@@ -3,6 +3,7 @@
 use super::local::{self, Wanted};
 use crate::effects::native;
 use crate::effects::terminal::Terminal;
+use crate::refuse;
 use crate::settings::Environment;
 use anyhow::Result;
 use std::path::Path;
@@ -14,9 +15,23 @@ pub async fn up(wanted: Wanted<'_>, environment: &Environment, terminal: &Termin
     Ok(local::how_to_connect(&settings, &connections))
 }
 
-/// Stops every kept stack of this workspace.
-pub fn down(workspace: &Path) -> Result<String> {
+/// The kept stacks of this workspace, or the one in that directory.
+fn kept(workspace: &Path, only: Option<&Path>) -> Result<Vec<native::KeptStack>> {
     let kept = native::kept(workspace)?;
+    let Some(dir) = only else { return Ok(kept) };
+    let Some(one) = kept.into_iter().find(|k| dir.canonicalize().is_ok_and(|dir| dir == k.connections.dir))
+    else {
+        refuse!(
+            "no servers of this checkout have been left running in {}: `cargo xtask stack status` lists them",
+            dir.display()
+        );
+    };
+    Ok(vec![one])
+}
+
+/// Stops every kept stack of this workspace, or only the one in that directory.
+pub fn down(workspace: &Path, only: Option<&Path>) -> Result<String> {
+    let kept = kept(workspace, only)?;
     let mut out = String::new();
     for stack in &kept {
         native::take_down(&stack.connections)?;
@@ -29,8 +44,8 @@ pub fn down(workspace: &Path) -> Result<String> {
 }
 
 /// What runs, and how to connect.
-pub fn status(workspace: &Path, environment: &Environment) -> Result<String> {
-    let kept = native::kept(workspace)?;
+pub fn status(workspace: &Path, only: Option<&Path>, environment: &Environment) -> Result<String> {
+    let kept = kept(workspace, only)?;
     let mut out = String::new();
     for stack in &kept {
         out += &format!("{} since {}\n", stack.connections.dir.display(), stack.connections.started);

@@ -81,6 +81,13 @@ fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("{server}: {advice}"))
 }
 
+/// What the server says beside the message of an error: which objects it is about.
+pub fn detail(error: &anyhow::Error) -> Option<String> {
+    let error = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>())?;
+    let error = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+    error.detail().map(|detail| format!("({})", detail.replace('\n', "; ")))
+}
+
 impl Connection {
     /// Runs one or several statements.
     pub async fn run(&mut self, text: &str) -> Result<()> {
@@ -89,6 +96,16 @@ impl Connection {
             .await
             .map(drop)
             .with_context(|| format!("{}: {}", self.label, first_line(text)))
+    }
+
+    /// Runs a statement that holds a secret: in an error stands `what` in its place, and nothing that
+    /// the server says of the statement.
+    pub async fn run_secret(&mut self, what: &str, text: &str) -> Result<()> {
+        let ran = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner).await;
+        ran.map(drop).map_err(|error| {
+            let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+            anyhow!("{}: {what} failed (SQLSTATE {code})", self.label)
+        })
     }
 
     pub async fn rows(&mut self, text: &str) -> Result<Vec<PgRow>> {

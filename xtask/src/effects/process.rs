@@ -4,8 +4,11 @@
 use anyhow::{Context, Result, bail};
 use secrecy::{ExposeSecret, SecretString};
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A program to run: arguments are visible to every user of the machine, the environment is not.
 pub struct Program {
@@ -26,7 +29,8 @@ impl Drop for KillOnDrop {
 impl Program {
     pub fn new(path: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut expression = duct::cmd(path, arguments).stdin_null();
+        // Not as a Path: duct takes a bare name then for a file in this directory.
+        let mut expression = duct::cmd(path.as_os_str().to_os_string(), arguments).stdin_null();
         // Nothing ambient chooses a server (DESIGN rule 17).
         for (key, _) in std::env::vars_os() {
             if is_ambient(&key.to_string_lossy()) {
@@ -70,6 +74,72 @@ impl Program {
             bail!("{name} ended with {}: {}", output.status, last_lines(&output.stderr));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// A child whose output is read as it comes.
+struct Output {
+    child: Arc<duct::ReaderHandle>,
+    /// Bytes so far.
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Output {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = (&*self.child).read(buffer)?;
+        self.read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+struct KillReaderOnDrop(Arc<duct::ReaderHandle>);
+
+impl Drop for KillReaderOnDrop {
+    fn drop(&mut self) {
+        // As with KillOnDrop.
+        let _ = self.0.kill();
+    }
+}
+
+impl Program {
+    /// Runs it and hands its stdout to `reader`, on a thread of its own. A program that goes round in
+    /// circles is killed once it has said nothing for `patience`.
+    pub async fn pipe<T: Send + 'static>(
+        self,
+        patience: Duration,
+        reader: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let name = self.name;
+        let child = self.expression.stderr_capture().unchecked().reader();
+        let child = KillReaderOnDrop(Arc::new(child.with_context(|| format!("starting {name}"))?));
+        let read = Arc::new(AtomicU64::new(0));
+        let output = Output { child: child.0.clone(), read: read.clone() };
+        let mut reading = tokio::task::spawn_blocking(move || {
+            let mut output = BufReader::with_capacity(1 << 18, output);
+            let result = reader(&mut output)?;
+            // To the end, so that the child can end.
+            std::io::copy(&mut output, &mut std::io::sink())?;
+            anyhow::Ok(result)
+        });
+        let mut seen = None;
+        let result = loop {
+            tokio::select! {
+                joined = &mut reading => break joined.with_context(|| format!("reading from {name}"))?,
+                () = tokio::time::sleep(patience) => {
+                    let now = Some(read.load(Ordering::Relaxed));
+                    if now == seen {
+                        bail!("{name} has said nothing for {} s: it has been stopped", patience.as_secs());
+                    }
+                    seen = now;
+                }
+            }
+        };
+        if let Ok(Some(ended)) = child.0.try_wait()
+            && !ended.status.success()
+        {
+            bail!("{name} ended with {}: {}", ended.status, last_lines(&ended.stderr));
+        }
+        result.with_context(|| format!("reading from {name}"))
     }
 }
 

@@ -57,7 +57,8 @@ impl Terminal {
         }
     }
 
-    fn always(&self, text: &str) {
+    /// A line that `-q` does not hide: what was asked for.
+    pub fn always(&self, text: &str) {
         // suspend() clears the bars, so that the line does not land in the middle of one.
         self.bars.suspend(|| eprintln!("{text}"));
     }

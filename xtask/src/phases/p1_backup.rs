@@ -4,11 +4,13 @@
 use super::snapshot::{RawName, Snapshot, worker};
 use crate::ctx::Ctx;
 use crate::digest::Digest;
+use crate::effects::dump::Form;
 use crate::manifest::{Backup, FileInfo, RawTable, SnapshotInfo};
 use crate::{refuse, run_dir, sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use sqlx::Row;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,13 +60,18 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let step = ctx.run.step("1 dump")?;
     let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
     let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
-    let source = &ctx.settings.source;
+    let dump = async |form, file: &Path, what: &'static str| {
+        let dumped = ctx.tools.dump(&ctx.settings.source, &snapshot.info.id, form, file).await;
+        dumped.with_context(|| format!("dumping {what}"))
+    };
     tokio::try_join!(
-        async { ctx.tools.dump(source, &snapshot.info.id, &archive).await.context("dumping the source") },
-        async { ctx.tools.globals(source, &globals).await.context("dumping the roles") },
+        dump(Form::Archive, &archive, "the source"),
+        dump(Form::Plain, &plain, "the source as SQL"),
+        dump(Form::Schema, &schema, "the source's schema"),
+        async { ctx.tools.globals(&ctx.settings.source, &globals).await.context("dumping the roles") },
     )?;
-    ctx.tools.to_sql(&archive, &plain).await.with_context(|| format!("{ARCHIVE} cannot be read back"))?;
-    ctx.tools.schema_to_sql(&archive, &schema).await.context("writing the schema")?;
+    let read_back = ctx.tools.read_back(&archive, &plain).await;
+    read_back.with_context(|| format!("{ARCHIVE} does not read back as what was dumped"))?;
 
     let mut expected: Vec<String> =
         snapshot.tables.iter().map(|t| format!("{} {}", t.schema, t.table)).collect();

@@ -21,7 +21,11 @@ use std::time::Instant;
 /// not the one that was exported or the loaded tables do not prove to be what the snapshot held.
 pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
     let step = ctx.run.step("4 import")?;
-    super::all(Database::ALL.map(|database| import(ctx.clone(), export.clone(), database))).await?;
+    let imports = Database::ALL.map(|database| import(ctx.clone(), export.clone(), database));
+    if let Err(error) = super::all(imports).await {
+        staging::discard(ctx).await;
+        return Err(error);
+    }
     step.done("")
 }
 
@@ -40,8 +44,11 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     let plan = Arc::new(staging::prepare(&mut connection, database).await?);
     let tables = tables::of_database(ctx.tables, database);
     let loads = tables.map(|table| load(ctx.clone(), export.clone(), table, plan.clone()));
-    super::all(loads).await.with_context(|| format!("loading {database}"))?;
-    finish(&ctx, &mut connection, database, &plan, &export).await?;
+    let loaded = async {
+        super::all(loads).await.with_context(|| format!("loading {database}"))?;
+        refer(&mut connection, &plan).await
+    };
+    loaded.await.map_err(|error| broken_rule(database, error))?;
     prove(&ctx, &export, database).await?;
     let record = serde_json::to_string(&record(&ctx, &export, database))?;
     staging::publish(&ctx, &mut connection, database, &record).await?;
@@ -49,7 +56,18 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     step.done("published")
 }
 
-/// Rows, then keys and indexes of one table.
+/// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23) are not what the snapshot held:
+/// a difference, not an error.
+fn broken_rule(database: Database, error: anyhow::Error) -> anyhow::Error {
+    let code = |e: &sqlx::Error| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
+    let code = error.chain().find_map(|e| e.downcast_ref().and_then(code));
+    if code.is_some_and(|code| code.starts_with("23")) {
+        return Stop::Differs(format!("{database} was not published: {error:#}")).into();
+    }
+    error
+}
+
+/// Rows, then keys and indexes, sequence and statistics of one table.
 async fn load(ctx: Arc<Ctx>, export: Arc<Export>, table: &'static Table, plan: Arc<Plan>) -> Result<()> {
     let record = record_of(&export, table)?;
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
@@ -63,8 +81,12 @@ async fn load(ctx: Arc<Ctx>, export: Arc<Export>, table: &'static Table, plan: A
         table.name,
         table.export.path
     );
-    let connection = copy(&ctx, connection, &export, table, record, STAGING).await?;
-    index(&ctx, connection, table, database, &plan).await
+    let connection = copy(&ctx, connection, &export, table, record).await?;
+    let mut connection = index(&ctx, connection, table, database, &plan).await?;
+    let sequence = record.sequence;
+    connection.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
+    connection.run(&format!("ANALYZE {}", sql::qualified(STAGING, table.name))).await?;
+    connection.close().await
 }
 
 /// Streams the table's file in, and makes sure that it is the file that was exported.
@@ -74,14 +96,13 @@ async fn copy(
     export: &Export,
     table: &Table,
     record: &TableExport,
-    schema: &str,
 ) -> Result<Connection> {
     let file = table.file();
     let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?;
     let rows = info.rows.unwrap_or_default();
     let task = ctx.terminal.task("import", table.name, rows);
     let mut reader = ctx.run.read(&file)?;
-    let statement = sql::copy_in(schema, table.name, &record.target_columns);
+    let statement = sql::copy_in(STAGING, table.name, &record.target_columns);
     let mut done = 0;
     let sent = |bytes: usize| {
         // The file's bytes stand for its rows: counting them would mean parsing them.
@@ -125,7 +146,7 @@ async fn index(
     table: &Table,
     database: Database,
     plan: &Plan,
-) -> Result<()> {
+) -> Result<Connection> {
     let statements = plan.indexes_of(table.name);
     let task = ctx.terminal.task("index", table.name, statements.len() as u64);
     let n = statements.len() as u64;
@@ -141,9 +162,8 @@ async fn index(
     };
     let first = build(&mut connection, &own, &task);
     tokio::try_join!(first, second)?;
-    connection.close().await?;
     task.done(n);
-    Ok(())
+    Ok(connection)
 }
 
 async fn build(
@@ -159,22 +179,11 @@ async fn build(
     Ok(())
 }
 
-/// What needs all tables of the database: references, sequences, statistics.
-async fn finish(
-    ctx: &Ctx,
-    connection: &mut Connection,
-    database: Database,
-    plan: &Plan,
-    export: &Export,
-) -> Result<()> {
+/// What needs all tables of the database to be there.
+async fn refer(connection: &mut Connection, plan: &Plan) -> Result<()> {
     connection.run(&sql::for_building(STAGING)).await?;
     for reference in plan.references() {
         connection.run(&reference).await?;
-    }
-    for table in tables::of_database(ctx.tables, database) {
-        let sequence = record_of(export, table)?.sequence;
-        connection.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
-        connection.run(&format!("ANALYZE {}", sql::qualified(STAGING, table.name))).await?;
     }
     Ok(())
 }

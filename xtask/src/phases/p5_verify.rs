@@ -9,7 +9,7 @@ use crate::document::{self, Document};
 use crate::effects::firestore::Firestore;
 use crate::effects::postgres::Connection;
 use crate::manifest::{Check, Export, Manifest, Proof, TableExport, TableProof};
-use crate::model::{Collection, Column, Database};
+use crate::model::{Collection, Column, Database, grouped};
 use crate::tables::{self, Home, Reference, Table, To};
 use crate::{csv_text, run_dir, sql, sql_file};
 use anyhow::{Context, Result};
@@ -54,12 +54,39 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
 async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> Result<TableProof> {
     let started = Instant::now();
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
-    let mut proof = match &table.home {
-        Home::Postgres(database) => rows(ctx, export, table, record, *database).await?,
-        Home::Firestore(collection) => documents(ctx, export, table, collection).await?,
+    let proof = match &table.home {
+        Home::Postgres(database) => rows(ctx, export, table, record, *database).await,
+        Home::Firestore(collection) => documents(ctx, export, table, collection).await,
     };
+    let mut proof = proof.or_else(|error| {
+        let damage = damage_of(ctx, export, &[table.file()], error)?;
+        let findings = vec![format!("{}: cannot be compared: {damage}", table.name)];
+        Ok::<_, anyhow::Error>(TableProof {
+            expected_rows: record.content.total().rows,
+            findings,
+            ..TableProof::default()
+        })
+    })?;
     proof.seconds = started.elapsed().as_secs_f64();
     Ok(proof)
+}
+
+/// The damage to these files of the run that explains an error met while they were read: a damaged file
+/// is a finding. The error itself where they are what they were.
+fn damage_of(ctx: &Ctx, export: &Export, names: &[String], error: anyhow::Error) -> Result<String> {
+    let known = |name: &String| Some((name.clone(), export.files.get(name)?.clone()));
+    let damaged = damaged_files(&ctx.run, &names.iter().filter_map(known).collect());
+    if damaged.is_empty() { Err(error) } else { Ok(damaged.join("; ")) }
+}
+
+/// Whether the table and these columns of it are there. Where not, that is a finding of the table
+/// itself, and what is to be looked up in them cannot be.
+async fn has(connection: &mut Connection, table: &str, columns: &[&str]) -> Result<bool> {
+    if !connection.row(&sql::exists("public", table)).await?.try_get::<bool, _>(0)? {
+        return Ok(false);
+    }
+    let have = staging::columns(connection, "public", table).await?;
+    Ok(columns.iter().all(|c| have.iter().any(|h| h.name == *c)))
 }
 
 /// What a table holds, in the same terms as what it must hold.
@@ -107,7 +134,7 @@ async fn rows(
             .findings
             .push(format!("{}: {} rows expected, {} found", table.name, expected.rows, proof.found_rows));
     }
-    let rows = differing_rows(ctx, connection, table, record, &buckets).await?;
+    let rows = differing_rows(ctx, connection, table, record, database, &buckets).await?;
     if rows.is_empty() {
         // The files of the run do not show it: they are damaged, or it was mended just now.
         proof.findings.push(format!(
@@ -143,20 +170,28 @@ async fn differing_rows(
     mut connection: Connection,
     table: &Table,
     record: &TableExport,
+    database: Database,
     buckets: &[i64],
 ) -> Result<Vec<String>> {
-    let (create, fill) = sql::expected_rows(table.name, &record.target_columns, buckets);
+    let (create, fill) = sql::expected_rows(staging::STAGING, table.name, &record.target_columns, buckets);
     connection.run("BEGIN").await?;
+    // The expected rows need the types of sql/schema: the table's own may have become too narrow.
+    staging::create(&mut connection, database).await?;
     connection.run(&create).await?;
     let mut reader = ctx.run.read(&table.file())?;
     let (_, mut connection) = p4_import::feed(connection, &fill, &mut reader, table, record, |_| ()).await?;
     let query = sql::row_differences(table.name, &record.target_columns, buckets, ctx.max_diffs);
     let mut lines = Vec::new();
     for row in connection.rows(&query).await? {
-        type Values = Option<Vec<Option<String>>>;
-        let (id, expected, found): (String, Values, Values) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let values = |column: usize| -> Result<Option<Vec<Option<String>>>> {
+            let json: Option<String> = row.try_get(column)?;
+            Ok(json.as_deref().map(serde_json::from_str).transpose()?)
+        };
+        let (id, expected, found): (String, _, _) = (row.try_get(0)?, values(1)?, values(2)?);
         let name = table.name;
+        if let Some(times @ 2..) = row.try_get::<Option<i64>, _>(3)? {
+            lines.push(format!("{name} id {id}: is there {times} times"));
+        }
         match (expected, found) {
             (Some(_), None) => lines.push(format!("{name} id {id}: is missing")),
             (None, Some(_)) => lines.push(format!("{name} id {id}: is not of this run")),
@@ -177,6 +212,8 @@ async fn differing_rows(
     }
     connection.run("ROLLBACK").await?;
     connection.close().await?;
+    // A row that is there twice is shown twice.
+    lines.dedup();
     Ok(lines)
 }
 
@@ -330,8 +367,9 @@ async fn sequences(ctx: &Arc<Ctx>, export: &Export) -> Result<Option<Check>> {
         let mut connection = ctx.target(database, "verify").await?;
         for table in tables::of_database(ctx.tables, database) {
             let Some(record) = export.tables.get(table.name) else { continue };
-            if !connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
-                continue; // A finding of the table itself.
+            if !has(&mut connection, table.name, &["id"]).await? {
+                findings.push(format!("{}: the sequence of its id cannot be looked at", table.name));
+                continue;
             }
             let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
             let row = connection.row(&query).await?;
@@ -365,6 +403,12 @@ async fn orphans(ctx: &Arc<Ctx>) -> Result<Option<Check>> {
         let mut connection = ctx.target(database, "verify").await?;
         for foreign_key in declared_references(&mut connection, database).await? {
             let [table, column, parent, parent_column] = foreign_key.each_ref().map(String::as_str);
+            if !has(&mut connection, table, &["id", column]).await?
+                || !has(&mut connection, parent, &[parent_column]).await?
+            {
+                findings.push(format!("{table}.{column}: cannot be looked up in {parent}.{parent_column}"));
+                continue;
+            }
             let limit = ctx.max_diffs.to_string();
             let query = sql::bind(
                 sql_file!("phases/5-verify/orphans.sql"),
@@ -411,10 +455,30 @@ async fn references(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Vec<Check>> 
     for table in ctx.tables {
         for reference in table.references {
             let (ctx, export) = (ctx.clone(), export.clone());
-            checks.push(async move { self::reference(&ctx, &export, table, reference).await });
+            checks.push(async move {
+                let check = self::reference(&ctx, &export, table, reference).await;
+                check.or_else(|error| {
+                    let name = format!("{}.{}", table.name, reference.column);
+                    let file = match reference.to {
+                        To::User => p2_export::MAPPING.to_string(),
+                        To::Row(_, parent) => quarantine_of(parent),
+                    };
+                    Ok(not_looked_up(name, &damage_of(&ctx, &export, &[file], error)?))
+                })
+            });
         }
     }
     super::all(checks).await
+}
+
+/// A check on nothing is not a pass.
+fn not_looked_up(name: String, why: &str) -> Check {
+    let findings = vec![format!("{name}: cannot be looked up: {why}")];
+    Check { name, looked_at: "nothing".into(), findings }
+}
+
+fn quarantine_of(table: &str) -> String {
+    format!("quarantine/{table}.csv")
 }
 
 async fn reference(
@@ -426,6 +490,16 @@ async fn reference(
     let name = format!("{}.{}", table.name, reference.column);
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
     let mut connection = ctx.target(database, "verify").await?;
+    if !has(&mut connection, table.name, &["id", reference.column]).await? {
+        return Ok(not_looked_up(name, "the table or the column is not there"));
+    }
+    if let To::Row(there, parent) = reference.to {
+        let mut other = ctx.target(there, "verify").await?;
+        if !has(&mut other, parent, &["id"]).await? {
+            return Ok(not_looked_up(name, &format!("{parent} or its id is not there")));
+        }
+        other.close().await?;
+    }
     connection.run("BEGIN").await?;
     connection.run(sql::KNOWN_KEYS).await?;
     let connection = match reference.to {
@@ -443,7 +517,7 @@ async fn reference(
     );
     let (mut known, mut dangling, mut findings) = (0, BTreeMap::new(), Vec::new());
     for row in connection.rows(&query).await? {
-        let (state, rows): (Option<String>, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (state, rows) = (row.try_get::<Option<String>, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?)?);
         match state.as_deref() {
             Some(crate::model::MIGRATED) => known += rows,
             Some(state) => {
@@ -459,9 +533,11 @@ async fn reference(
     }
     connection.run("ROLLBACK").await?;
     connection.close().await?;
-    let mut looked_at = format!("{known} rows refer to what is there");
-    for (state, rows) in dangling {
-        looked_at += &format!("; expected to dangle: {rows} ({state})");
+    let mut looked_at = format!("{} rows refer to what is there", grouped(known));
+    if !dangling.is_empty() {
+        let kinds: Vec<String> =
+            dangling.iter().map(|(state, n)| format!("{} ({state})", grouped(*n))).collect();
+        looked_at += &format!("; expected to dangle: {}", kinds.join(", "));
     }
     Ok(Check { name, looked_at, findings })
 }
@@ -479,7 +555,7 @@ async fn known_rows(
     other
         .copy_out(&sql::keys_of(parent), |piece, _| file.write_all(piece).context("writing a temporary file"))
         .await?;
-    let quarantine = format!("quarantine/{parent}.csv");
+    let quarantine = quarantine_of(parent);
     if export.files.contains_key(&quarantine) {
         let mut reader = csv::Reader::from_reader(ctx.run.read(&quarantine)?);
         let column = reader

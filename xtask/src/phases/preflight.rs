@@ -6,12 +6,18 @@ use crate::digest::HashFn;
 use crate::effects::firestore::Firestore;
 use crate::effects::postgres;
 use crate::manifest::Export;
-use crate::model::{Database, ServerInfo};
+use crate::model::{Database, ServerInfo, Stop};
 use crate::refuse;
 use anyhow::Result;
 use std::sync::Arc;
 
+/// What ends every refusal of a preflight.
+const AGAIN: &str = "Nothing has been changed: mend this, then type the same command again";
+
 /// Looks at all four databases and chooses the hash that they all compute alike.
+///
+/// # Errors
+/// Refuses with every server that cannot be used, and why.
 pub async fn servers(ctx: &Ctx) -> Result<HashFn> {
     let info = async |server| -> Result<ServerInfo> {
         let mut connection = postgres::connect(server, &ctx.purpose("preflight")).await?;
@@ -20,14 +26,25 @@ pub async fn servers(ctx: &Ctx) -> Result<HashFn> {
         Ok(info)
     };
     let s = &ctx.settings;
-    let all = tokio::try_join!(info(&s.source), info(&s.product), info(&s.order), info(&s.gateway))?;
-    let all = [all.0, all.1, all.2, all.3];
-    Ok(HashFn::for_servers(all.iter().map(|i| (i.major, i.encoding.as_str()))))
+    let all = tokio::join!(info(&s.source), info(&s.product), info(&s.order), info(&s.gateway));
+    let (mut infos, mut unusable) = (Vec::new(), Vec::new());
+    for info in [all.0, all.1, all.2, all.3] {
+        match info {
+            Ok(info) => infos.push(info),
+            Err(error) => unusable.push(format!("{error:#}")),
+        }
+    }
+    if !unusable.is_empty() {
+        refuse!("not every server can be used:\n  {}\n{AGAIN}", unusable.join("\n  "));
+    }
+    Ok(HashFn::for_servers(infos.iter().map(|i| (i.major, i.encoding.as_str()))))
 }
 
 /// The hash for a run that looks at the source only.
 pub async fn source_alone(ctx: &Ctx) -> Result<HashFn> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("preflight")).await?;
+    let purpose = ctx.purpose("preflight");
+    let connected = postgres::connect(&ctx.settings.source, &purpose).await;
+    let mut connection = connected.map_err(refused)?;
     let info = connection.info().await?;
     connection.close().await?;
     Ok(HashFn::for_servers([(info.major, info.encoding.as_str())]))
@@ -37,12 +54,21 @@ pub async fn source_alone(ctx: &Ctx) -> Result<HashFn> {
 /// Refuses with everything that was found at once: tables that hold rows or are not what `sql/schema`
 /// says, collections that hold documents. `export`: what they may hold, where there is a run already.
 pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
-    let (mut found, documents) = tokio::try_join!(databases(ctx, export), collections(ctx, export))?;
+    let looked = tokio::try_join!(databases(ctx, export), collections(ctx, export));
+    let (mut found, documents) = looked.map_err(refused)?;
     found.extend(documents);
     if !found.is_empty() {
-        refuse!("the targets are not ready:\n  {}", found.join("\n  "));
+        refuse!("the targets are not ready:\n  {}\n{AGAIN}", found.join("\n  "));
     }
     Ok(())
+}
+
+/// Before anything has been changed, what could not be looked at is a refusal.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    match error.chain().any(|cause| cause.is::<Stop>()) {
+        true => error,
+        false => Stop::Refused(format!("{error:#}\n{AGAIN}")).into(),
+    }
 }
 
 async fn databases(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
@@ -81,7 +107,7 @@ pub async fn database(
             }));
         }
     } else if found.is_empty() {
-        staging::rehearse_swap(&mut connection, database, &names).await?;
+        found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
     }
     connection.close().await?;
     Ok((found, complete))

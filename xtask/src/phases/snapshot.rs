@@ -46,19 +46,26 @@ impl Snapshot {
         let before = tables(&mut holder).await?;
         for table in ctx.tables {
             if !before.iter().any(|t| t.schema == "public" && t.table == table.source) {
-                refuse!("the source has no table public.{} (it would become {})", table.source, table.name);
+                refuse!(
+                    "{} has no table public.{}, which would become {}: is this the right database?",
+                    ctx.settings.source,
+                    table.source,
+                    table.name
+                );
             }
         }
         let names: Vec<String> = before.iter().map(|t| sql::qualified(&t.schema, &t.table)).collect();
         // Not SELECT first: the snapshot has to be younger than the locks.
         holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '30s'").await?;
-        holder
-            .run(&format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY ")))
-            .await
-            .context(
-                "a table of the source stays locked: somebody alters it, or has left a transaction open \
-             (see pg_locks, pg_stat_activity)",
-            )?;
+        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "));
+        if let Err(error) = holder.run(&lock).await {
+            refuse!(
+                "a table of {} could not be locked: somebody alters it, or has left a transaction open. \
+                 `SELECT pid, query FROM pg_stat_activity WHERE pid = ANY (SELECT pid FROM pg_locks \
+                 WHERE mode = 'AccessExclusiveLock')` shows who; then start again. {error:#}",
+                ctx.settings.source
+            );
+        }
         let id: String = holder.row("SELECT pg_export_snapshot()").await?.try_get(0)?;
         let tables = tables(&mut holder).await?;
         let same = |t: &RawName| before.iter().any(|b| b.full() == t.full());
@@ -84,9 +91,10 @@ impl Snapshot {
 pub async fn worker(ctx: &Ctx, snapshot: &SnapshotInfo, purpose: &str) -> Result<Connection> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose(purpose)).await?;
     connection
+        // Who waits behind us to alter a table keeps this session waiting, too: not for ever.
         .run(&format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; \
-             SET LOCAL work_mem = '256MB'",
+             SET LOCAL work_mem = '256MB'; SET LOCAL lock_timeout = '60s'",
             sql::literal(&snapshot.id)
         ))
         .await

@@ -6,7 +6,7 @@
 //! cannot see one transaction's tables: hence a schema, not a transaction.
 
 use crate::ctx::Ctx;
-use crate::effects::postgres::Connection;
+use crate::effects::postgres::{self, Connection};
 use crate::model::{Column, Database};
 use crate::{refuse, sql, sql_file, tables};
 use anyhow::{Context, Result};
@@ -169,18 +169,34 @@ pub async fn prepare(connection: &mut Connection, database: Database) -> Result<
     Ok(Plan { parts })
 }
 
-/// Would the swap be possible? Tries the part of it that could fail, and takes it back.
-pub async fn rehearse_swap(connection: &mut Connection, database: Database, names: &[&str]) -> Result<()> {
+/// What would make the swap impossible: tries the part of it that could fail, and takes it back.
+pub async fn rehearse_swap(
+    connection: &mut Connection,
+    database: Database,
+    names: &[&str],
+) -> Result<Option<String>> {
     if names.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     connection.run("BEGIN; SET LOCAL lock_timeout = '5s'").await?;
     let dropped = connection.run(&drop_tables(names)).await;
     connection.run("ROLLBACK").await?;
-    if let Err(error) = dropped {
-        refuse!("the empty tables of {database} cannot be replaced: {error:#}");
+    Ok(dropped.err().map(|error| {
+        let detail = postgres::detail(&error).unwrap_or_default();
+        format!("the empty tables of {database} cannot be replaced: {error:#} {detail}")
+    }))
+}
+
+/// Drops the schema set aside in all databases. For after a failure: an error here would hide the
+/// reason, and the next import drops what stayed.
+pub async fn discard(ctx: &Ctx) {
+    for database in Database::ALL {
+        if let Ok(mut connection) = ctx.target(database, "clean up").await {
+            let drop =
+                format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE", sql::ident(STAGING));
+            let _ = connection.run(&drop).await;
+        }
     }
-    Ok(())
 }
 
 fn drop_tables(names: &[&str]) -> String {

@@ -113,7 +113,8 @@ pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
         Code::FailedPrecondition => {
             format!("check that database {database} of project {project} is in native mode")
         }
-        Code::Unavailable => "check that it is running and can be reached".to_owned(),
+        // UNKNOWN is what a broken connection becomes.
+        Code::Unavailable | Code::Unknown => "check that it is running and can be reached".to_owned(),
         _ => return anyhow!("{address}: {refusal}"),
     };
     anyhow!("{address}: {refusal}; {advice}")

@@ -37,7 +37,7 @@ async fn start_own(home: &Home, record: &Record) -> Result<()> {
     let own = home.subdirectory(NAME, account)?;
     let launch = |port: u16| {
         let mut command = home.command(&java, &own, account);
-        command.args(["-Xmx2g", "-XX:-UsePerfData", "-Duser.language=en"]);
+        command.args(["-Xmx2g", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Duser.language=en"]);
         command.arg(format!("-Djava.io.tmpdir={}", own.display())).arg("-cp").arg(&jar).arg(CLASS);
         command.arg("--host=127.0.0.1").arg(format!("--port={port}"));
         let pid = home.spawn(command, NAME, Signal::SIGKILL)?;
