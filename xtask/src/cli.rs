@@ -1,5 +1,6 @@
 //! The command line: what can be said, and which command does it.
 
+use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
 use crate::commands::{backup, export, import, migrate, rehearse, stack, verify};
 use crate::ctx::{Ctx, Options};
@@ -57,6 +58,11 @@ enum Command {
     Migrate(SourceArgs),
     /// Phase 5: every store against what the run's snapshot held
     Verify(RunArgs),
+    /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
+    Bench(BenchArgs),
+    /// One part of the migration alone, for bench to measure
+    #[command(hide = true)]
+    BenchPart(PartArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +95,30 @@ struct RehearseArgs {
     /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it
     #[arg(long)]
     baseline: bool,
+}
+
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// Size of the monolith: the floors are for 25, about 1.2 million rows
+    #[arg(long, default_value_t = 25, value_name = "N")]
+    scale: u32,
+    /// Measure against this one only; can be repeated [default: all]
+    #[arg(long = "reference", value_name = "R")]
+    references: Vec<Reference>,
+    /// How often everything is measured, in turn
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    repeat: usize,
+    /// Where bench.json and bench.html go [default: target/bench]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Exit code 3 where a floor is missed
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Debug, Args)]
+struct PartArgs {
+    part: part::Part,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +195,8 @@ impl Cli {
                 let report = import::run(&ctx).await?;
                 session.report(&report, &session.then(&format!("verify --run {}", report.run)))
             }
+            Command::Bench(args) => session.bench(args).await,
+            Command::BenchPart(args) => session.bench_part(args.part).await,
             Command::Verify(args) => {
                 let ctx = session.existing_run(&args)?;
                 let report = verify::run(&ctx).await?;
@@ -324,6 +356,39 @@ impl Session<'_> {
             }
         };
         self.say(said)
+    }
+
+    async fn bench(&self, args: BenchArgs) -> Result<()> {
+        let all = [Reference::Guide, Reference::Pipes, Reference::Count];
+        let plan = bench::Plan {
+            scale: args.scale,
+            references: if args.references.is_empty() { all.to_vec() } else { args.references },
+            repeat: args.repeat,
+            out: args.out.unwrap_or_else(|| self.workspace.join("target/bench")),
+        };
+        let emulator = EmulatorChoice::Start;
+        let wanted = Wanted { workspace: &self.workspace, scale: args.scale, emulator, install: false };
+        local::require(&wanted, &self.terminal)?;
+        let results = bench::run(&plan, &self.workspace, &|| self.environment(), &self.terminal).await?;
+        if self.common.json {
+            println!("{}", serde_json::to_string_pretty(&results)?);
+        } else {
+            let page = plan.out.join("bench.html").display().to_string();
+            self.say(Said { text: results.text(), next: Some(format!("open {page}")) })?;
+        }
+        if args.check { results.check() } else { Ok(()) }
+    }
+
+    async fn bench_part(&self, part: part::Part) -> Result<()> {
+        let ctx = match part {
+            part::Part::Rows | part::Part::Move => self.new_run(&SourceArgs { max_quarantine: None })?,
+            part::Part::Documents | part::Part::Count => {
+                self.existing_run(&RunArgs { run: "latest".into() })?
+            }
+        };
+        let done = part::run(&ctx, part).await?;
+        println!("{}", serde_json::to_string(&done)?);
+        Ok(())
     }
 
     async fn backup(&self, args: SourceArgs) -> Result<()> {

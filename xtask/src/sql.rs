@@ -174,6 +174,16 @@ impl Rows {
         ))
     }
 
+    /// The migrated rows as the target holds them, for those who move them by other means.
+    pub fn migrated(&self) -> String {
+        format!(
+            "SELECT {} FROM (\n{}\n) r WHERE r.outcome = {}",
+            self.values(&self.target_columns()),
+            self.select,
+            literal(MIGRATED)
+        )
+    }
+
     /// The source's rows that are quarantined, as they are, each with its reason.
     pub fn copy_quarantine(&self) -> String {
         copy_csv(&format!(

@@ -141,6 +141,16 @@ async fn target(settings: &Settings, stack: &Connections, database: Database) ->
     connection.close().await
 }
 
+/// A target's database as it was before any run, whatever stands in it.
+pub(super) async fn renew(settings: &Settings, stack: &Connections, database: Database) -> Result<()> {
+    let server = settings.target(database);
+    let mut connection = superuser(stack, server, "postgres").await?;
+    let (user, name) = (sql::ident(&server.user), sql::ident(&server.database));
+    connection.run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
+    connection.run(&format!("CREATE DATABASE {name} OWNER {user}")).await?;
+    connection.close().await
+}
+
 fn pgpass(stack: &Connections) -> PathBuf {
     stack.dir.join("pgpass")
 }

@@ -1,6 +1,7 @@
 //! One file a command: what it does, top down.
 
 pub mod backup;
+pub mod bench;
 pub mod export;
 pub mod import;
 pub mod local;
