@@ -1,6 +1,7 @@
 //! Export files as text: what a reader of bytes must know of PostgreSQL's CSV, and no more. A quote
 //! toggles (a doubled one twice), and only outside quotes do commas and line breaks count. Pure.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 /// Leaves out one column of a CSV stream, byte for byte: NULL and '' stay apart, as parsing and
@@ -58,6 +59,49 @@ impl<R: Read> Read for WithoutColumn<R> {
     }
 }
 
+/// The first field of a line, its quotes taken off, and what comes behind its comma.
+pub fn field(line: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
+    let behind = |at: usize| line.get(at + 1..).unwrap_or_default();
+    if line.first() != Some(&b'"') {
+        let end = memchr::memchr2(b',', b'\n', line).unwrap_or(line.len());
+        return (Cow::Borrowed(&line[..end]), behind(end));
+    }
+    let mut text = Vec::new();
+    let mut at = 1;
+    while let Some(quote) = memchr::memchr(b'"', &line[at..]).map(|n| at + n) {
+        text.extend_from_slice(&line[at..quote]);
+        if line.get(quote + 1) != Some(&b'"') {
+            return (Cow::Owned(text), behind(quote + 1));
+        }
+        text.push(b'"');
+        at = quote + 2;
+    }
+    (Cow::Owned(text), &[])
+}
+
+/// Counts the lines of a CSV stream, whatever its pieces: line breaks inside quotes do not count.
+#[derive(Debug, Default)]
+pub struct RowCounter {
+    quoted: bool,
+    lines: u64,
+}
+
+impl RowCounter {
+    pub fn count(&mut self, bytes: &[u8]) {
+        for at in memchr::memchr2_iter(b'"', b'\n', bytes) {
+            match bytes[at] {
+                b'"' => self.quoted = !self.quoted,
+                _ => self.lines += u64::from(!self.quoted),
+            }
+        }
+    }
+
+    /// The header counted as well.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+}
+
 /// A value for a person: NULL apart from 'NULL', quoted, a long one from where it leaves the other.
 pub fn shown(value: Option<&str>, other: Option<&str>) -> String {
     const WIDTH: usize = 60;
@@ -106,5 +150,29 @@ mod tests {
         let other = format!("{}y", "x".repeat(99));
         assert_eq!(shown(Some(&long), Some(&other)), "…\"xxxxxxxxxxx\"");
         assert_eq!(shown(Some(&other), Some(&long)), "…\"xxxxxxxxxxy\"");
+    }
+
+    #[test]
+    fn fields_lose_their_quotes_and_nothing_else() {
+        let first = |line: &str| {
+            let (text, rest) = field(line.as_bytes());
+            (String::from_utf8(text.into_owned()).unwrap(), String::from_utf8(rest.to_vec()).unwrap())
+        };
+        let both = |a: &str, b: &str| (a.to_string(), b.to_string());
+        assert_eq!(first("a,b\n"), both("a", "b\n"));
+        assert_eq!(first(",b\n"), both("", "b\n"));
+        assert_eq!(first("a\n"), both("a", ""));
+        assert_eq!(first("\"a,\"\"\n\",b\n"), both("a,\"\n", "b\n"));
+        assert_eq!(first("\"\",\n"), both("", "\n"));
+    }
+
+    #[test]
+    fn only_line_breaks_outside_quotes_count() {
+        let text = b"id,a\n1,\"x\n\"\"y\n\"\n2,\n";
+        for piece in 1..=text.len() {
+            let mut counter = RowCounter::default();
+            text.chunks(piece).for_each(|bytes| counter.count(bytes));
+            assert_eq!(counter.lines(), 3, "in pieces of {piece}");
+        }
     }
 }

@@ -124,6 +124,7 @@ impl Rows {
                 table.export.path
             );
         }
+        anyhow::ensure!(columns[0].name == "id", "sql/{}: the first column has to be id", table.export.path);
         Ok(Rows {
             select,
             columns: columns.into_iter().filter(|c| c.name != "outcome" && c.name != "note").collect(),
@@ -157,20 +158,26 @@ impl Rows {
         format!("SELECT * FROM (\n{select}\n) r LIMIT 0")
     }
 
-    /// The migrated rows as CSV with a header.
-    pub fn copy_out(&self) -> String {
-        let mut values = self.values(&self.columns);
+    /// Every row once, as CSV with a header: outcome, note, hash of the key, hash of the row as the
+    /// target must hold it (of migrated rows), then the row as the file holds it, its id first.
+    pub fn copy_sorted(&self, hash: HashFn) -> String {
+        let mut values = self.columns.iter().map(|c| format!("r.{}", ident(&c.name))).collect::<Vec<_>>();
         if self.name_nulls {
             let names = self
                 .columns
                 .iter()
                 .map(|c| format!("CASE WHEN r.{} IS NULL THEN {} END", ident(&c.name), literal(&c.name)));
-            values += &format!(", concat_ws(' ', {}) AS null_fields", names.collect::<Vec<_>>().join(", "));
+            values.push(format!("concat_ws(' ', {}) AS null_fields", names.collect::<Vec<_>>().join(", ")));
         }
         copy_csv(&format!(
-            "SELECT {values} FROM (\n{}\n) r WHERE r.outcome = {}",
-            self.select,
-            literal(MIGRATED)
+            "SELECT r.outcome, r.note, {key} AS key, CASE WHEN r.outcome = {migrated} THEN {row} END AS hash, \
+             {out} FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r) r",
+            key = hash.of("r.id::text"),
+            migrated = literal(MIGRATED),
+            row = hash.of(&format!("ROW({})::text", qualified_list("r", &self.target_columns()))),
+            out = values.join(", "),
+            values = self.values(&self.columns),
+            select = self.select,
         ))
     }
 
@@ -184,37 +191,17 @@ impl Rows {
         )
     }
 
-    /// The source's rows that are quarantined, as they are, each with its reason.
-    pub fn copy_quarantine(&self) -> String {
+    /// These rows of the source as they are, each with its reason.
+    pub fn copy_quarantine(&self, rows: &[(i64, String)]) -> String {
+        let ids: Vec<String> = rows.iter().map(|(id, _)| id.to_string()).collect();
+        let reasons: Vec<String> = rows.iter().map(|(_, reason)| literal(reason)).collect();
         copy_csv(&format!(
-            "SELECT s.*, substr(r.outcome, length('quarantined:') + 1) AS quarantine_reason \
-             FROM (\n{}\n) r JOIN {} s ON s.id = r.id WHERE r.outcome LIKE 'quarantined:%'",
-            self.select,
+            "SELECT s.*, q.reason AS quarantine_reason \
+             FROM unnest(ARRAY[{}]::bigint[], ARRAY[{}]::text[]) q (id, reason) JOIN {} s ON s.id = q.id",
+            ids.join(", "),
+            reasons.join(", "),
             qualified("public", &self.key_source)
         ))
-    }
-
-    /// What is to be said about single rows: `id`, `note`.
-    pub fn copy_notes(&self) -> String {
-        copy_csv(&format!("SELECT r.id, r.note FROM (\n{}\n) r WHERE r.note IS NOT NULL", self.select))
-    }
-
-    /// By outcome and bucket of ids: rows, sum of key hashes, notes, and of the migrated rows the
-    /// digest of what the target must hold.
-    pub fn classify(&self, hash: HashFn) -> String {
-        format!(
-            "SELECT o.outcome, o.bucket, count(*), sum({key})::text, count(o.note), \
-                    sum(CASE WHEN o.outcome = {migrated} THEN {row} END)::text \
-             FROM (SELECT r.outcome, r.note, r.id, {bucket} AS bucket, ROW({columns})::text AS t \
-                   FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r) r) o GROUP BY 1, 2",
-            key = hash.of("o.id::text"),
-            row = hash.of("o.t"),
-            bucket = bucket("r.id"),
-            migrated = literal(MIGRATED),
-            columns = list(self.target_columns().iter().map(|c| c.name.as_str())),
-            values = self.values(&self.columns),
-            select = self.select,
-        )
     }
 }
 

@@ -1,6 +1,7 @@
 -- What the tables of the schema in search_path look like: one row a column, constraint, index,
 -- trigger and policy. Two schemas are alike when these rows are.
--- `rebuild` tells how a row is taken away for the load and made anew after it.
+-- rebuild tells how a row is taken away for the load and made anew after it; beneath is the index of
+-- a key, which can be built while others read.
 WITH t AS (
     SELECT c.oid, c.relname::text AS name, c.relrowsecurity
     FROM pg_class c
@@ -12,7 +13,7 @@ SELECT t.name AS "table", 'column' AS kind, a.attname::text AS name,
            || CASE WHEN a.attidentity <> '' THEN ' IDENTITY ' || a.attidentity::text ELSE '' END
            || CASE WHEN a.attgenerated <> '' THEN ' GENERATED' ELSE '' END
            || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '') AS definition,
-       NULL AS rebuild, a.attnum::int AS position
+       NULL AS rebuild, NULL AS beneath, a.attnum::int AS position
 FROM t
 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum
@@ -21,6 +22,8 @@ SELECT t.name, 'constraint', k.conname::text,
        pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not valid)' END,
        CASE k.contype WHEN 'p' THEN 'key' WHEN 'u' THEN 'key' WHEN 'x' THEN 'key'
                       WHEN 'f' THEN 'reference' END,
+       CASE WHEN k.contype IN ('p', 'u')
+            THEN replace(pg_get_indexdef(k.conindid), ' ON ' || quote_ident(current_schema()) || '.', ' ON ') END,
        NULL
 FROM t
 JOIN pg_constraint k ON k.conrelid = t.oid AND k.contype IN ('p', 'u', 'x', 'f', 'c')
@@ -28,21 +31,21 @@ UNION ALL
 SELECT t.name, 'index', i.relname::text,
        replace(pg_get_indexdef(i.oid), ' ON ' || quote_ident(current_schema()) || '.', ' ON ')
            || CASE WHEN x.indisvalid AND x.indisready THEN '' ELSE ' (not valid)' END,
-       'index', NULL
+       'index', NULL, NULL
 FROM t
 JOIN pg_index x ON x.indrelid = t.oid
 JOIN pg_class i ON i.oid = x.indexrelid
 WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
 UNION ALL
-SELECT t.name, 'trigger', g.tgname::text, pg_get_triggerdef(g.oid), NULL, NULL
+SELECT t.name, 'trigger', g.tgname::text, pg_get_triggerdef(g.oid), NULL, NULL, NULL
 FROM t
 JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
 UNION ALL
-SELECT t.name, 'policy', p.polname::text, p.polcmd::text, NULL, NULL
+SELECT t.name, 'policy', p.polname::text, p.polcmd::text, NULL, NULL, NULL
 FROM t
 JOIN pg_policy p ON p.polrelid = t.oid
 UNION ALL
-SELECT t.name, 'row security', 'enabled', '', NULL, NULL
+SELECT t.name, 'row security', 'enabled', '', NULL, NULL, NULL
 FROM t
 WHERE t.relrowsecurity
-ORDER BY 1, 2, 6, 3
+ORDER BY 1, 2, position, 3

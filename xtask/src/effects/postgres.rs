@@ -152,32 +152,16 @@ impl Connection {
         })
     }
 
-    /// Streams a `COPY … TO STDOUT`, in pieces of about `CHUNK` bytes that end with a whole row.
-    /// Takes the connection, because nothing can be trusted on it after an error.
-    ///
-    /// `sink` gets the piece and the number of rows in it. Returns the number of rows, the header
-    /// line not counted.
-    pub async fn copy_out(
-        mut self,
-        text: &str,
-        mut sink: impl FnMut(&[u8], u64) -> Result<()>,
-    ) -> Result<u64> {
+    /// Streams a `COPY … TO STDOUT` in CSV, row by row, the header first. Takes the connection, because
+    /// nothing can be trusted on it after an error.
+    pub async fn copy_rows(mut self, text: &str, mut row: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let context = || format!("{}: {}", self.label, first_line(text));
         let mut stream = self.inner.copy_out_raw(text).await.with_context(context)?;
-        let mut piece: Vec<u8> = Vec::with_capacity(CHUNK + 64 * 1024);
-        let (mut rows, mut in_piece, mut header) = (0, 0, true);
         // In CSV, one message of the protocol is one row.
-        while let Some(row) = stream.try_next().await.with_context(context)? {
-            piece.extend_from_slice(&row);
-            in_piece += u64::from(!std::mem::take(&mut header));
-            if piece.len() >= CHUNK {
-                sink(&piece, in_piece)?;
-                rows += std::mem::take(&mut in_piece);
-                piece.clear();
-            }
+        while let Some(bytes) = stream.try_next().await.with_context(context)? {
+            row(&bytes)?;
         }
-        sink(&piece, in_piece)?;
-        Ok(rows + in_piece)
+        Ok(())
     }
 
     /// Feeds a `COPY … FROM STDIN` from a reader; `sent` hears of every piece. Returns the number of

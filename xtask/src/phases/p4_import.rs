@@ -6,15 +6,19 @@ use super::staging::{self, Plan, STAGING};
 use super::{p5_verify, preflight};
 use crate::csv_text::WithoutColumn;
 use crate::ctx::Ctx;
+use crate::digest::HashFn;
 use crate::effects::postgres::Connection;
 use crate::manifest::{Export, TableExport};
 use crate::model::{Database, Stop};
 use crate::tables::{self, Table};
 use crate::{refuse, sql};
 use anyhow::{Context, Result, anyhow, ensure};
+use std::collections::VecDeque;
 use std::io::Read;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+
+/// Sessions that build one table's indexes.
+const BUILDERS: usize = 2;
 
 /// # Errors
 /// Refuses a database that holds anything but this run's rows; fails, leaving nothing, where a file is
@@ -45,15 +49,26 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     let tables = tables::of_database(ctx.tables, database);
     let loads = tables.map(|table| load(ctx.clone(), export.clone(), table, plan.clone()));
     let loaded = async {
-        super::all(loads).await.with_context(|| format!("loading {database}"))?;
+        let differences = super::all(loads).await.with_context(|| format!("loading {database}"))?;
+        unproven(database, differences.into_iter().flatten().collect())?;
         refer(&mut connection, &plan).await
     };
     loaded.await.map_err(|error| broken_rule(database, error))?;
-    prove(&ctx, &export, database).await?;
     let record = serde_json::to_string(&record(&ctx, &export, database))?;
     staging::publish(&ctx, &mut connection, database, &record).await?;
     connection.close().await?;
     step.done("published")
+}
+
+fn unproven(database: Database, differences: Vec<String>) -> Result<()> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::Differs(format!(
+        "{database} was not published, because what was loaded is not what the snapshot held: {}",
+        differences.join("; ")
+    ))
+    .into())
 }
 
 /// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23) are not what the snapshot held:
@@ -67,8 +82,14 @@ fn broken_rule(database: Database, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-/// Rows, then keys and indexes, sequence and statistics of one table.
-async fn load(ctx: Arc<Ctx>, export: Arc<Export>, table: &'static Table, plan: Arc<Plan>) -> Result<()> {
+/// Rows, sequence and statistics of one table, then its indexes, keys and proof. Returns how what
+/// was loaded differs from what the snapshot held, if it does.
+async fn load(
+    ctx: Arc<Ctx>,
+    export: Arc<Export>,
+    table: &'static Table,
+    plan: Arc<Plan>,
+) -> Result<Option<String>> {
     let record = record_of(&export, table)?;
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
     let mut connection = ctx.target(database, "load").await?;
@@ -81,12 +102,20 @@ async fn load(ctx: Arc<Ctx>, export: Arc<Export>, table: &'static Table, plan: A
         table.name,
         table.export.path
     );
-    let connection = copy(&ctx, connection, &export, table, record).await?;
-    let mut connection = index(&ctx, connection, table, database, &plan).await?;
+    let mut connection = copy(&ctx, connection, &export, table, record).await?;
     let sequence = record.sequence;
     connection.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
     connection.run(&format!("ANALYZE {}", sql::qualified(STAGING, table.name))).await?;
-    connection.close().await
+    // Who builds an index lets others read.
+    let ((), difference) = tokio::try_join!(
+        index(&ctx, table, database, &plan),
+        prove(&ctx, table, database, record, export.snapshot.hash),
+    )?;
+    for key in plan.keys_of(table.name) {
+        connection.run(&key).await?;
+    }
+    connection.close().await?;
+    Ok(difference)
 }
 
 /// Streams the table's file in, and makes sure that it is the file that was exported.
@@ -140,42 +169,27 @@ pub(super) async fn feed(
     }
 }
 
-async fn index(
-    ctx: &Arc<Ctx>,
-    mut connection: Connection,
-    table: &Table,
-    database: Database,
-    plan: &Plan,
-) -> Result<Connection> {
+/// Indexes, the slowest first, in a few sessions that each take the next one.
+async fn index(ctx: &Arc<Ctx>, table: &Table, database: Database, plan: &Plan) -> Result<()> {
     let statements = plan.indexes_of(table.name);
-    let task = ctx.terminal.task("index", table.name, statements.len() as u64);
-    let n = statements.len() as u64;
-    // The first ones on this session, the others beside it.
-    let (own, beside): (Vec<_>, Vec<_>) = statements.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
-    let second = async {
-        if beside.is_empty() {
-            return Ok(());
+    let count = statements.len() as u64;
+    let task = ctx.terminal.task("index", table.name, count);
+    let waiting = Arc::new(Mutex::new(VecDeque::from(statements)));
+    let builders = (0..BUILDERS.min(waiting.lock().map_or(0, |w| w.len()))).map(|_| {
+        let (ctx, waiting, built) = (ctx.clone(), waiting.clone(), task.counter());
+        async move {
+            let mut connection = ctx.target(database, "index").await?;
+            connection.run(&sql::for_building(STAGING)).await?;
+            let next = || waiting.lock().ok().and_then(|mut waiting| waiting.pop_front());
+            while let Some(statement) = next() {
+                connection.run(&statement).await?;
+                built(1);
+            }
+            connection.close().await
         }
-        let mut connection = ctx.target(database, "index").await?;
-        build(&mut connection, &beside, &task).await?;
-        connection.close().await
-    };
-    let first = build(&mut connection, &own, &task);
-    tokio::try_join!(first, second)?;
-    task.done(n);
-    Ok(connection)
-}
-
-async fn build(
-    connection: &mut Connection,
-    statements: &[(usize, String)],
-    task: &crate::effects::terminal::Task,
-) -> Result<()> {
-    connection.run(&sql::for_building(STAGING)).await?;
-    for (_, statement) in statements {
-        connection.run(statement).await?;
-        task.add(1);
-    }
+    });
+    super::all(builders).await?;
+    task.done(count);
     Ok(())
 }
 
@@ -188,46 +202,28 @@ async fn refer(connection: &mut Connection, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Nothing moves into place that is not what the snapshot held.
-async fn prove(ctx: &Arc<Ctx>, export: &Arc<Export>, database: Database) -> Result<()> {
-    let started = Instant::now();
-    let tables = tables::of_database(ctx.tables, database);
-    let digests = tables.map(|table| {
-        let (ctx, export) = (ctx.clone(), export.clone());
-        async move {
-            let record = record_of(&export, table)?;
-            let mut connection = ctx.target(database, "proof").await?;
-            let hash = export.snapshot.hash;
-            let found =
-                p5_verify::content(&mut connection, STAGING, table.name, &record.target_columns, hash)
-                    .await?;
-            connection.close().await?;
-            Ok(match record.content.differing(&found)[..] {
-                [] => None,
-                ref buckets => Some(format!(
-                    "{}: {} rows expected, {} loaded, {} of {} ranges of ids differ",
-                    table.name,
-                    record.content.total().rows,
-                    found.total().rows,
-                    buckets.len(),
-                    record.content.buckets.len()
-                )),
-            })
-        }
-    });
-    let found: Vec<String> = super::all(digests).await?.into_iter().flatten().collect();
-    if !found.is_empty() {
-        return Err(Stop::Differs(format!(
-            "{database} was not published, because what was loaded is not what the snapshot held: {}",
-            found.join("; ")
-        ))
-        .into());
-    }
-    ctx.terminal.detail(format!(
-        "  {database} proven before it is published in {:.1} s",
-        started.elapsed().as_secs_f64()
-    ));
-    Ok(())
+/// Nothing moves into place that is not what the snapshot held: what differs, if anything does.
+async fn prove(
+    ctx: &Ctx,
+    table: &Table,
+    database: Database,
+    record: &TableExport,
+    hash: HashFn,
+) -> Result<Option<String>> {
+    let mut connection = ctx.target(database, "proof").await?;
+    let found =
+        p5_verify::content(&mut connection, STAGING, table.name, &record.target_columns, hash).await?;
+    connection.close().await?;
+    let differing = record.content.differing(&found).len();
+    Ok((differing > 0).then(|| {
+        format!(
+            "{}: {} rows expected, {} loaded, {differing} of {} ranges of ids differ",
+            table.name,
+            record.content.total().rows,
+            found.total().rows,
+            record.content.buckets.len()
+        )
+    }))
 }
 
 /// The manifest's row in the target.

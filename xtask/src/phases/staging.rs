@@ -24,6 +24,8 @@ pub struct Part {
     pub name: String,
     pub definition: String,
     rebuild: Option<String>,
+    /// The index beneath a key.
+    beneath: Option<String>,
 }
 
 impl Part {
@@ -39,17 +41,20 @@ impl Part {
         }
     }
 
-    /// The statement that makes it anew, for a session whose search_path is the staging schema.
-    fn creation(&self) -> String {
-        match self.rebuild.as_deref() {
-            Some("index") => self.definition.clone(),
-            _ => format!(
-                "ALTER TABLE {} ADD CONSTRAINT {} {}",
-                sql::qualified(STAGING, &self.table),
-                sql::ident(&self.name),
-                self.definition
-            ),
-        }
+    /// The index that it is or stands on: others may read the table while it is built.
+    fn index(&self) -> Option<&String> {
+        if self.is("index") { Some(&self.definition) } else { self.beneath.as_ref() }
+    }
+
+    /// The statement that makes a constraint anew, on its index where it has one.
+    fn constraint(&self) -> String {
+        let (table, name) = (sql::qualified(STAGING, &self.table), sql::ident(&self.name));
+        let definition = match (&self.beneath, self.definition.starts_with("PRIMARY KEY")) {
+            (Some(_), true) => format!("PRIMARY KEY USING INDEX {name}"),
+            (Some(_), false) => format!("UNIQUE USING INDEX {name}"),
+            (None, _) => self.definition.clone(),
+        };
+        format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
     }
 
     fn is(&self, rebuild: &str) -> bool {
@@ -64,15 +69,25 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Keys and indexes of one table: they do not depend on other tables.
+    fn of<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a Part> {
+        self.parts.iter().filter(move |p| p.table == table)
+    }
+
+    /// The indexes of one table, inverted ones first: they take the longest.
     pub fn indexes_of(&self, table: &str) -> Vec<String> {
-        let own = |p: &&Part| p.table == table && (p.is("key") || p.is("index"));
-        self.parts.iter().filter(own).map(Part::creation).collect()
+        let mut statements: Vec<String> = self.of(table).filter_map(Part::index).cloned().collect();
+        statements.sort_by_key(|s| !s.contains(" USING gin "));
+        statements
+    }
+
+    /// The keys of one table: they need its indexes.
+    pub fn keys_of(&self, table: &str) -> Vec<String> {
+        self.of(table).filter(|p| p.is("key")).map(Part::constraint).collect()
     }
 
     /// References between tables: they need the keys.
     pub fn references(&self) -> Vec<String> {
-        self.parts.iter().filter(|p| p.is("reference")).map(Part::creation).collect()
+        self.parts.iter().filter(|p| p.is("reference")).map(Part::constraint).collect()
     }
 }
 
@@ -87,6 +102,7 @@ pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec
             name: row.try_get("name")?,
             definition: row.try_get("definition")?,
             rebuild: row.try_get("rebuild")?,
+            beneath: row.try_get("beneath")?,
         })
     });
     let parts = parts.collect::<Result<Vec<Part>>>();

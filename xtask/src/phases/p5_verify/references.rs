@@ -11,7 +11,7 @@ use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
 use std::collections::BTreeMap;
-use std::io::{Seek, Write};
+use std::io::{BufWriter, Seek, Write};
 use std::sync::Arc;
 
 /// References that leave their database: no foreign key can hold them, so they are looked up.
@@ -115,11 +115,11 @@ async fn known_rows(
     there: Database,
     parent: &str,
 ) -> Result<Connection> {
-    let mut file = tempfile::tempfile().context("making a temporary file")?;
+    let file = tempfile::tempfile().context("making a temporary file")?;
+    let mut file = BufWriter::with_capacity(1 << 16, file);
     let other = ctx.target(there, "verify").await?;
-    other
-        .copy_out(&sql::keys_of(parent), |piece, _| file.write_all(piece).context("writing a temporary file"))
-        .await?;
+    let write = |line: &[u8]| file.write_all(line).context("writing a temporary file");
+    other.copy_rows(&sql::keys_of(parent), write).await?;
     let quarantine = quarantine_of(parent);
     if export.files.contains_key(&quarantine) {
         let mut reader = csv::Reader::from_reader(ctx.run.read(&quarantine)?);
@@ -135,6 +135,7 @@ async fn known_rows(
             writeln!(file, "{id},{id},quarantined").context("writing a temporary file")?;
         }
     }
+    let mut file = file.into_inner().context("writing a temporary file")?;
     file.rewind().context("reading a temporary file")?;
     Ok(connection.copy_in(sql::FILL_KNOWN_KEYS, file, |_| ()).await?.1)
 }

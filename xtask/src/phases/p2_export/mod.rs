@@ -1,13 +1,16 @@
 //! Phase 2, export: every source row gets exactly one outcome, the migrated ones go to one CSV a
 //! table, the quarantined ones to another, and what each target must hold is digested.
 
+mod sorting;
+
+use self::sorting::{CountedFile, Sorted, Sorting, notes_of};
 use super::snapshot::{Snapshot, worker};
 use crate::ctx::Ctx;
-use crate::digest::{Content, Digest};
+use crate::digest::Digest;
 use crate::effects::postgres::Connection;
-use crate::ledger::{Counted, Outcomes, kind_of};
+use crate::ledger::{Counted, Outcomes};
 use crate::manifest::{Export, FileInfo, Sequence, SnapshotInfo, TableExport};
-use crate::model::{MIGRATED, Stop};
+use crate::model::Stop;
 use crate::sql::{self, Rows};
 use crate::sql_file;
 use crate::tables::Table;
@@ -19,6 +22,9 @@ use std::time::Instant;
 
 /// user_id → firebase_uid of every user, with the outcome of the user's document.
 pub const MAPPING: &str = "user_id_mapping.csv";
+
+/// Rows between two steps of a bar.
+const BAR_STEP: u64 = 512;
 
 /// # Errors
 /// `Stop::Differs` where a ledger does not add up, `Stop::Quarantine` above the policy's limit. In
@@ -65,7 +71,7 @@ struct Exported {
     disagreements: Vec<String>,
 }
 
-/// One table: classified, audited, counted and copied, each by a statement of its own.
+/// One table: read once and sorted; counted and audited beside it, by statements of their own.
 async fn export(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
@@ -83,33 +89,29 @@ async fn export(
     let rows = Rows::new(table, select.clone(), shape, &ctx.settings.policy.source_zone)?;
     drop(turn);
 
-    let (file, classified) = tokio::try_join!(
-        copy(ctx.clone(), snapshot.clone(), rows.copy_out(), table.file(), Some((table.name, estimate))),
-        classify(&ctx, connection, &rows, table, &snapshot),
+    let (sorted, told) = tokio::try_join!(
+        sort(&ctx, &snapshot, &rows, table, estimate),
+        count_and_audit(&ctx, connection, table, &snapshot),
     )
     .with_context(context)?;
-    let Classified { bare, keys, by_outcome, audited, notes, content } = classified;
+    let Sorted { file, notes, by_outcome, content, quarantined } = sorted;
 
     let mut files = BTreeMap::from([(table.file(), file.clone())]);
-    let quarantined: u64 =
-        by_outcome.iter().filter(|(o, _)| kind_of(o) == "quarantined").map(|(_, d)| d.rows).sum();
     let mut in_quarantine = 0;
-    if quarantined > 0 {
+    if !quarantined.is_empty() {
         let name = format!("quarantine/{}.csv", table.name);
-        let info = copy(ctx.clone(), snapshot.clone(), rows.copy_quarantine(), name.clone(), None).await?;
+        let info = copy(&ctx, &snapshot, &rows.copy_quarantine(&quarantined), &name).await?;
         in_quarantine = info.rows.unwrap_or_default();
         files.insert(name, info);
     }
-    if notes > 0 {
-        let name = format!("notes/{}.csv", table.name);
-        files.insert(name.clone(), copy(ctx.clone(), snapshot.clone(), rows.copy_notes(), name, None).await?);
-    }
+    let noted = notes.as_ref().and_then(|info| info.rows).unwrap_or_default();
+    files.extend(notes.map(|info| (notes_of(table.name), info)));
     let mut disagreements = Counted {
         table: table.name,
-        bare,
-        keys,
+        bare: told.bare,
+        keys: told.keys,
         classified: &by_outcome,
-        audited: &audited,
+        audited: &told.audited,
         in_file: file.rows.unwrap_or_default(),
         in_quarantine,
     }
@@ -120,9 +122,9 @@ async fn export(
     let record = TableExport {
         target_columns: rows.target_columns(),
         columns: rows.columns,
-        source_rows: bare,
+        source_rows: told.bare,
         outcomes: Outcomes { rows: by_outcome.iter().map(|(o, d)| (o.clone(), d.rows)).collect() },
-        notes,
+        notes: noted,
         content,
         sequence: Sequence { last: 1, called: false },
         seconds: started.elapsed().as_secs_f64(),
@@ -131,74 +133,70 @@ async fn export(
     Ok(Exported { name: table.name, record, files, disagreements })
 }
 
-/// Streams one COPY into a file of the run.
-async fn copy(
-    ctx: Arc<Ctx>,
-    snapshot: SnapshotInfo,
-    statement: String,
-    name: String,
-    bar: Option<(&'static str, u64)>,
-) -> Result<FileInfo> {
+/// Reads the table once and sorts its rows.
+async fn sort(
+    ctx: &Ctx,
+    snapshot: &SnapshotInfo,
+    rows: &Rows,
+    table: &'static Table,
+    estimate: u64,
+) -> Result<Sorted> {
     let _turn = ctx.turn_on_source().await?;
-    let worker = worker(&ctx, &snapshot, "copy").await?;
-    let task = bar.map(|(object, rows)| ctx.terminal.task("export", object, rows));
-    let mut file = ctx.run.create_file(&name)?;
-    let rows = worker
-        .copy_out(&statement, |piece, rows| {
-            if let Some(task) = &task {
-                task.add(rows);
-            }
-            file.write(piece)
-        })
-        .await?;
-    if let Some(task) = task {
-        task.done(rows);
-    }
-    file.finish(Some(rows))
+    let worker = worker(ctx, snapshot, "copy").await?;
+    let task = ctx.terminal.task("export", table.name, estimate);
+    let mut sorting = Sorting::new(&ctx.run, table.name, &table.file())?;
+    let mut rows_seen = 0_u64;
+    let take = |line: &[u8]| {
+        rows_seen += 1;
+        // The bar is not worth an atomic step for each row.
+        if rows_seen.is_multiple_of(BAR_STEP) {
+            task.add(BAR_STEP);
+        }
+        sorting.row(line)
+    };
+    worker.copy_rows(&rows.copy_sorted(snapshot.hash), take).await?;
+    let sorted = sorting.finish()?;
+    task.done(sorted.file.rows.unwrap_or_default());
+    Ok(sorted)
 }
 
-struct Classified {
+/// Streams one COPY into a file of the run as it comes.
+async fn copy(ctx: &Ctx, snapshot: &SnapshotInfo, statement: &str, name: &str) -> Result<FileInfo> {
+    let _turn = ctx.turn_on_source().await?;
+    let worker = worker(ctx, snapshot, "copy").await?;
+    let mut file = CountedFile::create(&ctx.run, name)?;
+    worker.copy_rows(statement, |line| file.write(line)).await?;
+    file.finish()
+}
+
+/// What is told of a table on other ways than by the reading that makes its file.
+struct Told {
+    /// The bare table: `count(*)`.
     bare: u64,
+    /// The bare table's keys.
     keys: Digest,
-    /// Keys by outcome.
-    by_outcome: BTreeMap<String, Digest>,
     /// Keys by kind, by the rules told a second time.
     audited: BTreeMap<String, Digest>,
-    notes: u64,
-    content: Content,
 }
 
-async fn classify(
-    ctx: &Arc<Ctx>,
+async fn count_and_audit(
+    ctx: &Ctx,
     mut connection: Connection,
-    rows: &Rows,
     table: &Table,
     snapshot: &SnapshotInfo,
-) -> Result<Classified> {
+) -> Result<Told> {
     let _turn = ctx.turn_on_source().await?;
     let hash = snapshot.hash;
     let count = sql::bind(sql_file!("phases/1-backup/record_counts.sql"), &[("table", table.source)]);
     let bare = u64::try_from(connection.row(&count).await?.try_get::<i64, _>(1)?)?;
     let row = connection.row(&sql::digest_keys("public", table.source, hash)).await?;
     let keys = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
-
-    let (mut by_outcome, mut content, mut notes) = (BTreeMap::<String, Digest>::new(), Content::default(), 0);
-    for row in connection.rows(&rows.classify(hash)).await? {
-        let outcome: Option<String> = row.try_get(0)?;
-        let outcome = outcome.unwrap_or_else(|| "NULL".into());
-        let n = row.try_get::<i64, _>(2)?;
-        if outcome == MIGRATED {
-            content.buckets.insert(row.try_get(1)?, Digest::new(n, row.try_get(5)?)?);
-        }
-        notes += u64::try_from(row.try_get::<i64, _>(4)?)?;
-        by_outcome.entry(outcome).or_default().add(Digest::new(n, row.try_get(3)?)?);
-    }
     let mut audited = BTreeMap::new();
     for row in connection.rows(&sql::audit(&sql::expand(ctx.tables, table.audit)?, hash)).await? {
         audited.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
     }
     connection.close().await?;
-    Ok(Classified { bare, keys, by_outcome, audited, notes, content })
+    Ok(Told { bare, keys, audited })
 }
 
 /// The rows behind a ledger that does not add up.
@@ -232,7 +230,7 @@ async fn name_the_rows(
 
 async fn mapping(ctx: &Arc<Ctx>, snapshot: &SnapshotInfo) -> Result<FileInfo> {
     let select = sql::expand(ctx.tables, sql_file!("phases/3-transform/user_id_mapping.sql"))?;
-    copy(ctx.clone(), snapshot.clone(), sql::copy_csv(&select), MAPPING.into(), None).await
+    copy(ctx, snapshot, &sql::copy_csv(&select), MAPPING).await
 }
 
 /// Sequences are not transactional: read once, now, after the exports, and never lower than the
