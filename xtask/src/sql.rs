@@ -172,9 +172,9 @@ impl Rows {
         copy_csv(&format!(
             "SELECT r.outcome, r.note, {key} AS key, CASE WHEN r.outcome = {migrated} THEN {row} END AS hash, \
              {out} FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r) r",
-            key = hash.of("r.id::text"),
+            key = hash.of_text("r.id::text"),
             migrated = literal(MIGRATED),
-            row = hash.of(&format!("ROW({})::text", qualified_list("r", &self.target_columns()))),
+            row = hash.of_row("r", &self.target_columns()),
             out = values.join(", "),
             values = self.values(&self.columns),
             select = self.select,
@@ -219,7 +219,10 @@ pub fn copy_csv(select: &str) -> String {
 
 /// The rules told a second time: `kind`, rows, sum of key hashes.
 pub fn audit(select: &str, hash: HashFn) -> String {
-    format!("SELECT a.kind, count(*), sum({})::text FROM (\n{select}\n) a GROUP BY 1", hash.of("a.id::text"))
+    format!(
+        "SELECT a.kind, count(*), sum({})::text FROM (\n{select}\n) a GROUP BY 1",
+        hash.of_text("a.id::text")
+    )
 }
 
 /// Rows on which the SELECT and the audit disagree: `id`, outcome or NULL, kind or NULL.
@@ -243,11 +246,14 @@ pub fn classification_differences(table: &Table, select: &str, limit: usize) -> 
 }
 
 /// A bare table of the source: rows, digest of whole rows, and of the keys where it has an `id`.
-pub fn digest_raw(schema: &str, table: &str, has_id: bool, hash: HashFn) -> String {
-    let keys = if has_id { format!("sum({})::text", hash.of("t.id::text")) } else { "NULL::text".into() };
+pub fn digest_raw(schema: &str, table: &str, columns: &[Column], hash: HashFn) -> String {
+    let keys = match columns.iter().any(|c| c.name == "id") {
+        true => format!("sum({})::text", hash.of_text("t.id::text")),
+        false => "NULL::text".into(),
+    };
     format!(
         "SELECT count(*), sum({row})::text, {keys} FROM ONLY {table} t",
-        row = hash.of("t::text"),
+        row = hash.of_row("t", columns),
         table = qualified(schema, table)
     )
 }
@@ -256,7 +262,7 @@ pub fn digest_raw(schema: &str, table: &str, has_id: bool, hash: HashFn) -> Stri
 pub fn digest_keys(schema: &str, table: &str, hash: HashFn) -> String {
     format!(
         "SELECT count(t.id), sum({})::text FROM ONLY {} t",
-        hash.of("t.id::text"),
+        hash.of_text("t.id::text"),
         qualified(schema, table)
     )
 }
@@ -266,7 +272,7 @@ pub fn digest_target(schema: &str, table: &str, columns: &[Column], hash: HashFn
     format!(
         "SELECT {bucket}, count(*), sum({row})::text FROM {table} t GROUP BY 1",
         bucket = bucket("t.id"),
-        row = hash.of(&format!("ROW({})::text", qualified_list("t", columns))),
+        row = hash.of_row("t", columns),
         table = qualified(schema, table)
     )
 }

@@ -129,7 +129,8 @@ fn on_a_terminal(command: Command, no_color: Option<&str>) -> String {
 async fn raw(connection: &mut postgres::Connection, table: &str, shop: &Shop, has_id: bool) -> RawTable {
     let hash = shop.manifest().backup.unwrap().snapshot.hash;
     let (schema, table) = table.split_once('.').unwrap();
-    let row = connection.row(&sql::digest_raw(schema, table, has_id, hash)).await.unwrap();
+    let columns = connection.describe(&sql::all(schema, table)).await.unwrap();
+    let row = connection.row(&sql::digest_raw(schema, table, &columns, hash)).await.unwrap();
     let digest = |sum: usize| xtask::digest::Digest::new(row.get(0), row.get(sum)).unwrap();
     RawTable { content: digest(1), keys: has_id.then(|| digest(2)) }
 }

@@ -2,8 +2,6 @@
 -- by themselves, their parents hold none.
 SELECT n.nspname::text                AS schema,
        c.relname::text                AS "table",
-       EXISTS (SELECT FROM pg_attribute a
-               WHERE a.attrelid = c.oid AND a.attname = 'id' AND NOT a.attisdropped) AS has_id,
        greatest(c.reltuples, 0)::bigint AS estimated_rows,
        pg_table_size(c.oid)           AS bytes
 FROM pg_class c

@@ -113,11 +113,13 @@ async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Res
     let _turn = ctx.turn_on_source().await?;
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;
-    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, name.has_id, snapshot.hash)).await?;
+    let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;
+    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, snapshot.hash)).await?;
     worker.close().await?;
     let rows = row.try_get::<i64, _>(0)?;
     let content = Digest::new(rows, row.try_get(1)?)?;
-    let keys = if name.has_id { Some(Digest::new(rows, row.try_get(2)?)?) } else { None };
+    let has_id = columns.iter().any(|c| c.name == "id");
+    let keys = if has_id { Some(Digest::new(rows, row.try_get(2)?)?) } else { None };
     task.done(content.rows);
     Ok((name.full(), RawTable { content, keys }))
 }

@@ -23,7 +23,6 @@ pub struct Snapshot {
 pub struct RawName {
     pub schema: String,
     pub table: String,
-    pub has_id: bool,
     /// By the source's statistics: for bars only.
     pub estimated_rows: u64,
 }
@@ -109,7 +108,6 @@ async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
             Ok(RawName {
                 schema: row.try_get("schema")?,
                 table: row.try_get("table")?,
-                has_id: row.try_get("has_id")?,
                 estimated_rows: u64::try_from(row.try_get::<i64, _>("estimated_rows")?)?,
             })
         })
