@@ -6,13 +6,14 @@ WITH RECURSIVE ends AS (            -- (category, one of its ancestors or itself
     UNION
     SELECT e.category, c.parent_id FROM ends e JOIN categories c ON c.id = e.ancestor WHERE c.parent_id IS NOT NULL
 ), asked AS (                       -- deleted products that something which goes refers to
-    SELECT i.product_id AS id FROM order_items i, orders o, users u
-    WHERE i.product_id IN (SELECT id FROM products WHERE deleted_at IS NOT NULL)
-      AND o.id = i.order_id AND u.id = o.user_id AND u.firebase_uid IS NOT NULL
-    UNION
-    SELECT r.product_id FROM product_reviews r, users u
-    WHERE r.product_id IN (SELECT id FROM products WHERE deleted_at IS NOT NULL)
-      AND r.deleted_at IS NULL AND u.id = r.user_id AND u.firebase_uid IS NOT NULL
+    SELECT p.id FROM products p
+    WHERE p.deleted_at IS NOT NULL
+      AND (EXISTS (SELECT FROM order_items i, orders o, users u
+                   WHERE i.product_id = p.id AND o.id = i.order_id
+                     AND u.id = o.user_id AND u.firebase_uid IS NOT NULL)
+           OR EXISTS (SELECT FROM product_reviews r, users u
+                      WHERE r.product_id = p.id AND r.deleted_at IS NULL
+                        AND u.id = r.user_id AND u.firebase_uid IS NOT NULL))
 ), going AS (
     SELECT id FROM categories WHERE deleted_at IS NULL
     UNION

@@ -2,15 +2,14 @@
 WITH category AS (
 \ir ../categories/2-audit.sql
 ), gone AS (                        -- deleted, and nothing that goes refers to it
-    SELECT id FROM products WHERE deleted_at IS NOT NULL
-    EXCEPT
-    SELECT r.product_id FROM product_reviews r, users u, products p
-    WHERE r.deleted_at IS NULL AND u.id = r.user_id AND u.firebase_uid IS NOT NULL
-      AND p.id = r.product_id AND p.deleted_at IS NOT NULL
-    EXCEPT
-    SELECT i.product_id FROM order_items i, orders o, users u, products p
-    WHERE o.id = i.order_id AND u.id = o.user_id AND u.firebase_uid IS NOT NULL
-      AND p.id = i.product_id AND p.deleted_at IS NOT NULL
+    SELECT p.id FROM products p
+    WHERE p.deleted_at IS NOT NULL
+      AND NOT EXISTS (SELECT FROM order_items i, orders o, users u
+                      WHERE i.product_id = p.id AND o.id = i.order_id
+                        AND u.id = o.user_id AND u.firebase_uid IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM product_reviews r, users u
+                      WHERE r.product_id = p.id AND r.deleted_at IS NULL
+                        AND u.id = r.user_id AND u.firebase_uid IS NOT NULL)
 )
 SELECT p.id,
        CASE WHEN p.id IN (SELECT id FROM gone)
