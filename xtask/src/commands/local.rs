@@ -113,7 +113,7 @@ async fn superuser(stack: &Connections, settings: &Server, database: &str) -> Re
 async fn monolith(settings: &Settings, stack: &Connections, scale: u32, terminal: &Terminal) -> Result<()> {
     let source = &settings.source;
     let mut connection = superuser(stack, source, "postgres").await?;
-    connection.run(&format!("CREATE DATABASE {}", sql::ident(&source.database))).await?;
+    connection.run(&sql::create_database(&source.database, "postgres")).await?;
     connection.close().await?;
     let task = terminal.task("fill", "the monolith", 0);
     let mut connection = superuser(stack, source, &source.database).await?;
@@ -133,11 +133,9 @@ async fn monolith(settings: &Settings, stack: &Connections, scale: u32, terminal
 async fn target(settings: &Settings, stack: &Connections, database: Database) -> Result<()> {
     let server = settings.target(database);
     let mut connection = superuser(stack, server, "postgres").await?;
-    let (user, name) = (sql::ident(&server.user), sql::ident(&server.database));
-    let password = sql::literal(&stack.superuser_password);
-    let create = format!("CREATE ROLE {user} LOGIN PASSWORD {password}");
-    connection.run_secret(&format!("creating the role {user}"), &create).await?;
-    connection.run(&format!("CREATE DATABASE {name} OWNER {user}")).await?;
+    let create = sql::create_role(&server.user, &stack.superuser_password);
+    connection.run_secret(&format!("creating the role {}", server.user), &create).await?;
+    connection.run(&sql::create_database(&server.database, &server.user)).await?;
     connection.close().await
 }
 
@@ -145,9 +143,8 @@ async fn target(settings: &Settings, stack: &Connections, database: Database) ->
 pub(super) async fn renew(settings: &Settings, stack: &Connections, database: Database) -> Result<()> {
     let server = settings.target(database);
     let mut connection = superuser(stack, server, "postgres").await?;
-    let (user, name) = (sql::ident(&server.user), sql::ident(&server.database));
-    connection.run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
-    connection.run(&format!("CREATE DATABASE {name} OWNER {user}")).await?;
+    connection.run(&sql::drop_database(&server.database)).await?;
+    connection.run(&sql::create_database(&server.database, &server.user)).await?;
     connection.close().await
 }
 

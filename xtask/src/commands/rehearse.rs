@@ -6,6 +6,7 @@ use crate::ctx::{Ctx, Options};
 use crate::effects::native::Stack;
 use crate::run_dir::RunDir;
 use crate::settings::{Environment, Settings};
+use crate::sql;
 use crate::summary::Report;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
@@ -85,12 +86,12 @@ async fn baseline(ctx: &Ctx) -> Result<f64> {
     let mut scratch = source.clone();
     scratch.database = "baseline".into();
     let mut connection = crate::effects::postgres::connect(source, "baseline").await?;
-    connection.run("CREATE DATABASE baseline").await?;
+    connection.run(&sql::create_database(&scratch.database, &source.user)).await?;
     let started = Instant::now();
     ctx.tools.plain_dump(source, &archive).await?;
     ctx.tools.restore(&scratch, &archive, 4).await?;
     let seconds = started.elapsed().as_secs_f64();
-    connection.run("DROP DATABASE baseline").await?;
+    connection.run(&sql::drop_database(&scratch.database)).await?;
     connection.close().await?;
     std::fs::remove_file(&archive).with_context(|| format!("removing {}", archive.display()))?;
     Ok(seconds)

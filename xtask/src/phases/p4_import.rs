@@ -105,7 +105,7 @@ async fn load(
     let mut connection = copy(&ctx, connection, &export, table, record).await?;
     let sequence = record.sequence;
     connection.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
-    connection.run(&format!("ANALYZE {}", sql::qualified(STAGING, table.name))).await?;
+    connection.run(&sql::analyze(STAGING, table.name)).await?;
     // Who builds an index lets others read.
     let ((), difference) = tokio::try_join!(
         index(&ctx, table, database, &plan),

@@ -53,10 +53,9 @@ impl Snapshot {
                 );
             }
         }
-        let names: Vec<String> = before.iter().map(|t| sql::qualified(&t.schema, &t.table)).collect();
         // Not SELECT first: the snapshot has to be younger than the locks.
         holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '30s'").await?;
-        let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "));
+        let lock = sql::lock_for_reading(before.iter().map(|t| (t.schema.as_str(), t.table.as_str())));
         if let Err(error) = holder.run(&lock).await {
             refuse!(
                 "a table of {} could not be locked: somebody alters it, or has left a transaction open. \
@@ -90,12 +89,7 @@ impl Snapshot {
 pub async fn worker(ctx: &Ctx, snapshot: &SnapshotInfo, purpose: &str) -> Result<Connection> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose(purpose)).await?;
     connection
-        // Who waits behind us to alter a table keeps this session waiting, too: not for ever.
-        .run(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; \
-             SET LOCAL work_mem = '256MB'; SET LOCAL lock_timeout = '60s'",
-            sql::literal(&snapshot.id)
-        ))
+        .run(&sql::in_snapshot(&snapshot.id))
         .await
         .context("the snapshot is gone: was the session that holds it ended?")?;
     Ok(connection)

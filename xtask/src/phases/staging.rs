@@ -32,12 +32,8 @@ impl Part {
     /// The statement that takes it away for the load; `None` where it stays.
     fn removal(&self) -> Option<String> {
         match self.rebuild.as_deref()? {
-            "index" => Some(format!("DROP INDEX {}", sql::qualified(STAGING, &self.name))),
-            _ => Some(format!(
-                "ALTER TABLE {} DROP CONSTRAINT {}",
-                sql::qualified(STAGING, &self.table),
-                sql::ident(&self.name)
-            )),
+            "index" => Some(sql::drop_index(STAGING, &self.name)),
+            _ => Some(sql::drop_constraint(STAGING, &self.table, &self.name)),
         }
     }
 
@@ -48,13 +44,13 @@ impl Part {
 
     /// The statement that makes a constraint anew, on its index where it has one.
     fn constraint(&self) -> String {
-        let (table, name) = (sql::qualified(STAGING, &self.table), sql::ident(&self.name));
-        let definition = match (&self.beneath, self.definition.starts_with("PRIMARY KEY")) {
-            (Some(_), true) => format!("PRIMARY KEY USING INDEX {name}"),
-            (Some(_), false) => format!("UNIQUE USING INDEX {name}"),
-            (None, _) => self.definition.clone(),
-        };
-        format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+        match self.beneath {
+            Some(_) => {
+                let primary = self.definition.starts_with("PRIMARY KEY");
+                sql::add_key(STAGING, &self.table, &self.name, primary)
+            }
+            None => sql::add_constraint(STAGING, &self.table, &self.name, &self.definition),
+        }
     }
 
     fn is(&self, rebuild: &str) -> bool {
@@ -93,7 +89,7 @@ impl Plan {
 
 /// Reads what the tables of a schema look like.
 pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec<Part>> {
-    connection.run(&format!("SET search_path = {}", sql::ident(schema))).await?;
+    connection.run(&sql::search_path(schema)).await?;
     let rows = connection.rows(sql_file!("phases/4-import/definition.sql").text).await?;
     let parts = rows.iter().map(|row| {
         Ok(Part {
@@ -106,19 +102,14 @@ pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec
         })
     });
     let parts = parts.collect::<Result<Vec<Part>>>();
-    connection.run("SET search_path = public").await?;
+    connection.run(&sql::search_path("public")).await?;
     parts
 }
 
 /// Creates the tables of `sql/schema` in the schema set aside, and says what they look like.
 pub(super) async fn create(connection: &mut Connection, database: Database) -> Result<Vec<Part>> {
     let schema = tables::schema(database);
-    let staging = sql::ident(STAGING);
-    connection
-        .run(&format!(
-            "DROP SCHEMA IF EXISTS {staging} CASCADE; CREATE SCHEMA {staging}; SET search_path = {staging}"
-        ))
-        .await?;
+    connection.run(&sql::fresh_schema(STAGING)).await?;
     connection.run(schema.text).await.with_context(|| format!("running sql/{}", schema.path))?;
     definition(connection, STAGING).await
 }
@@ -195,7 +186,7 @@ pub async fn rehearse_swap(
         return Ok(None);
     }
     connection.run("BEGIN; SET LOCAL lock_timeout = '5s'").await?;
-    let dropped = connection.run(&drop_tables(names)).await;
+    let dropped = connection.run(&sql::drop_tables(names)).await;
     connection.run("ROLLBACK").await?;
     Ok(dropped.err().map(|error| {
         let detail = postgres::detail(&error).unwrap_or_default();
@@ -208,16 +199,9 @@ pub async fn rehearse_swap(
 pub async fn discard(ctx: &Ctx) {
     for database in Database::ALL {
         if let Ok(mut connection) = ctx.target(database, "clean up").await {
-            let drop =
-                format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE", sql::ident(STAGING));
-            let _ = connection.run(&drop).await;
+            let _ = connection.run(&sql::discard_schema(STAGING)).await;
         }
     }
-}
-
-fn drop_tables(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|n| sql::qualified("public", n)).collect();
-    format!("DROP TABLE {}", names.join(", "))
 }
 
 /// Moves the proven tables into place, with the grants, comments and owners of those they replace, and
@@ -229,8 +213,7 @@ pub async fn publish(ctx: &Ctx, connection: &mut Connection, database: Database,
     connection.run("BEGIN; SET LOCAL lock_timeout = '30s'").await?;
     let names: Vec<&str> = existing(ctx, connection, database).await?.into_iter().map(|(n, _)| n).collect();
     for name in &names {
-        let table = sql::qualified("public", name);
-        connection.run(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await?;
+        connection.run(&sql::lock_alone(name)).await?;
         let rows = connection.row(&sql::count("public", name)).await?.try_get::<i64, _>(0)?;
         if rows > 0 {
             refuse!("{database}: {rows} rows have appeared in {name} while the import was under way");
@@ -240,17 +223,16 @@ pub async fn publish(ctx: &Ctx, connection: &mut Connection, database: Database,
     let keep = sql::bind(sql_file!("phases/4-import/keep.sql"), &[("tables", &replaced)]);
     let keep = connection.rows(&keep).await?;
     if !names.is_empty() {
-        connection.run(&drop_tables(&names)).await?;
+        connection.run(&sql::drop_tables(&names)).await?;
     }
     for table in tables::of_database(ctx.tables, database) {
-        let staged = sql::qualified(STAGING, table.name);
-        connection.run(&format!("ALTER TABLE {staged} SET SCHEMA public")).await?;
+        connection.run(&sql::move_to_public(STAGING, table.name)).await?;
     }
     for row in keep {
         let statement: String = row.try_get(0)?;
         connection.run(&statement).await.context("giving the new tables the grants of the old ones")?;
     }
-    connection.run(&format!("DROP SCHEMA {}", sql::ident(STAGING))).await?;
+    connection.run(&sql::drop_schema(STAGING)).await?;
     connection.run(sql_file!("phases/4-import/runs.sql").text).await?;
     connection.run(&sql::record_run(ctx.run.id(), record)).await?;
     connection.run("COMMIT").await.with_context(|| format!("publishing {database}"))

@@ -4,8 +4,14 @@
 //! What was learnt: subplans such as `NOT IN (SELECT …)` fall back to a quadratic plan when they do
 //! not fit `work_mem`, joins do not; so the SELECTs join, and sessions on the source get memory.
 
+mod definitions;
+mod rows;
+
+pub use definitions::*;
+pub use rows::Rows;
+
 use crate::digest::HashFn;
-use crate::model::{Column, MIGRATED};
+use crate::model::Column;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 
@@ -97,112 +103,6 @@ fn relative(from: &str, path: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-/// A table's SELECT, expanded, with the columns that it has: the only way to its rows.
-#[derive(Clone, Debug)]
-pub struct Rows {
-    select: String,
-    /// The columns of a row as the file holds it: all but `outcome` and `note`.
-    pub columns: Vec<Column>,
-    /// Those of them that the target has no place for.
-    file_only: &'static [&'static str],
-    key_source: String,
-    /// The zone of time stamps that have none (DESIGN fault 12).
-    zone: String,
-    /// Adds a last column `null_fields`: Rust's csv cannot tell NULL from ''.
-    name_nulls: bool,
-}
-
-impl Rows {
-    /// `columns`: what the server says that `select` returns, `outcome` and `note` included.
-    pub fn new(table: &Table, select: String, columns: Vec<Column>, zone: &str) -> Result<Rows> {
-        for meta in ["outcome", "note", "id"] {
-            anyhow::ensure!(
-                columns.iter().any(|c| c.name == meta),
-                "sql/{} has no column {meta}",
-                table.export.path
-            );
-        }
-        anyhow::ensure!(columns[0].name == "id", "sql/{}: the first column has to be id", table.export.path);
-        Ok(Rows {
-            select,
-            columns: columns.into_iter().filter(|c| c.name != "outcome" && c.name != "note").collect(),
-            file_only: table.file_only,
-            key_source: table.source.to_string(),
-            zone: zone.to_string(),
-            name_nulls: table.collection().is_some(),
-        })
-    }
-
-    /// The columns that the target holds, in the order of the SELECT.
-    pub fn target_columns(&self) -> Vec<Column> {
-        self.columns.iter().filter(|c| !self.file_only.contains(&c.name.as_str())).cloned().collect()
-    }
-
-    /// One column of `r`; a time stamp without zone gets the environment's.
-    fn value(&self, column: &Column) -> String {
-        let name = ident(&column.name);
-        match column.kind.as_str() {
-            "timestamp" => format!("r.{name} AT TIME ZONE {} AS {name}", literal(&self.zone)),
-            _ => format!("r.{name}"),
-        }
-    }
-
-    fn values(&self, columns: &[Column]) -> String {
-        columns.iter().map(|c| self.value(c)).collect::<Vec<_>>().join(", ")
-    }
-
-    /// `SELECT * FROM (…) LIMIT 0`: asks the server for the columns.
-    pub fn shape(select: &str) -> String {
-        format!("SELECT * FROM (\n{select}\n) r LIMIT 0")
-    }
-
-    /// Every row once, as CSV with a header: outcome, note, hash of the key, hash of the row as the
-    /// target must hold it (of migrated rows), then the row as the file holds it, its id first.
-    pub fn copy_sorted(&self, hash: HashFn) -> String {
-        let mut values = self.columns.iter().map(|c| format!("r.{}", ident(&c.name))).collect::<Vec<_>>();
-        if self.name_nulls {
-            let names = self
-                .columns
-                .iter()
-                .map(|c| format!("CASE WHEN r.{} IS NULL THEN {} END", ident(&c.name), literal(&c.name)));
-            values.push(format!("concat_ws(' ', {}) AS null_fields", names.collect::<Vec<_>>().join(", ")));
-        }
-        copy_csv(&format!(
-            "SELECT r.outcome, r.note, {key} AS key, CASE WHEN r.outcome = {migrated} THEN {row} END AS hash, \
-             {out} FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r) r",
-            key = hash.of_text("r.id::text"),
-            migrated = literal(MIGRATED),
-            row = hash.of_row("r", &self.target_columns()),
-            out = values.join(", "),
-            values = self.values(&self.columns),
-            select = self.select,
-        ))
-    }
-
-    /// The migrated rows as the target holds them, for those who move them by other means.
-    pub fn migrated(&self) -> String {
-        format!(
-            "SELECT {} FROM (\n{}\n) r WHERE r.outcome = {}",
-            self.values(&self.target_columns()),
-            self.select,
-            literal(MIGRATED)
-        )
-    }
-
-    /// These rows of the source as they are, each with its reason.
-    pub fn copy_quarantine(&self, rows: &[(i64, String)]) -> String {
-        let ids: Vec<String> = rows.iter().map(|(id, _)| id.to_string()).collect();
-        let reasons: Vec<String> = rows.iter().map(|(_, reason)| literal(reason)).collect();
-        copy_csv(&format!(
-            "SELECT s.*, q.reason AS quarantine_reason \
-             FROM unnest(ARRAY[{}]::bigint[], ARRAY[{}]::text[]) q (id, reason) JOIN {} s ON s.id = q.id",
-            ids.join(", "),
-            reasons.join(", "),
-            qualified("public", &self.key_source)
-        ))
-    }
 }
 
 /// Ids are digested in buckets of this many, so that a difference is narrowed down cheaply.
@@ -350,11 +250,6 @@ pub fn sequence_state(quoted: &str) -> String {
     format!("SELECT last_value, is_called FROM {quoted}")
 }
 
-/// Settings of a session that builds keys and indexes in a schema.
-pub fn for_building(schema: &str) -> String {
-    format!("SET search_path = {}; SET maintenance_work_mem = '256MB'", ident(schema))
-}
-
 pub fn exists(schema: &str, table: &str) -> String {
     format!("SELECT to_regclass({}) IS NOT NULL", literal(&qualified(schema, table)))
 }
@@ -376,12 +271,6 @@ pub fn record_run(run: &str, record: &str) -> String {
         literal(run),
         literal(record)
     )
-}
-
-/// Sets the sequence of a table's id.
-pub fn set_sequence(schema: &str, table: &str, last: i64, called: bool) -> String {
-    let table = literal(&qualified(schema, table));
-    format!("SELECT setval(pg_get_serial_sequence({table}, 'id'), {last}, {called})")
 }
 
 /// Every key that another store holds: `id`, `key`, `state`.

@@ -1,0 +1,101 @@
+//! Statements that make, move, lock and drop: names come quoted from here.
+
+use super::{ident, literal, qualified};
+
+pub fn create_database(name: &str, owner: &str) -> String {
+    format!("CREATE DATABASE {} OWNER {}", ident(name), ident(owner))
+}
+
+/// Whoever is connected to it is sent away.
+pub fn drop_database(name: &str) -> String {
+    format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name))
+}
+
+/// Holds a secret: for `run_secret` only.
+pub fn create_role(name: &str, password: &str) -> String {
+    format!("CREATE ROLE {} LOGIN PASSWORD {}", ident(name), literal(password))
+}
+
+/// An empty schema, in place of whatever had its name, and the session's own from here on.
+pub fn fresh_schema(name: &str) -> String {
+    let name = ident(name);
+    format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}; SET search_path = {name}")
+}
+
+/// With all that is in it; not waiting long for somebody who uses it.
+pub fn discard_schema(name: &str) -> String {
+    format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE", ident(name))
+}
+
+/// Only where it is empty.
+pub fn drop_schema(name: &str) -> String {
+    format!("DROP SCHEMA {}", ident(name))
+}
+
+pub fn search_path(schema: &str) -> String {
+    format!("SET search_path = {}", ident(schema))
+}
+
+/// Settings of a session that builds keys and indexes in a schema.
+pub fn for_building(schema: &str) -> String {
+    format!("{}; SET maintenance_work_mem = '256MB'", search_path(schema))
+}
+
+/// Of `public`, all in one statement, because they refer to each other; refused where others do.
+pub fn drop_tables(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|n| qualified("public", n)).collect();
+    format!("DROP TABLE {}", names.join(", "))
+}
+
+pub fn drop_index(schema: &str, name: &str) -> String {
+    format!("DROP INDEX {}", qualified(schema, name))
+}
+
+pub fn drop_constraint(schema: &str, table: &str, name: &str) -> String {
+    format!("ALTER TABLE {} DROP CONSTRAINT {}", qualified(schema, table), ident(name))
+}
+
+/// `definition`: as `pg_get_constraintdef` writes it.
+pub fn add_constraint(schema: &str, table: &str, name: &str, definition: &str) -> String {
+    format!("ALTER TABLE {} ADD CONSTRAINT {} {definition}", qualified(schema, table), ident(name))
+}
+
+/// A key on an index that is there; the index takes the key's name.
+pub fn add_key(schema: &str, table: &str, name: &str, primary: bool) -> String {
+    let kind = if primary { "PRIMARY KEY" } else { "UNIQUE" };
+    add_constraint(schema, table, name, &format!("{kind} USING INDEX {}", ident(name)))
+}
+
+pub fn move_to_public(schema: &str, table: &str) -> String {
+    format!("ALTER TABLE {} SET SCHEMA public", qualified(schema, table))
+}
+
+pub fn lock_alone(table: &str) -> String {
+    format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", qualified("public", table))
+}
+
+/// Against TRUNCATE and changes of their definition; `tables`: schema and name.
+pub fn lock_for_reading<'a>(tables: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let names: Vec<String> = tables.into_iter().map(|(schema, table)| qualified(schema, table)).collect();
+    format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "))
+}
+
+/// The first statements of a worker that sees an exported snapshot.
+pub fn in_snapshot(id: &str) -> String {
+    // Who waits behind us to alter a table keeps this session waiting, too: not for ever.
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; \
+         SET LOCAL work_mem = '256MB'; SET LOCAL lock_timeout = '60s'",
+        literal(id)
+    )
+}
+
+pub fn analyze(schema: &str, table: &str) -> String {
+    format!("ANALYZE {}", qualified(schema, table))
+}
+
+/// Sets the sequence of a table's id.
+pub fn set_sequence(schema: &str, table: &str, last: i64, called: bool) -> String {
+    let table = literal(&qualified(schema, table));
+    format!("SELECT setval(pg_get_serial_sequence({table}, 'id'), {last}, {called})")
+}
