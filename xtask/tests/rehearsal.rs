@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::sync::Arc;
 use support::Shop;
+use xtask::commands::backup;
 
 #[tokio::test]
 async fn every_row_is_accounted_for_and_proven() {
@@ -20,4 +22,19 @@ async fn every_row_is_accounted_for_and_proven() {
         assert_eq!(table["verified"], true, "{table}");
     }
     shop.xtask(&["verify"]).expect_code(0);
+    the_compose_configuration_is_kept(&shop).await;
+}
+
+/// By Compose where there is one, else as a plain copy.
+async fn the_compose_configuration_is_kept(shop: &Shop) {
+    let workspace = tempfile::tempdir().unwrap();
+    let text = "services:\n  postgres-product:\n    image: postgres:15\n";
+    std::fs::write(workspace.path().join("docker-compose.yml"), text).unwrap();
+    let mut ctx = Arc::into_inner(shop.ctx()).unwrap();
+    ctx.workspace = workspace.path().to_path_buf();
+    let ctx = Arc::new(ctx);
+    let made = backup::run(&ctx).await.unwrap();
+    assert!(made.files.contains_key("docker-compose-before.yml"), "{:?}", made.files.keys());
+    let kept = std::fs::read_to_string(ctx.run.file("docker-compose-before.yml")).unwrap();
+    assert!(kept.contains("postgres-product") && kept.contains("image: postgres:15"), "{kept}");
 }

@@ -6,7 +6,6 @@ use crate::effects::firestore::{Address, Firestore, Pace};
 use crate::manifest::Export;
 use crate::model::{Collection, Stop};
 use crate::refuse;
-use crate::settings;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -38,7 +37,7 @@ pub struct ImportedCollection {
 /// taken, naming it.
 pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Imported> {
     let step = ctx.run.step("3 firestore")?;
-    let firestore = Arc::new(Firestore::connect(&address(&ctx.settings.firestore)).await?);
+    let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let mut imported = Imported::default();
     for table in ctx.tables {
         if let Some(collection) = table.collection() {
@@ -49,15 +48,6 @@ pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Imported> {
     }
     step.done("")?;
     Ok(imported)
-}
-
-pub(super) fn address(settings: &settings::Firestore) -> Address {
-    Address {
-        project: settings.project.clone(),
-        database: settings.database.clone(),
-        emulator: settings.emulator.clone(),
-        credentials: settings.credentials.clone(),
-    }
 }
 
 async fn import(

@@ -3,7 +3,7 @@
 use super::staging;
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
-use crate::effects::firestore::Firestore;
+use crate::effects::firestore::{Address, Firestore};
 use crate::effects::postgres;
 use crate::manifest::Export;
 use crate::model::{Database, ServerInfo, Stop};
@@ -137,7 +137,7 @@ async fn holds(
 }
 
 async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
-    let firestore = Firestore::connect(&super::p3_transform::address(&ctx.settings.firestore)).await?;
+    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
     let mut found = Vec::new();
     for table in ctx.tables {
         let Some(collection) = table.collection() else { continue };

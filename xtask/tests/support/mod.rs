@@ -133,15 +133,7 @@ impl Shop {
     }
 
     pub async fn firestore(&self) -> Firestore {
-        let settings = &self.settings.firestore;
-        Firestore::connect(&Address {
-            project: settings.project.clone(),
-            database: settings.database.clone(),
-            emulator: settings.emulator.clone(),
-            credentials: None,
-        })
-        .await
-        .unwrap()
+        Firestore::connect(&Address::from(&self.settings.firestore)).await.unwrap()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::super::{Times, begin};
 use crate::ctx::Ctx;
-use crate::effects::firestore::Firestore;
+use crate::effects::firestore::{Address, Firestore};
 use crate::effects::terminal::peak_memory;
 use crate::manifest::Export;
 use crate::phases::snapshot::Snapshot;
@@ -91,7 +91,7 @@ async fn counts(ctx: &Arc<Ctx>) -> Result<BTreeMap<String, u64>> {
                 u64::try_from(rows)?
             }
             Home::Firestore(collection) => {
-                let address = super::servers::address(&ctx.settings.firestore);
+                let address = Address::from(&ctx.settings.firestore);
                 Firestore::connect(&address).await?.count(collection.name).await?
             }
         };

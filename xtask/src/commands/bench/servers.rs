@@ -9,7 +9,7 @@ use crate::effects::{postgres, usage};
 use crate::manifest::Export;
 use crate::model::Database;
 use crate::phases::{p5_verify, staging};
-use crate::settings::{self, Environment, Settings};
+use crate::settings::{Environment, Settings};
 use crate::sql::{self, Rows};
 use crate::tables::{self, Home, TABLES};
 use anyhow::{Context, Result};
@@ -186,7 +186,7 @@ impl Shop {
 
     /// Collections that hold another number of documents than an export says: a line each.
     pub async fn missing_documents(&self, export: &Export) -> Result<Vec<String>> {
-        let firestore = Firestore::connect(&address(&self.settings.firestore)).await?;
+        let firestore = Firestore::connect(&Address::from(&self.settings.firestore)).await?;
         let mut lines = Vec::new();
         for table in TABLES {
             let Home::Firestore(collection) = &table.home else { continue };
@@ -215,13 +215,4 @@ async fn fresh_emulator(workspace: &Path) -> Result<Stack> {
 fn host(emulator: &Stack) -> Result<String> {
     let server = emulator.connections().emulator.as_ref().context("the emulator has no address")?;
     Ok(server.host_port.clone())
-}
-
-pub(super) fn address(settings: &settings::Firestore) -> Address {
-    Address {
-        project: settings.project.clone(),
-        database: settings.database.clone(),
-        emulator: settings.emulator.clone(),
-        credentials: settings.credentials.clone(),
-    }
 }

@@ -3,9 +3,9 @@
 //! written some documents into other projects of the same emulator, in the same way as they do later.
 
 use super::references::{Node, References, succeeded};
-use super::servers::{Shop, address};
+use super::servers::Shop;
 use crate::document::Layout;
-use crate::effects::firestore::{Firestore, Pace};
+use crate::effects::firestore::{Address, Firestore, Pace};
 use crate::effects::usage;
 use crate::model::{Collection, Kind, NullPolicy};
 use crate::tables::TABLES;
@@ -55,7 +55,7 @@ pub async fn up(shop: &Shop, references: &References) -> Result<()> {
 
 /// Writes, reads back and counts.
 async fn ours(shop: &Shop) -> Result<()> {
-    let mut address = address(&shop.settings.firestore);
+    let mut address = Address::from(&shop.settings.firestore);
     address.project = "demo-warm-ours".into();
     let firestore = Firestore::connect(&address).await?;
     for table in TABLES {

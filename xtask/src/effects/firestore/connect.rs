@@ -2,6 +2,7 @@
 
 use super::Firestore;
 use super::submit::Refusal;
+use crate::settings;
 use anyhow::{Context, Result, anyhow, bail};
 use firestore::gcloud_sdk::google_cloud_auth::credentials::{
     CacheableResource, Credentials, CredentialsProvider, EntityTag,
@@ -32,6 +33,17 @@ impl std::fmt::Display for Address {
         match &self.emulator {
             Some(host) => write!(f, "the Firestore emulator at {host}"),
             None => write!(f, "Firestore database {} of project {}", self.database, self.project),
+        }
+    }
+}
+
+impl From<&settings::Firestore> for Address {
+    fn from(settings: &settings::Firestore) -> Address {
+        Address {
+            project: settings.project.clone(),
+            database: settings.database.clone(),
+            emulator: settings.emulator.clone(),
+            credentials: settings.credentials.clone(),
         }
     }
 }

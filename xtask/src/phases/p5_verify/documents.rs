@@ -2,7 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::document::{self, Document};
-use crate::effects::firestore::Firestore;
+use crate::effects::firestore::{Address, Firestore};
 use crate::manifest::{Export, TableProof};
 use crate::model::Collection;
 use crate::phases::p3_transform;
@@ -59,7 +59,7 @@ pub(super) async fn verify(
     table: &'static Table,
     collection: &'static Collection,
 ) -> Result<TableProof> {
-    let firestore = Arc::new(Firestore::connect(&p3_transform::address(&ctx.settings.firestore)).await?);
+    let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
     let task = ctx.terminal.task("verify", table.name, rows);
     let (documents, reading) = p3_transform::documents(ctx, table, export)?;
