@@ -38,8 +38,8 @@ Exit codes:
   3  verification differs
   4  refused before anything was changed
   5  more rows in quarantine than allowed; no target was written
-  6  interrupted (Ctrl-C or SIGTERM)
-  130, 143  interrupted a second time, at once";
+  6  interrupted (Ctrl-C, SIGTERM, a lost terminal)
+  129, 130, 143  interrupted a second time, at once";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::cli::Cli;
 use xtask::effects::process::is_ambient;
+use xtask::effects::terminal::say;
 use xtask::model::Stop;
 use xtask::settings::Variables;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: starting: {error}");
+            say(&format!("error: starting: {error}"));
             return ExitCode::from(1);
         }
     };
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(&format!("error: {error:#}"));
             let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
             ExitCode::from(stop.map_or(1, Stop::exit_code))
         }
@@ -50,16 +51,23 @@ fn take_variables() -> Variables {
     variables
 }
 
-/// The first Ctrl-C or SIGTERM drops the command, which stops its servers, children and sessions on the
-/// way; the second one ends the process at once, also while they are being stopped.
+/// The first Ctrl-C, SIGTERM or lost terminal drops the command, which stops its servers, children and
+/// sessions on the way; the second one ends the process at once, also while they are being stopped.
 async fn until_interrupted(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let (told, first) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
-        let mut next = async || tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+                _ = hangup.recv() => 129,
+            }
+        };
         next().await;
-        eprintln!("interrupted: stopping (again to stop at once)");
+        say("interrupted: stopping (again to stop at once)");
         let _ = told.send(());
         std::process::exit(next().await);
     });

@@ -135,7 +135,7 @@ pub enum Stop {
     Refused(String),
     /// More rows in quarantine than the policy allows; nothing was written to a target. Exit 5.
     Quarantine(String),
-    /// Ctrl-C or SIGTERM. Exit 6.
+    /// Ctrl-C, SIGTERM or a lost terminal. Exit 6.
     Interrupted,
 }
 

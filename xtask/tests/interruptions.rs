@@ -43,7 +43,7 @@ fn while_the_servers_start() {
 
 #[test]
 fn while_the_monolith_is_filled() {
-    interrupted_at("pgpass", Signal::SIGINT);
+    interrupted_at("pgpass", Signal::SIGHUP);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn what_stays_is_removed_by_the_next_start() {
     assert_eq!(killed.ends_within(5).code, None);
     assert!(before.dir.exists(), "it cannot have cleaned up");
 
-    for (second, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+    for (second, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
         let mut tool = place.start(&["rehearse", "--scale", "0"]);
         tool.wait_for_words(&format!("removed the leftover {}", before.dir.display()));
         assert!(!before.dir.exists());

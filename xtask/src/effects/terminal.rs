@@ -1,10 +1,17 @@
 //! What the person sees while it runs: on a terminal one bar a table under a line for the phase,
 //! else plain lines. All of it on stderr; stdout is for data.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use crate::model::grouped;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+/// A line on stderr. Where that has gone, with the terminal or the reader of a pipe, nobody can be told:
+/// no reason to fail.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +67,7 @@ impl Terminal {
     /// A line that `-q` does not hide: what was asked for.
     pub fn always(&self, text: &str) {
         // suspend() clears the bars, so that the line does not land in the middle of one.
-        self.bars.suspend(|| eprintln!("{text}"));
+        self.bars.suspend(|| say(text));
     }
 
     /// The line over the bars of a phase; the bars of the phases before are taken away.
@@ -82,11 +89,15 @@ impl Terminal {
             n => ProgressBar::new(n),
         });
         let template = match total {
-            0 => "  {prefix:<28} {human_pos:>12} rows  {per_sec:>14}",
-            _ => "  {prefix:<28} {bar:24} {human_pos:>10}/{human_len:<10} {per_sec:>14}  eta {eta}",
+            0 => "  {prefix:<28} {human_pos:>12} rows  {rate:>14}",
+            _ => "  {prefix:<28} {bar:24} {human_pos:>10}/{human_len:<10} {rate:>12}  eta {eta}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("━╸─"));
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // Not even the bar can be told.
+                let _ = write!(out, "{}/s", grouped(state.per_sec() as u64));
+            };
+            bar.set_style(style.progress_chars("━╸─").with_key("rate", rate));
         }
         bar.set_prefix(format!("{verb} {object}"));
         if self.live {
