@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 /// Documents in one piece between the reader of a file and those who write or compare.
 const PIECE: usize = 500;
 
+/// Looks at a collection that is still growing before it counts as somebody else's.
+const LOOKS: usize = 5;
+
 /// Phase 3's result: what the documents took from the rules, by collection.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Imported {
@@ -59,8 +62,8 @@ async fn import(
 ) -> Result<ImportedCollection> {
     let name = format!("3 firestore {}", table.name);
     let step = ctx.run.step(&name)?;
-    let there = firestore.count(collection.name).await?;
-    if there > 0 && own_documents(ctx, firestore, table, export).await? != there {
+    let (there, own) = holds(ctx, firestore, table, collection, Some(export.as_ref())).await?;
+    if !own {
         refuse!("collection {} holds {there} documents, and not all are this run's", collection.name);
     }
     let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
@@ -148,8 +151,30 @@ pub(super) fn documents(
     Ok((receiver, reading))
 }
 
+/// How many documents the collection holds, and whether they are all exactly what this run would write.
+pub(super) async fn holds(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    collection: &Collection,
+    export: Option<&Export>,
+) -> Result<(u64, bool)> {
+    let mut there = firestore.count(collection.name).await?;
+    let (Some(export), true) = (export, there > 0) else { return Ok((there, there == 0)) };
+    for _ in 0..LOOKS {
+        let own = own_documents(ctx, firestore, table, export).await?;
+        // What a run that ended a moment ago had sent may still be arriving: then the count grows.
+        let now = firestore.count(collection.name).await?;
+        if now == there {
+            return Ok((there, own == there));
+        }
+        there = now;
+    }
+    Ok((there, false))
+}
+
 /// How many documents of the collection are exactly what this run would write.
-pub(super) async fn own_documents(
+async fn own_documents(
     ctx: &Arc<Ctx>,
     firestore: &Firestore,
     table: &'static Table,

@@ -1,6 +1,6 @@
 //! Before anything is changed: are all servers there, do they fit, are the targets empty?
 
-use super::staging;
+use super::{p3_transform, staging};
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::firestore::{Address, Firestore};
@@ -141,14 +141,8 @@ async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<Stri
     let mut found = Vec::new();
     for table in ctx.tables {
         let Some(collection) = table.collection() else { continue };
-        let documents = firestore.count(collection.name).await?;
-        let own = match export {
-            Some(export) if documents > 0 => {
-                super::p3_transform::own_documents(ctx, &firestore, table, export).await? == documents
-            }
-            _ => false,
-        };
-        if documents > 0 && !own {
+        let (documents, own) = p3_transform::holds(ctx, &firestore, table, collection, export).await?;
+        if !own {
             found.push(format!(
                 "collection {} of project {} holds {documents} documents that are not this run's: it has to be empty",
                 collection.name, ctx.settings.firestore.project
