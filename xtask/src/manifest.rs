@@ -60,15 +60,8 @@ pub struct Backup {
     /// By path in the run directory.
     pub files: BTreeMap<String, FileInfo>,
     /// Every table of the source, migrated or not, by `schema.table`.
-    pub raw: BTreeMap<String, RawTable>,
+    pub raw: BTreeMap<String, Digest>,
     pub seconds: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RawTable {
-    pub content: Digest,
-    /// Of the ids, where the table has a column `id`.
-    pub keys: Option<Digest>,
 }
 
 /// Phase 2: what every target must hold.

@@ -26,7 +26,7 @@ pub fn text(ctx: &Ctx, backup: &Backup) -> String {
     for (name, info) in &backup.files {
         out += &format!("{:>14} bytes  {}  {name}\n", crate::model::grouped(info.bytes), &info.sha256[..16]);
     }
-    let rows = backup.raw.values().map(|t| t.content.rows).sum();
+    let rows = backup.raw.values().map(|t| t.rows).sum();
     out +=
         &format!("{} tables, {} rows, counted and digested\n", backup.raw.len(), crate::model::grouped(rows));
     out += &format!("backup in {}\n", ctx.run.path().display());

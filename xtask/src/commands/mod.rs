@@ -42,7 +42,7 @@ fn begin(ctx: &Ctx) -> Result<Manifest> {
 /// Phases 1 and 2 have read the same instant on different ways: they must have seen the same rows.
 fn agree(backup: &Backup, export: &Export, ctx: &Ctx) -> Result<()> {
     for table in ctx.tables {
-        let raw = backup.raw.get(&format!("public.{}", table.source)).map(|r| r.content.rows);
+        let raw = backup.raw.get(&format!("public.{}", table.source)).map(|r| r.rows);
         let exported = export.tables.get(table.name).map(|t| t.source_rows);
         if raw != exported {
             let what = format!("{}: the backup counts {raw:?} rows, the export {exported:?}", table.source);

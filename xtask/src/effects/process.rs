@@ -17,12 +17,12 @@ pub struct Program {
 }
 
 /// Kills the child when the one who waits for it is gone (Ctrl-C drops the future).
-struct KillOnDrop(Arc<duct::Handle>);
+struct KillOnDrop<F: Fn() -> std::io::Result<()>>(F);
 
-impl Drop for KillOnDrop {
+impl<F: Fn() -> std::io::Result<()>> Drop for KillOnDrop<F> {
     fn drop(&mut self) {
         // It has ended already, in all but the interrupted case; then there is nothing to kill.
-        let _ = self.0.kill();
+        let _ = (self.0)();
     }
 }
 
@@ -64,8 +64,9 @@ impl Program {
             .unchecked()
             .start()
             .with_context(|| format!("starting {name}"))?;
-        let guard = KillOnDrop(Arc::new(handle));
-        let waiting = guard.0.clone();
+        let handle = Arc::new(handle);
+        let _guard = KillOnDrop(|| handle.kill());
+        let waiting = handle.clone();
         let output = tokio::task::spawn_blocking(move || waiting.wait().cloned())
             .await
             .with_context(|| format!("waiting for {name}"))?
@@ -92,15 +93,6 @@ impl Read for Output {
     }
 }
 
-struct KillReaderOnDrop(Arc<duct::ReaderHandle>);
-
-impl Drop for KillReaderOnDrop {
-    fn drop(&mut self) {
-        // As with KillOnDrop.
-        let _ = self.0.kill();
-    }
-}
-
 impl Program {
     /// Runs it and hands its stdout to `reader`, on a thread of its own. A program that goes round in
     /// circles is killed once it has said nothing for `patience`.
@@ -111,9 +103,10 @@ impl Program {
     ) -> Result<T> {
         let name = self.name;
         let child = self.expression.stderr_capture().unchecked().reader();
-        let child = KillReaderOnDrop(Arc::new(child.with_context(|| format!("starting {name}"))?));
+        let child = Arc::new(child.with_context(|| format!("starting {name}"))?);
+        let _guard = KillOnDrop(|| child.kill());
         let read = Arc::new(AtomicU64::new(0));
-        let output = Output { child: child.0.clone(), read: read.clone() };
+        let output = Output { child: child.clone(), read: read.clone() };
         let mut reading = tokio::task::spawn_blocking(move || {
             let mut output = BufReader::with_capacity(1 << 18, output);
             let result = reader(&mut output)?;
@@ -134,7 +127,7 @@ impl Program {
                 }
             }
         };
-        if let Ok(Some(ended)) = child.0.try_wait()
+        if let Ok(Some(ended)) = child.try_wait()
             && !ended.status.success()
         {
             bail!("{name} ended with {}: {}", ended.status, last_lines(&ended.stderr));

@@ -5,7 +5,7 @@ use super::snapshot::{RawName, Snapshot, worker};
 use crate::ctx::Ctx;
 use crate::digest::Digest;
 use crate::effects::dump::Form;
-use crate::manifest::{Backup, FileInfo, RawTable, SnapshotInfo};
+use crate::manifest::{Backup, FileInfo, SnapshotInfo};
 use crate::{refuse, run_dir, sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use sqlx::Row;
@@ -103,25 +103,22 @@ async fn record_counts(ctx: &Ctx, snapshot: &Snapshot) -> Result<FileInfo> {
     ctx.run.write(COUNTS, &text)
 }
 
-async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, RawTable>> {
+async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
     let tasks =
         snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
     Ok(super::all(tasks).await?.into_iter().collect())
 }
 
-async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, RawTable)> {
+async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, Digest)> {
     let _turn = ctx.turn_on_source().await?;
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;
     let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;
     let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, snapshot.hash)).await?;
     worker.close().await?;
-    let rows = row.try_get::<i64, _>(0)?;
-    let content = Digest::new(rows, row.try_get(1)?)?;
-    let has_id = columns.iter().any(|c| c.name == "id");
-    let keys = if has_id { Some(Digest::new(rows, row.try_get(2)?)?) } else { None };
+    let content = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
     task.done(content.rows);
-    Ok((name.full(), RawTable { content, keys }))
+    Ok((name.full(), content))
 }
 
 /// The configuration of the containers as they are, where the workspace has one.

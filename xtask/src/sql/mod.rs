@@ -145,14 +145,10 @@ pub fn classification_differences(table: &Table, select: &str, limit: usize) -> 
     )
 }
 
-/// A bare table of the source: rows, digest of whole rows, and of the keys where it has an `id`.
+/// A bare table of the source: rows, digest of whole rows.
 pub fn digest_raw(schema: &str, table: &str, columns: &[Column], hash: HashFn) -> String {
-    let keys = match columns.iter().any(|c| c.name == "id") {
-        true => format!("sum({})::text", hash.of_text("t.id::text")),
-        false => "NULL::text".into(),
-    };
     format!(
-        "SELECT count(*), sum({row})::text, {keys} FROM ONLY {table} t",
+        "SELECT count(*), sum({row})::text FROM ONLY {table} t",
         row = hash.of_row("t", columns),
         table = qualified(schema, table)
     )
