@@ -5,13 +5,13 @@ use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
 use crate::model::Database;
 use crate::run_dir::RunDir;
-use crate::settings::Settings;
+use crate::settings::{Server, Settings};
 use crate::tables::Table;
-use anyhow::{Context, Result};
+use crate::turns::{Turn, Turns};
+use anyhow::Result;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The context of one run.
 pub struct Ctx {
@@ -23,11 +23,10 @@ pub struct Ctx {
     pub tools: Tools,
     /// The root of this project's checkout.
     pub workspace: PathBuf,
-    /// How many statements run at once on one server.
-    pub jobs: usize,
     /// Keys shown of each difference.
     pub max_diffs: usize,
-    on_source: Arc<Semaphore>,
+    /// By host: servers on one host share its processors.
+    turns: BTreeMap<String, Turns>,
 }
 
 /// What a context is made of beside settings, tables and run.
@@ -36,6 +35,7 @@ pub struct Options {
     pub terminal: Terminal,
     pub tools: Tools,
     pub workspace: PathBuf,
+    /// How many statements run at once on one host.
     pub jobs: usize,
     pub max_diffs: usize,
 }
@@ -43,8 +43,10 @@ pub struct Options {
 impl Ctx {
     pub fn new(settings: Settings, tables: &'static [Table], run: RunDir, options: Options) -> Ctx {
         let Options { terminal, tools, workspace, jobs, max_diffs } = options;
-        let on_source = Arc::new(Semaphore::new(jobs));
-        Ctx { settings, tables, run, terminal, tools, workspace, jobs, max_diffs, on_source }
+        let targets = Database::ALL.map(|database| settings.target(database));
+        let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
+        let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
+        Ctx { settings, tables, run, terminal, tools, workspace, max_diffs, turns }
     }
 
     /// The name of sessions of this run, shown in `pg_stat_activity`.
@@ -56,9 +58,21 @@ impl Ctx {
         postgres::connect(self.settings.target(database), &self.purpose(what)).await
     }
 
-    /// Waits until one more statement may run on the source.
-    pub async fn turn_on_source(&self) -> Result<OwnedSemaphorePermit> {
-        self.on_source.clone().acquire_owned().await.context("the run is ending")
+    /// Waits until one more statement may run on the source; `weight` as in [`Turns::take`].
+    pub async fn turn_on_source(&self, weight: u64) -> Turn {
+        self.turn(&self.settings.source, weight).await
+    }
+
+    /// Waits until one more statement may run on a target.
+    pub async fn turn_on_target(&self, database: Database, weight: u64) -> Turn {
+        self.turn(self.settings.target(database), weight).await
+    }
+
+    async fn turn(&self, server: &Server, weight: u64) -> Turn {
+        match self.turns.get(&server.host) {
+            Some(turns) => turns.take(weight).await,
+            None => Turn::default(),
+        }
     }
 
     /// SHA-256 of all SQL that shapes a run, so that two runs can be said to have used the same.

@@ -3,8 +3,9 @@
 //! adversary; sums are 128 bits wide and cannot overflow.
 //!
 //! What was learnt: nearly all of a digest's cost is a row's text, half of that is quoting. Hashing the
-//! values is twice as fast. But two values that are equal can have different texts (1.0 and 1.00, an
-//! array's bounds), so all types but those with one text a value are hashed by their text. And
+//! values is twice as fast. But two values that are equal can have different texts (an array's bounds,
+//! a number in JSON), so all types but those with one text a value are hashed by their text; 1.0 and
+//! 1.00 are told apart by their scale. And
 //! PostgreSQL's hash of a row is linear in its columns' hashes: summed as it is, it would not see two
 //! rows with a column exchanged. So it is hashed once more.
 
@@ -55,7 +56,7 @@ impl HashFn {
             |value: &dyn Fn(&Column) -> String| columns.iter().map(value).collect::<Vec<_>>().join(", ");
         match self {
             HashFn::HashRecordExtended => {
-                let values = list(&|c| format!("{}::{}", name(c), hashed_as(&c.kind)));
+                let values = list(&|c| hashed(&name(c), &c.kind));
                 self.of_text(&format!("hash_record_extended(ROW({values}), 0)::text"))
             }
             HashFn::Md5Utf8 => self.of_text(&format!("ROW({})::text", list(&name))),
@@ -63,15 +64,16 @@ impl HashFn {
     }
 }
 
-/// Of which type a value is hashed: its own where equal values have one text, else text.
-fn hashed_as(kind: &str) -> &'static str {
+/// What is hashed of a value: itself where equal values have one text, else its text.
+fn hashed(name: &str, kind: &str) -> String {
     match kind {
-        "int2" | "int4" | "int8" => "int8",
+        "int2" | "int4" | "int8" => format!("{name}::int8"),
         // One without zone has got one by now.
-        "timestamptz" | "timestamp" => "timestamptz",
-        "bool" => "bool",
-        "inet" => "inet",
-        _ => "text",
+        "timestamptz" | "timestamp" => format!("{name}::timestamptz"),
+        "bool" | "inet" => format!("{name}::{kind}"),
+        // Its text is its value and its scale; NaN has none, and is not NULL itself.
+        "numeric" => format!("{name}::numeric, scale({name}::numeric)"),
+        _ => format!("{name}::text"),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod settings;
 pub mod sql;
 pub mod summary;
+pub mod turns;
 
 // The only places that touch the world.
 pub mod effects;

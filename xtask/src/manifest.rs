@@ -89,7 +89,16 @@ pub struct TableExport {
     pub content: Content,
     /// The id that the next new row gets, never lower than one that the source has given out.
     pub sequence: Sequence,
+    /// The file in pieces that end with a row, the header in the first.
+    pub pieces: Vec<Piece>,
     pub seconds: f64,
+}
+
+/// A piece of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    pub bytes: u64,
+    pub rows: u64,
 }
 
 /// A sequence's state, as `setval` takes it.

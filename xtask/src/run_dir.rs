@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -152,6 +152,14 @@ impl RunDir {
         let path = self.file(name);
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         Ok(HashedReader::new(BufReader::with_capacity(1 << 18, file)))
+    }
+
+    /// A part of a file of the run.
+    pub fn read_part(&self, name: &str, start: u64, bytes: u64) -> Result<impl Read + Send + use<>> {
+        let path = self.file(name);
+        let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        file.seek(SeekFrom::Start(start)).with_context(|| format!("reading {}", path.display()))?;
+        Ok(file.take(bytes))
     }
 
     pub fn new_manifest(&self, environment: &str, sql: String) -> Manifest {

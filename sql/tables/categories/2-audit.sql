@@ -5,20 +5,20 @@ WITH RECURSIVE ends AS (            -- (category, one of its ancestors or itself
     SELECT id AS category, id AS ancestor FROM categories
     UNION
     SELECT e.category, c.parent_id FROM ends e JOIN categories c ON c.id = e.ancestor WHERE c.parent_id IS NOT NULL
-), asked AS (                       -- deleted products that something which goes refers to
+), unasked AS (                     -- deleted products that nothing which goes refers to
     SELECT p.id FROM products p
     WHERE p.deleted_at IS NOT NULL
-      AND (EXISTS (SELECT FROM order_items i, orders o, users u
-                   WHERE i.product_id = p.id AND o.id = i.order_id
-                     AND u.id = o.user_id AND u.firebase_uid IS NOT NULL)
-           OR EXISTS (SELECT FROM product_reviews r, users u
+      AND NOT EXISTS (SELECT FROM order_items i, orders o, users u
+                      WHERE i.product_id = p.id AND o.id = i.order_id
+                        AND u.id = o.user_id AND u.firebase_uid IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM product_reviews r, users u
                       WHERE r.product_id = p.id AND r.deleted_at IS NULL
-                        AND u.id = r.user_id AND u.firebase_uid IS NOT NULL))
+                        AND u.id = r.user_id AND u.firebase_uid IS NOT NULL)
 ), going AS (
     SELECT id FROM categories WHERE deleted_at IS NULL
     UNION
     SELECT category_id FROM products
-    WHERE category_id IS NOT NULL AND (deleted_at IS NULL OR id IN (SELECT id FROM asked))
+    WHERE category_id IS NOT NULL AND id NOT IN (SELECT id FROM unasked)
 )
 SELECT c.id,
        CASE WHEN c.id NOT IN (SELECT e.ancestor FROM ends e JOIN going g ON g.id = e.category)

@@ -166,12 +166,7 @@ impl Connection {
 
     /// Feeds a `COPY … FROM STDIN` from a reader; `sent` hears of every piece. Returns the number of
     /// rows that the server took. Takes the connection like `copy_out`; gives it back when all is well.
-    pub async fn copy_in(
-        mut self,
-        text: &str,
-        mut from: impl Read,
-        mut sent: impl FnMut(usize),
-    ) -> Result<(u64, Connection)> {
+    pub async fn copy_in(mut self, text: &str, mut from: impl Read) -> Result<(u64, Connection)> {
         let label = self.label.clone();
         let context = || format!("{label}: {}", first_line(text));
         let mut copy = self.inner.copy_in_raw(text).await.with_context(context)?;
@@ -189,7 +184,6 @@ impl Connection {
                 break;
             }
             copy.send(&buffer[..n]).await.with_context(context)?;
-            sent(n);
         }
         let rows = copy.finish().await.with_context(context)?;
         Ok((rows, self))

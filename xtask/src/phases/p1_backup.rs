@@ -61,6 +61,8 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
     let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
     let dump = async |form, file: &Path, what: &'static str| {
+        // First of all: reading the archive back has to wait for it.
+        let _turn = ctx.turn_on_source(u64::MAX).await;
         let dumped = ctx.tools.dump(&ctx.settings.source, &snapshot.info.id, form, file).await;
         dumped.with_context(|| format!("dumping {what}"))
     };
@@ -110,7 +112,7 @@ async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<Str
 }
 
 async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, Digest)> {
-    let _turn = ctx.turn_on_source().await?;
+    let _turn = ctx.turn_on_source(name.estimated_rows).await;
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;
     let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;

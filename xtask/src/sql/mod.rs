@@ -34,14 +34,16 @@ macro_rules! sql_file {
 }
 
 /// Settings that every session of ours pins, so that a value has one text on every server and
-/// nothing of the server's or role's defaults can change or hide a row (DESIGN rules 1 and 7).
+/// nothing of the server's or role's defaults can change or hide a row (DESIGN rules 1 and 7). No
+/// parallel workers: as many statements run at once as there are processors (`turns.rs`).
 pub const SESSION: &str = "\
     SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; \
     SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; \
     SET client_encoding = 'UTF8'; SET client_min_messages = 'warning'; SET search_path = public; \
     SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
-    SET jit = off; SET work_mem = '64MB'; SET client_connection_check_interval = '2s'";
+    SET jit = off; SET work_mem = '64MB'; SET max_parallel_workers_per_gather = 0; \
+    SET max_parallel_maintenance_workers = 0; SET client_connection_check_interval = '2s'";
 
 /// An identifier, always quoted.
 pub fn ident(name: &str) -> String {
@@ -177,10 +179,10 @@ fn qualified_list(alias: &str, columns: &[Column]) -> String {
     columns.iter().map(|c| format!("{alias}.{}", ident(&c.name))).collect::<Vec<_>>().join(", ")
 }
 
-/// Takes rows in CSV.
-pub fn copy_in(schema: &str, table: &str, columns: &[Column]) -> String {
+/// Takes rows in CSV; `header`: after a line of names.
+pub fn copy_in(schema: &str, table: &str, columns: &[Column], header: bool) -> String {
     format!(
-        "COPY {} ({}) FROM STDIN WITH (FORMAT csv, HEADER)",
+        "COPY {} ({}) FROM STDIN WITH (FORMAT csv, HEADER {header})",
         qualified(schema, table),
         list(columns.iter().map(|c| c.name.as_str()))
     )
@@ -272,7 +274,6 @@ pub fn record_run(run: &str, record: &str) -> String {
 /// Every key that another store holds: `id`, `key`, `state`.
 pub const KNOWN_KEYS: &str = "CREATE TEMP TABLE known (id text, key text, state text) ON COMMIT DROP";
 pub const FILL_KNOWN_KEYS: &str = "COPY pg_temp.known (id, key, state) FROM STDIN WITH (FORMAT csv, HEADER)";
-pub const ANALYZE_KNOWN_KEYS: &str = "ANALYZE pg_temp.known";
 
 /// The ids of a table with one state, for `FILL_KNOWN_KEYS`.
 pub fn keys_of(table: &str) -> String {

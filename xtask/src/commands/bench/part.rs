@@ -47,7 +47,7 @@ pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
     match part {
         Part::Rows => {
             let export = times.of("2 export", export(ctx)).await?;
-            times.of("4 import", p4_import::run(ctx, &export)).await?;
+            times.of("4 import", p4_import::databases(ctx, &export)).await?;
         }
         Part::Documents => {
             let manifest = ctx.run.load_manifest()?;
@@ -59,8 +59,9 @@ pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
         }
         Part::Move => {
             let export = times.of("2 export", export(ctx)).await?;
-            let both =
-                async { tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export)) };
+            let both = async {
+                tokio::try_join!(p3_transform::run(ctx, &export), p4_import::databases(ctx, &export))
+            };
             times.of("3+4 import", both).await?;
         }
         Part::Count => counts = self::counts(ctx).await?,

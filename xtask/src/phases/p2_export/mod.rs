@@ -81,7 +81,7 @@ async fn export(
     let context = || format!("exporting {} with sql/{}", table.name, table.export.path);
     let step_name = format!("2 export {}", table.name);
     let started = Instant::now();
-    let turn = ctx.turn_on_source().await?;
+    let turn = ctx.turn_on_source(u64::MAX).await;
     let step = ctx.run.step(&step_name)?;
     let mut connection = worker(&ctx, &snapshot, "export").await?;
     let select = sql::expand(ctx.tables, table.export)?;
@@ -91,10 +91,10 @@ async fn export(
 
     let (sorted, told) = tokio::try_join!(
         sort(&ctx, &snapshot, &rows, table, estimate),
-        count_and_audit(&ctx, connection, table, &snapshot),
+        count_and_audit(&ctx, connection, table, &snapshot, estimate),
     )
     .with_context(context)?;
-    let Sorted { file, notes, by_outcome, content, quarantined } = sorted;
+    let Sorted { file, pieces, notes, by_outcome, content, quarantined } = sorted;
 
     let mut files = BTreeMap::from([(table.file(), file.clone())]);
     let mut in_quarantine = 0;
@@ -127,6 +127,7 @@ async fn export(
         notes: noted,
         content,
         sequence: Sequence { last: 1, called: false },
+        pieces,
         seconds: started.elapsed().as_secs_f64(),
     };
     step.done(&format!("{} rows", file.rows.unwrap_or_default()))?;
@@ -141,7 +142,8 @@ async fn sort(
     table: &'static Table,
     estimate: u64,
 ) -> Result<Sorted> {
-    let _turn = ctx.turn_on_source().await?;
+    // A row that comes here costs three times what a row costs that is only counted.
+    let _turn = ctx.turn_on_source(3 * estimate).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let task = ctx.terminal.task("export", table.name, estimate);
     let mut sorting = Sorting::new(&ctx.run, table.name, &table.file())?;
@@ -162,11 +164,11 @@ async fn sort(
 
 /// Streams one COPY into a file of the run as it comes.
 async fn copy(ctx: &Ctx, snapshot: &SnapshotInfo, statement: &str, name: &str) -> Result<FileInfo> {
-    let _turn = ctx.turn_on_source().await?;
+    let _turn = ctx.turn_on_source(0).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let mut file = CountedFile::create(&ctx.run, name)?;
     worker.copy_rows(statement, |line| file.write(line)).await?;
-    file.finish()
+    Ok(file.finish()?.0)
 }
 
 /// What is told of a table on other ways than by the reading that makes its file.
@@ -184,8 +186,9 @@ async fn count_and_audit(
     mut connection: Connection,
     table: &Table,
     snapshot: &SnapshotInfo,
+    estimate: u64,
 ) -> Result<Told> {
-    let _turn = ctx.turn_on_source().await?;
+    let _turn = ctx.turn_on_source(estimate).await;
     let hash = snapshot.hash;
     let count = sql::bind(sql_file!("phases/1-backup/record_counts.sql"), &[("table", table.source)]);
     let bare = u64::try_from(connection.row(&count).await?.try_get::<i64, _>(1)?)?;

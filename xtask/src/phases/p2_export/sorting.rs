@@ -7,7 +7,7 @@
 use crate::csv_text::{RowCounter, field};
 use crate::digest::{Content, Digest};
 use crate::ledger::kind_of;
-use crate::manifest::FileInfo;
+use crate::manifest::{FileInfo, Piece};
 use crate::model::MIGRATED;
 use crate::run_dir::{HashedFile, RunDir};
 use crate::sql::BUCKET;
@@ -15,39 +15,64 @@ use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
 /// Bytes that are written at once.
-const PIECE: usize = 256 * 1024;
+const WRITE: usize = 256 * 1024;
+
+/// Bytes that are loaded at once, at least, where there are as many.
+const PIECE: u64 = 8 * 1024 * 1024;
 
 /// A CSV file of the run, whose rows are counted from its own bytes: not from what was meant to be
 /// written (DESIGN rule 2).
 pub(super) struct CountedFile {
     file: HashedFile,
-    piece: Vec<u8>,
+    /// Whole rows that are not written yet.
+    unwritten: Vec<u8>,
     rows: RowCounter,
+    /// Those that have ended, and the one that has not.
+    pieces: Vec<Piece>,
+    piece: Piece,
 }
 
 impl CountedFile {
     pub fn create(run: &RunDir, name: &str) -> Result<CountedFile> {
-        let piece = Vec::with_capacity(PIECE + 64 * 1024);
-        Ok(CountedFile { file: run.create_file(name)?, piece, rows: RowCounter::default() })
+        Ok(CountedFile {
+            file: run.create_file(name)?,
+            unwritten: Vec::with_capacity(WRITE + 64 * 1024),
+            rows: RowCounter::default(),
+            pieces: Vec::new(),
+            piece: Piece::default(),
+        })
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE { self.flush() } else { Ok(()) }
+    /// Takes one whole row.
+    pub fn write(&mut self, row: &[u8]) -> Result<()> {
+        self.unwritten.extend_from_slice(row);
+        if self.unwritten.len() >= WRITE { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.rows.count(&self.piece);
-        self.file.write(&self.piece)?;
-        self.piece.clear();
+        self.rows.count(&self.unwritten);
+        self.file.write(&self.unwritten)?;
+        self.piece.bytes += self.unwritten.len() as u64;
+        self.unwritten.clear();
+        if self.piece.bytes >= PIECE {
+            self.end_piece();
+        }
         Ok(())
     }
 
-    /// The header is not a row.
-    pub fn finish(mut self) -> Result<FileInfo> {
+    fn end_piece(&mut self) {
+        // The header is not a row.
+        let rows = self.rows.lines().saturating_sub(1) - self.pieces.iter().map(|p| p.rows).sum::<u64>();
+        self.pieces.push(Piece { rows, ..std::mem::take(&mut self.piece) });
+    }
+
+    pub fn finish(mut self) -> Result<(FileInfo, Vec<Piece>)> {
         self.flush()?;
+        if self.piece.bytes > 0 {
+            self.end_piece();
+        }
         let rows = self.rows.lines().saturating_sub(1);
-        self.file.finish(Some(rows))
+        Ok((self.file.finish(Some(rows))?, self.pieces))
     }
 }
 
@@ -76,6 +101,7 @@ pub(super) struct Sorting<'a> {
 /// What one reading of a table came to.
 pub(super) struct Sorted {
     pub file: FileInfo,
+    pub pieces: Vec<Piece>,
     pub notes: Option<FileInfo>,
     /// Keys by outcome.
     pub by_outcome: BTreeMap<String, Digest>,
@@ -168,20 +194,20 @@ impl<'a> Sorting<'a> {
         };
         let (_, rest) = field(from_note);
         let quoted = &from_note[..from_note.len() - rest.len() - 1];
-        notes.write(format!("{id},").as_bytes())?;
-        notes.write(quoted)?;
-        notes.write(b"\n")
+        notes.write(&[format!("{id},").as_bytes(), quoted, b"\n"].concat())
     }
 
     pub fn finish(mut self) -> Result<Sorted> {
         self.close_bucket();
         let names: Vec<&String> = self.outcomes.iter().map(|o| &o.name).collect();
         let reason = |index: usize| names[index].trim_start_matches("quarantined:").to_string();
+        let (file, pieces) = self.file.finish()?;
         Ok(Sorted {
             quarantined: self.quarantined.iter().map(|(id, index)| (*id, reason(*index))).collect(),
             by_outcome: self.outcomes.iter().map(|o| (o.name.clone(), o.keys)).collect(),
-            file: self.file.finish()?,
-            notes: self.notes.map(CountedFile::finish).transpose()?,
+            file,
+            pieces,
+            notes: self.notes.map(CountedFile::finish).transpose()?.map(|(info, _)| info),
             content: self.content,
         })
     }

@@ -1,4 +1,4 @@
-//! Collections: every document read back and compared, then the server's own count.
+//! Collections: every document read back and compared, and the server's own count.
 
 use crate::ctx::Ctx;
 use crate::document::{self, Document};
@@ -8,12 +8,12 @@ use crate::model::Collection;
 use crate::phases::p3_transform;
 use crate::tables::Table;
 use anyhow::{Context, Result};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 
 /// Requests for documents that are under way at once.
-const READERS: usize = 8;
+const READERS: usize = 4;
 
 /// What became of some documents.
 #[derive(Debug, Default)]
@@ -32,21 +32,20 @@ pub(in crate::phases) async fn compare(
     documents: &[Document],
 ) -> Result<Compared> {
     let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
-    let found: BTreeMap<_, _> = firestore.read(collection.name, &ids).await?.into_iter().collect();
+    let found = firestore.read(collection.name, &ids).await?;
     let mut compared = Compared::default();
-    for document in documents {
-        let name = format!("{}/{}", collection.name, document.id);
-        match found.get(&document.id) {
-            Some(Some(fields)) => {
-                let differences = document::differences(document, fields);
-                if differences.is_empty() {
-                    compared.equal += 1;
-                } else {
-                    compared.different += 1;
-                    compared.findings.extend(differences.iter().map(|d| format!("{name}: {d}")));
-                }
-            }
-            _ => compared.findings.push(format!("{name}: is missing")),
+    for (document, (id, fields)) in documents.iter().zip(found) {
+        let name = || format!("{}/{id}", collection.name);
+        let Some(fields) = fields else {
+            compared.findings.push(format!("{}: is missing", name()));
+            continue;
+        };
+        let differences = document::differences(document, &fields);
+        if differences.is_empty() {
+            compared.equal += 1;
+        } else {
+            compared.different += 1;
+            compared.findings.extend(differences.iter().map(|d| format!("{}: {d}", name())));
         }
     }
     Ok(compared)
@@ -83,11 +82,14 @@ pub(super) async fn verify(
             }
         }
     });
-    crate::phases::all(readers).await?;
+    // The server counts while the documents are read.
+    let ((), there) = tokio::try_join!(
+        async { crate::phases::all(readers).await.map(drop) },
+        firestore.count(collection.name)
+    )?;
     let read = reading.await.context("the reader of the file ended unexpectedly")??;
     let sum = std::mem::take(&mut *sum.lock().map_err(|_| anyhow::anyhow!("a reader failed"))?);
 
-    let there = firestore.count(collection.name).await?;
     let mut proof = TableProof { expected_rows: read.documents, found_rows: there, ..TableProof::default() };
     if there != read.documents {
         proof

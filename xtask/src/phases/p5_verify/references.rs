@@ -70,12 +70,11 @@ async fn reference(
     let connection = match reference.to {
         To::User => {
             let mut mapping = ctx.run.read(p2_export::MAPPING)?;
-            connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping, |_| ()).await?.1
+            connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping).await?.1
         }
         To::Row(there, parent) => known_rows(ctx, export, connection, there, parent).await?,
     };
     let mut connection = connection;
-    connection.run(sql::ANALYZE_KNOWN_KEYS).await?;
     let query = sql::bind(
         sql_file!("phases/5-verify/references.sql"),
         &[("table", table.name), ("column", reference.column)],
@@ -137,5 +136,5 @@ async fn known_rows(
     }
     let mut file = file.into_inner().context("writing a temporary file")?;
     file.rewind().context("reading a temporary file")?;
-    Ok(connection.copy_in(sql::FILL_KNOWN_KEYS, file, |_| ()).await?.1)
+    Ok(connection.copy_in(sql::FILL_KNOWN_KEYS, file).await?.1)
 }

@@ -102,7 +102,7 @@ async fn differing_rows(
     staging::create(&mut connection, database).await?;
     connection.run(&create).await?;
     let mut reader = ctx.run.read(&table.file())?;
-    let (_, mut connection) = p4_import::feed(connection, &fill, &mut reader, table, record, |_| ()).await?;
+    let (_, mut connection) = p4_import::feed(connection, &fill, &mut reader, table, record).await?;
     let query = sql::row_differences(table.name, &record.target_columns, buckets, ctx.max_diffs);
     let mut lines = Vec::new();
     for row in connection.rows(&query).await? {

@@ -1,0 +1,209 @@
+//! Loading the tables of one database: every statement by itself, when its turn has come, in whatever
+//! session is free.
+//!
+//! What was learnt: the largest table decides. Its file goes in by pieces beside each other, so that
+//! its slowest index (an inverted one: no server builds it with more than one process) begins early.
+
+use super::super::staging::{self, Plan, STAGING};
+use super::super::{all, p1_backup, p5_verify};
+use super::weight;
+use crate::csv_text::WithoutColumn;
+use crate::ctx::Ctx;
+use crate::effects::postgres::Connection;
+use crate::manifest::{Export, Piece, TableExport};
+use crate::model::{Column, Database, Stop};
+use crate::sql;
+use crate::tables::Table;
+use anyhow::{Context, Result, anyhow, ensure};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(super) struct Loading {
+    ctx: Arc<Ctx>,
+    export: Arc<Export>,
+    database: Database,
+    plan: Plan,
+    /// Sessions that nobody uses now.
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Loading {
+    pub fn new(ctx: Arc<Ctx>, export: Arc<Export>, database: Database, plan: Plan) -> Loading {
+        Loading { ctx, export, database, plan, idle: Mutex::default() }
+    }
+
+    /// Rows and sequence of one table, then its indexes, keys and proof. Returns how what was loaded
+    /// differs from what the snapshot held, if it does.
+    ///
+    /// # Errors
+    /// `Stop::Differs` where anything went wrong and the file is not the one that was exported.
+    pub async fn load(self: Arc<Self>, table: &'static Table) -> Result<Option<String>> {
+        let loaded = self.clone().rows_and_rest(table).await;
+        if let Ok(None) = loaded {
+            return loaded;
+        }
+        let file = table.file();
+        let info = self.export.files.get(&file).cloned().map(|info| BTreeMap::from([(file, info)]));
+        match p1_backup::damaged_files(&self.ctx.run, &info.unwrap_or_default())[..] {
+            [] => loaded,
+            ref damaged => Err(Stop::Differs(damaged.join("; ")).into()),
+        }
+    }
+
+    async fn rows_and_rest(self: Arc<Self>, table: &'static Table) -> Result<Option<String>> {
+        let record = self.export.tables.get(table.name);
+        let record = record.with_context(|| format!("the run's manifest does not know {}", table.name))?;
+        let mut session = self.session().await?;
+        same_columns(&staging::columns(&mut session, STAGING, table.name).await?, table, record)?;
+        self.free(session);
+        self.clone().rows(table, record).await?;
+        // Who builds an index lets others read.
+        let ((), difference) = tokio::try_join!(self.clone().indexes(table), self.prove(table, record))?;
+        let mut session = self.session().await?;
+        let sequence = record.sequence;
+        session.rows(&sql::set_sequence(STAGING, table.name, sequence.last, sequence.called)).await?;
+        for key in self.plan.keys_of(table.name) {
+            session.run(&key).await?;
+        }
+        self.free(session);
+        Ok(difference)
+    }
+
+    /// Streams the table's file in.
+    async fn rows(self: Arc<Self>, table: &'static Table, record: &TableExport) -> Result<()> {
+        let rows = record.pieces.iter().map(|piece| piece.rows).sum();
+        let task = self.ctx.terminal.task("import", table.name, rows);
+        let mut from = 0;
+        let pieces = record.pieces.iter().map(|piece| {
+            let (loading, record, piece, start, count) =
+                (self.clone(), record.clone(), *piece, from, task.counter());
+            from += piece.bytes;
+            async move {
+                loading.piece(table, &record, start, piece).await?;
+                count(piece.rows);
+                Ok(())
+            }
+        });
+        all(pieces).await?;
+        task.done(rows);
+        Ok(())
+    }
+
+    /// One piece of a table's file, beginning at this byte.
+    async fn piece(&self, table: &Table, record: &TableExport, start: u64, piece: Piece) -> Result<()> {
+        let _turn = self.turn(table).await;
+        let mut reader = self.ctx.run.read_part(&table.file(), start, piece.bytes)?;
+        let statement = sql::copy_in(STAGING, table.name, &record.target_columns, start == 0);
+        let session = self.session().await?;
+        let (taken, session) = feed(session, &statement, &mut reader, table, record).await?;
+        self.free(session);
+        if taken != piece.rows {
+            return Err(Stop::Differs(format!(
+                "{} is not the file that was exported: {taken} rows from byte {start} on, expected {}",
+                table.file(),
+                piece.rows
+            ))
+            .into());
+        }
+        Ok(())
+    }
+
+    /// The slowest first.
+    async fn indexes(self: Arc<Self>, table: &'static Table) -> Result<()> {
+        let statements = self.plan.indexes_of(table.name);
+        let count = statements.len() as u64;
+        let task = self.ctx.terminal.task("index", table.name, count);
+        let builds = statements.into_iter().map(|statement| {
+            let (loading, built) = (self.clone(), task.counter());
+            async move {
+                let _turn = loading.turn(table).await;
+                let mut session = loading.session().await?;
+                session.run(&statement).await?;
+                loading.free(session);
+                built(1);
+                Ok(())
+            }
+        });
+        all(builds).await?;
+        task.done(count);
+        Ok(())
+    }
+
+    /// Nothing moves into place that is not what the snapshot held: what differs, if anything does.
+    async fn prove(&self, table: &Table, record: &TableExport) -> Result<Option<String>> {
+        let _turn = self.turn(table).await;
+        let mut session = self.session().await?;
+        let hash = self.export.snapshot.hash;
+        let columns = &record.target_columns;
+        let found = p5_verify::content(&mut session, STAGING, table.name, columns, hash).await?;
+        self.free(session);
+        let differing = record.content.differing(&found).len();
+        Ok((differing > 0).then(|| {
+            format!(
+                "{}: {} rows expected, {} loaded, {differing} of {} ranges of ids differ",
+                table.name,
+                record.content.total().rows,
+                found.total().rows,
+                record.content.buckets.len()
+            )
+        }))
+    }
+
+    /// Ends the sessions.
+    pub async fn end(&self) -> Result<()> {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for session in idle {
+            session.close().await?;
+        }
+        Ok(())
+    }
+
+    async fn turn(&self, table: &Table) -> crate::turns::Turn {
+        self.ctx.turn_on_target(self.database, weight(&self.export, table)).await
+    }
+
+    /// A session that builds in the schema set aside: one that is idle, else a new one.
+    async fn session(&self) -> Result<Connection> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(session) = idle {
+            return Ok(session);
+        }
+        let mut session = self.ctx.target(self.database, "load").await?;
+        session.run(&sql::for_building(STAGING)).await?;
+        Ok(session)
+    }
+
+    /// For sessions whose statement has come to its end; one that failed is dropped.
+    fn free(&self, session: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+    }
+}
+
+fn same_columns(columns: &[Column], table: &Table, record: &TableExport) -> Result<()> {
+    let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    let (have, exported) = (names(columns), names(&record.target_columns));
+    ensure!(
+        have.iter().all(|c| exported.contains(c)) && exported.iter().all(|c| have.contains(c)),
+        "{} has the columns {have:?}, sql/{} exports {exported:?}",
+        table.name,
+        table.export.path
+    );
+    Ok(())
+}
+
+/// Sends rows of a table's file, without the columns that the target has no place for.
+pub(in crate::phases) async fn feed(
+    session: Connection,
+    statement: &str,
+    reader: &mut (impl Read + Send),
+    table: &Table,
+    record: &TableExport,
+) -> Result<(u64, Connection)> {
+    let index = |name: &&str| record.columns.iter().position(|c| c.name == **name);
+    match table.file_only.iter().map(|name| (name, index(name))).collect::<Vec<_>>()[..] {
+        [] => session.copy_in(statement, reader).await,
+        [(_, Some(index))] => session.copy_in(statement, WithoutColumn::new(reader, index)).await,
+        _ => Err(anyhow!("{}: one column at most can stay in the file, and it has to be in it", table.name)),
+    }
+}

@@ -1,0 +1,124 @@
+//! Phase 4, PostgreSQL: the three databases beside each other; in each the rows first, then keys,
+//! indexes, references and sequences, then the proof, and only then the tables move into place.
+//! Statistics come last: nothing here needs them, and nobody uses the tables yet.
+
+mod loading;
+
+pub(super) use self::loading::feed;
+
+use self::loading::Loading;
+use super::preflight;
+use super::staging::{self, STAGING};
+use crate::ctx::Ctx;
+use crate::manifest::Export;
+use crate::model::{Database, Stop};
+use crate::tables::{self, Table};
+use crate::{refuse, sql};
+use anyhow::{Context, Result};
+use std::sync::Arc;
+
+/// # Errors
+/// Refuses a database that holds anything but this run's rows; fails, leaving nothing, where a file is
+/// not the one that was exported or the loaded tables do not prove to be what the snapshot held.
+pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
+    databases(ctx, export).await?;
+    statistics(ctx, export).await
+}
+
+/// The phase without the statistics, to be compared with those who collect none.
+pub async fn databases(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
+    let step = ctx.run.step("4 import")?;
+    let imports = Database::ALL.map(|database| import(ctx.clone(), export.clone(), database));
+    if let Err(error) = super::all(imports).await {
+        staging::discard(ctx).await;
+        return Err(error);
+    }
+    step.done("")
+}
+
+/// What the planner knows of the tables (DESIGN fault 28).
+async fn statistics(ctx: &Arc<Ctx>, export: &Export) -> Result<()> {
+    let step = ctx.run.step("4 statistics")?;
+    let analyze = |ctx: Arc<Ctx>, table: &'static Table, database, weight| async move {
+        let _turn = ctx.turn_on_target(database, weight).await;
+        let mut connection = ctx.target(database, "statistics").await?;
+        connection.run(&sql::analyze("public", table.name)).await?;
+        connection.close().await
+    };
+    let tables = ctx.tables.iter().filter_map(|table| Some((table, table.database()?)));
+    super::all(tables.map(|(table, database)| analyze(ctx.clone(), table, database, weight(export, table))))
+        .await?;
+    step.done("")
+}
+
+/// What a table is for turns: the bytes of its file.
+fn weight(export: &Export, table: &Table) -> u64 {
+    export.files.get(&table.file()).map_or(0, |file| file.bytes)
+}
+
+async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Result<()> {
+    let name = format!("4 import {database}");
+    let step = ctx.run.step(&name)?;
+    let (found, complete) = preflight::database(&ctx, database, Some(&export)).await?;
+    if complete {
+        ctx.terminal.line(format!("  {database} holds exactly this run's rows already: skipped"));
+        return step.done("was complete");
+    }
+    if !found.is_empty() {
+        refuse!("{}", found.join("\n  "));
+    }
+    let mut connection = ctx.target(database, "import").await?;
+    let plan = staging::prepare(&mut connection, database).await?;
+    let references = plan.references();
+    let loading = Arc::new(Loading::new(ctx.clone(), export.clone(), database, plan));
+    let tables = tables::of_database(ctx.tables, database);
+    let loads = tables.map(|table| {
+        let loading = loading.clone();
+        async move { loading.load(table).await }
+    });
+    let loaded = async {
+        let differences = super::all(loads).await.with_context(|| format!("loading {database}"))?;
+        unproven(differences.into_iter().flatten().collect())?;
+        // They need all tables of the database to be there.
+        connection.run(&sql::for_building(STAGING)).await?;
+        for reference in references {
+            connection.run(&reference).await?;
+        }
+        Ok(())
+    };
+    loaded.await.map_err(|error| unpublished(database, error))?;
+    loading.end().await?;
+    let record = serde_json::to_string(&record(&ctx, &export, database))?;
+    staging::publish(&ctx, &mut connection, database, &record).await?;
+    connection.close().await?;
+    step.done("published")
+}
+
+fn unproven(differences: Vec<String>) -> Result<()> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let differences = differences.join("; ");
+    Err(Stop::Differs(format!("what was loaded is not what the snapshot held: {differences}")).into())
+}
+
+/// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23) are not what the snapshot held
+/// either: a difference, not an error.
+fn unpublished(database: Database, error: anyhow::Error) -> anyhow::Error {
+    let code = |e: &sqlx::Error| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
+    let code = error.chain().find_map(|e| e.downcast_ref().and_then(code));
+    let why = match error.chain().find_map(|e| e.downcast_ref()) {
+        Some(Stop::Differs(why)) => why.clone(),
+        _ if code.is_some_and(|code| code.starts_with("23")) => format!("{error:#}"),
+        _ => return error,
+    };
+    Stop::Differs(format!("{database} was not published: {why}")).into()
+}
+
+/// The manifest's row in the target.
+fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Value {
+    let tables = tables::of_database(ctx.tables, database);
+    let entry =
+        |t: &Table| Some((t.name.to_string(), serde_json::json!(export.tables.get(t.name)?.content.total())));
+    tables.filter_map(entry).collect::<serde_json::Map<_, _>>().into()
+}
