@@ -102,14 +102,16 @@ fn unproven(differences: Vec<String>) -> Result<()> {
     Err(Stop::Differs(format!("what was loaded is not what the snapshot held: {differences}")).into())
 }
 
-/// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23) are not what the snapshot held
-/// either: a difference, not an error.
+/// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23), and what cannot be read as rows
+/// (22), are not what the snapshot held either: a difference, not an error.
 fn unpublished(database: Database, error: anyhow::Error) -> anyhow::Error {
     let code = |e: &sqlx::Error| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
     let code = error.chain().find_map(|e| e.downcast_ref().and_then(code));
     let why = match error.chain().find_map(|e| e.downcast_ref()) {
         Some(Stop::Differs(why)) => why.clone(),
-        _ if code.is_some_and(|code| code.starts_with("23")) => format!("{error:#}"),
+        _ if code.is_some_and(|code| code.starts_with("22") || code.starts_with("23")) => {
+            format!("{error:#}")
+        }
         _ => return error,
     };
     Stop::Differs(format!("{database} was not published: {why}")).into()
