@@ -147,7 +147,7 @@ struct Common {
     /// Where run directories are
     #[arg(long, global = true, value_name = "DIR")]
     backup_dir: Option<PathBuf>,
-    /// Statements at once on one server [default: the machine's cores]
+    /// Statements at once on one host [default: this machine's cores]
     #[arg(long, global = true, value_name = "N")]
     jobs: Option<usize>,
     /// Differing rows shown of each table
