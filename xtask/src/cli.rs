@@ -2,14 +2,15 @@
 
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
-use crate::commands::{backup, export, import, migrate, rehearse, stack, verify};
+use crate::commands::status::Status;
+use crate::commands::{backup, export, import, migrate, rehearse, stack, status, verify};
 use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
-use crate::effects::terminal::{Terminal, Verbosity};
-use crate::model::Stop;
+use crate::effects::terminal::{Terminal, Verbosity, say};
+use crate::model::{Existing, Stop};
 use crate::refuse;
-use crate::run_dir::RunDir;
+use crate::run_dir::{self, Latest, RunDir};
 use crate::settings::{Environment, Settings, Variables};
 use crate::summary::Report;
 use crate::tables::TABLES;
@@ -17,7 +18,8 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Splits one PostgreSQL shop database into Firestore and three PostgreSQL databases, proves that every
 /// row arrived exactly, and says what became of each.
@@ -55,7 +57,9 @@ enum Command {
     /// Phases 3 and 4 from the files of a run: Firestore and the three databases
     Import(RunArgs),
     /// All five phases
-    Migrate(SourceArgs),
+    Migrate(MigrateArgs),
+    /// How far a run is or how it ended, from its files: needs no database, works while it is under way
+    Status(StatusArgs),
     /// Phase 5: every store against what the run's snapshot held
     Verify(RunArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
@@ -129,8 +133,30 @@ struct SourceArgs {
 }
 
 #[derive(Debug, Args)]
+struct MigrateArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Go on with a run that was cut off, or `latest`: the newest unfinished one
+    #[arg(long, value_name = "RUN", conflicts_with = "replace")]
+    resume: Option<String>,
+    /// Take the place of an earlier run: removes only what one wrote and nobody has changed since
+    #[arg(long)]
+    replace: bool,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// The run's name, or `latest`: the newest
+    #[arg(long, default_value = "latest", value_name = "RUN")]
+    run: String,
+    /// Go on until the run ends
+    #[arg(short, long)]
+    follow: bool,
+}
+
+#[derive(Debug, Args)]
 struct RunArgs {
-    /// The run's name, or `latest`
+    /// The run's name, or `latest`: the newest with a complete export
     #[arg(long, default_value = "latest", value_name = "RUN")]
     run: String,
 }
@@ -172,27 +198,25 @@ struct Said {
 
 impl Cli {
     /// Runs the command; its result goes to stdout.
-    pub async fn run(self, variables: &Variables) -> Result<()> {
+    pub async fn run(self, variables: &Variables, last_words: &LastWords) -> Result<()> {
         let common = Common { jobs: self.common.jobs.map(|j| j.max(1)), ..self.common };
         let terminal = common.terminal(variables);
-        let session = Session { common, variables, terminal, workspace: workspace()? };
+        let session = Session { common, variables, terminal, last_words, workspace: workspace()? };
         match self.command {
             Command::Rehearse(args) => session.rehearse(args).await,
             Command::Stack(command) => session.stack(command).await,
             Command::Backup(args) => session.backup(args).await,
             Command::Export(args) => {
-                let ctx = session.new_run(&args)?;
+                let ctx = session.new_run(&args, Existing::Refuse)?;
                 let report = export::run(&ctx).await?;
                 session.report(&report, &session.then(&format!("import --run {}", report.run)))
             }
-            Command::Migrate(args) => {
-                let ctx = session.new_run(&args)?;
-                let report = migrate::run(&ctx).await?;
-                session.judged(&report, &session.then(&format!("verify --run {}", report.run)))
-            }
+            Command::Migrate(args) => session.migrate(args).await,
+            Command::Status(args) => session.status(args).await,
             Command::Import(args) => {
                 let ctx = session.existing_run(&args)?;
-                let report = import::run(&ctx).await?;
+                let again = session.then(&format!("import --run {}", ctx.run.id()));
+                let report = session.or_say(&ctx, again, import::run(&ctx)).await?;
                 session.report(&report, &session.then(&format!("verify --run {}", report.run)))
             }
             Command::Bench(args) => session.bench(args).await,
@@ -215,6 +239,10 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+fn existing(replace: bool) -> Existing {
+    if replace { Existing::Replace } else { Existing::Refuse }
+}
+
 /// The checkout that this tool was built from.
 fn workspace() -> Result<PathBuf> {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -233,11 +261,31 @@ impl Common {
     }
 }
 
+/// The command to type next where this one does not come to its end: said last, by whoever learns of it.
+#[derive(Default)]
+pub struct LastWords(Mutex<Option<(PathBuf, String)>>);
+
+impl LastWords {
+    /// `run`: the words hold once it has begun.
+    fn set(&self, words: Option<(PathBuf, String)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    pub fn say(&self) {
+        if let Some((run, words)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            && run_dir::has_begun(run)
+        {
+            say(&format!("next: {words}"));
+        }
+    }
+}
+
 /// One call of the tool.
 struct Session<'a> {
     common: Common,
     variables: &'a Variables,
     terminal: Terminal,
+    last_words: &'a LastWords,
     workspace: PathBuf,
 }
 
@@ -302,16 +350,95 @@ impl Session<'_> {
         self.common.backup_dir.clone().unwrap_or_else(|| self.workspace.join("database-backups"))
     }
 
-    fn new_run(&self, args: &SourceArgs) -> Result<Arc<Ctx>> {
+    fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
         let mut settings = self.settings()?;
         settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
         let run = RunDir::create(&self.runs())?;
-        Ok(Arc::new(Ctx::new(settings, TABLES, run, self.options()?)))
+        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        ctx.existing = existing;
+        Ok(Arc::new(ctx))
     }
 
     fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
-        let run = RunDir::open(&self.runs(), &args.run)?;
-        Ok(Arc::new(Ctx::new(self.settings()?, TABLES, run, self.options()?)))
+        let run = self.open(&args.run, Latest::WithExport)?;
+        let existing = existing(run.load_manifest()?.replace);
+        let mut ctx = Ctx::new(self.settings()?, TABLES, run, self.options()?);
+        ctx.existing = existing;
+        Ok(Arc::new(ctx))
+    }
+
+    /// A run that was begun before. Which one `latest` is, is said.
+    fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
+        let id = run_dir::resolve(&self.runs(), run, latest)?;
+        if run == "latest" {
+            self.terminal.line(format!("latest: run {id}"));
+        }
+        RunDir::open(&self.runs(), &id)
+    }
+
+    /// A run to go on with, under the policy that it was begun with.
+    fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
+        let run = self.open(run, Latest::Unfinished)?;
+        let manifest = run.load_manifest()?;
+        let mut settings = self.settings()?;
+        let policy = &mut settings.policy;
+        let begun_with = manifest.policy.map_or(policy.max_quarantine, |begun| begun.max_quarantine);
+        policy.max_quarantine = args.max_quarantine.or(begun_with);
+        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        ctx.existing = existing(manifest.replace);
+        Ok(Arc::new(ctx))
+    }
+
+    async fn migrate(&self, args: MigrateArgs) -> Result<()> {
+        let ctx = match &args.resume {
+            Some(run) => self.resumed_run(run, &args.source)?,
+            None => self.new_run(&args.source, existing(args.replace))?,
+        };
+        let again = self.then(&format!("migrate --resume {}", ctx.run.id()));
+        let report = match args.resume {
+            Some(_) => self.or_say(&ctx, again, migrate::resume(&ctx)).await?,
+            None => self.or_say(&ctx, again, migrate::run(&ctx)).await?,
+        };
+        self.judged(&report, &self.then(&format!("verify --run {}", report.run)))
+    }
+
+    /// Does the work; whatever cuts it off, `again` is said after it.
+    async fn or_say<T>(&self, ctx: &Ctx, again: String, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.last_words.set(Some((ctx.run.path().to_path_buf(), again)));
+        let result = work.await?;
+        self.last_words.set(None);
+        Ok(result)
+    }
+
+    async fn status(&self, args: StatusArgs) -> Result<()> {
+        let (path, id) = run_dir::find(&self.runs(), &args.run)?;
+        let mut status = status::read(&path, &id)?;
+        self.show(&status, None, args.follow)?;
+        while args.follow && status.is_running() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = status::read(&path, &id)?;
+            if now != status {
+                self.show(&now, Some(&status), true)?;
+                status = now;
+            }
+        }
+        if let (false, Some(next)) = (self.common.json, &status.next) {
+            self.terminal.line(format!("next: {}", self.then_in(&status.environment, next)));
+        }
+        Ok(())
+    }
+
+    /// All of it, or what is new since `before`; once more all of it at the end. As JSON a line each time
+    /// where it is followed.
+    fn show(&self, status: &Status, before: Option<&Status>, follow: bool) -> Result<()> {
+        match (self.common.json, before) {
+            (true, None) if !follow => print(&format!("{}\n", serde_json::to_string_pretty(status)?)),
+            (true, _) => print(&format!("{}\n", serde_json::to_string(status)?)),
+            (false, Some(before)) if status.is_running() => {
+                print(&format!("{}{}", status.news(before), status.under_way()))
+            }
+            (false, _) => print(&status.text()),
+        }
     }
 
     fn wanted(&self, args: &StackArgs) -> Wanted<'_> {
@@ -381,7 +508,9 @@ impl Session<'_> {
 
     async fn bench_part(&self, part: part::Part) -> Result<()> {
         let ctx = match part {
-            part::Part::Rows | part::Part::Move => self.new_run(&SourceArgs { max_quarantine: None })?,
+            part::Part::Rows | part::Part::Move => {
+                self.new_run(&SourceArgs { max_quarantine: None }, Existing::Refuse)?
+            }
             part::Part::Documents | part::Part::Count => {
                 self.existing_run(&RunArgs { run: "latest".into() })?
             }
@@ -392,7 +521,7 @@ impl Session<'_> {
     }
 
     async fn backup(&self, args: SourceArgs) -> Result<()> {
-        let ctx = self.new_run(&args)?;
+        let ctx = self.new_run(&args, Existing::Refuse)?;
         let backup = backup::run(&ctx).await?;
         if self.common.json {
             return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
@@ -402,9 +531,13 @@ impl Session<'_> {
 
     /// A command to type next, with what this one was told about where things are.
     fn then(&self, command: &str) -> String {
+        self.then_in(&self.common.env, command)
+    }
+
+    fn then_in(&self, environment: &str, command: &str) -> String {
         let mut line = format!("cargo xtask {command}");
-        if self.common.env != "local" {
-            line += &format!(" --env {}", self.common.env);
+        if environment != "local" {
+            line += &format!(" --env {environment}");
         }
         for (flag, dir) in [("--stack", &self.common.stack), ("--backup-dir", &self.common.backup_dir)] {
             line += &dir.as_ref().map(|dir| format!(" {flag} {}", dir.display())).unwrap_or_default();

@@ -1,9 +1,10 @@
 //! What every phase works with: the settings, the tables, the run's directory, the screen.
 
 use crate::effects::dump::Tools;
+use crate::effects::host;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
-use crate::model::Database;
+use crate::model::{Database, Existing, NullPolicy};
 use crate::run_dir::RunDir;
 use crate::settings::{Server, Settings};
 use crate::tables::Table;
@@ -25,6 +26,10 @@ pub struct Ctx {
     pub workspace: PathBuf,
     /// Keys shown of each difference.
     pub max_diffs: usize,
+    /// What becomes of an earlier run's rows and documents in the targets.
+    pub existing: Existing,
+    /// `user@host` of this process.
+    who: String,
     /// By host: servers on one host share its processors.
     turns: BTreeMap<String, Turns>,
 }
@@ -46,12 +51,31 @@ impl Ctx {
         let targets = Database::ALL.map(|database| settings.target(database));
         let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
         let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
-        Ctx { settings, tables, run, terminal, tools, workspace, max_diffs, turns }
+        let (existing, who) = (Existing::Refuse, host::user_at_host());
+        Ctx { settings, tables, run, terminal, tools, workspace, max_diffs, existing, who, turns }
     }
 
-    /// The name of sessions of this run, shown in `pg_stat_activity`.
+    /// The same for another run: to read its files.
+    pub fn of_run(&self, run: RunDir, null_policy: NullPolicy) -> Ctx {
+        let mut settings = self.settings.clone();
+        settings.policy.null_policy = null_policy;
+        Ctx {
+            settings,
+            tables: self.tables,
+            run,
+            terminal: self.terminal.clone(),
+            tools: self.tools.clone(),
+            workspace: self.workspace.clone(),
+            max_diffs: self.max_diffs,
+            existing: self.existing,
+            who: self.who.clone(),
+            turns: self.turns.clone(),
+        }
+    }
+
+    /// The name of sessions of this run after `xtask`, shown in `pg_stat_activity`: run, what for, who.
     pub fn purpose(&self, what: &str) -> String {
-        format!("{} {what}", self.run.id())
+        session_name(self.run.id(), what, &self.who)
     }
 
     pub async fn target(&self, database: Database, what: &str) -> Result<Connection> {
@@ -90,5 +114,24 @@ impl Ctx {
             hash.update(crate::tables::schema(database).text);
         }
         crate::run_dir::hex(&hash.finalize())
+    }
+}
+
+/// PostgreSQL cuts a session's name off after 63 bytes: what is cut off is the end of the host's name.
+fn session_name(run: &str, what: &str, who: &str) -> String {
+    let name = format!("{run} {what} {who}");
+    // Others than ASCII become `?`, one a byte.
+    name.bytes().take(63 - "xtask ".len()).map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_session_is_named_by_run_purpose_and_person_in_63_bytes() {
+        let name = super::session_name("20260101_000000", "lock", "anna@laptop");
+        assert_eq!(name, "20260101_000000 lock anna@laptop");
+        let long = super::session_name("20260101_000000", "lock", &format!("josé@{}", "x".repeat(99)));
+        assert_eq!(long.len() + "xtask ".len(), 63);
+        assert!(long.starts_with("20260101_000000 lock jos??@xxx"), "{long}");
     }
 }

@@ -9,6 +9,7 @@ pub mod tables;
 pub mod csv_text;
 pub mod digest;
 pub mod document;
+pub mod journal;
 pub mod ledger;
 pub mod manifest;
 pub mod settings;

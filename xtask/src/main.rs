@@ -5,7 +5,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use xtask::cli::Cli;
+use xtask::cli::{Cli, LastWords};
 use xtask::effects::process::is_ambient;
 use xtask::effects::terminal::say;
 use xtask::model::Stop;
@@ -21,7 +21,8 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let result = runtime.block_on(until_interrupted(cli.run(&variables)));
+    let last_words = LastWords::default();
+    let result = runtime.block_on(until_interrupted(cli.run(&variables, &last_words)));
     // Ended tasks note in the journal that they ended; threads that still wait for something are not
     // waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("error: {error:#}"));
+            last_words.say();
             let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
             ExitCode::from(stop.map_or(1, Stop::exit_code))
         }

@@ -2,7 +2,7 @@
 
 use crate::digest::{Content, Digest, HashFn};
 use crate::ledger::Outcomes;
-use crate::model::{Column, ServerInfo};
+use crate::model::{Column, NullPolicy, ServerInfo};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,6 +16,15 @@ pub struct Manifest {
     pub environment: String,
     pub tool: ToolVersion,
     pub started: String,
+    /// Which command began it: `migrate`, `export`, `backup`.
+    #[serde(default)]
+    pub command: String,
+    /// What the policy said of rows: a run that is resumed keeps it.
+    #[serde(default)]
+    pub policy: Option<RowPolicy>,
+    /// Whether it takes the place of an earlier run's rows and documents.
+    #[serde(default)]
+    pub replace: bool,
     /// Filled in when phase 1 has ended.
     pub backup: Option<Backup>,
     /// Filled in when phase 2 has ended: from here on targets may be written.
@@ -30,6 +39,24 @@ pub struct ToolVersion {
     pub version: String,
     /// SHA-256 of all SQL files that were compiled in.
     pub sql: String,
+}
+
+/// The part of the policy that decides what a row becomes, and whether the run may go on with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowPolicy {
+    pub max_quarantine: Option<u64>,
+    pub null_policy: NullPolicy,
+    pub source_zone: String,
+}
+
+/// What a run has written down of a table in the database that holds it, as it made it visible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    #[serde(flatten)]
+    pub content: Digest,
+    /// Of what and how the digest was taken.
+    pub columns: Vec<Column>,
+    pub hash: HashFn,
 }
 
 /// The instant of the source that the whole run sees.

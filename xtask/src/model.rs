@@ -71,6 +71,16 @@ pub enum NullPolicy {
     Keep,
 }
 
+/// What becomes of an earlier run's rows and documents in the targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// A target has to be empty.
+    #[default]
+    Refuse,
+    /// What still is exactly what an earlier run wrote gives way (`--replace`).
+    Replace,
+}
+
 /// A column as the server's catalogue describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {

@@ -1,41 +1,58 @@
 //! A run's directory: `database-backups/<YYYYMMDD_HHMMSS>/`, 0700, its files 0600 (DESIGN §5).
 
-use crate::manifest::{FORMAT, FileInfo, Manifest, ToolVersion};
+use crate::effects::host;
+use crate::journal::{Entry, Journal, Process};
+use crate::manifest::{FORMAT, FileInfo, Manifest, Proof, ToolVersion};
+use crate::model::Stop;
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+const MANIFEST: &str = "manifest.json";
+pub const JOURNAL: &str = "journal.jsonl";
+/// What is under way, while something is.
+pub const PROGRESS: &str = "progress.json";
 
 /// A run that is under way or has been.
 pub struct RunDir {
     path: PathBuf,
     id: String,
-    journal: Mutex<File>,
+    journal: Mutex<Writer>,
+}
+
+/// The journal, open for its next line.
+struct Writer {
+    file: File,
+    /// Its last line is not whole: whoever wrote it was killed over it, or the disk was full.
+    torn: bool,
 }
 
 impl Drop for RunDir {
     /// A run that was refused before it began leaves nothing.
     fn drop(&mut self) {
-        if !self.file("manifest.json").exists() {
-            let _ = fs::remove_file(self.file("journal.jsonl"));
+        if !self.file(MANIFEST).exists() {
+            for name in [JOURNAL, PROGRESS] {
+                let _ = fs::remove_file(self.file(name));
+            }
             // Only where it is empty.
             let _ = fs::remove_dir(&self.path);
         }
     }
 }
 
-/// A line of `journal.jsonl`.
-#[derive(Serialize)]
-struct Entry<'a> {
-    at: String,
-    step: &'a str,
-    event: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    detail: &'a str,
+/// Which run a person means who says `latest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// The newest, whatever became of it.
+    Any,
+    /// The newest whose files are all there: it can be imported and verified.
+    WithExport,
+    /// The newest migration that has not come to a green proof.
+    Unfinished,
 }
 
 /// The present instant as it stands in manifest and journal: UTC, ISO 8601, milliseconds.
@@ -66,33 +83,21 @@ impl RunDir {
 
     /// A run by its id, or the newest one (`latest`).
     pub fn open(parent: &Path, run: &str) -> Result<RunDir> {
-        let id = match run {
-            "latest" => match ids(parent)?.pop() {
-                Some(id) => id,
-                None => {
-                    crate::refuse!("there is no run in {}: `cargo xtask migrate` makes one", parent.display())
-                }
-            },
-            id => id.to_string(),
-        };
-        let path = parent.join(&id);
-        if !path.join("manifest.json").is_file() {
-            let known = ids(parent)?;
-            crate::refuse!(
-                "there is no run {id} in {} (found: {}): name one with --run, or the place with --backup-dir",
-                parent.display(),
-                if known.is_empty() { "none".to_string() } else { known.join(", ") }
-            );
-        }
-        let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
+        let (path, id) = find(parent, run)?;
         RunDir::at(path, id)
     }
 
     fn at(path: PathBuf, id: String) -> Result<RunDir> {
-        let journal =
-            OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("journal.jsonl"));
-        let journal = journal.with_context(|| format!("opening the journal in {}", path.display()))?;
-        Ok(RunDir { path, id, journal: Mutex::new(journal) })
+        let context = || format!("opening the journal in {}", path.display());
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).append(true).mode(0o600);
+        let file = options.open(path.join(JOURNAL)).with_context(context)?;
+        let bytes = file.metadata().with_context(context)?.len();
+        let mut last = [b'\n'];
+        if bytes > 0 {
+            file.read_exact_at(&mut last, bytes - 1).with_context(context)?;
+        }
+        Ok(RunDir { path, id, journal: Mutex::new(Writer { file, torn: last != [b'\n'] }) })
     }
 
     pub fn id(&self) -> &str {
@@ -168,6 +173,9 @@ impl RunDir {
             run: self.id.clone(),
             environment: environment.to_string(),
             tool: ToolVersion { version: env!("CARGO_PKG_VERSION").into(), sql },
+            command: String::new(),
+            policy: None,
+            replace: false,
             started: now(),
             backup: None,
             export: None,
@@ -176,20 +184,45 @@ impl RunDir {
     }
 
     pub fn load_manifest(&self) -> Result<Manifest> {
-        let path = self.file("manifest.json");
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        let manifest: Manifest =
-            serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
-        if manifest.format != FORMAT {
-            bail!("{} has format {}, this tool reads {FORMAT}", path.display(), manifest.format);
+        load_manifest(&self.path)
+    }
+
+    /// What was exported and dumped so far goes, with all that was made of it: files of two snapshots
+    /// are never mixed. Returns the number of files.
+    pub fn clear(&self) -> Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.path).with_context(|| format!("reading {}", self.path.display()))? {
+            let path = entry.with_context(|| format!("reading {}", self.path.display()))?.path();
+            if [MANIFEST, JOURNAL, PROGRESS].iter().any(|keep| path.ends_with(keep)) {
+                continue;
+            }
+            let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            gone.with_context(|| format!("removing {}", path.display()))?;
+            removed += 1;
         }
-        Ok(manifest)
+        Ok(removed)
+    }
+
+    /// What is under way now, for who looks from elsewhere: replaced as a whole, not kept for ever.
+    pub fn save_progress(&self, json: &str) -> Result<()> {
+        let (new, path) = (self.file("progress.json.new"), self.file(PROGRESS));
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
+        let written =
+            file.and_then(|mut f| f.write_all(json.as_bytes())).and_then(|()| fs::rename(&new, &path));
+        written.with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Nothing is under way any more.
+    pub fn remove_progress(&self) {
+        // What stays of it only says what was under way once.
+        let _ = fs::remove_file(self.file(PROGRESS));
     }
 
     /// Replaces the manifest: at any moment there is the old one or the new one.
     pub fn save_manifest(&self, manifest: &Manifest) -> Result<()> {
         let json = serde_json::to_string_pretty(manifest).context("writing the manifest")?;
-        let path = self.file("manifest.json");
+        let path = self.file(MANIFEST);
         self.write("manifest.json.new", &json)?;
         fs::rename(self.file("manifest.json.new"), &path)
             .with_context(|| format!("writing {}", path.display()))?;
@@ -199,16 +232,117 @@ impl RunDir {
 
     /// Notes that a step begins; what it returns notes how it ended, also when it is dropped.
     pub fn step<'a>(&'a self, step: &'a str) -> Result<Step<'a>> {
-        self.note(step, "start", "")?;
+        self.write_line(step, "start", "", None)?;
         Ok(Step { run: self, step, open: true })
     }
 
-    fn note(&self, step: &str, event: &str, detail: &str) -> Result<()> {
-        let mut line = serde_json::to_string(&Entry { at: now(), step, event, detail })?;
-        line.push('\n');
+    /// Notes that a command begins, as a step around its steps, and which process it is.
+    pub fn command<'a>(&'a self, command: &'a str) -> Result<Step<'a>> {
+        self.write_line(command, "start", "", Some(host::this_process()))?;
+        Ok(Step { run: self, step: command, open: true })
+    }
+
+    /// Notes something that has happened.
+    pub fn note(&self, step: &str, detail: &str) -> Result<()> {
+        self.write_line(step, "note", detail, None)
+    }
+
+    fn write_line(&self, step: &str, event: &str, detail: &str, process: Option<Process>) -> Result<()> {
+        let entry = Entry {
+            at: now(),
+            step: step.into(),
+            event: event.into(),
+            detail: detail.into(),
+            pid: std::process::id(),
+            process,
+        };
         let mut journal = self.journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
-        let written = journal.write_all(line.as_bytes()).and_then(|()| journal.sync_data());
+        let before = if journal.torn { "\n" } else { "" };
+        let line = format!("{before}{}\n", serde_json::to_string(&entry)?);
+        // Until it is known to be whole.
+        journal.torn = true;
+        let written = journal.file.write_all(line.as_bytes());
+        journal.torn = written.is_err();
+        let written = written.and_then(|()| journal.file.sync_data());
         written.with_context(|| format!("writing the journal in {}", self.path.display()))
+    }
+}
+
+/// Whether a run has begun in this directory: before that nothing is written elsewhere.
+pub fn has_begun(run: &Path) -> bool {
+    run.join(MANIFEST).is_file()
+}
+
+/// The manifest of the run in this directory.
+pub fn load_manifest(run: &Path) -> Result<Manifest> {
+    let path = run.join(MANIFEST);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let manifest: Manifest =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    if manifest.format != FORMAT {
+        bail!("{} has format {}, this tool reads {FORMAT}", path.display(), manifest.format);
+    }
+    Ok(manifest)
+}
+
+/// The journal of the run in this directory, which may be under way.
+pub fn load_journal(run: &Path) -> Result<Journal> {
+    let path = run.join(JOURNAL);
+    // Bytes: a line that is not whole may end within a letter.
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Journal::read(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Where a run is, by its id or as the newest one (`latest`), and its id.
+pub fn find(parent: &Path, run: &str) -> Result<(PathBuf, String)> {
+    let id = resolve(parent, run, Latest::Any)?;
+    let path = parent.join(&id);
+    if !path.join(MANIFEST).is_file() {
+        let known = ids(parent)?;
+        crate::refuse!(
+            "there is no run {id} in {} (found: {}): name one with --run, or the place with --backup-dir",
+            parent.display(),
+            if known.is_empty() { "none".to_string() } else { known.join(", ") }
+        );
+    }
+    let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
+    Ok((path, id))
+}
+
+/// The run that is meant: `latest`, or its name as it is.
+///
+/// # Errors
+/// Refuses where there is none, saying what there is.
+pub fn resolve(parent: &Path, run: &str, latest: Latest) -> Result<String> {
+    if run != "latest" {
+        return Ok(run.to_string());
+    }
+    let ids = ids(parent)?;
+    for id in ids.iter().rev() {
+        let manifest = load_manifest(&parent.join(id)).map_err(|error| {
+            Stop::Refused(format!("the newest run, {id}, cannot be read: name the one you mean ({error:#})"))
+        })?;
+        let green = manifest.proof.as_ref().is_some_and(Proof::is_green);
+        let meant = match latest {
+            Latest::Any => true,
+            Latest::WithExport => manifest.export.is_some(),
+            Latest::Unfinished => manifest.command == "migrate" && !green,
+        };
+        if meant {
+            return Ok(id.clone());
+        }
+    }
+    let parent = parent.display();
+    match (latest, ids.last()) {
+        (_, None) => crate::refuse!("there is no run in {parent}: `cargo xtask migrate` makes one"),
+        (Latest::Unfinished, Some(newest)) => crate::refuse!(
+            "no migration in {parent} is unfinished (the newest run is {newest}): \
+             `cargo xtask verify --run {newest}` looks at it again, `cargo xtask migrate` begins a new one"
+        ),
+        (_, Some(newest)) => crate::refuse!(
+            "no run in {parent} has a complete export (the newest run is {newest}): \
+             `cargo xtask status --run {newest}` shows how far it came"
+        ),
     }
 }
 
@@ -222,7 +356,7 @@ pub fn ids(parent: &Path) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("reading {}", parent.display()))?;
-        if entry.path().join("manifest.json").is_file() {
+        if entry.path().join(MANIFEST).is_file() {
             ids.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
@@ -240,7 +374,13 @@ pub struct Step<'a> {
 impl Step<'_> {
     pub fn done(mut self, detail: &str) -> Result<()> {
         self.open = false;
-        self.run.note(self.step, "done", detail)
+        self.run.write_line(self.step, "done", detail, None)
+    }
+
+    /// It has come to an end that is none; `why` is shown by `status`.
+    pub fn failed(mut self, why: &str) -> Result<()> {
+        self.open = false;
+        self.run.write_line(self.step, "failed", why, None)
     }
 }
 
@@ -248,7 +388,7 @@ impl Drop for Step<'_> {
     fn drop(&mut self) {
         if self.open {
             // An error is on its way already, or the run was interrupted: that one is reported.
-            let _ = self.run.note(self.step, "ended early", "");
+            let _ = self.run.write_line(self.step, "ended early", "", None);
         }
     }
 }
@@ -347,5 +487,49 @@ mod tests {
         let journal = fs::read_to_string(run.file("journal.jsonl")).unwrap();
         let events: Vec<&str> = journal.lines().map(|l| l.split('"').nth(11).unwrap()).collect();
         assert_eq!(events, ["start", "done", "start", "ended early"]);
+    }
+
+    #[test]
+    fn a_torn_journal_goes_on_in_a_line_of_its_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path()).unwrap();
+        run.save_manifest(&run.new_manifest("local", String::new())).unwrap();
+        drop(run.command("migrate").unwrap());
+        let (path, id) = (run.file(JOURNAL), run.id().to_string());
+        drop(run);
+        let text = fs::read(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 9]).unwrap();
+        let run = RunDir::open(parent.path(), &id).unwrap();
+        run.command("migrate --resume").unwrap().done("").unwrap();
+        let journal = load_journal(run.path()).unwrap();
+        assert_eq!((journal.torn, journal.commands.len()), (1, 2));
+        let ended: Vec<bool> = journal.commands.iter().map(|c| c.whole.ended.is_some()).collect();
+        assert_eq!(ended, [false, true]);
+    }
+
+    #[test]
+    fn latest_is_one_that_can_be_meant() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = |command: &str, exported: bool, green: bool| {
+            let run = RunDir::create(parent.path()).unwrap();
+            let mut manifest = run.new_manifest("local", String::new());
+            manifest.command = command.into();
+            let export = "{\"snapshot\":{\"id\":\"\",\"taken\":\"\",\"server\":{\"major\":15,\"version\":\"\",\
+                          \"encoding\":\"\",\"bytes\":0},\"hash\":\"md5_utf8\"},\"files\":{},\"tables\":{},\"seconds\":0}";
+            manifest.export = exported.then(|| serde_json::from_str(export).unwrap());
+            manifest.proof = green.then(Proof::default);
+            run.save_manifest(&manifest).unwrap();
+            run.id().to_string()
+        };
+        let latest = |wanted| resolve(parent.path(), "latest", wanted);
+        assert!(latest(Latest::Any).unwrap_err().to_string().contains("cargo xtask migrate"));
+        let green = run("migrate", true, true);
+        assert!(latest(Latest::Unfinished).unwrap_err().to_string().contains(&green));
+        let cut = run("migrate", false, false);
+        let exported = run("export", true, false);
+        let backup = run("backup", false, false);
+        assert_eq!(latest(Latest::Any).unwrap(), backup);
+        assert_eq!(latest(Latest::WithExport).unwrap(), exported);
+        assert_eq!(latest(Latest::Unfinished).unwrap(), cut);
     }
 }

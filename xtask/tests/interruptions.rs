@@ -129,7 +129,7 @@ async fn no_session_goes_on_after_the_run() {
     let mut migrate = Tool::start(shop.command(&["migrate"]));
     migrate.wait_for_words("Phases 1 and 2");
     let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%\"large\"%' \
-                  AND application_name LIKE 'xtask % digest'";
+                  AND application_name LIKE 'xtask % digest %'";
     let deadline = Instant::now() + Duration::from_secs(20);
     while sqlx::Row::get::<i64, _>(&source.row(active).await.unwrap(), 0) == 0 {
         assert!(Instant::now() < deadline, "the digest does not begin");

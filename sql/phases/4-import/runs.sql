@@ -4,5 +4,5 @@ CREATE SCHEMA IF NOT EXISTS xtask;
 CREATE TABLE IF NOT EXISTS xtask.runs (
     run       text        PRIMARY KEY,
     published timestamptz NOT NULL DEFAULT now(),
-    tables    jsonb       NOT NULL     -- rows and digest of each table
+    tables    jsonb       NOT NULL     -- of each table: rows, digest, and how it was taken
 );

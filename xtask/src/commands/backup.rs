@@ -1,8 +1,10 @@
 //! Phase 1 alone: a backup of the source that has been read back whole.
 
-use super::begin;
+use super::{begin, visibly};
 use crate::ctx::Ctx;
+use crate::digest::HashFn;
 use crate::manifest::Backup;
+use crate::phases::lock::Locks;
 use crate::phases::snapshot::Snapshot;
 use crate::phases::{p1_backup, preflight};
 use anyhow::Result;
@@ -11,7 +13,12 @@ use std::sync::Arc;
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
-    let mut manifest = begin(ctx)?;
+    let locks = Locks::source(ctx).await?;
+    visibly(ctx, "backup", locks.guard(back_up(ctx, hash))).await
+}
+
+async fn back_up(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Backup> {
+    let mut manifest = begin(ctx, "backup")?;
     let snapshot = Snapshot::open(ctx, hash).await?;
     let backup = p1_backup::run(ctx, &snapshot).await?;
     snapshot.release().await?;

@@ -1,7 +1,8 @@
 //! Phases 1 and 2: backup and export of one snapshot. No target is touched.
 
-use super::{begin, migrate};
+use super::{begin, migrate, visibly};
 use crate::ctx::Ctx;
+use crate::phases::lock::Locks;
 use crate::phases::preflight;
 use crate::summary::Report;
 use anyhow::Result;
@@ -10,7 +11,11 @@ use std::sync::Arc;
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     // The digests have to be ones that the targets can compute.
     let hash = preflight::servers(ctx).await?;
-    let mut manifest = begin(ctx)?;
-    let export = migrate::backup_and_export(ctx, &mut manifest, hash).await?;
+    let locks = Locks::all(ctx).await?;
+    let exporting = async {
+        let mut manifest = begin(ctx, "export")?;
+        migrate::backup_and_export(ctx, &mut manifest, hash).await
+    };
+    let export = visibly(ctx, "export", locks.guard(exporting)).await?;
     Ok(Report::new(ctx.run.id(), ctx.run.path().display().to_string(), ctx.tables, &export, None))
 }

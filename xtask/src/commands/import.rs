@@ -1,7 +1,9 @@
 //! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
 
+use super::visibly;
 use crate::ctx::Ctx;
 use crate::model::Stop;
+use crate::phases::lock::Locks;
 use crate::phases::{p1_backup, p3_transform, p4_import, preflight};
 use crate::refuse;
 use crate::summary::Report;
@@ -9,6 +11,11 @@ use anyhow::Result;
 use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
+    let locks = Locks::targets(ctx).await?;
+    visibly(ctx, "import", locks.guard(import(ctx))).await
+}
+
+async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     let manifest = ctx.run.load_manifest()?;
     let Some(export) = manifest.export else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());

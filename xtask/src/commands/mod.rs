@@ -8,15 +8,18 @@ pub mod local;
 pub mod migrate;
 pub mod rehearse;
 pub mod stack;
+pub mod status;
 pub mod verify;
 
 use crate::ctx::Ctx;
-use crate::manifest::{Backup, Export, Manifest};
-use crate::model::Stop;
+use crate::manifest::{Backup, Export, Manifest, RowPolicy};
+use crate::model::{Existing, Stop};
+use crate::run_dir;
 use anyhow::Result;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How long parts of a command took, in seconds, by name.
 #[derive(Default)]
@@ -31,9 +34,50 @@ impl Times {
     }
 }
 
-/// Writes down that the run has begun.
-fn begin(ctx: &Ctx) -> Result<Manifest> {
-    let manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.sql_hash());
+/// Does the work of a command on a run, and lets others see it: who does it, how far it is, how it ended.
+async fn visibly<T>(ctx: &Ctx, command: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let step = ctx.run.command(command)?;
+    let result = tokio::select! {
+        biased;
+        result = work => result,
+        never = show_progress(ctx) => match never {},
+    };
+    ctx.run.remove_progress();
+    match &result {
+        Ok(_) => step.done("")?,
+        // The error itself counts, also where the disk is so full that it cannot be written down.
+        Err(error) => drop(step.failed(&format!("{error:#}"))),
+    }
+    result
+}
+
+/// Writes down every second what is under way.
+async fn show_progress(ctx: &Ctx) -> Infallible {
+    let mut warned = false;
+    loop {
+        let progress =
+            status::Progress { at: run_dir::now(), pid: std::process::id(), tasks: ctx.terminal.under_way() };
+        let json = serde_json::to_string(&progress).map_err(anyhow::Error::new);
+        if let Err(error) = json.and_then(|json| ctx.run.save_progress(&json))
+            && !std::mem::replace(&mut warned, true)
+        {
+            ctx.terminal.warn(format!("`status` cannot show how far this is: {error:#}"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Writes down that the run has begun, and by which command.
+fn begin(ctx: &Ctx, command: &str) -> Result<Manifest> {
+    let policy = &ctx.settings.policy;
+    let mut manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.sql_hash());
+    manifest.command = command.into();
+    manifest.replace = ctx.existing == Existing::Replace;
+    manifest.policy = Some(RowPolicy {
+        max_quarantine: policy.max_quarantine,
+        null_policy: policy.null_policy,
+        source_zone: policy.source_zone.clone(),
+    });
     ctx.run.save_manifest(&manifest)?;
     ctx.terminal.line(format!("run {} in {}", ctx.run.id(), ctx.run.path().display()));
     Ok(manifest)

@@ -1,5 +1,6 @@
 //! Phase 5 at any time: every store against what the run's snapshot held.
 
+use super::visibly;
 use crate::ctx::Ctx;
 use crate::phases::p5_verify;
 use crate::refuse;
@@ -8,6 +9,11 @@ use anyhow::Result;
 use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
+    visibly(ctx, "verify", verified(ctx)).await
+}
+
+/// The same as a part of another command.
+pub(super) async fn verified(ctx: &Arc<Ctx>) -> Result<Report> {
     let mut manifest = ctx.run.load_manifest()?;
     let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: there is nothing to verify", ctx.run.id());

@@ -48,15 +48,16 @@ impl Tools {
         Program::new(&self.bindir.join(name), arguments)
     }
 
-    /// A program that connects to `server`; the password travels in the environment.
-    fn client(&self, name: &str, server: &Server, arguments: Vec<String>) -> Program {
+    /// A program that connects to `server`, its session named by `purpose`; the password travels in the
+    /// environment.
+    fn client(&self, name: &str, server: &Server, purpose: &str, arguments: Vec<String>) -> Program {
         let program = self
             .program(name, [arguments, vec!["--no-password".into()]].concat())
             .env("PGHOST", &server.host)
             .env("PGPORT", &server.port.to_string())
             .env("PGUSER", &server.user)
             .env("PGSSLMODE", server.tls.mode())
-            .env("PGAPPNAME", "xtask backup")
+            .env("PGAPPNAME", &format!("xtask {purpose}"))
             .env("PGCONNECT_TIMEOUT", "15")
             .secret("PGPASSWORD", &server.password);
         match &server.tls {
@@ -76,7 +77,14 @@ impl Tools {
     }
 
     /// The database as the snapshot shows it.
-    pub async fn dump(&self, server: &Server, snapshot: &str, form: Form, file: &Path) -> Result<()> {
+    pub async fn dump(
+        &self,
+        server: &Server,
+        purpose: &str,
+        snapshot: &str,
+        form: Form,
+        file: &Path,
+    ) -> Result<()> {
         let mut arguments = vec![
             format!("--dbname={}", server.database),
             format!("--snapshot={snapshot}"),
@@ -84,7 +92,7 @@ impl Tools {
             format!("--file={}", file.display()),
         ];
         arguments.extend(form.arguments().iter().map(|a| a.to_string()));
-        self.client("pg_dump", server, arguments).read().await.map(drop)
+        self.client("pg_dump", server, purpose, arguments).read().await.map(drop)
     }
 
     /// The whole database with pg_dump's own settings: what others are measured against.
@@ -94,7 +102,7 @@ impl Tools {
             "--format=custom".into(),
             format!("--file={}", file.display()),
         ];
-        self.client("pg_dump", server, arguments).read().await.map(drop)
+        self.client("pg_dump", server, "baseline", arguments).read().await.map(drop)
     }
 
     /// Restores an archive into an empty database.
@@ -105,7 +113,7 @@ impl Tools {
             "--exit-on-error".into(),
             archive.display().to_string(),
         ];
-        self.client("pg_restore", server, arguments).read().await.map(drop)
+        self.client("pg_restore", server, "baseline", arguments).read().await.map(drop)
     }
 
     /// Reads the whole archive and compares it with a plain dump of the same snapshot.
@@ -137,14 +145,14 @@ impl Tools {
     }
 
     /// Roles and their memberships, without passwords: a dump of one database has none of them.
-    pub async fn globals(&self, server: &Server, file: &Path) -> Result<()> {
+    pub async fn globals(&self, server: &Server, purpose: &str, file: &Path) -> Result<()> {
         let arguments = vec![
             format!("--database={}", server.database),
             "--globals-only".into(),
             "--no-role-passwords".into(),
             format!("--file={}", file.display()),
         ];
-        self.client("pg_dumpall", server, arguments).read().await.map(drop)
+        self.client("pg_dumpall", server, purpose, arguments).read().await.map(drop)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod dump;
 pub mod firestore;
+pub mod host;
 pub mod native;
 pub mod postgres;
 pub mod process;

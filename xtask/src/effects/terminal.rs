@@ -3,6 +3,7 @@
 
 use crate::model::grouped;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -30,6 +31,26 @@ pub struct Terminal {
     colour: bool,
     verbosity: Verbosity,
     finished: Arc<Mutex<Vec<ProgressBar>>>,
+    tasks: Arc<Mutex<Vec<Shown>>>,
+}
+
+/// A task as it is shown.
+struct Shown {
+    what: String,
+    bar: ProgressBar,
+    total: u64,
+    started: Instant,
+}
+
+/// A task that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// `export orders`
+    pub what: String,
+    pub rows: u64,
+    /// 0: not known.
+    pub of: u64,
+    pub seconds: f64,
 }
 
 impl Terminal {
@@ -42,6 +63,7 @@ impl Terminal {
             colour: live && !no_colour,
             verbosity,
             finished: Arc::default(),
+            tasks: Arc::default(),
         }
     }
 
@@ -82,6 +104,19 @@ impl Terminal {
         }
     }
 
+    /// The tasks that are under way, and how far they are.
+    pub fn under_way(&self) -> Vec<UnderWay> {
+        let Ok(mut tasks) = self.tasks.lock() else { return Vec::new() };
+        tasks.retain(|task| !task.bar.is_finished());
+        let now = |task: &Shown| UnderWay {
+            what: task.what.clone(),
+            rows: task.bar.position(),
+            of: task.total,
+            seconds: task.started.elapsed().as_secs_f64(),
+        };
+        tasks.iter().map(now).collect()
+    }
+
     /// A bar for `total` rows (0: not known) of an object such as a table.
     pub fn task(&self, verb: &'static str, object: &str, total: u64) -> Task {
         let bar = self.bars.add(match total {
@@ -105,6 +140,10 @@ impl Terminal {
         }
         if let Ok(mut finished) = self.finished.lock() {
             finished.push(bar.clone());
+        }
+        if let Ok(mut tasks) = self.tasks.lock() {
+            let what = format!("{verb} {object}");
+            tasks.push(Shown { what, bar: bar.clone(), total, started: Instant::now() });
         }
         Task { terminal: self.clone(), bar, verb, object: object.to_string(), started: Instant::now() }
     }

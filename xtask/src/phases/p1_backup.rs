@@ -60,17 +60,18 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let step = ctx.run.step("1 dump")?;
     let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
     let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
+    let (source, purpose) = (&ctx.settings.source, ctx.purpose("dump"));
     let dump = async |form, file: &Path, what: &'static str| {
         // First of all: reading the archive back has to wait for it.
         let _turn = ctx.turn_on_source(u64::MAX).await;
-        let dumped = ctx.tools.dump(&ctx.settings.source, &snapshot.info.id, form, file).await;
+        let dumped = ctx.tools.dump(source, &purpose, &snapshot.info.id, form, file).await;
         dumped.with_context(|| format!("dumping {what}"))
     };
     tokio::try_join!(
         dump(Form::Archive, &archive, "the source"),
         dump(Form::Plain, &plain, "the source as SQL"),
         dump(Form::Schema, &schema, "the source's schema"),
-        async { ctx.tools.globals(&ctx.settings.source, &globals).await.context("dumping the roles") },
+        async { ctx.tools.globals(source, &purpose, &globals).await.context("dumping the roles") },
     )?;
     let read_back = ctx.tools.read_back(&archive, &plain).await;
     read_back.with_context(|| format!("{ARCHIVE} does not read back as what was dumped"))?;

@@ -1,10 +1,11 @@
 //! Phase 3, Firestore: users and sessions from their files into documents, streamed.
 
+use super::earlier;
 use crate::ctx::Ctx;
 use crate::document::{Document, Layout};
 use crate::effects::firestore::{Address, Firestore, Pace};
 use crate::manifest::Export;
-use crate::model::{Collection, Stop};
+use crate::model::{Collection, Existing, Stop};
 use crate::refuse;
 use crate::tables::Table;
 use anyhow::{Context, Result};
@@ -19,6 +20,9 @@ const PIECE: usize = 500;
 
 /// Looks at a collection that is still growing before it counts as somebody else's.
 const LOOKS: usize = 5;
+
+/// The phase in the journal: a run that has begun it may have written documents.
+pub const STEP: &str = "3 firestore";
 
 /// Phase 3's result: what the documents took from the rules, by collection.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -39,7 +43,7 @@ pub struct ImportedCollection {
 /// Refuses a collection that holds anything but this run's documents. Fails where a document is not
 /// taken, naming it.
 pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Imported> {
-    let step = ctx.run.step("3 firestore")?;
+    let step = ctx.run.step(STEP)?;
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let mut imported = Imported::default();
     for table in ctx.tables {
@@ -63,7 +67,9 @@ async fn import(
     let name = format!("3 firestore {}", table.name);
     let step = ctx.run.step(&name)?;
     let (there, own) = holds(ctx, firestore, table, collection, Some(export.as_ref())).await?;
-    if !own {
+    if !own && ctx.existing == Existing::Replace {
+        earlier::remove_documents(ctx, firestore, table, collection, export).await?;
+    } else if !own {
         refuse!("collection {} holds {there} documents, and not all are this run's", collection.name);
     }
     let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();

@@ -1,12 +1,12 @@
 //! Before anything is changed: are all servers there, do they fit, are the targets empty?
 
-use super::{p3_transform, staging};
+use super::{earlier, p3_transform, staging};
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::firestore::{Address, Firestore};
 use crate::effects::postgres;
 use crate::manifest::Export;
-use crate::model::{Database, ServerInfo, Stop};
+use crate::model::{Database, Existing, ServerInfo, Stop};
 use crate::refuse;
 use anyhow::Result;
 use std::sync::Arc;
@@ -58,13 +58,19 @@ pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
     let (mut found, documents) = looked.map_err(refused)?;
     found.extend(documents);
     if !found.is_empty() {
-        refuse!("the targets are not ready:\n  {}\n{AGAIN}", found.join("\n  "));
+        let replace = match (ctx.existing, export) {
+            (Existing::Refuse, None) => {
+                "\nWhat an earlier run brought, and nobody has changed since, gives way to `migrate --replace`"
+            }
+            _ => "",
+        };
+        refuse!("the targets are not ready:\n  {}\n{AGAIN}{replace}", found.join("\n  "));
     }
     Ok(())
 }
 
 /// Before anything has been changed, what could not be looked at is a refusal.
-fn refused(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn refused(error: anyhow::Error) -> anyhow::Error {
     match error.chain().any(|cause| cause.is::<Stop>()) {
         true => error,
         false => Stop::Refused(format!("{error:#}\n{AGAIN}")).into(),
@@ -95,10 +101,20 @@ pub async fn database(
     let mut complete = false;
     if !filled.is_empty() {
         complete = match export {
-            Some(export) if found.is_empty() => holds(ctx, &mut connection, database, export, &names).await?,
+            Some(export) if found.is_empty() => {
+                holds(ctx, &mut connection, database, export, &names).await?
+                    && is_own(ctx, &mut connection).await?
+            }
             _ => false,
         };
-        if !complete {
+        if !complete && ctx.existing == Existing::Replace {
+            if found.is_empty() {
+                found.extend(earlier::changed_tables(ctx, &mut connection, database, &existing).await?);
+            }
+            if found.is_empty() {
+                found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
+            }
+        } else if !complete {
             let server = ctx.settings.target(database);
             found.extend(filled.iter().map(|(name, rows)| {
                 format!(
@@ -111,6 +127,17 @@ pub async fn database(
     }
     connection.close().await?;
     Ok((found, complete))
+}
+
+/// Whether the rows are this run's for sure. Where an earlier one is replaced, its rows may be the same,
+/// but its sequences are not.
+async fn is_own(ctx: &Ctx, connection: &mut postgres::Connection) -> Result<bool> {
+    Ok(match ctx.existing {
+        Existing::Refuse => true,
+        Existing::Replace => {
+            earlier::brought(connection).await?.first().is_some_and(|newest| newest.run == ctx.run.id())
+        }
+    })
 }
 
 /// Whether the database holds exactly what this run would bring.
@@ -142,7 +169,9 @@ async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<Stri
     for table in ctx.tables {
         let Some(collection) = table.collection() else { continue };
         let (documents, own) = p3_transform::holds(ctx, &firestore, table, collection, export).await?;
-        if !own {
+        if !own && ctx.existing == Existing::Replace {
+            found.extend(earlier::changed_documents(ctx, &firestore, table, collection, export).await?);
+        } else if !own {
             found.push(format!(
                 "collection {} of project {} holds {documents} documents that are not this run's: it has to be empty",
                 collection.name, ctx.settings.firestore.project

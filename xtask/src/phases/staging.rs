@@ -5,9 +5,10 @@
 //! faster than loading into finished ones. Several tables at once need several sessions, and those
 //! cannot see one transaction's tables: hence a schema, not a transaction.
 
+use super::earlier;
 use crate::ctx::Ctx;
 use crate::effects::postgres::{self, Connection};
-use crate::model::{Column, Database};
+use crate::model::{Column, Database, Existing};
 use crate::{refuse, sql, sql_file, tables};
 use anyhow::{Context, Result};
 use sqlx::Row;
@@ -190,7 +191,7 @@ pub async fn rehearse_swap(
     connection.run("ROLLBACK").await?;
     Ok(dropped.err().map(|error| {
         let detail = postgres::detail(&error).unwrap_or_default();
-        format!("the empty tables of {database} cannot be replaced: {error:#} {detail}")
+        format!("the tables of {database} cannot be replaced: {error:#} {detail}")
     }))
 }
 
@@ -208,15 +209,26 @@ pub async fn discard(ctx: &Ctx) {
 /// writes the manifest's row: all of it or nothing.
 ///
 /// # Errors
-/// Refuses where a table has got rows since the check.
+/// Refuses where a table has got rows since the check; with `--replace`, where one is not exactly what an
+/// earlier run wrote. The tables are locked by then: nobody can change them any more.
 pub async fn publish(ctx: &Ctx, connection: &mut Connection, database: Database, record: &str) -> Result<()> {
     connection.run("BEGIN; SET LOCAL lock_timeout = '30s'").await?;
     let names: Vec<&str> = existing(ctx, connection, database).await?.into_iter().map(|(n, _)| n).collect();
     for name in &names {
         connection.run(&sql::lock_alone(name)).await?;
-        let rows = connection.row(&sql::count("public", name)).await?.try_get::<i64, _>(0)?;
-        if rows > 0 {
-            refuse!("{database}: {rows} rows have appeared in {name} while the import was under way");
+    }
+    let there = existing(ctx, connection, database).await?;
+    if let Some((name, rows)) = there.iter().find(|(_, rows)| *rows > 0) {
+        match ctx.existing {
+            Existing::Refuse => {
+                refuse!("{database}: {rows} rows have appeared in {name} while the import was under way")
+            }
+            Existing::Replace => {
+                let changed = earlier::changed_tables(ctx, connection, database, &there).await?;
+                if !changed.is_empty() {
+                    refuse!("{database} has changed while the import was under way: {}", changed.join("; "));
+                }
+            }
         }
     }
     let replaced = format!("{{{}}}", names.join(","));

@@ -71,7 +71,7 @@ pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
 
 /// Phase 2 without the backup beside it.
 async fn export(ctx: &Arc<Ctx>) -> Result<Arc<Export>> {
-    let mut manifest = begin(ctx)?;
+    let mut manifest = begin(ctx, "bench-part")?;
     let hash = preflight::servers(ctx).await?;
     let snapshot = Snapshot::open(ctx, hash).await?;
     let export = p2_export::run(ctx, &snapshot).await?;

@@ -265,7 +265,9 @@ async fn read_sequences(ctx: &Ctx, tables: &mut BTreeMap<String, TableExport>) -
     connection.close().await
 }
 
-fn quarantine_limit(ctx: &Ctx, export: &Export) -> Result<()> {
+/// # Errors
+/// `Stop::Quarantine` above the limit of the policy.
+pub fn quarantine_limit(ctx: &Ctx, export: &Export) -> Result<()> {
     let quarantined: u64 = export.tables.values().map(|t| t.outcomes.sums().quarantined).sum();
     match ctx.settings.policy.max_quarantine {
         Some(limit) if quarantined > limit => Err(Stop::Quarantine(format!(

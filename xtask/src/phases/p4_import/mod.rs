@@ -10,7 +10,7 @@ use self::loading::Loading;
 use super::preflight;
 use super::staging::{self, STAGING};
 use crate::ctx::Ctx;
-use crate::manifest::Export;
+use crate::manifest::{Export, Published};
 use crate::model::{Database, Stop};
 use crate::tables::{self, Table};
 use crate::{refuse, sql};
@@ -120,7 +120,14 @@ fn unpublished(database: Database, error: anyhow::Error) -> anyhow::Error {
 /// The manifest's row in the target.
 fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Value {
     let tables = tables::of_database(ctx.tables, database);
-    let entry =
-        |t: &Table| Some((t.name.to_string(), serde_json::json!(export.tables.get(t.name)?.content.total())));
+    let entry = |t: &Table| {
+        let record = export.tables.get(t.name)?;
+        let published = Published {
+            content: record.content.total(),
+            columns: record.target_columns.clone(),
+            hash: export.snapshot.hash,
+        };
+        Some((t.name.to_string(), serde_json::json!(published)))
+    };
     tables.filter_map(entry).collect::<serde_json::Map<_, _>>().into()
 }

@@ -1,0 +1,150 @@
+//! Never two runs on one environment at a time: a session of its own holds an advisory lock in every
+//! database that a command works on, and names its holder. Whoever loses one stops writing.
+//!
+//! What was learnt: a session-level lock goes with its session, so what a killed run held is free as
+//! soon as its server has noticed. An idle session notices at once; one in the middle of a statement
+//! within two seconds (`client_connection_check_interval`). So the sessions are idle between two looks.
+
+use crate::ctx::Ctx;
+use crate::effects::postgres::{self, Connection};
+use crate::model::Database;
+use crate::settings::Server;
+use crate::{refuse, sql, sql_file};
+use anyhow::{Context, Result, anyhow};
+use futures_util::future::join_all;
+use sqlx::Row;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// The lock's two numbers. `pg_locks` shows them as `classid` and `objid`.
+const LOCK: [(&str, &str); 2] = [("class", "2020893043"), ("object", "1")];
+
+/// Between two looks whether the locks are still there.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A look that takes longer counts as a lock that is lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the lock of a run that has just ended may take to go.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The locks that a command holds.
+pub struct Locks {
+    held: Vec<Held>,
+}
+
+struct Held {
+    server: String,
+    pid: i32,
+    session: Connection,
+}
+
+impl Locks {
+    /// On the source and all targets.
+    pub async fn all(ctx: &Ctx) -> Result<Locks> {
+        let targets = Database::ALL.map(|database| ctx.settings.target(database));
+        Locks::of(ctx, [&ctx.settings.source].into_iter().chain(targets)).await
+    }
+
+    /// For what only reads the source.
+    pub async fn source(ctx: &Ctx) -> Result<Locks> {
+        Locks::of(ctx, [&ctx.settings.source]).await
+    }
+
+    /// For what asks nothing of the source.
+    pub async fn targets(ctx: &Ctx) -> Result<Locks> {
+        Locks::of(ctx, Database::ALL.map(|database| ctx.settings.target(database))).await
+    }
+
+    /// Always in the same order: of two that begin together one gets the first lock, and so all.
+    async fn of(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Result<Locks> {
+        let mut locks = Locks { held: Vec::new() };
+        for server in servers {
+            let held = locks.take(ctx, server).await.map_err(super::preflight::refused)?;
+            locks.held.push(held);
+        }
+        Ok(locks)
+    }
+
+    async fn take(&self, ctx: &Ctx, server: &Server) -> Result<Held> {
+        let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
+        let (take, holder) = (sql_file!("phases/lock/take.sql"), sql_file!("phases/lock/holder.sql"));
+        let pid: i32 = session.row("SELECT pg_backend_pid()").await?.try_get(0)?;
+        let began = Instant::now();
+        loop {
+            if session.row(&sql::bind(take, &LOCK)).await?.try_get(0)? {
+                return Ok(Held { server: server.to_string(), pid, session });
+            }
+            // No row: it has been given back between the two statements.
+            let holder = session.rows(&sql::bind(holder, &LOCK)).await?;
+            if let Some(holder) = holder.first()
+                && began.elapsed() > GRACE
+            {
+                return self.refuse(server, holder);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn refuse(&self, server: &Server, holder: &sqlx::postgres::PgRow) -> Result<Held> {
+        let (pid, name): (i32, String) = (holder.try_get("pid")?, holder.try_get("name")?);
+        if let Some(own) = self.held.iter().find(|held| held.pid == pid) {
+            refuse!("{server} and {} are one database: every store needs its own", own.server);
+        }
+        let run = name.strip_prefix("xtask ").and_then(|name| name.split(' ').next());
+        let look = match run {
+            Some(run) => format!("`cargo xtask status --run {run}` on its host shows how far it is. "),
+            None => String::new(),
+        };
+        refuse!(
+            "another run is at work on {server}: `{name}`, process {pid} of the server, since {since}, from \
+             {client}, holds the lock. {look}Wait for its end, then type the same command again. If nobody \
+             is there any more: `SELECT pg_terminate_backend({pid})` in that database frees it",
+            since = holder.try_get::<String, _>("since")?,
+            client = holder.try_get::<String, _>("client")?,
+        );
+    }
+
+    /// Does this work while the locks are there. Where one is lost, the work is dropped, and with it
+    /// its sessions and tasks: nothing more is written.
+    pub async fn guard<T>(mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let result = tokio::select! {
+            biased;
+            result = work => result,
+            lost = self.watch() => return Err(lost),
+        };
+        for held in self.held {
+            // What counts is the work's result; the lock goes with its session in any case.
+            let _ = held.session.close().await;
+        }
+        result
+    }
+
+    /// Comes to its end when a lock is lost.
+    async fn watch(&mut self) -> anyhow::Error {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let looks = join_all(self.held.iter_mut().map(Held::look)).await;
+            if let Some(lost) = looks.into_iter().find_map(Result::err) {
+                return lost;
+            }
+        }
+    }
+}
+
+impl Held {
+    async fn look(&mut self) -> Result<()> {
+        let lost = || {
+            format!(
+                "the lock on {} was lost, and with it the certainty that no other run writes there: \
+                 everything was stopped",
+                self.server
+            )
+        };
+        let query = sql::bind(sql_file!("phases/lock/held.sql"), &LOCK);
+        let row = tokio::time::timeout(PATIENCE, self.session.row(&query)).await;
+        let row = row.map_err(|_| anyhow!("no answer within {} s", PATIENCE.as_secs()));
+        let held: bool = row.and_then(|row| row).with_context(lost)?.try_get(0)?;
+        if held { Ok(()) } else { Err(anyhow!("its session has another process now").context(lost())) }
+    }
+}
