@@ -7,6 +7,7 @@ use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity};
+use crate::hazards::{self, Blocked};
 use crate::model::Stop;
 use crate::refuse;
 use crate::run_dir::RunDir;
@@ -14,6 +15,7 @@ use crate::settings::{Environment, Settings, Variables};
 use crate::summary::Report;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -126,6 +128,9 @@ struct SourceArgs {
     /// Rows in quarantine that are allowed; with more, no target is written
     #[arg(long, value_name = "N")]
     max_quarantine: Option<u64>,
+    /// Go on although this was found in the source; can be repeated, and is recorded
+    #[arg(long, value_name = "HAZARD", value_parser = PossibleValuesParser::new(hazards::acceptable()), hide_possible_values = true)]
+    accept: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -182,12 +187,12 @@ impl Cli {
             Command::Backup(args) => session.backup(args).await,
             Command::Export(args) => {
                 let ctx = session.new_run(&args)?;
-                let report = export::run(&ctx).await?;
+                let report = session.unblocked(export::run(&ctx).await)?;
                 session.report(&report, &session.then(&format!("import --run {}", report.run)))
             }
             Command::Migrate(args) => {
                 let ctx = session.new_run(&args)?;
-                let report = migrate::run(&ctx).await?;
+                let report = session.unblocked(migrate::run(&ctx).await)?;
                 session.judged(&report, &session.then(&format!("verify --run {}", report.run)))
             }
             Command::Import(args) => {
@@ -305,6 +310,7 @@ impl Session<'_> {
     fn new_run(&self, args: &SourceArgs) -> Result<Arc<Ctx>> {
         let mut settings = self.settings()?;
         settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
+        settings.policy.accepted.clone_from(&args.accept);
         let run = RunDir::create(&self.runs())?;
         Ok(Arc::new(Ctx::new(settings, TABLES, run, self.options()?)))
     }
@@ -381,7 +387,9 @@ impl Session<'_> {
 
     async fn bench_part(&self, part: part::Part) -> Result<()> {
         let ctx = match part {
-            part::Part::Rows | part::Part::Move => self.new_run(&SourceArgs { max_quarantine: None })?,
+            part::Part::Rows | part::Part::Move => {
+                self.new_run(&SourceArgs { max_quarantine: None, accept: Vec::new() })?
+            }
             part::Part::Documents | part::Part::Count => {
                 self.existing_run(&RunArgs { run: "latest".into() })?
             }
@@ -398,6 +406,17 @@ impl Session<'_> {
             return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
         }
         self.say(Said { text: backup::text(&ctx, &backup), next: Some(self.then("export")) })
+    }
+
+    /// What blocks a run is data, too.
+    fn unblocked(&self, result: Result<Report>) -> Result<Report> {
+        if let (true, Err(error)) = (self.common.json, &result)
+            && let Some(Blocked(hazards)) = error.downcast_ref::<Blocked>()
+        {
+            let json = serde_json::json!({ "refused": true, "hazards": hazards });
+            print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        }
+        result
     }
 
     /// A command to type next, with what this one was told about where things are.

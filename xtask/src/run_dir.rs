@@ -169,6 +169,7 @@ impl RunDir {
             environment: environment.to_string(),
             tool: ToolVersion { version: env!("CARGO_PKG_VERSION").into(), sql },
             started: now(),
+            hazards: Vec::new(),
             backup: None,
             export: None,
             proof: None,

@@ -10,7 +10,17 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["model"],
     &["sql", "digest", "tables"],
-    &["csv_text", "document", "ledger", "manifest", "settings", "summary", "turns"],
+    &[
+        "column_types",
+        "csv_text",
+        "document",
+        "hazards",
+        "ledger",
+        "manifest",
+        "settings",
+        "summary",
+        "turns",
+    ],
     &["effects"],
     &["run_dir", "ctx"],
     &["phases"],

@@ -4,8 +4,10 @@ use super::{Times, agree, begin};
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::terminal::peak_memory;
+use crate::hazards::Found;
 use crate::manifest::{Export, Manifest};
 use crate::model::Stop;
+use crate::phases::assess::{self, Assessment};
 use crate::phases::snapshot::Snapshot;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight};
 use crate::summary::Report;
@@ -17,10 +19,13 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let mut times = Times::default();
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
-    preflight::targets(ctx, None).await?;
+    let (assessed, ()) = times
+        .of("preflight", async { tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None)) })
+        .await?;
     let mut manifest = begin(ctx)?;
 
-    let export = times.of("1+2 backup, export", backup_and_export(ctx, &mut manifest, hash)).await?;
+    let export =
+        times.of("1+2 backup, export", backup_and_export(ctx, &mut manifest, hash, assessed)).await?;
 
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     let (documents, ()) = times
@@ -36,6 +41,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
 
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
+    report.hazards = manifest.hazards;
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     report.seconds = times.0;
     report.peak_memory = peak_memory();
@@ -43,9 +49,17 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
 }
 
 /// Phases 1 and 2 beside each other: they see one instant of the source.
-pub async fn backup_and_export(ctx: &Arc<Ctx>, manifest: &mut Manifest, hash: HashFn) -> Result<Arc<Export>> {
+pub async fn backup_and_export(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    hash: HashFn,
+    assessed: Assessment,
+) -> Result<Arc<Export>> {
+    show(ctx, &assessed.hazards);
+    manifest.hazards = assessed.hazards;
+    ctx.run.save_manifest(manifest)?;
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
-    let snapshot = Snapshot::open(ctx, hash).await?;
+    let snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
     let (backup, export) = tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot))?;
     snapshot.release().await?;
     agree(&backup, &export, ctx)?;
@@ -54,6 +68,14 @@ pub async fn backup_and_export(ctx: &Arc<Ctx>, manifest: &mut Manifest, hash: Ha
     manifest.export = Some(export.clone());
     ctx.run.save_manifest(manifest)?;
     Ok(Arc::new(export))
+}
+
+/// Says beside the progress what the report will tell in full.
+fn show(ctx: &Ctx, hazards: &[Found]) {
+    for hazard in hazards {
+        let accepted = if hazard.accepted { " (accepted)" } else { "" };
+        ctx.terminal.line(format!("  ! {} × {}{accepted}", hazard.count, hazard.name));
+    }
 }
 
 /// A red proof as the error that gives exit code 3; the report has shown it.
