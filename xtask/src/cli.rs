@@ -3,11 +3,12 @@
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
 use crate::commands::status::Status;
-use crate::commands::{backup, export, import, migrate, rehearse, stack, status, verify};
+use crate::commands::{backup, export, import, migrate, rehearse, resume, stack, status, verify};
 use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity, say};
+use crate::hazards::{self, Blocked};
 use crate::model::{Existing, Stop};
 use crate::refuse;
 use crate::run_dir::{self, Latest, RunDir};
@@ -15,6 +16,7 @@ use crate::settings::{Environment, Settings, Variables};
 use crate::summary::Report;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -130,6 +132,9 @@ struct SourceArgs {
     /// Rows in quarantine that are allowed; with more, no target is written
     #[arg(long, value_name = "N")]
     max_quarantine: Option<u64>,
+    /// Go on although this was found in the source; can be repeated, and is recorded
+    #[arg(long, value_name = "HAZARD", value_parser = PossibleValuesParser::new(hazards::acceptable()), hide_possible_values = true)]
+    accept: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -208,7 +213,7 @@ impl Cli {
             Command::Backup(args) => session.backup(args).await,
             Command::Export(args) => {
                 let ctx = session.new_run(&args, Existing::Refuse)?;
-                let report = export::run(&ctx).await?;
+                let report = session.unblocked(export::run(&ctx).await)?;
                 session.report(&report, &session.then(&format!("import --run {}", report.run)))
             }
             Command::Migrate(args) => session.migrate(args).await,
@@ -353,6 +358,7 @@ impl Session<'_> {
     fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
         let mut settings = self.settings()?;
         settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
+        settings.policy.accepted.clone_from(&args.accept);
         let run = RunDir::create(&self.runs())?;
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
         ctx.existing = existing;
@@ -384,6 +390,8 @@ impl Session<'_> {
         let policy = &mut settings.policy;
         let begun_with = manifest.policy.map_or(policy.max_quarantine, |begun| begun.max_quarantine);
         policy.max_quarantine = args.max_quarantine.or(begun_with);
+        let accepted = manifest.hazards.into_iter().filter(|h| h.accepted).map(|h| h.name);
+        policy.accepted = args.accept.iter().cloned().chain(accepted).collect();
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
         ctx.existing = existing(manifest.replace);
         Ok(Arc::new(ctx))
@@ -396,9 +404,10 @@ impl Session<'_> {
         };
         let again = self.then(&format!("migrate --resume {}", ctx.run.id()));
         let report = match args.resume {
-            Some(_) => self.or_say(&ctx, again, migrate::resume(&ctx)).await?,
-            None => self.or_say(&ctx, again, migrate::run(&ctx)).await?,
+            Some(_) => self.or_say(&ctx, again, resume::run(&ctx)).await,
+            None => self.or_say(&ctx, again, migrate::run(&ctx)).await,
         };
+        let report = self.unblocked(report)?;
         self.judged(&report, &self.then(&format!("verify --run {}", report.run)))
     }
 
@@ -509,7 +518,7 @@ impl Session<'_> {
     async fn bench_part(&self, part: part::Part) -> Result<()> {
         let ctx = match part {
             part::Part::Rows | part::Part::Move => {
-                self.new_run(&SourceArgs { max_quarantine: None }, Existing::Refuse)?
+                self.new_run(&SourceArgs { max_quarantine: None, accept: Vec::new() }, Existing::Refuse)?
             }
             part::Part::Documents | part::Part::Count => {
                 self.existing_run(&RunArgs { run: "latest".into() })?
@@ -527,6 +536,17 @@ impl Session<'_> {
             return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
         }
         self.say(Said { text: backup::text(&ctx, &backup), next: Some(self.then("export")) })
+    }
+
+    /// What blocks a run is data, too.
+    fn unblocked(&self, result: Result<Report>) -> Result<Report> {
+        if let (true, Err(error)) = (self.common.json, &result)
+            && let Some(Blocked(hazards)) = error.downcast_ref::<Blocked>()
+        {
+            let json = serde_json::json!({ "refused": true, "hazards": hazards });
+            print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        }
+        result
     }
 
     /// A command to type next, with what this one was told about where things are.

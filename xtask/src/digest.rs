@@ -23,6 +23,8 @@ pub enum HashFn {
     HashRecordExtended,
     /// The first 64 bits of the MD5 of the text in UTF-8: the same on every server.
     Md5Utf8,
+    /// The same of the bytes as they are, where nobody vouches for their encoding: for the source alone.
+    Md5Bytes,
 }
 
 impl HashFn {
@@ -38,6 +40,15 @@ impl HashFn {
         }
     }
 
+    /// For whole rows of the source as they are, beside a run that uses this hash: text that does not
+    /// convert has a digest, too. For UTF-8 the bytes are what would be converted to.
+    pub fn for_raw(self, encoding: &str) -> HashFn {
+        match (self, encoding) {
+            (HashFn::Md5Utf8, "UTF8" | "SQL_ASCII") => HashFn::Md5Bytes,
+            _ => self,
+        }
+    }
+
     /// The SQL expression (bigint) for a text expression.
     pub fn of_text(self, text: &str) -> String {
         match self {
@@ -45,6 +56,7 @@ impl HashFn {
             HashFn::Md5Utf8 => {
                 format!("('x' || substr(md5(convert_to({text}, 'UTF8')), 1, 16))::bit(64)::bigint")
             }
+            HashFn::Md5Bytes => format!("('x' || substr(md5({text}), 1, 16))::bit(64)::bigint"),
         }
     }
 
@@ -59,7 +71,11 @@ impl HashFn {
                 let values = list(&|c| hashed(&name(c), &c.kind));
                 self.of_text(&format!("hash_record_extended(ROW({values}), 0)::text"))
             }
-            HashFn::Md5Utf8 => self.of_text(&format!("ROW({})::text", list(&name))),
+            // Not a row's text: whether that quotes a value is decided byte by byte by the server's locale.
+            HashFn::Md5Utf8 | HashFn::Md5Bytes => {
+                let texts = list(&|c| format!("{}::text", name(c)));
+                self.of_text(&format!("ARRAY[{texts}]::text"))
+            }
         }
     }
 }

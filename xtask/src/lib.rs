@@ -6,9 +6,11 @@ pub mod model;
 pub mod tables;
 
 // Pure: no I/O.
+pub mod column_types;
 pub mod csv_text;
 pub mod digest;
 pub mod document;
+pub mod hazards;
 pub mod journal;
 pub mod ledger;
 pub mod manifest;

@@ -1,8 +1,10 @@
 //! What a run knows and has proven, as it stands in `manifest.json`. Data only.
 
 use crate::digest::{Content, Digest, HashFn};
+use crate::hazards::Found;
 use crate::ledger::Outcomes;
 use crate::model::{Column, NullPolicy, ServerInfo};
+use crate::sql::Reading;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,6 +27,9 @@ pub struct Manifest {
     /// Whether it takes the place of an earlier run's rows and documents.
     #[serde(default)]
     pub replace: bool,
+    /// What was found in the source before anything was changed, and what of it was accepted.
+    #[serde(default)]
+    pub hazards: Vec<Found>,
     /// Filled in when phase 1 has ended.
     pub backup: Option<Backup>,
     /// Filled in when phase 2 has ended: from here on targets may be written.
@@ -67,6 +72,9 @@ pub struct SnapshotInfo {
     pub taken: String,
     pub server: ServerInfo,
     pub hash: HashFn,
+    /// How the source's tables are read.
+    #[serde(default)]
+    pub reading: Reading,
 }
 
 /// A file of the run directory.

@@ -126,6 +126,10 @@ pub const OUTCOMES: &[(&str, &str)] = &[
     ("quarantined:product_quarantined", "its product is quarantined"),
     ("quarantined:order_missing", "its order does not exist"),
     ("quarantined:order_quarantined", "its order is quarantined"),
+    ("quarantined:text_undecodable", "bytes that are no text in the source's encoding"),
+    ("quarantined:value_missing", "NULL in a column that the target declares NOT NULL"),
+    ("quarantined:value_does_not_fit", "a text or number that is too large for the target's column"),
+    ("quarantined:rating_out_of_range", "the target takes ratings from 1 to 5"),
 ];
 
 /// The outcome of a row that goes to a target.

@@ -177,6 +177,7 @@ impl RunDir {
             policy: None,
             replace: false,
             started: now(),
+            hazards: Vec::new(),
             backup: None,
             export: None,
             proof: None,

@@ -97,6 +97,12 @@ pub struct Policy {
     /// The zone of source time stamps that have none.
     #[serde(default = "utc")]
     pub source_zone: String,
+    /// The true encoding of a source that calls itself SQL_ASCII: `UTF8`, or one with a byte a character.
+    #[serde(default)]
+    pub source_encoding: Option<String>,
+    /// What the person has accepted by name, for this run.
+    #[serde(skip)]
+    pub accepted: Vec<String>,
 }
 
 fn utc() -> String {

@@ -1,5 +1,6 @@
 //! What happened to every row: for people a table, for programs JSON. Pure.
 
+use crate::hazards::{self, Found};
 use crate::ledger::Sums;
 use crate::manifest::{Check, Export, Proof};
 use crate::model::{explain, grouped};
@@ -15,6 +16,8 @@ pub struct Report {
     pub directory: String,
     pub tables: Vec<Line>,
     pub checks: Vec<Check>,
+    /// What was found in the source before anything was changed.
+    pub hazards: Vec<Found>,
     /// How often a field of a document took its default for NULL.
     pub defaults: BTreeMap<String, BTreeMap<String, u64>>,
     /// Whether everything was proven. `None`: nothing was verified.
@@ -68,6 +71,7 @@ impl Report {
             directory,
             tables: tables.iter().filter_map(line).collect(),
             checks: proof.map(|p| p.checks.clone()).unwrap_or_default(),
+            hazards: Vec::new(),
             defaults: BTreeMap::new(),
             proven: proof.map(Proof::is_green),
             seconds: BTreeMap::new(),
@@ -77,7 +81,9 @@ impl Report {
 
     /// The table, what the rules did, and what was found.
     pub fn text(&self) -> String {
-        let parts = [self.table(), self.left_behind(), self.remarks(), self.checked(), self.measured()];
+        let hazards = titled("Hazards in the source", hazards::text(&self.hazards));
+        let parts =
+            [self.table(), self.left_behind(), hazards, self.remarks(), self.checked(), self.measured()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 

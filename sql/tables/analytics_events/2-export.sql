@@ -13,7 +13,15 @@ SELECT
     e.utm_medium,
     e.utm_campaign,
     e.created_at,
-    'migrated' AS outcome,
+    CASE
+        WHEN e.id IN (:undecodable_analytics_events)
+            THEN 'quarantined:text_undecodable'
+        WHEN e.event_name IS NULL OR e.created_at IS NULL
+            THEN 'quarantined:value_missing'
+        WHEN e.id IN (:unfit_analytics_events)
+            THEN 'quarantined:value_does_not_fit'
+        ELSE 'migrated'
+    END AS outcome,
     CASE WHEN e.user_id IS NOT NULL AND u.id IS NULL
              THEN format('user_id %s: no such user', e.user_id)
          WHEN e.user_id IS NOT NULL AND u.firebase_uid IS NULL

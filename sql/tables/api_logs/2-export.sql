@@ -13,7 +13,15 @@ SELECT
     l.request_id,
     l.created_at,
     l.level,                              -- stays in the export file: api_logs has no such column
-    'migrated' AS outcome,
+    CASE
+        WHEN l.id IN (:undecodable_api_logs)
+            THEN 'quarantined:text_undecodable'
+        WHEN l.created_at IS NULL
+            THEN 'quarantined:value_missing'
+        WHEN l.id IN (:unfit_api_logs)
+            THEN 'quarantined:value_does_not_fit'
+        ELSE 'migrated'
+    END AS outcome,
     CASE WHEN l.user_id IS NOT NULL AND u.id IS NULL
              THEN format('user_id %s: no such user', l.user_id)
          WHEN l.user_id IS NOT NULL AND u.firebase_uid IS NULL

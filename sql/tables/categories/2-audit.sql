@@ -14,6 +14,10 @@ WITH RECURSIVE ends AS (            -- (category, one of its ancestors or itself
       AND NOT EXISTS (SELECT FROM product_reviews r, users u
                       WHERE r.product_id = p.id AND r.deleted_at IS NULL
                         AND u.id = r.user_id AND u.firebase_uid IS NOT NULL)
+), bad AS (                         -- not for their parents, but for what is in them
+    SELECT id FROM categories
+    WHERE num_nulls(name, created_at) > 0
+       OR id IN (:undecodable_categories) OR id IN (:unfit_categories)
 ), going AS (
     SELECT id FROM categories WHERE deleted_at IS NULL
     UNION
@@ -24,7 +28,8 @@ SELECT c.id,
        CASE WHEN c.id NOT IN (SELECT e.ancestor FROM ends e JOIN going g ON g.id = e.category)
                 THEN 'excluded'
             WHEN c.id IN (SELECT e.category FROM ends e
-                          WHERE e.ancestor NOT IN (SELECT id FROM categories))
+                          WHERE e.ancestor NOT IN (SELECT id FROM categories)
+                             OR e.ancestor IN (SELECT id FROM bad))
                 THEN 'quarantined'
             ELSE 'migrated'
        END AS kind

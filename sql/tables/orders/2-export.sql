@@ -19,8 +19,22 @@ SELECT
             THEN 'quarantined:user_missing'
         WHEN u.firebase_uid IS NULL
             THEN 'quarantined:user_without_uid'
+        WHEN o.id IN (:undecodable_orders)
+            THEN 'quarantined:text_undecodable'
+        WHEN o.total_amount IS NULL OR o.created_at IS NULL
+            THEN 'quarantined:value_missing'
+        WHEN o.id IN (:unfit_orders)
+            THEN 'quarantined:value_does_not_fit'
         ELSE 'migrated'
     END AS outcome,
-    NULL::text AS note
+    -- Rule 8: nobody else will know any more whose it is.
+    CASE WHEN shared.firebase_uid IS NOT NULL
+             THEN format('user_id %s; its firebase_uid is that of %s users, ids %s to %s',
+                         u.id, shared.bearers, shared.first, shared.last)
+    END AS note
 FROM orders o
 LEFT JOIN users u ON u.id = o.user_id
+LEFT JOIN (
+    SELECT firebase_uid, count(*) AS bearers, min(id) AS first, max(id) AS last
+    FROM users GROUP BY firebase_uid HAVING count(*) > 1
+) shared ON shared.firebase_uid = u.firebase_uid

@@ -19,6 +19,12 @@ SELECT
             THEN 'quarantined:order_missing'
         WHEN o.outcome <> 'migrated'
             THEN 'quarantined:order_quarantined'
+        WHEN p.id IN (:undecodable_payments)
+            THEN 'quarantined:text_undecodable'
+        WHEN p.amount IS NULL OR p.created_at IS NULL
+            THEN 'quarantined:value_missing'
+        WHEN p.id IN (:unfit_payments)
+            THEN 'quarantined:value_does_not_fit'
         ELSE 'migrated'
     END AS outcome,
     NULL::text AS note

@@ -6,7 +6,8 @@ SELECT
     r.id,
     r.product_id,
     u.firebase_uid AS user_uid,
-    r.order_id,
+    -- Of an order that never was: NULL, lest a new order take the id and inherit the review.
+    ordered.id AS order_id,
     r.rating,
     r.title,
     r.comment,
@@ -26,9 +27,28 @@ SELECT
             THEN 'quarantined:product_missing'
         WHEN p.outcome <> 'migrated'
             THEN 'quarantined:product_quarantined'
+        WHEN r.id IN (:undecodable_product_reviews)
+            THEN 'quarantined:text_undecodable'
+        WHEN r.created_at IS NULL
+            THEN 'quarantined:value_missing'
+        WHEN r.rating NOT BETWEEN 1 AND 5
+            THEN 'quarantined:rating_out_of_range'
+        WHEN r.id IN (:unfit_product_reviews)
+            THEN 'quarantined:value_does_not_fit'
         ELSE 'migrated'
     END AS outcome,
-    NULL::text AS note
+    -- Rule 8: nobody else will know any more whose it is.
+    nullif(concat_ws('; ',
+        CASE WHEN shared.firebase_uid IS NOT NULL
+                 THEN format('user_id %s; its firebase_uid is that of %s users, ids %s to %s',
+                             u.id, shared.bearers, shared.first, shared.last) END,
+        CASE WHEN r.order_id IS NOT NULL AND ordered.id IS NULL
+                 THEN format('order_id %s: no such order', r.order_id) END), '') AS note
 FROM product_reviews r
 LEFT JOIN users u ON u.id = r.user_id
 LEFT JOIN p ON p.id = r.product_id
+LEFT JOIN orders ordered ON ordered.id = r.order_id
+LEFT JOIN (
+    SELECT firebase_uid, count(*) AS bearers, min(id) AS first, max(id) AS last
+    FROM users GROUP BY firebase_uid HAVING count(*) > 1
+) shared ON shared.firebase_uid = u.firebase_uid

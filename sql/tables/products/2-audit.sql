@@ -14,6 +14,9 @@ WITH category AS (
 SELECT p.id,
        CASE WHEN p.id IN (SELECT id FROM gone)
                 THEN 'excluded'
+            WHEN num_nulls(p.name, p.price, p.created_at) > 0
+              OR p.id IN (:undecodable_products) OR p.id IN (:unfit_products)
+                THEN 'quarantined'
             WHEN p.category_id IS NULL OR category.kind = 'migrated'
                 THEN 'migrated'
             ELSE 'quarantined'

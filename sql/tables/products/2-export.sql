@@ -29,6 +29,12 @@ SELECT
             THEN 'quarantined:category_missing'
         WHEN p.category_id IN (SELECT b.id FROM broken b)
             THEN 'quarantined:category_quarantined'
+        WHEN p.id IN (:undecodable_products)
+            THEN 'quarantined:text_undecodable'
+        WHEN p.name IS NULL OR p.price IS NULL OR p.created_at IS NULL
+            THEN 'quarantined:value_missing'
+        WHEN p.id IN (:unfit_products)
+            THEN 'quarantined:value_does_not_fit'
         ELSE 'migrated'
     END AS outcome,
     NULL::text AS note

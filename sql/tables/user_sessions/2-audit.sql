@@ -7,14 +7,19 @@ SELECT s.id,
            WHEN 'excluded' THEN 'excluded'
            WHEN 'migrated' THEN
                CASE WHEN s.session_token !~ '^(|\.|\.\.|__.*__)$' AND position('/' IN s.session_token) = 0
-                     AND length(s.session_token) <= 1500
+                     AND length(convert_to(s.session_token, 'UTF8')) <= 1500
                      AND s.session_token NOT IN (SELECT session_token FROM user_sessions
                                                  WHERE session_token IS NOT NULL
                                                  GROUP BY session_token HAVING count(*) > 1)
                      AND coalesce(least(s.last_activity_at, s.created_at, s.expires_at)    >= '0001-01-01 00:00:00+00', true)
                      AND coalesce(greatest(s.last_activity_at, s.created_at, s.expires_at) <= '9999-12-31 23:59:59.999999+00', true)
+                     AND length(convert_to(s.session_token || s.session_token || concat(s.device_type, s.browser, s.os,
+                                           s.location_country, s.location_city), 'UTF8'))
+                         + length(convert_to(o.firebase_uid, 'UTF8')) <= 1047576
+                     AND (s.id IN (:undecodable_user_sessions)) IS NOT TRUE
                     THEN 'migrated' ELSE 'quarantined' END
            ELSE 'quarantined'
        END AS kind
 FROM user_sessions s
 LEFT JOIN owner ON owner.id = s.user_id
+LEFT JOIN users o ON o.id = s.user_id

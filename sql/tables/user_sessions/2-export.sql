@@ -24,9 +24,11 @@ SELECT
             THEN 'excluded:session_of_deleted_user'
         WHEN u.outcome <> 'migrated'
             THEN 'quarantined:user_quarantined'
+        WHEN s.id IN (:undecodable_user_sessions)
+            THEN 'quarantined:text_undecodable'
         WHEN s.session_token IS NULL
           OR s.session_token IN ('', '.', '..') OR s.session_token LIKE '%/%'
-          OR s.session_token ~ '^__.*__$'       OR octet_length(s.session_token) > 1500
+          OR s.session_token ~ '^__.*__$'       OR octet_length(convert_to(s.session_token, 'UTF8')) > 1500
             THEN 'quarantined:token_not_an_id'
         WHEN twice.session_token IS NOT NULL
             THEN 'quarantined:token_not_unique'
@@ -35,7 +37,13 @@ SELECT
           OR NOT coalesce(s.created_at       >= '0001-01-01 00:00+00' AND s.created_at       < '10000-01-01 00:00+00', true)
           OR NOT coalesce(s.expires_at       >= '0001-01-01 00:00+00' AND s.expires_at       < '10000-01-01 00:00+00', true)
             THEN 'quarantined:time_out_of_range'
-        -- A session cannot reach 1 MiB: every column of it is short.
+        -- 1 MiB a document, as for users.
+        WHEN octet_length(concat(s.session_token, u.firebase_uid, s.device_type, s.browser, s.os,
+                                 s.location_country, s.location_city)) > 250000
+         AND 1000 + octet_length(convert_to(concat(
+                 s.session_token, s.session_token, u.firebase_uid, s.device_type, s.browser, s.os,
+                 s.location_country, s.location_city), 'UTF8')) > 1048576
+            THEN 'quarantined:document_too_large'
         ELSE 'migrated'
     END AS outcome,
     NULL::text AS note

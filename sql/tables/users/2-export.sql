@@ -22,10 +22,12 @@ SELECT
     CASE
         WHEN u.deleted_at IS NOT NULL
             THEN 'excluded:user_deleted'
+        WHEN u.id IN (:undecodable_users)
+            THEN 'quarantined:text_undecodable'
         WHEN u.firebase_uid IS NULL
             THEN 'quarantined:uid_missing'
         WHEN u.firebase_uid IN ('', '.', '..') OR u.firebase_uid LIKE '%/%'
-          OR u.firebase_uid ~ '^__.*__$'       OR octet_length(u.firebase_uid) > 1500
+          OR u.firebase_uid ~ '^__.*__$'       OR octet_length(convert_to(u.firebase_uid, 'UTF8')) > 1500
             THEN 'quarantined:uid_not_an_id'
         -- One document cannot hold two users, and the last one must not win.
         WHEN twice.firebase_uid IS NOT NULL
@@ -35,10 +37,13 @@ SELECT
           OR NOT coalesce(u.created_at    >= '0001-01-01 00:00+00' AND u.created_at    < '10000-01-01 00:00+00', true)
           OR NOT coalesce(u.updated_at    >= '0001-01-01 00:00+00' AND u.updated_at    < '10000-01-01 00:00+00', true)
             THEN 'quarantined:time_out_of_range'
-        -- 1 MiB a document. 1,000 bytes are more than its name, field names, numbers and times take.
-        WHEN 1000 + 2 * octet_length(u.firebase_uid) + octet_length(u.email)
-           + coalesce(octet_length(u.first_name), 0)   + coalesce(octet_length(u.last_name), 0)
-           + coalesce(octet_length(u.phone_number), 0) + coalesce(octet_length(u.user_agent), 0) > 1048576
+        -- 1 MiB a document. 1,000 bytes are more than its name, field names, numbers and times take. Asked
+        -- first: no encoding's byte becomes more than four in UTF-8, and converting costs.
+        WHEN octet_length(concat(u.firebase_uid, u.email, u.first_name, u.last_name, u.phone_number, u.status,
+                                 u.timezone, u.language, u.source, u.user_agent)) > 250000
+         AND 1000 + octet_length(convert_to(concat(
+                 u.firebase_uid, u.firebase_uid, u.email, u.first_name, u.last_name, u.phone_number, u.status,
+                 u.timezone, u.language, u.source, u.user_agent), 'UTF8')) > 1048576
             THEN 'quarantined:document_too_large'
         ELSE 'migrated'
     END AS outcome,

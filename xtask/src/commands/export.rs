@@ -3,7 +3,7 @@
 use super::{begin, migrate, visibly};
 use crate::ctx::Ctx;
 use crate::phases::lock::Locks;
-use crate::phases::preflight;
+use crate::phases::{assess, preflight};
 use crate::summary::Report;
 use anyhow::Result;
 use std::sync::Arc;
@@ -13,9 +13,14 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let hash = preflight::servers(ctx).await?;
     let locks = Locks::all(ctx).await?;
     let exporting = async {
+        let assessed = assess::source(ctx).await?;
         let mut manifest = begin(ctx, "export")?;
-        migrate::backup_and_export(ctx, &mut manifest, hash).await
+        let export = migrate::backup_and_export(ctx, &mut manifest, hash, assessed).await?;
+        Ok((manifest, export))
     };
-    let export = visibly(ctx, "export", locks.guard(exporting)).await?;
-    Ok(Report::new(ctx.run.id(), ctx.run.path().display().to_string(), ctx.tables, &export, None))
+    let (manifest, export) = visibly(ctx, "export", locks.guard(exporting)).await?;
+    let directory = ctx.run.path().display().to_string();
+    let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, None);
+    report.hazards = manifest.hazards;
+    Ok(report)
 }

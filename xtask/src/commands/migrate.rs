@@ -1,16 +1,16 @@
-//! The whole migration: five phases, each taking what the one before it proved; and a run that was cut
-//! off, taken up again from what is on disk (DESIGN rules 9 to 11).
+//! The whole migration: five phases, each taking what the one before it proved.
 
-use super::{Times, agree, begin, verify, visibly};
+use super::{Times, agree, begin, visibly};
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::terminal::peak_memory;
-use crate::manifest::{Backup, Export, Manifest, Proof};
+use crate::hazards::Found;
+use crate::manifest::{Export, Manifest};
 use crate::model::Stop;
+use crate::phases::assess::{self, Assessment};
 use crate::phases::lock::Locks;
 use crate::phases::snapshot::Snapshot;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight};
-use crate::refuse;
 use crate::summary::Report;
 use anyhow::Result;
 use std::sync::Arc;
@@ -21,159 +21,34 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let hash = preflight::servers(ctx).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
-        preflight::targets(ctx, None).await?;
+        let assessed = assessed(ctx).await?;
         let manifest = begin(ctx, "migrate")?;
-        from_the_source(ctx, manifest, hash).await
+        from_the_source(ctx, manifest, hash, assessed).await
     };
     visibly(ctx, "migrate", locks.guard(work)).await
 }
 
-/// Goes on with a run that did not come to its end. Believes no journal: the files are what their hashes
-/// say, a store holds what it shows.
-///
-/// # Errors
-/// Refuses a run of another environment, of other SQL or of another policy; `Stop::Differs` where a file
-/// is not the one that was written.
-pub async fn resume(ctx: &Arc<Ctx>) -> Result<Report> {
-    let manifest = ctx.run.load_manifest()?;
-    same_terms(ctx, &manifest)?;
-    if manifest.proof.as_ref().is_some_and(Proof::is_green) {
-        ctx.terminal.line(format!("run {} is done, and was proven: only verified once more", ctx.run.id()));
-        return verify::run(ctx).await;
-    }
-    ctx.terminal.phase("Preflight: servers and targets");
-    let hash = preflight::servers(ctx).await?;
-    let locks = Locks::all(ctx).await?;
-    let work = async {
-        // Once more: it may have been under way until we got the locks.
-        let mut manifest = ctx.run.load_manifest()?;
-        keep_policy(ctx, &mut manifest)?;
-        match manifest.export.clone() {
-            None => again_from_the_source(ctx, manifest, hash).await,
-            Some(export) => from_the_files(ctx, manifest, export, hash).await,
-        }
-    };
-    visibly(ctx, "migrate --resume", locks.guard(work)).await
-}
-
-/// What was started with one environment, SQL and policy is not gone on with under others.
-fn same_terms(ctx: &Ctx, manifest: &Manifest) -> Result<()> {
-    let (run, settings) = (ctx.run.id(), &ctx.settings);
-    if manifest.environment != settings.environment {
-        refuse!(
-            "run {run} is of environment `{}`, not `{}`: name it with --env",
-            manifest.environment,
-            settings.environment
-        );
-    }
-    let (theirs, ours) = (&manifest.tool.sql, ctx.sql_hash());
-    if *theirs != ours {
-        refuse!(
-            "run {run} was begun with other SQL: its hash is {theirs}, this tool's is {ours} (tool {} and {}). \
-             Go on with the tool that began it, or start over: `cargo xtask migrate --replace`",
-            manifest.tool.version,
-            env!("CARGO_PKG_VERSION")
-        );
-    }
-    if manifest.export.is_none() && manifest.command != "migrate" {
-        refuse!(
-            "run {run} was begun by `{}` and has no complete export to go on from: start over with \
-             `cargo xtask migrate`",
-            manifest.command
-        );
-    }
-    let Some(begun) = &manifest.policy else { return Ok(()) };
-    let policy = &settings.policy;
-    if begun.null_policy != policy.null_policy {
-        refuse!(
-            "run {run} was begun with null_policy {:?}, environment `{}` now says {:?}: set it back, or start over",
-            begun.null_policy,
-            settings.environment,
-            policy.null_policy
-        );
-    }
-    if begun.source_zone != policy.source_zone {
-        refuse!(
-            "run {run} was begun with source_zone {:?}, environment `{}` now says {:?}: set it back, or start over",
-            begun.source_zone,
-            settings.environment,
-            policy.source_zone
-        );
-    }
-    Ok(())
-}
-
-/// The limit of the quarantine is the one that the run was begun with, unless the person says another.
-fn keep_policy(ctx: &Ctx, manifest: &mut Manifest) -> Result<()> {
-    let limit = ctx.settings.policy.max_quarantine;
-    if let Some(policy) = manifest.policy.as_mut().filter(|p| p.max_quarantine != limit) {
-        let said = |limit: Option<u64>| limit.map_or("any number".into(), |n| n.to_string());
-        let change =
-            format!("rows allowed in quarantine: {}, until now {}", said(limit), said(policy.max_quarantine));
-        ctx.run.note("policy", &change)?;
-        policy.max_quarantine = limit;
-        ctx.run.save_manifest(manifest)?;
-    }
-    Ok(())
+/// The source can be moved as it is, and the targets can take it.
+pub(super) async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
+    let (assessed, ()) = tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None))?;
+    Ok(assessed)
 }
 
 /// Everything, from a new snapshot on.
-async fn from_the_source(ctx: &Arc<Ctx>, mut manifest: Manifest, hash: HashFn) -> Result<Report> {
+pub(super) async fn from_the_source(
+    ctx: &Arc<Ctx>,
+    mut manifest: Manifest,
+    hash: HashFn,
+    assessed: Assessment,
+) -> Result<Report> {
     let mut times = Times::default();
-    let export = times.of("1+2 backup, export", backup_and_export(ctx, &mut manifest, hash)).await?;
+    let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
+    let export = times.of("1+2 backup, export", exporting).await?;
     to_the_targets(ctx, manifest, export, times).await
 }
 
-/// No target has been written yet. Files of two snapshots are never mixed: all tables are exported again.
-async fn again_from_the_source(ctx: &Arc<Ctx>, mut manifest: Manifest, hash: HashFn) -> Result<Report> {
-    preflight::targets(ctx, None).await?;
-    let removed = ctx.run.clear()?;
-    let what = format!(
-        "no complete export: {removed} files of the one that was cut off are removed, everything is exported \
-         again under a new snapshot"
-    );
-    ctx.run.note("export again", &what)?;
-    ctx.terminal.line(format!("run {}: {what}", ctx.run.id()));
-    (manifest.backup, manifest.export) = (None, None);
-    ctx.run.save_manifest(&manifest)?;
-    from_the_source(ctx, manifest, hash).await
-}
-
-/// The export is complete: nothing is asked of the source any more.
-async fn from_the_files(ctx: &Arc<Ctx>, manifest: Manifest, export: Export, hash: HashFn) -> Result<Report> {
-    let run = ctx.run.id();
-    ctx.terminal.line(format!("run {run}: its export is complete, going on from its files"));
-    whole(ctx, manifest.backup.as_ref(), &export)?;
-    let began = export.snapshot.hash;
-    if began == HashFn::HashRecordExtended && hash != began {
-        refuse!(
-            "run {run} was begun when all servers had one version and encoding, and its digests cannot be taken \
-             on what they are now: start over with `cargo xtask migrate --replace`"
-        );
-    }
-    p2_export::quarantine_limit(ctx, &export)?;
-    preflight::targets(ctx, Some(&export)).await?;
-    to_the_targets(ctx, manifest, Arc::new(export), Times::default()).await
-}
-
-/// The files of the run are what was written.
-fn whole(ctx: &Ctx, backup: Option<&Backup>, export: &Export) -> Result<()> {
-    let mut damaged = p1_backup::damaged_files(&ctx.run, &export.files);
-    damaged.extend(backup.iter().flat_map(|backup| p1_backup::damaged_files(&ctx.run, &backup.files)));
-    match damaged[..] {
-        [] => Ok(()),
-        _ => Err(Stop::Differs(format!(
-            "run {} cannot go on from its files:\n  {}\nPut them back from a copy, or start over with \
-             `cargo xtask migrate --replace`",
-            ctx.run.id(),
-            damaged.join("\n  ")
-        ))
-        .into()),
-    }
-}
-
 /// Phases 3 to 5.
-async fn to_the_targets(
+pub(super) async fn to_the_targets(
     ctx: &Arc<Ctx>,
     mut manifest: Manifest,
     export: Arc<Export>,
@@ -193,6 +68,7 @@ async fn to_the_targets(
 
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
+    report.hazards = manifest.hazards;
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     report.seconds = times.0;
     report.peak_memory = peak_memory();
@@ -200,9 +76,17 @@ async fn to_the_targets(
 }
 
 /// Phases 1 and 2 beside each other: they see one instant of the source.
-pub async fn backup_and_export(ctx: &Arc<Ctx>, manifest: &mut Manifest, hash: HashFn) -> Result<Arc<Export>> {
+pub async fn backup_and_export(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    hash: HashFn,
+    assessed: Assessment,
+) -> Result<Arc<Export>> {
+    show(ctx, &assessed.hazards);
+    manifest.hazards = assessed.hazards;
+    ctx.run.save_manifest(manifest)?;
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
-    let snapshot = Snapshot::open(ctx, hash).await?;
+    let snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
     let (backup, export) = tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot))?;
     snapshot.release().await?;
     agree(&backup, &export, ctx)?;
@@ -211,6 +95,14 @@ pub async fn backup_and_export(ctx: &Arc<Ctx>, manifest: &mut Manifest, hash: Ha
     manifest.export = Some(export.clone());
     ctx.run.save_manifest(manifest)?;
     Ok(Arc::new(export))
+}
+
+/// Says beside the progress what the report will tell in full.
+fn show(ctx: &Ctx, hazards: &[Found]) {
+    for hazard in hazards {
+        let accepted = if hazard.accepted { " (accepted)" } else { "" };
+        ctx.terminal.line(format!("  ! {} × {}{accepted}", hazard.count, hazard.name));
+    }
 }
 
 /// A red proof as the error that gives exit code 3; the report has shown it.

@@ -23,6 +23,7 @@ pub(super) async fn verified(ctx: &Arc<Ctx>) -> Result<Report> {
     let proof = p5_verify::run(ctx, &manifest, &export).await?;
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
+    report.hazards = manifest.hazards.clone();
     report.seconds.insert("5 verify".into(), proof.seconds);
     manifest.proof = Some(proof);
     ctx.run.save_manifest(&manifest)?;

@@ -81,6 +81,20 @@ fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("{server}: {advice}"))
 }
 
+fn of_database(error: &anyhow::Error) -> Option<&dyn sqlx::error::DatabaseError> {
+    error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>())?.as_database_error()
+}
+
+/// The SQLSTATE of an error of the server.
+pub fn code(error: &anyhow::Error) -> Option<String> {
+    of_database(error)?.code().map(|code| code.into_owned())
+}
+
+/// The server's own words of an error.
+pub fn message(error: &anyhow::Error) -> Option<String> {
+    Some(of_database(error)?.message().to_string())
+}
+
 /// What the server says beside the message of an error: which objects it is about.
 pub fn detail(error: &anyhow::Error) -> Option<String> {
     let error = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>())?;

@@ -1,5 +1,6 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
+pub mod assess;
 pub mod earlier;
 pub mod lock;
 pub mod p1_backup;

@@ -117,7 +117,8 @@ async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Res
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;
     let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;
-    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, snapshot.hash)).await?;
+    let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
+    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, hash)).await?;
     worker.close().await?;
     let content = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
     task.done(content.rows);

@@ -12,7 +12,7 @@ use anyhow::Result;
 use std::sync::Arc;
 
 /// What ends every refusal of a preflight.
-const AGAIN: &str = "Nothing has been changed: mend this, then type the same command again";
+pub(super) const AGAIN: &str = "Nothing has been changed: mend this, then type the same command again";
 
 /// Looks at all four databases and chooses the hash that they all compute alike.
 ///

@@ -6,6 +6,7 @@ use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::postgres::{self, Connection};
 use crate::manifest::SnapshotInfo;
+use crate::sql::Reading;
 use crate::{refuse, run_dir, sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use sqlx::Row;
@@ -71,7 +72,14 @@ impl Snapshot {
             tables.len() == before.len() && tables.iter().all(same),
             "tables of the source were created or dropped while the snapshot was taken: start again"
         );
-        Ok(Snapshot { holder, info: SnapshotInfo { id, taken: run_dir::now(), server, hash }, tables })
+        let info = SnapshotInfo { id, taken: run_dir::now(), server, hash, reading: Reading::default() };
+        Ok(Snapshot { holder, info, tables })
+    }
+
+    /// The same, with its tables read as their assessment says.
+    pub fn read_as(mut self, reading: Reading) -> Snapshot {
+        self.info.reading = reading;
+        self
     }
 
     /// Lets the snapshot go.

@@ -80,6 +80,9 @@ pub fn lock_for_reading<'a>(tables: impl IntoIterator<Item = (&'a str, &'a str)>
     format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "))
 }
 
+/// A session that looks at the source and changes nothing.
+pub const FOR_READING: &str = "SET default_transaction_read_only = on; SET work_mem = '256MB'";
+
 /// The first statements of a worker that sees an exported snapshot.
 pub fn in_snapshot(id: &str) -> String {
     // Who waits behind us to alter a table keeps this session waiting, too: not for ever.

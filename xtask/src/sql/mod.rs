@@ -5,9 +5,13 @@
 //! not fit `work_mem`, joins do not; so the SELECTs join, and sessions on the source get memory.
 
 mod definitions;
+mod hazards;
+mod reading;
 mod rows;
 
 pub use definitions::*;
+pub use hazards::*;
+pub use reading::{Decoding, Limit, Reading, SourceColumn, all_convert, byte_converts};
 pub use rows::Rows;
 
 use crate::digest::HashFn;
@@ -68,21 +72,27 @@ fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     names.into_iter().map(|n| ident(n.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
-/// The file's text with its `\ir` lines replaced by the files that they name, as psql does.
-pub fn expand(tables: &[Table], file: SqlFile) -> Result<String> {
+/// The file as a statement for the source: its `\ir` lines replaced by the files that they name, as psql
+/// does, its variables set, and the tables decoded where they have to be.
+pub fn expand(tables: &[Table], file: SqlFile, reading: &Reading) -> Result<String> {
+    reading.statement(tables, file)
+}
+
+/// The file's text with its `\ir` lines replaced by the files that they name.
+fn included(tables: &[Table], file: SqlFile) -> Result<String> {
     let mut text = String::with_capacity(file.text.len() * 2);
     for line in file.text.lines() {
         match line.trim().strip_prefix("\\ir ") {
             Some(path) => {
                 let wanted = relative(file.path, path.trim());
-                let included = tables
+                let file = tables
                     .iter()
                     .flat_map(|t| [t.export, t.audit].into_iter().chain(t.fragments.iter().copied()))
                     .find(|f| f.path == wanted)
                     .with_context(|| {
                         format!("sql/{}: no table has a file {wanted} for {}", file.path, line.trim())
                     })?;
-                text.push_str(&expand(tables, included)?);
+                text.push_str(&included(tables, file)?);
             }
             None => text.push_str(line),
         }
@@ -296,8 +306,8 @@ mod tests {
     fn every_file_expands() {
         for table in TABLES {
             for file in [table.export, table.audit] {
-                let text = expand(TABLES, file).unwrap();
-                assert!(!text.contains("\\ir"), "{}", file.path);
+                let text = expand(TABLES, file, &Reading::default()).unwrap();
+                assert!(!text.contains("\\ir") && !text.contains("(:"), "{}", file.path);
                 let code = text.lines().filter_map(|line| line.split("--").next());
                 assert!(!code.collect::<String>().contains(';'), "{}: a wrapper goes around it", file.path);
             }
@@ -307,7 +317,7 @@ mod tests {
     #[test]
     fn a_missing_include_names_file_and_line() {
         let file = SqlFile { path: "tables/x/2-export.sql", text: "SELECT\n\\ir ../nowhere/2-export.sql\n" };
-        let error = expand(TABLES, file).unwrap_err().to_string();
+        let error = expand(TABLES, file, &Reading::default()).unwrap_err().to_string();
         assert!(error.contains("tables/nowhere/2-export.sql"), "{error}");
     }
 

@@ -1,6 +1,6 @@
 //! The wrappers around a table's SELECT: the only way to its rows.
 
-use super::{copy_csv, ident, literal, qualified};
+use super::{Reading, copy_csv, ident, literal, qualified};
 use crate::digest::HashFn;
 use crate::model::{Column, MIGRATED};
 use crate::tables::Table;
@@ -98,12 +98,16 @@ impl Rows {
         )
     }
 
-    /// These rows of the source as they are, each with its reason.
-    pub fn copy_quarantine(&self, rows: &[(i64, String)]) -> String {
+    /// These rows of the source as they are, each with its reason. Where text had to be decoded, what is
+    /// no text is written in PostgreSQL's notation for bytes (`\x` and hexadecimal digits), and the
+    /// column `quarantine_bytes` names the columns that are.
+    pub fn copy_quarantine(&self, rows: &[(i64, String)], reading: &Reading) -> String {
+        let all = "s.*".to_string();
+        let values = reading.decoding.as_ref().map_or(all, |d| d.evidence(&self.key_source));
         let ids: Vec<String> = rows.iter().map(|(id, _)| id.to_string()).collect();
         let reasons: Vec<String> = rows.iter().map(|(_, reason)| literal(reason)).collect();
         copy_csv(&format!(
-            "SELECT s.*, q.reason AS quarantine_reason \
+            "SELECT {values}, q.reason AS quarantine_reason \
              FROM unnest(ARRAY[{}]::bigint[], ARRAY[{}]::text[]) q (id, reason) JOIN {} s ON s.id = q.id",
             ids.join(", "),
             reasons.join(", "),

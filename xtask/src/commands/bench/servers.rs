@@ -68,7 +68,7 @@ impl Shop {
         let mut connection = postgres::connect(&self.settings.source, "bench").await?;
         let mut list = String::new();
         for table in TABLES {
-            let select = sql::expand(TABLES, table.export)?;
+            let select = sql::expand(TABLES, table.export, &sql::Reading::default())?;
             let shape = connection.describe(&Rows::shape(&select)).await?;
             let rows = Rows::new(table, select, shape, &self.settings.policy.source_zone)?;
             let home = table.database().map_or("firestore", Database::name);

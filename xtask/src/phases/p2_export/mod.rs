@@ -84,7 +84,7 @@ async fn export(
     let turn = ctx.turn_on_source(u64::MAX).await;
     let step = ctx.run.step(&step_name)?;
     let mut connection = worker(&ctx, &snapshot, "export").await?;
-    let select = sql::expand(ctx.tables, table.export)?;
+    let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
     let shape = connection.describe(&Rows::shape(&select)).await.with_context(context)?;
     let rows = Rows::new(table, select.clone(), shape, &ctx.settings.policy.source_zone)?;
     drop(turn);
@@ -100,7 +100,8 @@ async fn export(
     let mut in_quarantine = 0;
     if !quarantined.is_empty() {
         let name = format!("quarantine/{}.csv", table.name);
-        let info = copy(&ctx, &snapshot, &rows.copy_quarantine(&quarantined), &name).await?;
+        let info =
+            copy(&ctx, &snapshot, &rows.copy_quarantine(&quarantined, &snapshot.reading), &name).await?;
         in_quarantine = info.rows.unwrap_or_default();
         files.insert(name, info);
     }
@@ -195,7 +196,8 @@ async fn count_and_audit(
     let row = connection.row(&sql::digest_keys("public", table.source, hash)).await?;
     let keys = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
     let mut audited = BTreeMap::new();
-    for row in connection.rows(&sql::audit(&sql::expand(ctx.tables, table.audit)?, hash)).await? {
+    let audit = sql::expand(ctx.tables, table.audit, &snapshot.reading)?;
+    for row in connection.rows(&sql::audit(&audit, hash)).await? {
         audited.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
     }
     connection.close().await?;
@@ -215,7 +217,7 @@ async fn name_the_rows(
         let (id, bare, classified): (String, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         lines.push(format!("{} id {id}: {bare}× in the table, {classified}× in the SELECT", table.name));
     }
-    let audit = sql::expand(ctx.tables, table.audit)?;
+    let audit = sql::expand(ctx.tables, table.audit, &snapshot.reading)?;
     for row in worker.rows(&sql::audit_differences(select, &audit, ctx.max_diffs)).await? {
         let (id, outcome, kind): (String, Option<String>, Option<String>) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
@@ -232,7 +234,8 @@ async fn name_the_rows(
 }
 
 async fn mapping(ctx: &Arc<Ctx>, snapshot: &SnapshotInfo) -> Result<FileInfo> {
-    let select = sql::expand(ctx.tables, sql_file!("phases/3-transform/user_id_mapping.sql"))?;
+    let file = sql_file!("phases/3-transform/user_id_mapping.sql");
+    let select = sql::expand(ctx.tables, file, &snapshot.reading)?;
     copy(ctx, snapshot, &sql::copy_csv(&select), MAPPING).await
 }
 

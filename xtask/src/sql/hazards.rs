@@ -1,0 +1,45 @@
+//! Statements by which the source is assessed before a run.
+
+use super::{ident, qualified};
+
+/// How many rows a hazard's query returns, and the first of them: rows, `key`.
+pub fn count_and_sample(select: &str, sample: usize) -> String {
+    format!(
+        "SELECT count(*) OVER (), h.key FROM (\n{select}\n) h ORDER BY length(h.key), h.key LIMIT {sample}"
+    )
+}
+
+/// A table like one of the source, without rows: name and type of each column.
+pub fn stand_in<'a>(
+    schema: &str,
+    table: &str,
+    columns: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let columns: Vec<String> =
+        columns.into_iter().map(|(name, kind)| format!("{} {kind}", ident(name))).collect();
+    format!("CREATE TABLE {} ({})", qualified(schema, table), columns.join(", "))
+}
+
+pub fn add_column(schema: &str, table: &str, column: &str, kind: &str) -> String {
+    format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {kind}", qualified(schema, table), ident(column))
+}
+
+pub fn create_view(schema: &str, name: &str, select: &str) -> String {
+    format!("CREATE VIEW {} AS\n{select}", qualified(schema, name))
+}
+
+/// The ids of a query as a hazard's keys.
+pub fn ids_of(table: &str, select: &str) -> String {
+    format!("SELECT '{table} ' || i.id AS key FROM (\n{select}\n) i")
+}
+
+/// The rows of `Decoding::undecodable` as a hazard's keys.
+pub fn undecodable_of(table: &str, select: &str) -> String {
+    format!("SELECT '{table} ' || i.id || ': ' || i.columns AS key FROM (\n{select}\n) i")
+}
+
+/// An array constant of names, for a psql variable.
+pub fn array<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted = names.into_iter().map(|n| format!("\"{}\"", n.replace('\\', "\\\\").replace('"', "\\\"")));
+    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
+}
