@@ -16,6 +16,9 @@ pub struct Manifest {
     pub environment: String,
     pub tool: ToolVersion,
     pub started: String,
+    /// What the person accepted by `--accept`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<String>,
     /// Filled in when phase 1 has ended.
     pub backup: Option<Backup>,
     /// Filled in when phase 2 has ended: from here on targets may be written.

@@ -162,13 +162,14 @@ impl RunDir {
         Ok(file.take(bytes))
     }
 
-    pub fn new_manifest(&self, environment: &str, sql: String) -> Manifest {
+    pub fn new_manifest(&self, environment: &str, tool: ToolVersion) -> Manifest {
         Manifest {
             format: FORMAT,
             run: self.id.clone(),
             environment: environment.to_string(),
-            tool: ToolVersion { version: env!("CARGO_PKG_VERSION").into(), sql },
+            tool,
             started: now(),
+            accepted: Vec::new(),
             backup: None,
             export: None,
             proof: None,

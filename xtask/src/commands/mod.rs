@@ -2,7 +2,9 @@
 
 pub mod backup;
 pub mod bench;
+pub mod config;
 pub mod export;
+pub mod guard;
 pub mod import;
 pub mod local;
 pub mod migrate;
@@ -33,7 +35,8 @@ impl Times {
 
 /// Writes down that the run has begun.
 fn begin(ctx: &Ctx) -> Result<Manifest> {
-    let manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.sql_hash());
+    let mut manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.tool_version());
+    manifest.accepted = ctx.settings.policy.accepted.clone();
     ctx.run.save_manifest(&manifest)?;
     ctx.terminal.line(format!("run {} in {}", ctx.run.id(), ctx.run.path().display()));
     Ok(manifest)

@@ -6,5 +6,6 @@ pub mod firestore;
 pub mod native;
 pub mod postgres;
 pub mod process;
+pub mod surroundings;
 pub mod terminal;
 pub mod usage;
