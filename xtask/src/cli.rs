@@ -3,21 +3,24 @@
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
 use crate::commands::status::Status;
-use crate::commands::{backup, export, import, migrate, rehearse, resume, stack, status, verify};
+use crate::commands::{
+    backup, config, export, guard, import, migrate, rehearse, resume, stack, status, verify,
+};
 use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity, say};
 use crate::hazards::{self, Blocked};
-use crate::model::{Existing, Stop};
+use crate::model::Existing;
 use crate::refuse;
+use crate::rehearsals;
 use crate::run_dir::{self, Latest, RunDir};
-use crate::settings::{Environment, Settings, Variables};
+use crate::settings::{Environment, Flags, Settings, Variables, nearest};
 use crate::summary::Report;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +55,9 @@ enum Command {
     /// The local servers by themselves
     #[command(subcommand)]
     Stack(StackCommand),
+    /// What an environment's file comes to
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Phase 1: dump the source, read the dump back, count and digest every table
     Backup(SourceArgs),
     /// Phases 1 and 2: backup, and one CSV a table; touches no target
@@ -66,9 +72,23 @@ enum Command {
     Verify(RunArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
     Bench(BenchArgs),
+    /// Completions for a shell: `source <(cargo xtask completions bash)`
+    Completions(CompletionsArgs),
     /// One part of the migration alone, for bench to measure
     #[command(hide = true)]
     BenchPart(PartArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Every setting with its origin, secrets masked; needs no server and no secret
+    Show,
+}
+
+/// Completes the word `xtask`: give it a meaning with `xtask() { cargo xtask "$@"; }`
+#[derive(Debug, Args)]
+struct CompletionsArgs {
+    shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,9 +147,9 @@ struct PartArgs {
     part: part::Part,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct SourceArgs {
-    /// Rows in quarantine that are allowed; with more, no target is written
+    /// Rows in quarantine that are allowed; with more, no target is written [env: XTASK_MAX_QUARANTINE]
     #[arg(long, value_name = "N")]
     max_quarantine: Option<u64>,
     /// Go on although this was found in the source; can be repeated, and is recorded
@@ -169,7 +189,7 @@ struct RunArgs {
 /// Said for every command.
 #[derive(Debug, Args)]
 struct Common {
-    /// Which servers: the name of a file in xtask/environments
+    /// Which servers: the name of a file in xtask/environments, or, with a /, the path of one
     #[arg(long, global = true, default_value = "local", value_name = "ENV")]
     env: String,
     /// Use the local servers in this directory [default: the newest that `stack up` or `--keep` left]
@@ -178,6 +198,12 @@ struct Common {
     /// Where run directories are
     #[arg(long, global = true, value_name = "DIR")]
     backup_dir: Option<PathBuf>,
+    /// The name of the source database, where the environment asks for it before anything is changed
+    #[arg(long, global = true, value_name = "DATABASE")]
+    confirm: Option<String>,
+    /// Documents/s that are written at most to a real project [env: XTASK_FIRESTORE_RATE]
+    #[arg(long, global = true, value_name = "N")]
+    firestore_rate: Option<f64>,
     /// Statements at once on one host [default: this machine's cores]
     #[arg(long, global = true, value_name = "N")]
     jobs: Option<usize>,
@@ -210,6 +236,8 @@ impl Cli {
         match self.command {
             Command::Rehearse(args) => session.rehearse(args).await,
             Command::Stack(command) => session.stack(command).await,
+            Command::Config(ConfigCommand::Show) => session.config(),
+            Command::Completions(args) => completions(args.shell),
             Command::Backup(args) => session.backup(args).await,
             Command::Export(args) => {
                 let ctx = session.new_run(&args, Existing::Refuse)?;
@@ -220,6 +248,7 @@ impl Cli {
             Command::Status(args) => session.status(args).await,
             Command::Import(args) => {
                 let ctx = session.existing_run(&args)?;
+                session.permitted(&ctx)?;
                 let again = session.then(&format!("import --run {}", ctx.run.id()));
                 let report = session.or_say(&ctx, again, import::run(&ctx)).await?;
                 session.report(&report, &session.then(&format!("verify --run {}", report.run)))
@@ -246,6 +275,13 @@ fn print(text: &str) -> Result<()> {
 
 fn existing(replace: bool) -> Existing {
     if replace { Existing::Replace } else { Existing::Refuse }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut out = Vec::new();
+    // Without the space that its name has otherwise: no shell completes two words.
+    clap_complete::generate(shell, &mut Cli::command().name("xtask"), "xtask", &mut out);
+    print(&String::from_utf8(out).context("completions are text")?)
 }
 
 /// The checkout that this tool was built from.
@@ -296,31 +332,65 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn environment(&self) -> Result<Environment> {
-        let name = &self.common.env;
-        let path = self.workspace.join("xtask/environments").join(format!("{name}.toml"));
+        let (name, path) = self.environment_file()?;
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 refuse!(
-                    "there is no environment `{name}`: {} does not exist; `--env local` is for this machine",
-                    path.display()
+                    "there is no environment `{name}`: {} does not exist{}; `--env local` is for this machine",
+                    path.display(),
+                    self.other_environments(&name)
                 )
             }
             Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
         };
-        Environment::parse(name, &text).map_err(|error| match error.downcast() {
-            Ok(Stop::Refused(what)) => Stop::Refused(format!("{}: {what}", path.display())).into(),
-            Ok(stop) => stop.into(),
-            Err(error) => error,
-        })
+        let flags = Flags { firestore_rate: self.common.firestore_rate };
+        Environment::read(&name, &path, &text)?.with(&flags, self.variables)
+    }
+
+    /// The name of the environment, and its file: what has a `/` is a path and is named by it.
+    fn environment_file(&self) -> Result<(String, PathBuf)> {
+        let env = &self.common.env;
+        if !env.contains('/') {
+            return Ok((env.clone(), self.environments().join(format!("{env}.toml"))));
+        }
+        let path = std::path::absolute(env).with_context(|| format!("finding {env}"))?;
+        let name = path.display().to_string();
+        // With or without its ending, like a name.
+        let path = if name.ends_with(".toml") { path } else { PathBuf::from(format!("{name}.toml")) };
+        Ok((name, path))
+    }
+
+    fn environments(&self) -> PathBuf {
+        self.workspace.join("xtask/environments")
+    }
+
+    /// What could have been meant instead, as the rest of a sentence.
+    fn other_environments(&self, name: &str) -> String {
+        let files = std::fs::read_dir(self.environments()).into_iter().flatten().flatten();
+        let names = files.filter_map(|f| Some(f.file_name().to_str()?.strip_suffix(".toml")?.to_string()));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        match nearest(name, names.iter().map(String::as_str)) {
+            Some(meant) => format!(" (did you mean {meant}?)"),
+            None => format!(" (there are {})", names.join(", ")),
+        }
     }
 
     /// Local servers that are running take the place of the file's, where the file says so.
     fn settings(&self) -> Result<Settings> {
         let environment = self.environment()?;
-        let stack = match (&self.common.stack, environment.uses_stack()) {
+        if let Some(stack) = self.running(&environment)? {
+            self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
+            return local::settings(&environment, &stack);
+        }
+        environment.settings(self.variables)
+    }
+
+    fn running(&self, environment: &Environment) -> Result<Option<native::Connections>> {
+        match (&self.common.stack, environment.uses_stack()) {
             (Some(dir), true) => match native::Connections::read(dir) {
-                Ok(stack) => Some(stack),
+                Ok(stack) => Ok(Some(stack)),
                 Err(error) => refuse!(
                     "there are no local servers in {}: `cargo xtask stack status` lists what runs ({error:#})",
                     dir.display()
@@ -329,14 +399,31 @@ impl Session<'_> {
             (Some(_), false) => {
                 refuse!("environment `{}` is not for local servers: leave --stack out", self.common.env)
             }
-            (None, true) => local::running(&self.workspace)?,
-            (None, false) => None,
-        };
-        if let Some(stack) = stack {
-            self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
-            return local::settings(&environment, &stack);
+            (None, true) => local::running(&self.workspace),
+            (None, false) => Ok(None),
         }
-        environment.settings(self.variables)
+    }
+
+    fn config(&self) -> Result<()> {
+        let environment = self.environment()?;
+        let shown = config::show(&environment, self.running(&environment)?.as_ref(), self.variables)?;
+        if self.common.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
+        }
+        let next = if shown.problems.is_empty() { "migrate" } else { "config show" };
+        let mend = if shown.problems.is_empty() { "" } else { "mend that, then " };
+        self.say(Said { text: shown.text(), next: Some(format!("{mend}{}", self.then(next))) })
+    }
+
+    /// What every command asks first that writes to a target or holds the source back.
+    fn permitted(&self, ctx: &Ctx) -> Result<()> {
+        guard::confirmed(&ctx.settings, self.common.confirm.as_deref())
+    }
+
+    /// What `migrate` asks besides.
+    fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
+        let file = rehearsals::file()?;
+        guard::rehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now())
     }
 
     fn options(&self) -> Result<Options> {
@@ -402,6 +489,8 @@ impl Session<'_> {
             Some(run) => self.resumed_run(run, &args.source)?,
             None => self.new_run(&args.source, existing(args.replace))?,
         };
+        self.permitted(&ctx)?;
+        self.rehearsed(&ctx)?;
         let again = self.then(&format!("migrate --resume {}", ctx.run.id()));
         let report = match args.resume {
             Some(_) => self.or_say(&ctx, again, resume::run(&ctx)).await,
@@ -517,9 +606,7 @@ impl Session<'_> {
 
     async fn bench_part(&self, part: part::Part) -> Result<()> {
         let ctx = match part {
-            part::Part::Rows | part::Part::Move => {
-                self.new_run(&SourceArgs { max_quarantine: None, accept: Vec::new() }, Existing::Refuse)?
-            }
+            part::Part::Rows | part::Part::Move => self.new_run(&SourceArgs::default(), Existing::Refuse)?,
             part::Part::Documents | part::Part::Count => {
                 self.existing_run(&RunArgs { run: "latest".into() })?
             }

@@ -4,6 +4,7 @@ use crate::effects::dump::Tools;
 use crate::effects::host;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
+use crate::manifest::ToolVersion;
 use crate::model::{Database, Existing, NullPolicy};
 use crate::run_dir::RunDir;
 use crate::settings::{Server, Settings};
@@ -97,6 +98,11 @@ impl Ctx {
             Some(turns) => turns.take(weight).await,
             None => Turn::default(),
         }
+    }
+
+    /// Which tool and which SQL this run is made with.
+    pub fn tool_version(&self) -> ToolVersion {
+        ToolVersion { version: env!("CARGO_PKG_VERSION").into(), sql: self.sql_hash() }
     }
 
     /// SHA-256 of all SQL that shapes a run, so that two runs can be said to have used the same.

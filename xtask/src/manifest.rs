@@ -30,6 +30,9 @@ pub struct Manifest {
     /// What was found in the source before anything was changed, and what of it was accepted.
     #[serde(default)]
     pub hazards: Vec<Found>,
+    /// What the person accepted by `--accept`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<String>,
     /// Filled in when phase 1 has ended.
     pub backup: Option<Backup>,
     /// Filled in when phase 2 has ended: from here on targets may be written.

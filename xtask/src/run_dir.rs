@@ -167,17 +167,18 @@ impl RunDir {
         Ok(file.take(bytes))
     }
 
-    pub fn new_manifest(&self, environment: &str, sql: String) -> Manifest {
+    pub fn new_manifest(&self, environment: &str, tool: ToolVersion) -> Manifest {
         Manifest {
             format: FORMAT,
             run: self.id.clone(),
             environment: environment.to_string(),
-            tool: ToolVersion { version: env!("CARGO_PKG_VERSION").into(), sql },
             command: String::new(),
             policy: None,
             replace: false,
             started: now(),
             hazards: Vec::new(),
+            tool,
+            accepted: Vec::new(),
             backup: None,
             export: None,
             proof: None,

@@ -1,13 +1,32 @@
-//! An environment's settings: `xtask/environments/<env>.toml`, filled in from the process's
-//! environment where the file says by which name. Pure: text and variables in, settings out.
+//! An environment's settings: `xtask/environments/<env>.toml`, filled in from what the file names:
+//! variables, files with secrets, libpq's password and service files. Pure: the world is asked through
+//! [`Surroundings`].
+//!
+//! A key is added in two places: its field here, and the line in `settings/file.rs` that reads it.
+
+mod file;
+mod libpq;
+mod nearest;
+mod reader;
+mod resolve;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use nearest::nearest;
+pub use resolve::{Found, Surroundings};
+pub use shown::{Entry, Origin, Shown};
+pub use values::human;
 
 use crate::model::{Database, NullPolicy};
-use anyhow::{Result, bail};
+use anyhow::Result;
+use file::File;
 use secrecy::SecretString;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that a phase needs to know of the environment; never its name.
 #[derive(Clone, Debug)]
@@ -18,6 +37,7 @@ pub struct Settings {
     pub order: Server,
     pub gateway: Server,
     pub firestore: Firestore,
+    pub services: Services,
     pub policy: Policy,
 }
 
@@ -57,8 +77,13 @@ impl fmt::Display for Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     Disable,
+    /// Encrypted, to whoever answers.
     Require,
-    Verify { root: Option<PathBuf>, full: bool },
+    /// The server's certificate comes from `root`; `full`: and is for this host.
+    Verify {
+        root: PathBuf,
+        full: bool,
+    },
 }
 
 impl Tls {
@@ -83,139 +108,114 @@ pub struct Firestore {
     pub credentials: Option<PathBuf>,
     /// Writes/s at most on a real project.
     pub rate: f64,
+    pub prices: Option<Prices>,
+    /// What a run may cost at most, in the currency of `prices`.
+    pub max_cost: Option<f64>,
+}
+
+/// What Google charges, per 100,000 documents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prices {
+    pub reads: f64,
+    pub writes: f64,
+    pub deletes: f64,
+    /// `USD`
+    pub currency: String,
+}
+
+/// Where the services answer: a URL, or `container:NAME`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Services {
+    pub product: Option<String>,
+    pub order: Option<String>,
+    pub user: Option<String>,
+    pub gateway: Option<String>,
 }
 
 /// What an environment allows and asks for.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Policy {
+    /// A command that writes to a target or holds the source back wants `--confirm <source database>`.
+    pub confirm: bool,
     /// Rows in quarantine that a run may have; none given: any number.
     pub max_quarantine: Option<u64>,
+    /// Whether Firestore may be an emulator.
+    pub emulator: bool,
+    /// How old the last green rehearsal may be for `migrate`; none given: none is wanted.
+    pub rehearsal_max_age: Option<Duration>,
+    /// MB/s that are read from the source at most.
+    pub source_rate: Option<f64>,
+    /// Sessions other than ours that may be active on the source before the exports wait.
+    pub max_active_sessions: Option<u64>,
+    /// How far the source's replicas may be behind before the exports wait.
+    pub max_replication_lag: Option<Duration>,
+    /// The services' login roles on the source, which a freeze sets NOLOGIN.
+    pub freeze_roles: Vec<String>,
+    /// The true encoding of a SQL_ASCII source.
+    pub source_encoding: Option<String>,
     /// What NULL becomes in a document.
-    #[serde(default)]
     pub null_policy: NullPolicy,
     /// The zone of source time stamps that have none.
-    #[serde(default = "utc")]
     pub source_zone: String,
-    /// The true encoding of a source that calls itself SQL_ASCII: `UTF8`, or one with a byte a character.
-    #[serde(default)]
-    pub source_encoding: Option<String>,
-    /// What the person has accepted by name, for this run.
-    #[serde(skip)]
+    /// What the person accepted by `--accept`; never from a file.
     pub accepted: Vec<String>,
-}
-
-fn utc() -> String {
-    "UTC".into()
-}
-
-/// The file as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    source: ServerFile,
-    targets: BTreeMap<Database, ServerFile>,
-    firestore: FirestoreFile,
-    policy: Policy,
-    /// Whether servers that `cargo xtask stack up` started take the place of those named here.
-    #[serde(default)]
-    stack: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServerFile {
-    host: String,
-    port: u16,
-    database: String,
-    user: String,
-    password: SecretFrom,
-    tls: TlsMode,
-    tls_root: Option<PathBuf>,
-}
-
-/// Where a secret is found: never the secret itself.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "toml::Value")]
-enum SecretFrom {
-    Env(String),
-}
-
-impl TryFrom<toml::Value> for SecretFrom {
-    type Error = &'static str;
-
-    /// By hand, because serde's own errors repeat what they did not expect: it may be a password.
-    fn try_from(value: toml::Value) -> Result<SecretFrom, &'static str> {
-        match value.as_table().map(|t| (t.len(), t.get("env"))) {
-            Some((1, Some(toml::Value::String(name)))) => Ok(SecretFrom::Env(name.clone())),
-            _ => Err("a password is named, never written down: { env = \"NAME_OF_A_VARIABLE\" }"),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum TlsMode {
-    Disable,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FirestoreFile {
-    project: String,
-    #[serde(default = "default_database")]
-    database: String,
-    /// Only an environment that says so talks to an emulator (DESIGN rule 17).
-    #[serde(default)]
-    emulator: bool,
-    /// The emulator's address, where `FIRESTORE_EMULATOR_HOST` does not say another.
-    emulator_host: Option<String>,
-    credentials: Option<PathBuf>,
-    #[serde(default = "default_rate")]
-    rate: f64,
-}
-
-fn default_database() -> String {
-    "(default)".into()
-}
-
-fn default_rate() -> f64 {
-    10_000.0
 }
 
 /// The variables of the process, taken once at its start.
 pub type Variables = BTreeMap<String, String>;
 
+/// What the command line says of settings that have a flag; it stands over the variable
+/// (`XTASK_FIRESTORE_RATE`), and that over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub firestore_rate: Option<f64>,
+}
+
 /// An environment file that has been read, but not yet filled in with secrets.
 #[derive(Debug)]
 pub struct Environment {
     name: String,
+    /// Of the file, for messages; paths in the file are relative to its directory.
+    path: PathBuf,
     file: File,
+    /// What the file says, but for the servers: those may be completed by a service file.
+    entries: Vec<Entry>,
 }
 
 impl Environment {
-    /// # Errors
-    /// With the file's line, for what is not TOML, an unknown key, a missing one or a wrong type.
+    /// An environment of `xtask/environments`.
     pub fn parse(name: &str, text: &str) -> Result<Environment> {
-        let file: File = match toml::from_str(text) {
-            Ok(file) => file,
-            Err(error) => {
-                // Not the error as a whole: it shows the line, which may hold what should not be there.
-                let line =
-                    error.span().and_then(|s| text.get(..s.start)).map(|t| t.matches('\n').count() + 1);
-                let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-                crate::refuse!("environment `{name}`: {line}{}", error.message());
+        Environment::read(name, &Path::new("xtask/environments").join(format!("{name}.toml")), text)
+    }
+
+    /// # Errors
+    /// Refuses, with file and lines, what is not TOML, unknown keys, missing ones and wrong types: all
+    /// of them at once, and without a value, because any may be a secret in the wrong place.
+    pub fn read(name: &str, path: &Path, text: &str) -> Result<Environment> {
+        let (file, entries) = file::read(path, text)?;
+        Ok(Environment { name: name.to_string(), path: path.to_path_buf(), file, entries })
+    }
+
+    /// With flags and variables over what the file says.
+    ///
+    /// # Errors
+    /// Refuses a variable that is not a number.
+    pub fn with(mut self, flags: &Flags, variables: &Variables) -> Result<Environment> {
+        let rate =
+            resolve::over(flags.firestore_rate, "--firestore-rate", "XTASK_FIRESTORE_RATE", variables)?;
+        if let Some((rate, origin)) = rate {
+            if !(rate > 0.0 && rate.is_finite()) {
+                crate::refuse!("{origin}: the rate has to be a number of writes/s above 0");
             }
-        };
-        for database in Database::ALL {
-            if !file.targets.contains_key(&database) {
-                crate::refuse!("environment `{name}`: [targets.{database}] is missing");
-            }
+            self.file.firestore.rate = rate;
+            shown::set(&mut self.entries, "firestore.rate", rate.to_string(), origin);
         }
-        Ok(Environment { name: name.to_string(), file })
+        let max = resolve::over(None::<u64>, "--max-quarantine", "XTASK_MAX_QUARANTINE", variables)?;
+        if let Some((max, origin)) = max {
+            self.file.policy.max_quarantine = Some(max);
+            shown::set(&mut self.entries, "policy.max_quarantine", max.to_string(), origin);
+        }
+        Ok(self)
     }
 
     /// Whether servers started by `stack up` take the place of those in the file.
@@ -223,92 +223,55 @@ impl Environment {
         self.file.stack
     }
 
-    /// The settings for servers that this tool started itself: the file's policy, their addresses.
+    /// The settings for servers that this tool started itself: their addresses, all else as in the file.
     pub fn on(&self, source: Server, targets: [Server; 3], firestore: Firestore) -> Settings {
         let [product, order, gateway] = targets;
+        let said = &self.file.firestore;
         Settings {
             environment: self.name.clone(),
             source,
             product,
             order,
             gateway,
-            firestore,
+            firestore: Firestore { prices: said.prices.clone(), max_cost: said.max_cost, ..firestore },
+            services: self.file.services.clone(),
             policy: self.file.policy.clone(),
         }
     }
 
     /// The settings with the secrets that the file names.
-    pub fn settings(&self, variables: &Variables) -> Result<Settings> {
-        let server = |label: &str, file: &ServerFile| self.server(label, file, variables);
-        let target = |database: Database| match self.file.targets.get(&database) {
-            Some(file) => server(database.name(), file),
-            None => bail!("environment `{}`: [targets.{database}] is missing", self.name),
-        };
-        Ok(Settings {
-            environment: self.name.clone(),
-            source: server("source", &self.file.source)?,
-            product: target(Database::Product)?,
-            order: target(Database::Order)?,
-            gateway: target(Database::Gateway)?,
-            firestore: self.firestore(variables)?,
-            policy: self.file.policy.clone(),
-        })
+    ///
+    /// # Errors
+    /// Refuses with everything that is missing or contradicts itself.
+    pub fn settings(&self, outside: &impl Surroundings) -> Result<Settings> {
+        let resolved = resolve::resolve(self, outside);
+        match resolved.settings {
+            Some(settings) if resolved.problems.is_empty() => Ok(settings),
+            _ => {
+                let or =
+                    if self.file.stack { "\nOr start local servers: `cargo xtask stack up`" } else { "" };
+                crate::refuse!(
+                    "environment `{}` ({}) cannot be used:\n  {}{or}",
+                    self.name,
+                    self.path.display(),
+                    resolved.problems.join("\n  ")
+                )
+            }
+        }
     }
 
-    fn server(&self, label: &str, file: &ServerFile, variables: &Variables) -> Result<Server> {
-        let SecretFrom::Env(name) = &file.password;
-        let Some(password) = variables.get(name) else {
-            let or = if self.file.stack { ", or start local servers: `cargo xtask stack up`" } else { "" };
-            crate::refuse!(
-                "environment `{}` takes the password of {label} ({}@{}:{}) from ${name}, which is not set: \
-                 `read -rs {name} && export {name}`{or}",
-                self.name,
-                file.user,
-                file.host,
-                file.port
-            );
-        };
-        let root = file.tls_root.clone();
-        Ok(Server {
-            label: label.to_string(),
-            host: file.host.clone(),
-            port: file.port,
-            database: file.database.clone(),
-            user: file.user.clone(),
-            password: SecretString::from(password.clone()),
-            password_from: format!("${name}"),
-            tls: match file.tls {
-                TlsMode::Disable => Tls::Disable,
-                TlsMode::Require => Tls::Require,
-                TlsMode::VerifyCa => Tls::Verify { root, full: false },
-                TlsMode::VerifyFull => Tls::Verify { root, full: true },
-            },
-        })
+    /// Every value with its origin; what is missing is said, not refused.
+    pub fn shown(&self, outside: &impl Surroundings) -> Shown {
+        let resolved = resolve::resolve(self, outside);
+        self.show(resolved.entries, resolved.problems)
     }
 
-    fn firestore(&self, variables: &Variables) -> Result<Firestore> {
-        let file = &self.file.firestore;
-        let ambient = variables.get("FIRESTORE_EMULATOR_HOST");
-        let emulator = match (file.emulator, ambient, &file.emulator_host) {
-            (false, Some(host), _) => crate::refuse!(
-                "FIRESTORE_EMULATOR_HOST={host} is set, but environment `{}` is not for an emulator: unset it",
-                self.name
-            ),
-            (false, None, _) => None,
-            (true, Some(host), _) => Some(host.clone()),
-            (true, None, Some(host)) => Some(host.clone()),
-            (true, None, None) => crate::refuse!(
-                "environment `{}` wants an emulator: set FIRESTORE_EMULATOR_HOST=host:port or \
-                 firestore.emulator_host",
-                self.name
-            ),
-        };
-        Ok(Firestore {
-            project: file.project.clone(),
-            database: file.database.clone(),
-            emulator,
-            credentials: file.credentials.clone(),
-            rate: file.rate,
-        })
+    /// The same where local servers take the place of the file's.
+    pub fn shown_on(&self, settings: &Settings, directory: &Path) -> Shown {
+        self.show(shown::of_stack(settings, directory, &self.entries), Vec::new())
+    }
+
+    fn show(&self, values: Vec<Entry>, problems: Vec<String>) -> Shown {
+        Shown { environment: self.name.clone(), file: self.path.clone(), values, problems }
     }
 }

@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
         "turns",
     ],
     &["effects"],
-    &["run_dir", "ctx"],
+    &["run_dir", "ctx", "rehearsals"],
     &["phases"],
     &["commands"],
     &["cli"],

@@ -212,9 +212,19 @@ async fn environments_servers_sources_and_runs() {
     let (order, unknown) =
         (format!("[targets.order]\nhost = \"{}\"\n", shop.settings.order.host), "colour = 1");
     for (case, text, place, words) in [
-        ("an unknown key", with("[policy]", "[policy]\ncolour = 1"), unknown, "unknown field `colour`"),
-        ("a missing key", with(&order, "[targets.order]\n"), "[targets.order]", "missing field `host`"),
-        ("a wrong type", with("port = ", "port = \"a\" #"), "port = \"a\"", "expected u16"),
+        ("an unknown key", with("[policy]", "[policy]\ncolour = 1"), unknown, "unknown key `policy.colour`"),
+        (
+            "a missing key",
+            with(&order, "[targets.order]\n"),
+            "[targets.order]",
+            "`targets.order.host` is missing",
+        ),
+        (
+            "a wrong type",
+            with("port = ", "port = \"a\" #"),
+            "port = \"a\"",
+            "`source.port` has to be a whole number",
+        ),
         ("no TOML", with("[policy]", "[policy"), "[policy", ""),
         ("a password", with("{ env = \"SOURCE_PASSWORD\" }", &format!("\"{secret}\"")), secret, "{ env = "),
         (
@@ -229,12 +239,12 @@ async fn environments_servers_sources_and_runs() {
         assert!(!said.stderr.contains(secret), "{case}: {}", said.stderr);
     }
     let said = run(&with("[targets.gateway]", "[targets.getaway]"));
-    assert_refused("an unknown target", &said, &[&file, "getaway"]);
+    assert_refused("an unknown target", &said, &[&file, "getaway", "did you mean [targets.gateway]?"]);
     let said: Said = shop.xtask(&["migrate", "--env", "prodution"]);
     assert_refused(
         "an unknown environment",
         &said,
-        &["no environment `prodution`", "prodution.toml does not exist"],
+        &["no environment `prodution`", "prodution.toml does not exist", "did you mean production?"],
     );
 
     // Passwords.

@@ -2,7 +2,9 @@
 
 pub mod backup;
 pub mod bench;
+pub mod config;
 pub mod export;
+pub mod guard;
 pub mod import;
 pub mod local;
 pub mod migrate;
@@ -71,7 +73,8 @@ async fn show_progress(ctx: &Ctx) -> Infallible {
 /// Writes down that the run has begun, and by which command.
 fn begin(ctx: &Ctx, command: &str) -> Result<Manifest> {
     let policy = &ctx.settings.policy;
-    let mut manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.sql_hash());
+    let mut manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.tool_version());
+    manifest.accepted = ctx.settings.policy.accepted.clone();
     manifest.command = command.into();
     manifest.replace = ctx.existing == Existing::Replace;
     manifest.policy = Some(RowPolicy {

@@ -4,6 +4,7 @@ use super::local::{self, Wanted};
 use super::{Times, migrate};
 use crate::ctx::{Ctx, Options};
 use crate::effects::native::Stack;
+use crate::rehearsals::{self, Rehearsal};
 use crate::run_dir::RunDir;
 use crate::settings::{Environment, Settings};
 use crate::sql;
@@ -37,7 +38,7 @@ pub async fn run(
     environment: &Environment,
     options: Options,
 ) -> Result<Rehearsed> {
-    let terminal = options.terminal.clone();
+    let (terminal, scale) = (options.terminal.clone(), wanted.scale);
     let mut times = Times::default();
     let runs = plan.runs.clone().unwrap_or_else(|| wanted.workspace.join("database-backups"));
     let (stack, settings) = times.of("servers", local::start(wanted, environment, &terminal)).await?;
@@ -45,6 +46,7 @@ pub async fn run(
     let parent = if stays { runs } else { stack.connections().dir.join("runs") };
     let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options));
     let result = measured(&ctx, plan.baseline, times).await;
+    note(&ctx, scale, &result);
     // Also after a failure: --keep is there to look at it.
     let kept = end(stack, &ctx.settings, plan.keep)?;
     if let (Err(_), Some(kept)) = (&result, &kept) {
@@ -55,6 +57,16 @@ pub async fn run(
         report.directory = "removed with the servers (--keep leaves both)".into();
     }
     Ok(Rehearsed { report, kept })
+}
+
+/// Notes how it ended, for migrations that want a green rehearsal.
+fn note(ctx: &Ctx, scale: u32, result: &Result<Report>) {
+    let green = result.as_ref().is_ok_and(|report| report.proven == Some(true));
+    let rehearsal = Rehearsal { at: jiff::Timestamp::now(), tool: ctx.tool_version(), scale, green };
+    if let Err(error) = rehearsals::file().and_then(|file| rehearsals::note(&file, &rehearsal)) {
+        // No reason to call the rehearsal itself a failure.
+        ctx.terminal.warn(format!("no migration will know of this rehearsal: {error:#}"));
+    }
 }
 
 async fn measured(ctx: &Arc<Ctx>, baseline: bool, mut times: Times) -> Result<Report> {

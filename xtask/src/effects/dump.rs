@@ -61,7 +61,7 @@ impl Tools {
             .env("PGCONNECT_TIMEOUT", "15")
             .secret("PGPASSWORD", &server.password);
         match &server.tls {
-            Tls::Verify { root: Some(root), .. } => program.env("PGSSLROOTCERT", &root.to_string_lossy()),
+            Tls::Verify { root, .. } => program.env("PGSSLROOTCERT", &root.to_string_lossy()),
             _ => program,
         }
     }

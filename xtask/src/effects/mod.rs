@@ -7,5 +7,6 @@ pub mod host;
 pub mod native;
 pub mod postgres;
 pub mod process;
+pub mod surroundings;
 pub mod terminal;
 pub mod usage;

@@ -43,8 +43,7 @@ pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
         Tls::Require => options.ssl_mode(PgSslMode::Require),
         Tls::Verify { root, full } => {
             let mode = if *full { PgSslMode::VerifyFull } else { PgSslMode::VerifyCa };
-            let options = options.ssl_mode(mode);
-            root.iter().fold(options, |o, root| o.ssl_root_cert(root))
+            options.ssl_mode(mode).ssl_root_cert(root)
         }
     };
     let connecting = tokio::time::timeout(Duration::from_secs(15), options.connect());
@@ -66,17 +65,21 @@ pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
 fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
     let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
     let advice = match (code.as_deref(), &error) {
-        (Some("28P01" | "28000"), _) => {
+        (Some("28P01"), _) => {
             format!("the server refuses this user or password: check {}", server.password_from)
         }
+        (Some("28000"), _) => format!(
+            "the server lets nobody in like this (role missing, or pg_hba.conf): check user, database and \
+             tls = \"{}\"",
+            server.tls.mode()
+        ),
         (Some("3D000"), _) => "there is no database of this name on that server".to_string(),
         (Some("53300"), _) => "the server has no connection left: lower --jobs".to_string(),
         (Some("57P03"), _) => "the server is starting or stopping: try again in a moment".to_string(),
         (_, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             "nothing listens there: is the server started, is the port right?".to_string()
         }
-        (_, sqlx::Error::Tls(_)) => "TLS failed: check `tls` in the environment file".to_string(),
-        _ => "could not connect".to_string(),
+        _ => tls_advice(server, &error).unwrap_or_else(|| "could not connect".to_string()),
     };
     anyhow::Error::new(error).context(format!("{server}: {advice}"))
 }
@@ -93,6 +96,46 @@ pub fn code(error: &anyhow::Error) -> Option<String> {
 /// The server's own words of an error.
 pub fn message(error: &anyhow::Error) -> Option<String> {
     Some(of_database(error)?.message().to_string())
+}
+
+/// What failed about TLS, if that did. By the words of rustls, which has no type here.
+fn tls_advice(server: &Server, error: &sqlx::Error) -> Option<String> {
+    let said = match error {
+        sqlx::Error::Tls(error) => error.to_string(),
+        sqlx::Error::Io(error) => error.get_ref()?.to_string(),
+        _ => return None,
+    };
+    let root = match &server.tls {
+        Tls::Verify { root, .. } => root.display().to_string(),
+        Tls::Disable | Tls::Require => "no certificate".to_string(),
+    };
+    let advice = |advice: String| Some(format!("TLS: {advice}"));
+    if said.contains("does not support TLS") {
+        return advice(
+            "the server does not offer it: turn it on there (ssl = on), or say tls = \"disable\"".into(),
+        );
+    }
+    let wrong = said.strip_prefix("invalid peer certificate: ");
+    match wrong {
+        Some(wrong) if wrong.contains("not valid for name") => advice(format!(
+            "the server's certificate is for another host than {}: connect by a name that it bears, or let it \
+             bear this one",
+            server.host
+        )),
+        Some(wrong) if wrong.contains("UnknownIssuer") => advice(format!(
+            "the server's certificate was not issued by the authority in {root}: is that the right root \
+             certificate, is this the right server?"
+        )),
+        Some(wrong) if wrong.contains("expired") || wrong.contains("not valid yet") => advice(
+            "the server's certificate is not valid today: renew it, or set this machine's clock".into(),
+        ),
+        Some(wrong) if wrong.contains("CaUsedAsEndEntity") => advice(format!(
+            "the server shows the authority's own certificate: let it have one that was issued by {root}"
+        )),
+        Some(_) => advice("the server's certificate is not accepted".into()),
+        None if matches!(error, sqlx::Error::Tls(_)) => advice("check `tls` in the environment file".into()),
+        None => None,
+    }
 }
 
 /// What the server says beside the message of an error: which objects it is about.

@@ -1,0 +1,177 @@
+//! The environment file as it is written.
+
+use super::reader::{At, Notes, Section};
+use super::shown::Entry;
+use super::values::{self, Place, SecretFrom, TlsMode};
+use super::{Policy, Prices, Services};
+use crate::model::{Database, NullPolicy};
+use anyhow::Result;
+use std::path::Path;
+use toml::de::DeTable;
+
+#[derive(Debug)]
+pub(super) struct File {
+    /// Whether servers that `cargo xtask stack up` started take the place of those named here.
+    pub stack: bool,
+    pub source: ServerFile,
+    /// In the order of `Database::ALL`.
+    pub targets: [ServerFile; 3],
+    pub firestore: FirestoreFile,
+    pub services: Services,
+    pub policy: Policy,
+}
+
+/// How to connect to a database; a service file may say what is not here.
+#[derive(Debug)]
+pub(super) struct ServerFile {
+    pub host: Option<At<String>>,
+    pub port: Option<At<u16>>,
+    pub database: Option<At<String>>,
+    pub user: Option<At<String>>,
+    pub password: Option<At<SecretFrom>>,
+    pub tls: Option<At<TlsMode>>,
+    pub tls_root: Option<At<String>>,
+    pub service: Option<At<String>>,
+    pub service_file: Option<At<Place>>,
+}
+
+#[derive(Debug)]
+pub(super) struct FirestoreFile {
+    pub project: String,
+    pub database: String,
+    /// Only an environment that says so talks to an emulator (DESIGN rule 17).
+    pub emulator: bool,
+    /// The emulator's address, where `FIRESTORE_EMULATOR_HOST` does not say another.
+    pub emulator_host: Option<At<String>>,
+    pub credentials: Option<At<String>>,
+    pub rate: f64,
+    pub prices: Option<Prices>,
+    pub max_cost: Option<f64>,
+}
+
+/// Reads the whole file. All that is wrong is refused at once.
+pub(super) fn read(path: &Path, text: &str) -> Result<(File, Vec<Entry>)> {
+    let notes = Notes::new(text, path);
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            // Not the error as a whole: it shows the line, which may hold what should not be there.
+            let line = error.span().map(|span| format!("line {}: ", notes.line(span.start)));
+            crate::refuse!("{}: {}{}", path.display(), line.unwrap_or_default(), error.message());
+        }
+    };
+    let file = all(&notes, document.get_ref());
+    match notes.finish() {
+        Ok(entries) => Ok((file, entries)),
+        Err(problems) => match &problems[..] {
+            [one] => crate::refuse!("{}: {one}", path.display()),
+            several => crate::refuse!("{}:\n  {}", path.display(), several.join("\n  ")),
+        },
+    }
+}
+
+fn all<'a>(notes: &'a Notes<'a>, document: &'a DeTable<'a>) -> File {
+    let mut top = Section::top(notes, document);
+    let stack = top.or("stack", values::yes_or_no, false);
+    let source = server(top.needed_table("source"));
+    let mut targets = top.needed_table("targets");
+    let of_targets = Database::ALL.map(|database| server(targets.needed_table(database.name())));
+    targets.finish();
+    let firestore = firestore(top.needed_table("firestore"));
+    let services = services(top.table("services"));
+    let policy = policy(top.needed_table("policy"));
+    top.finish();
+    File { stack, source, targets: of_targets, firestore, services, policy }
+}
+
+fn server(mut section: Section<'_>) -> ServerFile {
+    let server = ServerFile {
+        host: section.take("host", values::text),
+        port: section.take("port", values::port),
+        database: section.take("database", values::text),
+        user: section.take("user", values::text),
+        password: section.take("password", values::secret),
+        tls: section.take("tls", values::tls_mode),
+        tls_root: section.take("tls_root", values::text),
+        service: section.take("service", values::text),
+        service_file: section.take("service_file", values::place),
+    };
+    match (&server.service, &server.service_file) {
+        // What it does not say either is found when both are put together.
+        (Some(_), _) => section.require("service_file"),
+        (None, Some(_)) => section.require("service"),
+        (None, None) => ["host", "port", "database", "user", "password", "tls"]
+            .into_iter()
+            .for_each(|key| section.require(key)),
+    }
+    section.finish();
+    server
+}
+
+fn firestore(mut section: Section<'_>) -> FirestoreFile {
+    let file = FirestoreFile {
+        project: section.need("project", values::text),
+        database: section.or("database", values::text, "(default)".to_string()),
+        emulator: section.or("emulator", values::yes_or_no, false),
+        emulator_host: section.take("emulator_host", values::text),
+        credentials: section.take("credentials", values::text),
+        rate: section.or("rate", values::rate, 10_000.0),
+        prices: prices(section.table("prices")),
+        max_cost: section.get("max_cost", values::rate),
+    };
+    if file.max_cost.is_some() {
+        // Nobody could say when it is reached.
+        section.require("prices");
+    }
+    section.finish();
+    file
+}
+
+fn prices(mut section: Section<'_>) -> Option<Prices> {
+    if !section.is_there() {
+        return None;
+    }
+    let prices = Prices {
+        reads: section.need("reads", values::amount),
+        writes: section.need("writes", values::amount),
+        deletes: section.need("deletes", values::amount),
+        currency: section.or("currency", values::text, "USD".to_string()),
+    };
+    section.finish();
+    Some(prices)
+}
+
+fn services(mut section: Section<'_>) -> Services {
+    let services = Services {
+        product: section.get("product", values::endpoint),
+        order: section.get("order", values::endpoint),
+        user: section.get("user", values::endpoint),
+        gateway: section.get("gateway", values::endpoint),
+    };
+    section.finish();
+    services
+}
+
+fn policy(mut section: Section<'_>) -> Policy {
+    let policy = Policy {
+        confirm: section.or("confirm", values::yes_or_no, false),
+        max_quarantine: section.get("max_quarantine", values::count),
+        emulator: section.or("emulator", values::yes_or_no, true),
+        rehearsal_max_age: section.get("rehearsal_max_age", values::duration),
+        source_rate: section.get("source_rate", values::rate),
+        max_active_sessions: section.get("max_active_sessions", values::count),
+        max_replication_lag: section.get("max_replication_lag", values::duration),
+        freeze_roles: section.or_shown("freeze_roles", values::names, "none".to_string(), Vec::new()),
+        source_encoding: section.get("source_encoding", values::text),
+        null_policy: section.or_shown(
+            "null_policy",
+            values::null_policy,
+            "default".to_string(),
+            NullPolicy::Default,
+        ),
+        source_zone: section.or("source_zone", values::text, "UTC".to_string()),
+        accepted: Vec::new(),
+    };
+    section.finish();
+    policy
+}

@@ -1,0 +1,524 @@
+//! Fills an environment in with what its file names: service files, secrets, credentials. Nothing stops
+//! it: what is missing is collected.
+
+use super::file::ServerFile;
+use super::libpq::{self, Service};
+use super::reader::At;
+use super::shown::{self, Entry, Origin, section};
+use super::values::{Place, SecretFrom, TLS_MODES, TlsMode};
+use super::{Environment, Firestore, Server, Settings, Tls, Variables};
+use crate::model::Database;
+use anyhow::Result;
+use secrecy::SecretString;
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The world that an environment file refers to.
+pub trait Surroundings {
+    fn variable(&self, name: &str) -> Option<&str>;
+    /// # Errors
+    /// Not there, may not be read, no plain file.
+    fn file(&self, path: &Path) -> io::Result<Found>;
+}
+
+/// A file as it was found.
+pub struct Found {
+    pub bytes: Vec<u8>,
+    /// Its permissions: 0o600.
+    pub mode: u32,
+}
+
+/// What an environment comes to.
+pub(super) struct Resolved {
+    /// `None` only where there are problems.
+    pub settings: Option<Settings>,
+    pub entries: Vec<Entry>,
+    pub problems: Vec<String>,
+}
+
+/// A value of a flag, else of its variable. `None`: neither is given.
+pub(super) fn over<T: FromStr>(
+    flag: Option<T>,
+    name: &str,
+    variable: &str,
+    variables: &Variables,
+) -> Result<Option<(T, Origin)>> {
+    if let Some(value) = flag {
+        return Ok(Some((value, Origin::Flag { name: name.to_string() })));
+    }
+    let Some(text) = variables.get(variable) else { return Ok(None) };
+    match text.trim().parse() {
+        Ok(value) => Ok(Some((value, Origin::Variable { name: variable.to_string() }))),
+        Err(_) => crate::refuse!("${variable} is not a number that {name} takes: correct it, or unset it"),
+    }
+}
+
+pub(super) fn resolve(environment: &Environment, outside: &impl Surroundings) -> Resolved {
+    let (entries, problems) = Default::default();
+    let mut all = Resolving { environment, outside, entries, problems };
+    let source = all.server("source", &environment.file.source);
+    let [product, order, gateway] = &environment.file.targets;
+    let product = all.server(Database::Product.name(), product);
+    let order = all.server(Database::Order.name(), order);
+    let gateway = all.server(Database::Gateway.name(), gateway);
+    all.entries.extend_from_slice(&environment.entries);
+    let firestore = all.firestore();
+    let settings = match (source, product, order, gateway) {
+        (Some(source), Some(product), Some(order), Some(gateway)) => {
+            Some(environment.on(source, [product, order, gateway], firestore))
+        }
+        _ => None,
+    };
+    // What was found beside the file goes to its like.
+    all.entries.sort_by_key(|entry| shown::rank(&entry.key));
+    Resolved { settings, entries: all.entries, problems: all.problems }
+}
+
+struct Resolving<'a, S> {
+    environment: &'a Environment,
+    outside: &'a S,
+    entries: Vec<Entry>,
+    problems: Vec<String>,
+}
+
+/// A value and where it comes from.
+type Sourced<T> = (T, Origin);
+
+/// A service, and the file in which it was found.
+struct Of {
+    path: PathBuf,
+    name: String,
+    values: Service,
+}
+
+impl<S: Surroundings> Resolving<'_, S> {
+    fn server(&mut self, label: &str, file: &ServerFile) -> Option<Server> {
+        let service = self.service(label, file);
+        let lost = file.service.is_some() && service.is_none();
+        let problems = self.problems.len();
+        let server = self.merged(label, file, service.as_ref());
+        if lost {
+            // What is missing is missing because of it.
+            self.problems.truncate(problems);
+        }
+        server
+    }
+
+    fn merged(&mut self, label: &str, file: &ServerFile, service: Option<&Of>) -> Option<Server> {
+        let says = |key: &str| service.and_then(|s| s.get(key));
+        let problems = self.problems.len();
+        let host = self.merge(label, "host", &file.host, says("host"));
+        // As in libpq; without a service it is asked for.
+        let usual = || service.map(|_| ("5432".to_string(), Origin::Default));
+        let port: Option<u16> = self.merge(label, "port", &file.port, says("port").or_else(usual));
+        let database = self.merge(label, "database", &file.database, says("dbname"));
+        let user = self.merge(label, "user", &file.user, says("user"));
+        if let (Some(service), true) = (service, self.problems.len() > problems) {
+            self.problems.push(format!(
+                "{label}: neither {} nor the service [{}] in {} says all of that: add it to either",
+                self.environment.path.display(),
+                service.name,
+                service.path.display()
+            ));
+        }
+        let who = host.zip(port).zip(database.zip(user));
+        let who = who.map(|((host, port), (database, user))| Who { host, port, database, user });
+        let password = self.password(label, file, service, who.as_ref());
+        let tls = self.tls(label, file, service);
+        let (Who { host, port, database, user }, (password, origin), tls) = (who?, password?, tls?);
+        let password_from = origin.to_string();
+        Some(Server { label: label.to_string(), host, port, database, user, password, password_from, tls })
+    }
+
+    /// What the service file says, where the environment file names one.
+    fn service(&mut self, label: &str, file: &ServerFile) -> Option<Of> {
+        let (name, place) = file.service.as_ref().zip(file.service_file.as_ref())?;
+        let name = name.value.clone();
+        let found = self.place(&place.value).and_then(|path| {
+            let found = self.outside.file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let text =
+                String::from_utf8(found.bytes).map_err(|_| format!("{}: not UTF-8", path.display()))?;
+            let values = libpq::service(&text, &name).map_err(|e| format!("{}: {e}", path.display()))?;
+            // libpq does not look, but a password is a password.
+            let open =
+                values.contains_key("password").then(|| readable_by_others(&path, found.mode)).flatten();
+            open.map_or(Ok(Of { path, name, values }), Err)
+        });
+        found.map_err(|error| self.problems.push(format!("{label}: service file {error}"))).ok()
+    }
+
+    /// What the environment file says, else the service.
+    fn merge<T>(
+        &mut self,
+        label: &str,
+        key: &str,
+        file: &Option<At<T>>,
+        service: Option<Sourced<String>>,
+    ) -> Option<T>
+    where
+        T: Clone + Display + FromStr,
+    {
+        let full = format!("{}.{key}", section(label));
+        let from_service = || {
+            let (text, origin) = service?;
+            let value = text.parse().ok().filter(|_| !text.is_empty() && !text.contains(','));
+            Some((value, origin))
+        };
+        let found = file.as_ref().map(|at| (Some(at.value.clone()), self.line(at)));
+        let (value, origin) = match found.or_else(from_service) {
+            Some((Some(value), origin)) => (Some(value), origin),
+            Some((None, origin)) => {
+                self.problems.push(format!("{full}: {origin} does not hold one {key}"));
+                (None, origin)
+            }
+            None => {
+                self.problems.push(format!("{full} is missing"));
+                (None, Origin::Nowhere)
+            }
+        };
+        let shown = value.as_ref().map(T::to_string);
+        self.entries.push(Entry { key: full, value: shown, present: None, origin });
+        value
+    }
+
+    /// Of the environment file, of the service, or of the password file that the service names.
+    fn password(
+        &mut self,
+        label: &str,
+        file: &ServerFile,
+        service: Option<&Of>,
+        who: Option<&Who>,
+    ) -> Option<Sourced<SecretString>> {
+        let said = |key: &str| service.and_then(|s| s.get(key));
+        let (origin, found) = match (&file.password, said("password"), said("passfile")) {
+            (Some(at), ..) => self.secret(&at.value, self.line(at), who),
+            (None, Some((password, origin)), _) => (origin, of_text(password)),
+            (None, None, Some((path, origin))) => {
+                self.secret(&SecretFrom::Pgpass(Place::Path(path)), origin, who)
+            }
+            (None, None, None) => (Origin::Nowhere, Err("is nowhere: add `password`".to_string())),
+        };
+        let key = format!("{}.password", section(label));
+        let present = Some(found.is_ok());
+        self.entries.push(Entry { key, value: None, present, origin: origin.clone() });
+        let problem = |problem: String| {
+            let who = who.map(|who| format!(" ({who})")).unwrap_or_default();
+            self.problems.push(format!("the password of {label}{who} {problem}"));
+        };
+        found.map_err(problem).ok().map(|secret| (secret, origin))
+    }
+
+    /// A secret, or the rest of a sentence that says why it is not there.
+    fn secret(
+        &self,
+        from: &SecretFrom,
+        said: Origin,
+        who: Option<&Who>,
+    ) -> (Origin, Result<SecretString, String>) {
+        match from {
+            SecretFrom::Variable(name) => {
+                let secret = match self.outside.variable(name) {
+                    Some(text) => {
+                        of_text(text.to_string()).map_err(|e| format!("comes from ${name}, which {e}"))
+                    }
+                    None => Err(format!(
+                        "comes from ${name}, which is not set: `read -rs {name} && export {name}`"
+                    )),
+                };
+                (Origin::Variable { name: name.clone() }, secret)
+            }
+            SecretFrom::File(path) => {
+                let path = self.path(path);
+                let secret = self.private(&path).and_then(|text| one_line(&path, &text));
+                (Origin::File { path, line: None }, secret)
+            }
+            SecretFrom::Pgpass(place) => match self.place(place) {
+                Ok(path) => self.pgpass(path, who),
+                Err(problem) => (said, Err(format!("is in a password file: {problem}"))),
+            },
+        }
+    }
+
+    fn pgpass(&self, path: PathBuf, who: Option<&Who>) -> (Origin, Result<SecretString, String>) {
+        let of = |line| Origin::File { path: path.clone(), line };
+        let text = match self.private(&path) {
+            Ok(text) => text,
+            Err(problem) => return (of(None), Err(problem)),
+        };
+        let Some(who) = who else {
+            return (of(None), Err("cannot be looked up in the password file: see above".to_string()));
+        };
+        match libpq::password(&text, &who.host, who.port, &who.database, &who.user) {
+            Some((password, line)) => {
+                let wrong = |e| format!("comes from line {line} of {}, where it {e}", path.display());
+                (of(Some(line)), of_text(password).map_err(wrong))
+            }
+            None => {
+                let wanted = format!("{}:{}:{}:{}", who.host, who.port, who.database, who.user);
+                (of(None), Err(format!("is not in {}: no line fits {wanted}", path.display())))
+            }
+        }
+    }
+
+    /// The text of a file that is its owner's alone, as libpq asks of a password file.
+    fn private(&self, path: &Path) -> Result<String, String> {
+        let shown = path.display();
+        let found =
+            self.outside.file(path).map_err(|e| format!("comes from {shown}, which cannot be read: {e}"))?;
+        if let Some(problem) = readable_by_others(path, found.mode) {
+            return Err(format!("comes from a file that is not private: {problem}"));
+        }
+        String::from_utf8(found.bytes).map_err(|_| format!("comes from {shown}, which is not UTF-8"))
+    }
+
+    fn tls(&mut self, label: &str, file: &ServerFile, service: Option<&Of>) -> Option<Tls> {
+        let says = |key: &str| service.and_then(|s| s.get(key));
+        let key = format!("{}.tls", section(label));
+        let (mode, origin) = match (&file.tls, says("sslmode")) {
+            (Some(at), _) => (Ok(at.value), self.line(at)),
+            (None, Some((mode, origin))) => (libpq::tls(&mode), origin),
+            (None, None) => {
+                (Err("is missing: disable, require, verify-ca or verify-full".into()), Origin::Nowhere)
+            }
+        };
+        let root = match (&file.tls_root, says("sslrootcert")) {
+            (Some(at), _) => Some((self.path(&at.value), self.line(at))),
+            (None, Some((path, origin))) => Some((self.path(&path), origin)),
+            (None, None) => None,
+        };
+        let shown = mode.as_ref().ok().and_then(|mode| TLS_MODES.iter().find(|(_, m)| m == mode));
+        let shown = shown.map(|(name, _)| name.to_string());
+        self.entries.push(Entry { key: key.clone(), value: shown, present: None, origin });
+        if let Some((path, origin)) = &root {
+            let (key, value) = (format!("{key}_root"), Some(path.display().to_string()));
+            self.entries.push(Entry { key, value, present: None, origin: origin.clone() });
+        }
+        let tls = mode.and_then(|mode| self.verified(mode, root.map(|(path, _)| path)));
+        tls.map_err(|problem| self.problems.push(format!("{key} {problem}"))).ok()
+    }
+
+    /// A mode with what it needs.
+    fn verified(&self, mode: TlsMode, root: Option<PathBuf>) -> Result<Tls, String> {
+        let full = mode == TlsMode::VerifyFull;
+        match (mode, root) {
+            (TlsMode::Disable, None) => Ok(Tls::Disable),
+            (TlsMode::Require, None) => Ok(Tls::Require),
+            (TlsMode::Disable | TlsMode::Require, Some(_)) => {
+                Err("looks at no certificate, but tls_root names \
+                 one: say verify-full, or take tls_root out"
+                    .into())
+            }
+            (TlsMode::VerifyCa | TlsMode::VerifyFull, None) => {
+                Err("wants a certificate to verify the server's \
+                 with: tls_root = \"path of the authority's certificate (PEM)\""
+                    .into())
+            }
+            (TlsMode::VerifyCa | TlsMode::VerifyFull, Some(root)) => {
+                let shown = root.display();
+                match self.outside.file(&root) {
+                    Err(error) => {
+                        Err(format!("takes its root certificate from {shown}, which cannot be read: {error}"))
+                    }
+                    Ok(found) if !holds_certificate(&found.bytes) => {
+                        Err(format!("takes its root certificate from {shown}, which holds none (PEM)"))
+                    }
+                    Ok(_) => Ok(Tls::Verify { root, full }),
+                }
+            }
+        }
+    }
+
+    fn firestore(&mut self) -> Firestore {
+        let file = &self.environment.file.firestore;
+        let emulator = self.emulator();
+        let credentials = if file.emulator { None } else { self.credentials() };
+        Firestore {
+            project: file.project.clone(),
+            database: file.database.clone(),
+            emulator,
+            credentials,
+            rate: file.rate,
+            prices: None,
+            max_cost: None,
+        }
+    }
+
+    /// Only where the file says so, and the policy does not forbid it (DESIGN rule 17).
+    fn emulator(&mut self) -> Option<String> {
+        let environment = self.environment;
+        let file = &environment.file.firestore;
+        let ambient = self.outside.variable("FIRESTORE_EMULATOR_HOST");
+        for (key, said) in [("firestore.emulator", file.emulator), ("stack", environment.file.stack)] {
+            if said && !environment.file.policy.emulator {
+                self.problems.push(format!(
+                    "{key} = true ({}), but the policy allows no emulator: policy.emulator = false ({})",
+                    self.origin_of(key),
+                    self.origin_of("policy.emulator")
+                ));
+            }
+        }
+        let (host, origin) = match (file.emulator, ambient, &file.emulator_host) {
+            (true, Some(host), _) => {
+                (host.to_string(), Origin::Variable { name: "FIRESTORE_EMULATOR_HOST".to_string() })
+            }
+            (true, None, Some(host)) => (host.value.clone(), self.line(host)),
+            (true, None, None) => {
+                self.problems.push(
+                    "firestore.emulator = true, but where it is nobody says: set \
+                     FIRESTORE_EMULATOR_HOST=host:port or firestore.emulator_host"
+                        .into(),
+                );
+                return None;
+            }
+            (false, Some(host), _) => {
+                self.problems.push(format!(
+                    "FIRESTORE_EMULATOR_HOST={host} is set, but this environment is not for an emulator: unset it"
+                ));
+                return None;
+            }
+            (false, None, _) => return None,
+        };
+        let (key, value) = ("firestore.emulator_host".to_string(), Some(host.clone()));
+        self.entries.push(Entry { key, value, present: None, origin });
+        Some(host)
+    }
+
+    /// The key file of a service account, which has to be of the environment's project. `None`: the
+    /// client looks for application default credentials.
+    fn credentials(&mut self) -> Option<PathBuf> {
+        const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+        let ambient = self.outside.variable(VARIABLE).filter(|path| !path.is_empty());
+        let (path, origin) = match (ambient, &self.environment.file.firestore.credentials) {
+            // Relative to where we are, as for every other program.
+            (Some(path), _) => (PathBuf::from(path), Origin::Variable { name: VARIABLE.to_string() }),
+            (None, Some(at)) => (self.path(&at.value), self.line(at)),
+            (None, None) => {
+                let value = Some("application default credentials".to_string());
+                let key = "firestore.credentials".to_string();
+                self.entries.push(Entry { key, value, present: None, origin: Origin::Default });
+                return None;
+            }
+        };
+        let (key, value) = ("firestore.credentials".to_string(), Some(path.display().to_string()));
+        self.entries.push(Entry { key, value, present: None, origin: origin.clone() });
+        let project = &self.environment.file.firestore.project;
+        let account = self
+            .outside
+            .file(&path)
+            .map_err(|error| format!("which cannot be read: {error}"))
+            .and_then(|found| is_of(&found.bytes, project));
+        match account {
+            Ok(Account::Service) => Some(path),
+            // The client reads that variable itself, and knows the other kinds.
+            Ok(Account::Other) if ambient.is_some() => None,
+            Ok(Account::Other) => {
+                self.problem_with(&path, &origin, "which is not the key of a service account".to_string());
+                None
+            }
+            Err(problem) => {
+                self.problem_with(&path, &origin, problem);
+                None
+            }
+        }
+    }
+
+    fn problem_with(&mut self, path: &Path, origin: &Origin, problem: String) {
+        let path = path.display();
+        self.problems.push(format!("the credentials of Firestore come from {path} ({origin}), {problem}"));
+    }
+
+    /// A path of the environment file: `~/` is the home directory, else it is relative to the file's own.
+    fn path(&self, text: &str) -> PathBuf {
+        match (text.strip_prefix("~/"), self.outside.variable("HOME")) {
+            (Some(rest), Some(home)) => Path::new(home).join(rest),
+            _ => self.environment.path.parent().unwrap_or(Path::new("")).join(text),
+        }
+    }
+
+    fn place(&self, place: &Place) -> Result<PathBuf, String> {
+        match place {
+            Place::Path(path) => Ok(self.path(path)),
+            Place::Variable(name) => match self.outside.variable(name).filter(|path| !path.is_empty()) {
+                Some(path) => Ok(PathBuf::from(path)),
+                None => Err(format!("${name} is not set: `export {name}=/its/path`")),
+            },
+        }
+    }
+
+    fn line<T>(&self, at: &At<T>) -> Origin {
+        Origin::File { path: self.environment.path.clone(), line: Some(at.line) }
+    }
+
+    fn origin_of(&self, key: &str) -> String {
+        let entry = self.environment.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| entry.origin.to_string()).unwrap_or_default()
+    }
+}
+
+/// Whom a password is for.
+struct Who {
+    host: String,
+    port: u16,
+    database: String,
+    user: String,
+}
+
+impl Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.database)
+    }
+}
+
+impl Of {
+    fn get(&self, key: &str) -> Option<Sourced<String>> {
+        let (value, line) = self.values.get(key)?;
+        Some((value.clone(), Origin::Service { path: self.path.clone(), line: *line }))
+    }
+}
+
+/// What kind of credentials a file holds.
+enum Account {
+    Service,
+    /// A person's, or those of a federation: they belong to no project.
+    Other,
+}
+
+/// Of which kind, if it is not of another project.
+fn is_of(json: &[u8], project: &str) -> Result<Account, String> {
+    // Not the parser's error: it may show a piece of the key.
+    let json: serde_json::Value =
+        serde_json::from_slice(json).map_err(|_| "which is not JSON".to_string())?;
+    if let Some(other) = json["project_id"].as_str().filter(|other| *other != project) {
+        return Err(format!(
+            "which are of project `{other}`, but firestore.project is `{project}`: take the key of `{project}`, \
+             or correct the project"
+        ));
+    }
+    Ok(if json["type"] == "service_account" { Account::Service } else { Account::Other })
+}
+
+/// A password that is one.
+fn of_text(text: String) -> Result<SecretString, String> {
+    if text.is_empty() { Err("is empty".to_string()) } else { Ok(SecretString::from(text)) }
+}
+
+/// The password in a file that holds nothing else.
+fn one_line(path: &Path, text: &str) -> Result<SecretString, String> {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line.contains('\n') {
+        true => Err(format!("comes from {}, which holds more than one line", path.display())),
+        false => of_text(line.to_string()).map_err(|e| format!("comes from {}, which {e}", path.display())),
+    }
+}
+
+fn readable_by_others(path: &Path, mode: u32) -> Option<String> {
+    let (path, mode) = (path.display(), mode & 0o777);
+    (mode & 0o077 != 0).then(|| format!("others may use {path} (mode {mode:04o}): `chmod 600 {path}`"))
+}
+
+fn holds_certificate(bytes: &[u8]) -> bool {
+    String::from_utf8_lossy(bytes).contains("-----BEGIN CERTIFICATE-----")
+}
