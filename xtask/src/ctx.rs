@@ -1,8 +1,10 @@
 //! What every phase works with: the settings, the tables, the run's directory, the screen.
 
+use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
+use crate::effects::throttle::Throttle;
 use crate::model::Database;
 use crate::run_dir::RunDir;
 use crate::settings::{Server, Settings};
@@ -25,6 +27,12 @@ pub struct Ctx {
     pub workspace: PathBuf,
     /// Keys shown of each difference.
     pub max_diffs: usize,
+    /// How fast the source is read.
+    pub throttle: Throttle,
+    /// `--freeze`: the source is held back for as long as the run goes on; where its undoing is noted.
+    pub freeze: Option<Cleanup>,
+    /// Whether the source is digested again at the end.
+    pub look_again: bool,
     /// By host: servers on one host share its processors.
     turns: BTreeMap<String, Turns>,
 }
@@ -46,7 +54,21 @@ impl Ctx {
         let targets = Database::ALL.map(|database| settings.target(database));
         let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
         let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
-        Ctx { settings, tables, run, terminal, tools, workspace, max_diffs, turns }
+        let throttle = Throttle::new(settings.policy.source_rate);
+        let (freeze, look_again) = (None, true);
+        Ctx {
+            settings,
+            tables,
+            run,
+            terminal,
+            tools,
+            workspace,
+            max_diffs,
+            throttle,
+            freeze,
+            look_again,
+            turns,
+        }
     }
 
     /// The name of sessions of this run, shown in `pg_stat_activity`.

@@ -21,6 +21,7 @@ pub mod effects;
 
 // A run and its context.
 pub mod ctx;
+pub mod freezes;
 pub mod run_dir;
 
 pub mod phases;

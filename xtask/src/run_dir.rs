@@ -172,6 +172,8 @@ impl RunDir {
             backup: None,
             export: None,
             proof: None,
+            source: None,
+            cutover: None,
         }
     }
 

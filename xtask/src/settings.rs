@@ -4,10 +4,12 @@
 use crate::model::{Database, NullPolicy};
 use anyhow::{Result, bail};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that a phase needs to know of the environment; never its name.
 #[derive(Clone, Debug)]
@@ -91,12 +93,58 @@ pub struct Firestore {
 pub struct Policy {
     /// Rows in quarantine that a run may have; none given: any number.
     pub max_quarantine: Option<u64>,
+    /// The services' login roles on the source, which a freeze keeps out: a session can undo
+    /// `default_transaction_read_only` by itself.
+    #[serde(default)]
+    pub freeze_roles: Vec<String>,
+    /// MB/s (10⁶ bytes) that the source is read at, at most.
+    #[serde(default, deserialize_with = "rate")]
+    pub source_rate: Option<f64>,
+    /// While more sessions than this are active on the source, ours not counted, nothing is exported.
+    pub max_active_sessions: Option<u64>,
+    /// While a standby of the source is further behind, nothing is exported.
+    #[serde(default, deserialize_with = "span")]
+    pub max_replication_lag: Option<Duration>,
     /// What NULL becomes in a document.
     #[serde(default)]
     pub null_policy: NullPolicy,
     /// The zone of source time stamps that have none.
     #[serde(default = "utc")]
     pub source_zone: String,
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let rate = f64::deserialize(deserializer)?;
+    positive(rate).map(Some).map_err(D::Error::custom)
+}
+
+/// A rate that something can be done at.
+pub fn positive(rate: f64) -> Result<f64, String> {
+    match rate.is_finite() && rate > 0.0 {
+        true => Ok(rate),
+        false => Err(format!("expected MB/s, a number above 0, found {rate}")),
+    }
+}
+
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// A span of time as an environment file says it: a whole number and its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let span = number.parse().ok().and_then(|n: u64| match unit.trim() {
+        "ms" => Some(Duration::from_millis(n)),
+        "s" => Some(Duration::from_secs(n)),
+        "min" => n.checked_mul(60).map(Duration::from_secs),
+        "h" => n.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    });
+    span.ok_or_else(|| {
+        format!("expected a time such as \"500ms\", \"10s\", \"2min\" or \"1h\", found {text:?}")
+    })
 }
 
 fn utc() -> String {
@@ -304,5 +352,25 @@ impl Environment {
             credentials: file.credentials.clone(),
             rate: file.rate,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_time_and_rates() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2 min"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for wrong in ["", "10", "s", "-1s", "1.5s", "10 days", "99999999999999999999s"] {
+            assert!(duration(wrong).unwrap_err().contains("10s"), "{wrong}");
+        }
+        assert_eq!(positive(0.5), Ok(0.5));
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(positive(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["sql", "digest", "tables"],
     &["csv_text", "document", "ledger", "manifest", "settings", "summary", "turns"],
     &["effects"],
-    &["run_dir", "ctx"],
+    &["run_dir", "ctx", "freezes"],
     &["phases"],
     &["commands"],
     &["cli"],

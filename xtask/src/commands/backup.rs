@@ -4,17 +4,22 @@ use super::begin;
 use crate::ctx::Ctx;
 use crate::manifest::Backup;
 use crate::phases::snapshot::Snapshot;
-use crate::phases::{p1_backup, preflight};
+use crate::phases::{freeze, load, p1_backup, preflight};
 use anyhow::Result;
 use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
+    freeze::preflight(ctx).await?;
     let mut manifest = begin(ctx)?;
-    let snapshot = Snapshot::open(ctx, hash).await?;
-    let backup = p1_backup::run(ctx, &snapshot).await?;
-    snapshot.release().await?;
+    let backup = async {
+        let snapshot = Snapshot::open(ctx, hash).await?;
+        let backup = load::polite(ctx, p1_backup::run(ctx, &snapshot)).await?;
+        snapshot.release().await?;
+        Ok(backup)
+    };
+    let backup = freeze::during(ctx, backup).await?;
     manifest.backup = Some(backup.clone());
     ctx.run.save_manifest(&manifest)?;
     Ok(backup)

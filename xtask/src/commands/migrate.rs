@@ -7,20 +7,26 @@ use crate::effects::terminal::peak_memory;
 use crate::manifest::{Export, Manifest};
 use crate::model::Stop;
 use crate::phases::snapshot::Snapshot;
-use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight};
+use crate::phases::{
+    freeze, load, p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight, source_check,
+};
 use crate::summary::Report;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::sync::Arc;
 
 /// Runs all phases. The report's `proven` tells whether the stores hold what the snapshot held.
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
-    let mut times = Times::default();
+    let times = Times::default();
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
     preflight::targets(ctx, None).await?;
+    freeze::preflight(ctx).await?;
     let mut manifest = begin(ctx)?;
+    freeze::during(ctx, phases(ctx, &mut manifest, hash, times)).await
+}
 
-    let export = times.of("1+2 backup, export", backup_and_export(ctx, &mut manifest, hash)).await?;
+async fn phases(ctx: &Arc<Ctx>, manifest: &mut Manifest, hash: HashFn, mut times: Times) -> Result<Report> {
+    let export = times.of("1+2 backup, export", backup_and_export(ctx, manifest, hash)).await?;
 
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     let (documents, ()) = times
@@ -30,14 +36,20 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
         .await?;
 
     ctx.terminal.phase("Phase 5: verify");
-    let proof = times.of("5 verify", p5_verify::run(ctx, &manifest, &export)).await?;
+    let backup = manifest.backup.clone().context("the run has no backup")?;
+    // Nothing in phase 5 is asked of the source, so it has time for this.
+    let looking = async { Ok(source_check::beside(ctx, &backup).await) };
+    let both = async { tokio::try_join!(p5_verify::run(ctx, manifest, &export), looking) };
+    let (proof, source) = times.of("5 verify", both).await?;
     manifest.proof = Some(proof.clone());
-    ctx.run.save_manifest(&manifest)?;
+    manifest.source = source;
+    ctx.run.save_manifest(manifest)?;
 
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     report.seconds = times.0;
+    report.source = manifest.source.clone();
     report.peak_memory = peak_memory();
     Ok(report)
 }
@@ -46,7 +58,8 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
 pub async fn backup_and_export(ctx: &Arc<Ctx>, manifest: &mut Manifest, hash: HashFn) -> Result<Arc<Export>> {
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
     let snapshot = Snapshot::open(ctx, hash).await?;
-    let (backup, export) = tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot))?;
+    let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
+    let (backup, export) = load::polite(ctx, both).await?;
     snapshot.release().await?;
     agree(&backup, &export, ctx)?;
     // Only from here on may a target be written: everything is on disk, and hashed.

@@ -2,7 +2,9 @@
 
 pub mod backup;
 pub mod bench;
+pub mod cutover;
 pub mod export;
+pub mod freeze;
 pub mod import;
 pub mod local;
 pub mod migrate;

@@ -18,6 +18,8 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
     report.seconds.insert("5 verify".into(), proof.seconds);
+    report.source = manifest.source.clone();
+    report.since(manifest.cutover.as_ref());
     manifest.proof = Some(proof);
     ctx.run.save_manifest(&manifest)?;
     Ok(report)

@@ -1,5 +1,7 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
+pub mod freeze;
+pub mod load;
 pub mod p1_backup;
 pub mod p2_export;
 pub mod p3_transform;
@@ -7,6 +9,7 @@ pub mod p4_import;
 pub mod p5_verify;
 pub mod preflight;
 pub mod snapshot;
+pub mod source_check;
 pub mod staging;
 
 use anyhow::{Context, Result};
