@@ -4,9 +4,10 @@ use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
 use crate::commands::status::Status;
 use crate::commands::{
-    backup, config, export, guard, import, migrate, rehearse, resume, stack, status, verify,
+    backup, config, cutover, export, freeze, guard, import, migrate, rehearse, resume, stack, status, verify,
 };
 use crate::ctx::{Ctx, Options};
+use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity, say};
@@ -70,6 +71,12 @@ enum Command {
     Status(StatusArgs),
     /// Phase 5: every store against what the run's snapshot held
     Verify(RunArgs),
+    /// Hold the source back: new sessions read-only, the others ended, the services' roles kept out
+    Freeze,
+    /// Undo a freeze, also one whose process was killed
+    Unfreeze(UnfreezeArgs),
+    /// The services take over: only after a green proof, with the source unchanged; it stays read-only
+    Cutover(RunArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
     Bench(BenchArgs),
     /// Completions for a shell: `source <(cargo xtask completions bash)`
@@ -147,8 +154,24 @@ struct PartArgs {
     part: part::Part,
 }
 
+#[derive(Debug, Args)]
+struct UnfreezeArgs {
+    /// Only if the source was frozen by this run
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+}
+
 #[derive(Debug, Default, Args)]
 struct SourceArgs {
+    /// Hold the source back until the command ends
+    #[arg(long)]
+    freeze: bool,
+    /// Read the source at this many MB/s at most
+    #[arg(long, value_name = "MB/S", value_parser = rate)]
+    source_rate: Option<f64>,
+    /// Do not look at the end whether the source has changed since the snapshot
+    #[arg(long)]
+    no_source_check: bool,
     /// Rows in quarantine that are allowed; with more, no target is written [env: XTASK_MAX_QUARANTINE]
     #[arg(long, value_name = "N")]
     max_quarantine: Option<u64>,
@@ -184,6 +207,13 @@ struct RunArgs {
     /// The run's name, or `latest`: the newest with a complete export
     #[arg(long, default_value = "latest", value_name = "RUN")]
     run: String,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
+        _ => Err(format!("expected MB/s, a number above 0, found {text:?}")),
+    }
 }
 
 /// Said for every command.
@@ -228,11 +258,12 @@ struct Said {
 }
 
 impl Cli {
-    /// Runs the command; its result goes to stdout.
-    pub async fn run(self, variables: &Variables, last_words: &LastWords) -> Result<()> {
+    /// Runs the command; its result goes to stdout. What it would have to undo, were it dropped, stands in
+    /// `cleanup`.
+    pub async fn run(self, variables: &Variables, last_words: &LastWords, cleanup: &Cleanup) -> Result<()> {
         let common = Common { jobs: self.common.jobs.map(|j| j.max(1)), ..self.common };
         let terminal = common.terminal(variables);
-        let session = Session { common, variables, terminal, last_words, workspace: workspace()? };
+        let session = Session { common, variables, terminal, last_words, cleanup, workspace: workspace()? };
         match self.command {
             Command::Rehearse(args) => session.rehearse(args).await,
             Command::Stack(command) => session.stack(command).await,
@@ -258,8 +289,11 @@ impl Cli {
             Command::Verify(args) => {
                 let ctx = session.existing_run(&args)?;
                 let report = verify::run(&ctx).await?;
-                session.judged(&report, "start the services")
+                session.judged(&report, &session.after(&report))
             }
+            Command::Freeze => session.freeze().await,
+            Command::Unfreeze(args) => session.unfreeze(args).await,
+            Command::Cutover(args) => session.cutover(args).await,
         }
     }
 }
@@ -328,6 +362,7 @@ struct Session<'a> {
     terminal: Terminal,
     last_words: &'a LastWords,
     workspace: PathBuf,
+    cleanup: &'a Cleanup,
 }
 
 impl Session<'_> {
@@ -446,9 +481,12 @@ impl Session<'_> {
         let mut settings = self.settings()?;
         settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
         settings.policy.accepted.clone_from(&args.accept);
+        settings.policy.source_rate = args.source_rate.or(settings.policy.source_rate);
         let run = RunDir::create(&self.runs())?;
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
         ctx.existing = existing;
+        ctx.freeze = args.freeze.then(|| self.cleanup.clone());
+        ctx.look_again = !args.no_source_check;
         Ok(Arc::new(ctx))
     }
 
@@ -481,6 +519,8 @@ impl Session<'_> {
         policy.accepted = args.accept.iter().cloned().chain(accepted).collect();
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
         ctx.existing = existing(manifest.replace);
+        ctx.freeze = args.freeze.then(|| self.cleanup.clone());
+        ctx.look_again = !args.no_source_check;
         Ok(Arc::new(ctx))
     }
 
@@ -634,6 +674,44 @@ impl Session<'_> {
             print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
         }
         result
+    }
+
+    async fn freeze(&self) -> Result<()> {
+        let done = freeze::run(&self.settings()?, &self.runs(), &self.terminal, self.cleanup).await?;
+        let next = format!("{}; to undo it: {}", self.then("migrate"), self.then("unfreeze"));
+        self.done(&done, done.text(), next)
+    }
+
+    async fn unfreeze(&self, args: UnfreezeArgs) -> Result<()> {
+        let run = args.run.as_deref();
+        let done = freeze::undo(&self.settings()?, &self.runs(), run, &self.terminal).await?;
+        self.done(&done, done.text(), self.then("migrate"))
+    }
+
+    async fn cutover(&self, args: RunArgs) -> Result<()> {
+        let ctx = self.existing_run(&args)?;
+        let done = cutover::run(&ctx, self.cleanup).await?;
+        let next = self.then(&format!("verify --run {}", done.run));
+        self.done(&done, done.text(), format!("start the services, then {next}"))
+    }
+
+    fn done(&self, done: &impl serde::Serialize, text: String, next: String) -> Result<()> {
+        match self.common.json {
+            true => print(&format!("{}\n", serde_json::to_string_pretty(done)?)),
+            false => self.say(Said { text, next: Some(next) }),
+        }
+    }
+
+    /// After a green proof.
+    fn after(&self, report: &Report) -> String {
+        match &report.source {
+            _ if report.cutover.is_some() => "look after the services".to_string(),
+            Some(source) if !source.changed.is_empty() => format!(
+                "{}, then empty the targets and migrate again: this run does not have what changed",
+                self.then("freeze")
+            ),
+            _ => self.then(&format!("cutover --run {}", report.run)),
+        }
     }
 
     /// A command to type next, with what this one was told about where things are.

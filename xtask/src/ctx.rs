@@ -1,9 +1,11 @@
 //! What every phase works with: the settings, the tables, the run's directory, the screen.
 
+use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
 use crate::effects::host;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
+use crate::effects::throttle::Throttle;
 use crate::manifest::ToolVersion;
 use crate::model::{Database, Existing, NullPolicy};
 use crate::run_dir::RunDir;
@@ -31,6 +33,12 @@ pub struct Ctx {
     pub existing: Existing,
     /// `user@host` of this process.
     who: String,
+    /// How fast the source is read.
+    pub throttle: Throttle,
+    /// `--freeze`: the source is held back for as long as the run goes on; where its undoing is noted.
+    pub freeze: Option<Cleanup>,
+    /// Whether the source is digested again at the end.
+    pub look_again: bool,
     /// By host: servers on one host share its processors.
     turns: BTreeMap<String, Turns>,
 }
@@ -52,8 +60,24 @@ impl Ctx {
         let targets = Database::ALL.map(|database| settings.target(database));
         let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
         let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
+        let throttle = Throttle::new(settings.policy.source_rate);
         let (existing, who) = (Existing::Refuse, host::user_at_host());
-        Ctx { settings, tables, run, terminal, tools, workspace, max_diffs, existing, who, turns }
+        let (freeze, look_again) = (None, true);
+        Ctx {
+            settings,
+            tables,
+            run,
+            terminal,
+            tools,
+            workspace,
+            max_diffs,
+            existing,
+            who,
+            throttle,
+            freeze,
+            look_again,
+            turns,
+        }
     }
 
     /// The same for another run: to read its files.
@@ -70,6 +94,9 @@ impl Ctx {
             max_diffs: self.max_diffs,
             existing: self.existing,
             who: self.who.clone(),
+            throttle: Throttle::new(None),
+            freeze: None,
+            look_again: false,
             turns: self.turns.clone(),
         }
     }

@@ -12,6 +12,7 @@
 
 use crate::model::{Collection, Field, Kind, NullPolicy};
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -45,6 +46,32 @@ impl fmt::Display for Value {
 pub struct Document {
     pub id: String,
     pub fields: Vec<(&'static str, Value)>,
+}
+
+/// The first 64 bits of the SHA-256 of a document: its id and its fields in the order of their names,
+/// each with its type and length.
+pub fn hash(id: &str, fields: &BTreeMap<String, Value>) -> i64 {
+    let mut hash = Sha256::new();
+    let mut part = |kind: u8, bytes: &[u8]| {
+        hash.update([kind]);
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(b'#', id.as_bytes());
+    for (name, value) in fields {
+        part(b'.', name.as_bytes());
+        match value {
+            Value::Null => part(b'n', b""),
+            Value::Text(text) => part(b's', text.as_bytes()),
+            Value::Integer(number) => part(b'i', &number.to_be_bytes()),
+            Value::Boolean(truth) => part(b'b', &[u8::from(*truth)]),
+            Value::Time(microseconds) => part(b't', &microseconds.to_be_bytes()),
+            Value::Other(shown) => part(b'o', shown.as_bytes()),
+        }
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    i64::from_be_bytes(first)
 }
 
 /// Turns the records of one export file into documents, and counts the defaults it put in.

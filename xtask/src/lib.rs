@@ -24,6 +24,7 @@ pub mod effects;
 
 // A run and its context.
 pub mod ctx;
+pub mod freezes;
 pub mod rehearsals;
 pub mod run_dir;
 

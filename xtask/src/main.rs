@@ -2,14 +2,20 @@
 //! result into an exit code.
 
 use clap::Parser;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use xtask::cli::{Cli, LastWords};
+use xtask::effects::cleanup::Cleanup;
 use xtask::effects::process::is_ambient;
 use xtask::effects::terminal::say;
 use xtask::model::Stop;
 use xtask::settings::Variables;
+
+/// How long undoing one thing may take.
+const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let variables = take_variables();
@@ -21,8 +27,9 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let last_words = LastWords::default();
-    let result = runtime.block_on(until_interrupted(cli.run(&variables, &last_words)));
+    let (last_words, cleanup) = (LastWords::default(), Cleanup::default());
+    let command = cli.run(&variables, &last_words, &cleanup);
+    let result = runtime.block_on(cleaned_up(&cleanup, command));
     // Ended tasks note in the journal that they ended; threads that still wait for something are not
     // waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -53,9 +60,27 @@ fn take_variables() -> Variables {
     variables
 }
 
+/// Runs the command, and then undoes what it could not: it failed, panicked or was dropped.
+async fn cleaned_up(
+    cleanup: &Cleanup,
+    command: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let command = AssertUnwindSafe(until_interrupted(command, cleanup.clone())).catch_unwind();
+    let result = command.await;
+    let errors = cleanup.all(UNDO_LIMIT).await;
+    errors.iter().for_each(|error| say(&format!("error: {error:#}")));
+    match result {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
 /// The first Ctrl-C, SIGTERM or lost terminal drops the command, which stops its servers, children and
 /// sessions on the way; the second one ends the process at once, also while they are being stopped.
-async fn until_interrupted(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+async fn until_interrupted(
+    command: impl Future<Output = anyhow::Result<()>>,
+    cleanup: Cleanup,
+) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -71,7 +96,11 @@ async fn until_interrupted(command: impl Future<Output = anyhow::Result<()>>) ->
         next().await;
         say("interrupted: stopping (again to stop at once)");
         let _ = told.send(());
-        std::process::exit(next().await);
+        let code = next().await;
+        for by_hand in cleanup.by_hand() {
+            say(&format!("stopped before this was undone; undo it with `{by_hand}`"));
+        }
+        std::process::exit(code);
     });
     tokio::select! {
         result = command => result,

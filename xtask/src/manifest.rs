@@ -3,7 +3,7 @@
 use crate::digest::{Content, Digest, HashFn};
 use crate::hazards::Found;
 use crate::ledger::Outcomes;
-use crate::model::{Column, NullPolicy, ServerInfo};
+use crate::model::{Column, NullPolicy, ServerInfo, grouped};
 use crate::sql::Reading;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +39,81 @@ pub struct Manifest {
     pub export: Option<Export>,
     /// Filled in by every verification, the last one stands.
     pub proof: Option<Proof>,
+    /// The source looked at again, the last time.
+    #[serde(default)]
+    pub source: Option<SourceCheck>,
+    /// Filled in by the cut-over: from then on what is foreign in a target is the services' work.
+    #[serde(default)]
+    pub cutover: Option<Cutover>,
+}
+
+/// The source after the run's snapshot: what has changed there since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCheck {
+    pub at: String,
+    /// As of when the stores are proven.
+    pub snapshot: String,
+    /// Tables that are not what they were, by `schema.table`.
+    pub changed: BTreeMap<String, Change>,
+    /// Sequences that moved on though their table is what it was: numbers were given out and not used.
+    pub sequences: Vec<String>,
+    /// Why nothing can be said.
+    pub unknown: Option<String>,
+}
+
+impl SourceCheck {
+    pub fn unchanged(&self) -> bool {
+        self.changed.is_empty() && self.unknown.is_none()
+    }
+}
+
+/// What happened to a table of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Its digest differs. `about`: rows written since, by counts and statistics; approximate.
+    Rows {
+        about: Option<u64>,
+    },
+    New {
+        rows: u64,
+    },
+    Dropped,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Change::Rows { about: Some(1) } => f.write_str("about 1 row"),
+            Change::Rows { about: Some(rows) } => write!(f, "about {} rows", grouped(*rows)),
+            Change::Rows { about: None } => f.write_str("rows or columns, it is not known how many"),
+            Change::New { rows } => write!(f, "a new table, {} rows", grouped(*rows)),
+            Change::Dropped => f.write_str("the table is gone"),
+        }
+    }
+}
+
+/// The instant at which the services took over, and what every store was then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cutover {
+    pub at: String,
+    /// Every table of the source.
+    #[serde(default)]
+    pub source: BTreeMap<String, Digest>,
+    /// Every sequence of the source; `None`: it has never given out a number.
+    #[serde(default)]
+    pub source_sequences: BTreeMap<String, Option<i64>>,
+    /// Every table of the targets, every collection.
+    #[serde(default)]
+    pub stores: BTreeMap<String, StoreState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreState {
+    pub content: Digest,
+    /// Of a table.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sequence: Option<Sequence>,
 }
 
 /// Which tool and which SQL made the run.
@@ -99,6 +174,12 @@ pub struct Backup {
     pub files: BTreeMap<String, FileInfo>,
     /// Every table of the source, migrated or not, by `schema.table`.
     pub raw: BTreeMap<String, Digest>,
+    /// Rows written to each table by the source's statistics, at the snapshot.
+    #[serde(default)]
+    pub writes: BTreeMap<String, i64>,
+    /// Where every sequence of the source stood after the last reading.
+    #[serde(default)]
+    pub sequences: BTreeMap<String, Option<i64>>,
     pub seconds: f64,
 }
 
@@ -181,12 +262,24 @@ pub struct TableProof {
     pub found_rows: u64,
     /// What differs, a line each, with keys and values; empty: proven.
     pub findings: Vec<String>,
+    /// After the cut-over: what the services have done since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Services>,
     pub seconds: f64,
 }
 
+/// The services' work on a table or collection (DESIGN rule 18).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Services {
+    pub added: u64,
+    pub changed: u64,
+}
+
 impl TableProof {
+    /// Nothing of ours is lost, and before the cut-over nothing else is there.
     pub fn is_green(&self) -> bool {
-        self.findings.is_empty() && self.expected_rows == self.found_rows
+        let added = self.services.map_or(0, |s| s.added);
+        self.findings.is_empty() && self.expected_rows + added == self.found_rows
     }
 }
 

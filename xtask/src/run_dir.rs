@@ -182,6 +182,8 @@ impl RunDir {
             backup: None,
             export: None,
             proof: None,
+            source: None,
+            cutover: None,
         }
     }
 

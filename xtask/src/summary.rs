@@ -2,7 +2,7 @@
 
 use crate::hazards::{self, Found};
 use crate::ledger::Sums;
-use crate::manifest::{Check, Export, Proof};
+use crate::manifest::{Check, Cutover, Export, Proof, Services, SourceCheck};
 use crate::model::{explain, grouped};
 use crate::tables::Table;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
@@ -22,6 +22,13 @@ pub struct Report {
     pub defaults: BTreeMap<String, BTreeMap<String, u64>>,
     /// Whether everything was proven. `None`: nothing was verified.
     pub proven: Option<bool>,
+    /// The source since the snapshot, where it has been looked at again.
+    pub source: Option<SourceCheck>,
+    /// When the services took over; `None` where nothing says so.
+    pub cutover: Option<String>,
+    /// Whether what is foreign in a target is damage or the services' work: only `verify` says it.
+    #[serde(skip)]
+    pub era: Option<String>,
     pub seconds: BTreeMap<String, f64>,
     /// Of this process alone, in bytes.
     pub peak_memory: Option<u64>,
@@ -40,6 +47,8 @@ pub struct Line {
     pub notes: u64,
     pub verified: Option<bool>,
     pub findings: Vec<String>,
+    /// After the cut-over: what the services have done since.
+    pub services: Option<Services>,
     pub seconds: f64,
 }
 
@@ -63,6 +72,7 @@ impl Report {
                 notes: record.notes,
                 verified: proven.map(|p| p.is_green()),
                 findings: proven.map(|p| p.findings.clone()).unwrap_or_default(),
+                services: proven.and_then(|p| p.services),
                 seconds: record.seconds + proven.map_or(0.0, |p| p.seconds),
             })
         };
@@ -74,6 +84,9 @@ impl Report {
             hazards: Vec::new(),
             defaults: BTreeMap::new(),
             proven: proof.map(Proof::is_green),
+            source: None,
+            cutover: None,
+            era: None,
             seconds: BTreeMap::new(),
             peak_memory: None,
         }
@@ -81,9 +94,16 @@ impl Report {
 
     /// The table, what the rules did, and what was found.
     pub fn text(&self) -> String {
-        let hazards = titled("Hazards in the source", hazards::text(&self.hazards));
-        let parts =
-            [self.table(), self.left_behind(), hazards, self.remarks(), self.checked(), self.measured()];
+        let parts = [
+            self.table(),
+            self.left_behind(),
+            titled("Hazards in the source", hazards::text(&self.hazards)),
+            self.remarks(),
+            self.checked(),
+            self.of_when(),
+            self.since_cutover(),
+            self.measured(),
+        ];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
@@ -137,6 +157,59 @@ impl Report {
             out += &format!("\n{}", titled("Findings", findings));
         }
         out
+    }
+
+    /// Says whether the run has been cut over: a foreign row means something else then.
+    pub fn since(&mut self, cutover: Option<&Cutover>) {
+        self.cutover = cutover.map(|c| c.at.clone());
+        self.era = Some(match cutover {
+            Some(cutover) => format!(
+                "after the cut-over at {}: what differs from the run is the services' work, what is missing \
+                 is not",
+                cutover.at
+            ),
+            None => "before the cut-over: whatever is not this run's is damage".to_string(),
+        });
+    }
+
+    /// As of which instant it is proven, and what the source has become since.
+    fn of_when(&self) -> String {
+        let Some(source) = &self.source else { return String::new() };
+        let SourceCheck { at, snapshot, changed, sequences, unknown } = source;
+        let as_of = match self.proven {
+            Some(true) => format!("proven as of the snapshot {snapshot}"),
+            _ => format!("snapshot {snapshot}"),
+        };
+        let mut out = match (unknown, changed.len()) {
+            (Some(why), _) => format!("  {as_of}; whether it has changed since cannot be said: {why}\n"),
+            (None, 0) => format!("  {as_of}; unchanged until {at}, by digests of every table\n"),
+            (None, 1) => format!("  {as_of}; changed until {at} in 1 table:\n"),
+            (None, n) => format!("  {as_of}; changed until {at} in {n} tables:\n"),
+        };
+        for (table, change) in changed {
+            out += &format!("  ! {table}: {change}\n");
+        }
+        if !sequences.is_empty() {
+            let only = "sequences that moved on alone (numbers given out and not used)";
+            out += &format!("  {only}: {}\n", sequences.join("; "));
+        }
+        titled("Source", out)
+    }
+
+    fn since_cutover(&self) -> String {
+        let mut out = self.era.as_ref().map(|era| format!("  {era}\n")).unwrap_or_default();
+        if let Some(at) = &self.cutover {
+            for line in &self.tables {
+                if let Some(Services { added, changed }) = line.services.filter(|s| s.added + s.changed > 0) {
+                    let (added, changed) = (grouped(added), grouped(changed));
+                    let table = &line.table;
+                    out += &format!(
+                        "  {table:<17} {added} rows added, {changed} changed, since the cut-over at {at}\n"
+                    );
+                }
+            }
+        }
+        titled("Cut-over", out)
     }
 
     fn measured(&self) -> String {

@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
         "turns",
     ],
     &["effects"],
-    &["run_dir", "ctx", "rehearsals"],
+    &["run_dir", "ctx", "freezes", "rehearsals"],
     &["phases"],
     &["commands"],
     &["cli"],

@@ -6,22 +6,27 @@ use crate::digest::HashFn;
 use crate::manifest::Backup;
 use crate::phases::lock::Locks;
 use crate::phases::snapshot::Snapshot;
-use crate::phases::{p1_backup, preflight};
+use crate::phases::{freeze, load, p1_backup, preflight};
 use anyhow::Result;
 use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
+    freeze::preflight(ctx).await?;
     let locks = Locks::source(ctx).await?;
     visibly(ctx, "backup", locks.guard(back_up(ctx, hash))).await
 }
 
 async fn back_up(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Backup> {
     let mut manifest = begin(ctx, "backup")?;
-    let snapshot = Snapshot::open(ctx, hash).await?;
-    let backup = p1_backup::run(ctx, &snapshot).await?;
-    snapshot.release().await?;
+    let backup = async {
+        let snapshot = Snapshot::open(ctx, hash).await?;
+        let backup = load::polite(ctx, p1_backup::run(ctx, &snapshot)).await?;
+        snapshot.release().await?;
+        Ok(backup)
+    };
+    let backup = freeze::during(ctx, backup).await?;
     manifest.backup = Some(backup.clone());
     ctx.run.save_manifest(&manifest)?;
     Ok(backup)

@@ -3,7 +3,7 @@
 use super::{begin, migrate, visibly};
 use crate::ctx::Ctx;
 use crate::phases::lock::Locks;
-use crate::phases::{assess, preflight};
+use crate::phases::{assess, freeze, preflight};
 use crate::summary::Report;
 use anyhow::Result;
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use std::sync::Arc;
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     // The digests have to be ones that the targets can compute.
     let hash = preflight::servers(ctx).await?;
+    freeze::preflight(ctx).await?;
     let locks = Locks::all(ctx).await?;
     let exporting = async {
         let assessed = assess::source(ctx).await?;
         let mut manifest = begin(ctx, "export")?;
-        let export = migrate::backup_and_export(ctx, &mut manifest, hash, assessed).await?;
+        let exporting = migrate::backup_and_export(ctx, &mut manifest, hash, assessed);
+        let export = freeze::during(ctx, exporting).await?;
         Ok((manifest, export))
     };
     let (manifest, export) = visibly(ctx, "export", locks.guard(exporting)).await?;

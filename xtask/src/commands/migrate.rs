@@ -10,20 +10,23 @@ use crate::model::Stop;
 use crate::phases::assess::{self, Assessment};
 use crate::phases::lock::Locks;
 use crate::phases::snapshot::Snapshot;
-use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight};
+use crate::phases::{
+    freeze, load, p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight, source_check,
+};
 use crate::summary::Report;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::sync::Arc;
 
 /// Runs all phases. The report's `proven` tells whether the stores hold what the snapshot held.
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
+    freeze::preflight(ctx).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
         let assessed = assessed(ctx).await?;
         let manifest = begin(ctx, "migrate")?;
-        from_the_source(ctx, manifest, hash, assessed).await
+        freeze::during(ctx, from_the_source(ctx, manifest, hash, assessed)).await
     };
     visibly(ctx, "migrate", locks.guard(work)).await
 }
@@ -62,8 +65,13 @@ pub(super) async fn to_the_targets(
         .await?;
 
     ctx.terminal.phase("Phase 5: verify");
-    let proof = times.of("5 verify", p5_verify::run(ctx, &manifest, &export)).await?;
+    let backup = manifest.backup.clone().context("the run has no backup")?;
+    // Nothing in phase 5 is asked of the source, so it has time for this.
+    let looking = async { Ok(source_check::beside(ctx, &backup).await) };
+    let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
+    let (proof, source) = times.of("5 verify", both).await?;
     manifest.proof = Some(proof.clone());
+    manifest.source = source;
     ctx.run.save_manifest(&manifest)?;
 
     let directory = ctx.run.path().display().to_string();
@@ -71,6 +79,7 @@ pub(super) async fn to_the_targets(
     report.hazards = manifest.hazards;
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     report.seconds = times.0;
+    report.source = manifest.source.clone();
     report.peak_memory = peak_memory();
     Ok(report)
 }
@@ -87,7 +96,8 @@ pub async fn backup_and_export(
     ctx.run.save_manifest(manifest)?;
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
     let snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
-    let (backup, export) = tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot))?;
+    let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
+    let (backup, export) = load::polite(ctx, both).await?;
     snapshot.release().await?;
     agree(&backup, &export, ctx)?;
     // Only from here on may a target be written: everything is on disk, and hashed.

@@ -3,7 +3,9 @@
 pub mod backup;
 pub mod bench;
 pub mod config;
+pub mod cutover;
 pub mod export;
+pub mod freeze;
 pub mod guard;
 pub mod import;
 pub mod local;

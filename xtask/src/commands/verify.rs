@@ -25,6 +25,8 @@ pub(super) async fn verified(ctx: &Arc<Ctx>) -> Result<Report> {
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
     report.hazards = manifest.hazards.clone();
     report.seconds.insert("5 verify".into(), proof.seconds);
+    report.source = manifest.source.clone();
+    report.since(manifest.cutover.as_ref());
     manifest.proof = Some(proof);
     ctx.run.save_manifest(&manifest)?;
     Ok(report)

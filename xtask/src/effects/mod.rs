@@ -1,6 +1,7 @@
 //! The only modules that touch the world: each is thin, and none knows the migration.
 //! Docker's engine gets its place here (`docker.rs`, on bollard) with the containers.
 
+pub mod cleanup;
 pub mod dump;
 pub mod firestore;
 pub mod host;
@@ -9,4 +10,5 @@ pub mod postgres;
 pub mod process;
 pub mod surroundings;
 pub mod terminal;
+pub mod throttle;
 pub mod usage;

@@ -3,6 +3,7 @@
 //! What was learnt (sqlx): after a COPY stream that ended midway the next answers on that connection
 //! are wrong. So a COPY owns its connection, and after an error the connection is dropped.
 
+use super::throttle::Throttle;
 use crate::model::{Column, ServerInfo};
 use crate::settings::{Server, Tls};
 use crate::sql;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// Bytes that are sent or written at once: each `send` flushes, small ones cost twice the time.
 pub const CHUNK: usize = 256 * 1024;
+
+/// Bytes that are read between two looks whether to wait: a look is not free.
+const PACE: usize = 64 * 1024;
 
 /// A connection, and the name of its server for messages.
 pub struct Connection {
@@ -218,6 +222,28 @@ impl Connection {
         while let Some(bytes) = stream.try_next().await.with_context(context)? {
             row(&bytes)?;
         }
+        Ok(())
+    }
+
+    /// The same at a pace: while the reader waits, the server cannot send.
+    pub async fn copy_rows_slowly(
+        mut self,
+        text: &str,
+        throttle: &Throttle,
+        mut row: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let context = || format!("{}: {}", self.label, first_line(text));
+        throttle.free().await;
+        let mut stream = self.inner.copy_out_raw(text).await.with_context(context)?;
+        let mut unpaid = 0;
+        while let Some(bytes) = stream.try_next().await.with_context(context)? {
+            row(&bytes)?;
+            unpaid += bytes.len();
+            if unpaid >= PACE {
+                throttle.pass(std::mem::take(&mut unpaid) as u64).await;
+            }
+        }
+        throttle.pass(unpaid as u64).await;
         Ok(())
     }
 

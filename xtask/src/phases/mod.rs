@@ -2,6 +2,8 @@
 
 pub mod assess;
 pub mod earlier;
+pub mod freeze;
+pub mod load;
 pub mod lock;
 pub mod p1_backup;
 pub mod p2_export;
@@ -10,6 +12,7 @@ pub mod p4_import;
 pub mod p5_verify;
 pub mod preflight;
 pub mod snapshot;
+pub mod source_check;
 pub mod staging;
 
 use anyhow::{Context, Result};

@@ -5,6 +5,7 @@ use super::snapshot::{RawName, Snapshot, worker};
 use crate::ctx::Ctx;
 use crate::digest::Digest;
 use crate::effects::dump::Form;
+use crate::effects::postgres;
 use crate::manifest::{Backup, FileInfo, SnapshotInfo};
 use crate::{refuse, run_dir, sql, sql_file};
 use anyhow::{Context, Result, ensure};
@@ -27,8 +28,11 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let started = Instant::now();
     let step = ctx.run.step("1 backup")?;
     let pg_dump = version_check(ctx, &snapshot.info).await?;
+    let writes = writes(ctx).await?;
     let (files, counts, raw) =
         tokio::try_join!(dump(ctx, snapshot), record_counts(ctx, snapshot), raw_digests(ctx, snapshot),)?;
+    // After the last reading, as the exports' own are.
+    let sequences = sequences(ctx).await?;
     let mut files = files;
     files.insert(COUNTS.into(), counts);
     files.extend(compose_configuration(ctx).await?);
@@ -38,6 +42,8 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
         pg_dump,
         files,
         raw,
+        writes,
+        sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect(),
         seconds: started.elapsed().as_secs_f64(),
     })
 }
@@ -64,6 +70,7 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let dump = async |form, file: &Path, what: &'static str| {
         // First of all: reading the archive back has to wait for it.
         let _turn = ctx.turn_on_source(u64::MAX).await;
+        ctx.throttle.free().await;
         let dumped = ctx.tools.dump(source, &purpose, &snapshot.info.id, form, file).await;
         dumped.with_context(|| format!("dumping {what}"))
     };
@@ -106,7 +113,35 @@ async fn record_counts(ctx: &Ctx, snapshot: &Snapshot) -> Result<FileInfo> {
     ctx.run.write(COUNTS, &text)
 }
 
-async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
+/// Rows written to each table so far, by the source's statistics.
+pub(super) async fn writes(ctx: &Ctx) -> Result<BTreeMap<String, i64>> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("statistics")).await?;
+    let rows = connection.rows(sql_file!("phases/1-backup/writes.sql").text).await?;
+    connection.close().await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// A sequence of the source.
+pub(super) struct SourceSequence {
+    pub name: String,
+    /// `None`: it has never given out a number.
+    pub last: Option<i64>,
+    /// The table whose column it is for.
+    pub owner: Option<String>,
+}
+
+pub(super) async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("sequences")).await?;
+    let rows = connection.rows(sql_file!("phases/1-backup/sequences.sql").text).await?;
+    connection.close().await?;
+    let sequence = |row: &sqlx::postgres::PgRow| {
+        Ok(SourceSequence { name: row.try_get(0)?, last: row.try_get(1)?, owner: row.try_get(2)? })
+    };
+    rows.iter().map(sequence).collect()
+}
+
+/// A digest of every table of the source.
+pub(super) async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
     let tasks =
         snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
     Ok(super::all(tasks).await?.into_iter().collect())
@@ -114,6 +149,7 @@ async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<Str
 
 async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, Digest)> {
     let _turn = ctx.turn_on_source(name.estimated_rows).await;
+    ctx.throttle.pass(name.bytes).await;
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;
     let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;

@@ -7,6 +7,7 @@ use crate::digest::HashFn;
 use crate::effects::postgres::{self, Connection};
 use crate::manifest::SnapshotInfo;
 use crate::sql::Reading;
+use crate::tables::Table;
 use crate::{refuse, run_dir, sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use sqlx::Row;
@@ -26,6 +27,7 @@ pub struct RawName {
     pub table: String,
     /// By the source's statistics: for bars only.
     pub estimated_rows: u64,
+    pub bytes: u64,
 }
 
 impl RawName {
@@ -41,10 +43,19 @@ impl Snapshot {
     /// # Errors
     /// Refuses where a table is missing that would be migrated, or a table cannot be locked.
     pub async fn open(ctx: &Ctx, hash: HashFn) -> Result<Snapshot> {
+        Snapshot::of(ctx, hash, ctx.tables).await
+    }
+
+    /// The source as it is now, whatever tables it has: to compare it with what it was.
+    pub async fn again(ctx: &Ctx, hash: HashFn) -> Result<Snapshot> {
+        Snapshot::of(ctx, hash, &[]).await
+    }
+
+    async fn of(ctx: &Ctx, hash: HashFn, wanted: &[Table]) -> Result<Snapshot> {
         let mut holder = postgres::connect(&ctx.settings.source, &ctx.purpose("snapshot")).await?;
         let server = holder.info().await?;
         let before = tables(&mut holder).await?;
-        for table in ctx.tables {
+        for table in wanted {
             if !before.iter().any(|t| t.schema == "public" && t.table == table.source) {
                 refuse!(
                     "{} has no table public.{}, which would become {}: is this the right database?",
@@ -111,6 +122,7 @@ async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
                 schema: row.try_get("schema")?,
                 table: row.try_get("table")?,
                 estimated_rows: u64::try_from(row.try_get::<i64, _>("estimated_rows")?)?,
+                bytes: u64::try_from(row.try_get::<i64, _>("bytes")?)?,
             })
         })
         .collect()

@@ -30,6 +30,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Whether it is the same column, key, index …, however it is defined.
+    pub fn same_object(&self, other: &Part) -> bool {
+        (&self.table, &self.kind, &self.name) == (&other.table, &other.kind, &other.name)
+    }
+
     /// The statement that takes it away for the load; `None` where it stays.
     fn removal(&self) -> Option<String> {
         match self.rebuild.as_deref()? {

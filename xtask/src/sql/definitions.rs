@@ -102,3 +102,24 @@ pub fn set_sequence(schema: &str, table: &str, last: i64, called: bool) -> Strin
     let table = literal(&qualified(schema, table));
     format!("SELECT setval(pg_get_serial_sequence({table}, 'id'), {last}, {called})")
 }
+
+/// Holds a database back: new sessions are read-only, and these roles cannot log in. All or nothing.
+pub fn freeze(database: &str, roles: &[String]) -> String {
+    let roles = roles.iter().map(|r| format!("ALTER ROLE {} NOLOGIN; ", ident(r))).collect::<String>();
+    format!("BEGIN; {roles}ALTER DATABASE {} SET default_transaction_read_only = on; COMMIT", ident(database))
+}
+
+/// The way back: these roles log in again, and the database's setting is what it was. `setting`: `None`
+/// where it stays as it is, `Some(None)` where there was none.
+pub fn unfreeze(database: &str, roles: &[String], setting: Option<Option<&str>>) -> String {
+    let roles = roles.iter().map(|r| format!("ALTER ROLE {} LOGIN; ", ident(r))).collect::<String>();
+    let database = ident(database);
+    let setting = match setting {
+        None => String::new(),
+        Some(None) => format!("ALTER DATABASE {database} RESET default_transaction_read_only; "),
+        Some(Some(value)) => {
+            format!("ALTER DATABASE {database} SET default_transaction_read_only = {}; ", literal(value))
+        }
+    };
+    format!("BEGIN; {roles}{setting}COMMIT")
+}

@@ -242,6 +242,33 @@ pub fn row_differences(table: &str, columns: &[Column], buckets: &[i64], limit: 
     )
 }
 
+/// Compared with `expected`: rows that are more, rows that are missing, rows that are not the same.
+pub fn row_difference_counts(table: &str, columns: &[Column], buckets: &[i64]) -> String {
+    format!(
+        "SELECT count(*) FILTER (WHERE e.id IS NULL), count(*) FILTER (WHERE f.id IS NULL), \
+                count(*) FILTER (WHERE e.id IS NOT NULL AND f.id IS NOT NULL \
+                                   AND ROW({ec})::text IS DISTINCT FROM ROW({fc})::text) \
+         FROM pg_temp.expected e FULL JOIN ({found}) f ON f.id = e.id",
+        found = in_buckets(table, buckets),
+        ec = qualified_list("e", columns),
+        fc = qualified_list("f", columns),
+    )
+}
+
+/// The ids of `expected` that are not there.
+pub fn missing_rows(table: &str, buckets: &[i64], limit: usize) -> String {
+    format!(
+        "SELECT e.id::text FROM pg_temp.expected e LEFT JOIN ({found}) f ON f.id = e.id \
+         WHERE f.id IS NULL ORDER BY e.id LIMIT {limit}",
+        found = in_buckets(table, buckets)
+    )
+}
+
+fn in_buckets(table: &str, buckets: &[i64]) -> String {
+    let list = buckets.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    format!("SELECT * FROM {} WHERE {} = ANY ('{{{list}}}')", qualified("public", table), bucket("id"))
+}
+
 /// A file with psql's variables set: `:'name'` becomes a constant, `:"name"` an identifier, `:name` the
 /// text as it is (numbers only).
 pub fn bind(file: SqlFile, values: &[(&str, &str)]) -> String {

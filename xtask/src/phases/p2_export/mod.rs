@@ -157,7 +157,7 @@ async fn sort(
         }
         sorting.row(line)
     };
-    worker.copy_rows(&rows.copy_sorted(snapshot.hash), take).await?;
+    worker.copy_rows_slowly(&rows.copy_sorted(snapshot.hash), &ctx.throttle, take).await?;
     let sorted = sorting.finish()?;
     task.done(sorted.file.rows.unwrap_or_default());
     Ok(sorted)
@@ -168,7 +168,7 @@ async fn copy(ctx: &Ctx, snapshot: &SnapshotInfo, statement: &str, name: &str) -
     let _turn = ctx.turn_on_source(0).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let mut file = CountedFile::create(&ctx.run, name)?;
-    worker.copy_rows(statement, |line| file.write(line)).await?;
+    worker.copy_rows_slowly(statement, &ctx.throttle, |line| file.write(line)).await?;
     Ok(file.finish()?.0)
 }
 
@@ -190,6 +190,7 @@ async fn count_and_audit(
     estimate: u64,
 ) -> Result<Told> {
     let _turn = ctx.turn_on_source(estimate).await;
+    ctx.throttle.free().await;
     let hash = snapshot.hash;
     let count = sql::bind(sql_file!("phases/1-backup/record_counts.sql"), &[("table", table.source)]);
     let bare = u64::try_from(connection.row(&count).await?.try_get::<i64, _>(1)?)?;

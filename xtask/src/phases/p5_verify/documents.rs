@@ -1,9 +1,11 @@
 //! Collections: every document read back and compared, and the server's own count.
 
+use super::Era;
 use crate::ctx::Ctx;
+use crate::digest::Digest;
 use crate::document::{self, Document};
 use crate::effects::firestore::{Address, Firestore};
-use crate::manifest::{Export, TableProof};
+use crate::manifest::{Export, Services, TableProof};
 use crate::model::Collection;
 use crate::phases::p3_transform;
 use crate::tables::Table;
@@ -22,6 +24,8 @@ pub(in crate::phases) struct Compared {
     pub equal: u64,
     /// There, but different.
     pub different: u64,
+    /// What differs and what is missing, apart: only one of them is damage after the cut-over.
+    pub missing: Vec<String>,
     pub findings: Vec<String>,
 }
 
@@ -37,7 +41,7 @@ pub(in crate::phases) async fn compare(
     for (document, (id, fields)) in documents.iter().zip(found) {
         let name = || format!("{}/{id}", collection.name);
         let Some(fields) = fields else {
-            compared.findings.push(format!("{}: is missing", name()));
+            compared.missing.push(format!("{}: is missing", name()));
             continue;
         };
         let differences = document::differences(document, &fields);
@@ -57,6 +61,7 @@ pub(super) async fn verify(
     export: &Arc<Export>,
     table: &'static Table,
     collection: &'static Collection,
+    era: Era,
 ) -> Result<TableProof> {
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
@@ -74,11 +79,15 @@ pub(super) async fn verify(
                 let Some(piece) = piece else { return Ok(()) };
                 let compared = compare(&firestore, collection, &piece).await?;
                 count(piece.len() as u64);
-                let mut sum = sum.lock().map_err(|_| anyhow::anyhow!("another reader failed"))?;
+                let sum = &mut *sum.lock().map_err(|_| anyhow::anyhow!("another reader failed"))?;
                 sum.equal += compared.equal;
                 sum.different += compared.different;
-                let room = max_diffs.saturating_sub(sum.findings.len());
-                sum.findings.extend(compared.findings.into_iter().take(room));
+                for (all, some) in
+                    [(&mut sum.findings, compared.findings), (&mut sum.missing, compared.missing)]
+                {
+                    let room = max_diffs.saturating_sub(all.len());
+                    all.extend(some.into_iter().take(room));
+                }
             }
         }
     });
@@ -90,18 +99,63 @@ pub(super) async fn verify(
     let read = reading.await.context("the reader of the file ended unexpectedly")??;
     let sum = std::mem::take(&mut *sum.lock().map_err(|_| anyhow::anyhow!("a reader failed"))?);
 
+    if era == Era::Services {
+        task.done(there);
+        return Ok(after_cutover(collection, read.documents, there, sum));
+    }
     let mut proof = TableProof { expected_rows: read.documents, found_rows: there, ..TableProof::default() };
     if there != read.documents {
         proof
             .findings
             .push(format!("{}: {} documents expected, {there} found", collection.name, read.documents));
     }
-    proof.findings.extend(sum.findings);
+    let room = max_diffs.saturating_sub(sum.missing.len());
+    proof.findings.extend(sum.missing.into_iter().chain(sum.findings.into_iter().take(room)));
     if there != sum.equal + sum.different {
         proof.findings.extend(foreign_documents(ctx, &firestore, export, table, collection).await?);
     }
     task.done(there);
     Ok(proof)
+}
+
+/// What a collection holds of the run's documents, by their fields as they are read back.
+pub async fn content(
+    ctx: &Arc<Ctx>,
+    export: &Export,
+    table: &'static Table,
+    collection: &Collection,
+) -> Result<Digest> {
+    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+    let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
+    let mut content = Digest::default();
+    while let Some(piece) = documents.recv().await {
+        let ids: Vec<String> = piece.into_iter().map(|d| d.id).collect();
+        for (id, fields) in firestore.read(collection.name, &ids).await? {
+            if let Some(fields) = fields {
+                content.add(Digest { rows: 1, sum: document::hash(&id, &fields).into() });
+            }
+        }
+    }
+    reading.await.context("the reader of the file ended unexpectedly")??;
+    Ok(content)
+}
+
+/// Counted while the services write: what there is more than the run's documents are theirs.
+fn after_cutover(collection: &Collection, expected: u64, there: u64, sum: Compared) -> TableProof {
+    let of_run = sum.equal + sum.different;
+    let added = there.saturating_sub(of_run);
+    let mut proof = TableProof {
+        expected_rows: expected,
+        found_rows: of_run + added,
+        services: Some(Services { added, changed: sum.different }),
+        ..TableProof::default()
+    };
+    if of_run < expected {
+        let missing = expected - of_run;
+        proof.findings.push(format!("{}: {missing} of the run's documents are missing", collection.name));
+    }
+    proof.findings.extend(sum.missing);
+    proof
 }
 
 /// Documents that are in the collection, but not in the run's file. Of the expected ids only hashes

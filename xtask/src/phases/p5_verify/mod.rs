@@ -7,6 +7,7 @@ mod references;
 mod rows;
 
 pub(in crate::phases) use documents::compare;
+pub use documents::content as documents_content;
 pub use rows::content;
 
 use super::p1_backup::damaged_files;
@@ -22,21 +23,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Whose what is foreign in a target is (DESIGN rule 18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::phases) enum Era {
+    /// Before the cut-over: damage.
+    Ours,
+    /// After it: the services' work, which is counted. What is missing is lost, then as before: whether a
+    /// service meant to delete it cannot be seen.
+    Services,
+}
+
 /// Looks at everything and returns what was found; the caller decides what a red proof means.
 pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
     let started = Instant::now();
+    let era = if manifest.cutover.is_some() { Era::Services } else { Era::Ours };
     let step = ctx.run.step("5 verify")?;
     let tables = super::all(ctx.tables.iter().map(|t| {
         let (ctx, export) = (ctx.clone(), export.clone());
-        async move { table(&ctx, &export, t).await.with_context(|| format!("verifying {}", t.name)) }
+        async move { table(&ctx, &export, t, era).await.with_context(|| format!("verifying {}", t.name)) }
     }));
     let (files, tables, structure, sequences, orphans, references) = tokio::try_join!(
         files(ctx, manifest),
         tables,
-        checks::structure(ctx),
+        checks::structure(ctx, era),
         checks::sequences(ctx, export),
         checks::orphans(ctx),
-        references::all(ctx, export),
+        references::all(ctx, export, era),
     )?;
     let mut checks = vec![files, structure, sequences, orphans];
     checks.extend(references);
@@ -50,12 +62,12 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
     Ok(proof)
 }
 
-async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> Result<TableProof> {
+async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table, era: Era) -> Result<TableProof> {
     let started = Instant::now();
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let proof = match &table.home {
-        Home::Postgres(database) => rows::verify(ctx, export, table, record, *database).await,
-        Home::Firestore(collection) => documents::verify(ctx, export, table, collection).await,
+        Home::Postgres(database) => rows::verify(ctx, export, table, record, *database, era).await,
+        Home::Firestore(collection) => documents::verify(ctx, export, table, collection, era).await,
     };
     let mut proof = proof.or_else(|error| {
         let damage = damage_of(ctx, export, &[table.file()], error)?;

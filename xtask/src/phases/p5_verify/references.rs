@@ -1,6 +1,6 @@
 //! References that leave their database: no foreign key can hold them, so they are looked up.
 
-use super::{damage_of, has};
+use super::{Era, damage_of, has};
 use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
 use crate::manifest::{Check, Export};
@@ -15,13 +15,13 @@ use std::io::{BufWriter, Seek, Write};
 use std::sync::Arc;
 
 /// References that leave their database: no foreign key can hold them, so they are looked up.
-pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Vec<Check>> {
+pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, era: Era) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for table in ctx.tables {
         for reference in table.references {
             let (ctx, export) = (ctx.clone(), export.clone());
             checks.push(async move {
-                let check = self::reference(&ctx, &export, table, reference).await;
+                let check = self::reference(&ctx, &export, table, reference, era).await;
                 check.or_else(|error| {
                     let name = format!("{}.{}", table.name, reference.column);
                     let file = match reference.to {
@@ -51,6 +51,7 @@ async fn reference(
     export: &Export,
     table: &'static Table,
     reference: &'static Reference,
+    era: Era,
 ) -> Result<Check> {
     let name = format!("{}.{}", table.name, reference.column);
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
@@ -79,7 +80,7 @@ async fn reference(
         sql_file!("phases/5-verify/references.sql"),
         &[("table", table.name), ("column", reference.column)],
     );
-    let (mut known, mut dangling, mut findings) = (0, BTreeMap::new(), Vec::new());
+    let (mut known, mut dangling, mut findings, mut theirs) = (0, BTreeMap::new(), Vec::new(), 0);
     for row in connection.rows(&query).await? {
         let (state, rows) = (row.try_get::<Option<String>, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?)?);
         match state.as_deref() {
@@ -87,6 +88,8 @@ async fn reference(
             Some(state) => {
                 dangling.insert(state.to_string(), rows);
             }
+            // Rows of ours are proven by their content, and what they refer to by its own.
+            None if era == Era::Services => theirs += rows,
             None => {
                 let (id, key): (String, String) = (row.try_get(2)?, row.try_get(3)?);
                 findings.push(format!(
@@ -102,6 +105,9 @@ async fn reference(
         let kinds: Vec<String> =
             dangling.iter().map(|(state, n)| format!("{} ({state})", grouped(*n))).collect();
         looked_at += &format!("; expected to dangle: {}", kinds.join(", "));
+    }
+    if theirs > 0 {
+        looked_at += &format!("; to what the services made since: {}", grouped(theirs));
     }
     Ok(Check { name, looked_at, findings })
 }

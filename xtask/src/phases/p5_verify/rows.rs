@@ -1,9 +1,10 @@
 //! Tables of PostgreSQL targets: count and digest, and where they differ the rows with both values.
 
+use super::Era;
 use crate::ctx::Ctx;
 use crate::digest::{Content, Digest, HashFn};
 use crate::effects::postgres::Connection;
-use crate::manifest::{Export, TableExport, TableProof};
+use crate::manifest::{Export, Services, TableExport, TableProof};
 use crate::model::{Column, Database};
 use crate::phases::{p4_import, staging};
 use crate::tables::Table;
@@ -34,6 +35,7 @@ pub(super) async fn verify(
     table: &Table,
     record: &TableExport,
     database: Database,
+    era: Era,
 ) -> Result<TableProof> {
     let mut connection = ctx.target(database, "verify").await?;
     let expected = record.content.total();
@@ -50,7 +52,11 @@ pub(super) async fn verify(
     let buckets = record.content.differing(&found);
     if buckets.is_empty() {
         connection.close().await?;
+        proof.services = (era == Era::Services).then(Services::default);
         return Ok(proof);
+    }
+    if era == Era::Services {
+        return after_cutover(ctx, connection, table, record, database, &buckets).await;
     }
     if proof.found_rows != expected.rows {
         proof
@@ -86,23 +92,67 @@ async fn missing_columns(
         .then(|| format!("{}: columns are not there: {}", table.name, missing.join(", "))))
 }
 
-/// The rows of these ranges of ids that differ, with both values; the expected ones come from the
-/// run's file, nothing is asked of the source.
-async fn differing_rows(
+/// What the services have done since, counted, and what of ours is not there any more.
+async fn after_cutover(
+    ctx: &Ctx,
+    connection: Connection,
+    table: &Table,
+    record: &TableExport,
+    database: Database,
+    buckets: &[i64],
+) -> Result<TableProof> {
+    let mut connection = with_expected(ctx, connection, table, record, database, buckets).await?;
+    let counts = sql::row_difference_counts(table.name, &record.target_columns, buckets);
+    let row = connection.row(&counts).await?;
+    let count = |column: usize| -> Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(column)?)?) };
+    let (added, missing, changed) = (count(0)?, count(1)?, count(2)?);
+    let expected = record.content.total().rows;
+    let mut proof = TableProof {
+        expected_rows: expected,
+        found_rows: expected + added - missing,
+        services: Some(Services { added, changed }),
+        ..TableProof::default()
+    };
+    if missing > 0 {
+        proof.findings.push(format!("{}: {missing} of the run's rows are missing", table.name));
+        for row in connection.rows(&sql::missing_rows(table.name, buckets, ctx.max_diffs)).await? {
+            proof.findings.push(format!("{} id {}: is missing", table.name, row.try_get::<String, _>(0)?));
+        }
+    }
+    connection.run("ROLLBACK").await?;
+    connection.close().await?;
+    Ok(proof)
+}
+
+/// Begins a transaction in which the rows that the run's file has of these ranges stand in a table
+/// `expected`; nothing is asked of the source.
+async fn with_expected(
     ctx: &Ctx,
     mut connection: Connection,
     table: &Table,
     record: &TableExport,
     database: Database,
     buckets: &[i64],
-) -> Result<Vec<String>> {
+) -> Result<Connection> {
     let (create, fill) = sql::expected_rows(staging::STAGING, table.name, &record.target_columns, buckets);
-    connection.run("BEGIN").await?;
+    connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
     // The expected rows need the types of sql/schema: the table's own may have become too narrow.
     staging::create(&mut connection, database).await?;
     connection.run(&create).await?;
     let mut reader = ctx.run.read(&table.file())?;
-    let (_, mut connection) = p4_import::feed(connection, &fill, &mut reader, table, record).await?;
+    Ok(p4_import::feed(connection, &fill, &mut reader, table, record).await?.1)
+}
+
+/// The rows of these ranges of ids that differ, with both values.
+async fn differing_rows(
+    ctx: &Ctx,
+    connection: Connection,
+    table: &Table,
+    record: &TableExport,
+    database: Database,
+    buckets: &[i64],
+) -> Result<Vec<String>> {
+    let mut connection = with_expected(ctx, connection, table, record, database, buckets).await?;
     let query = sql::row_differences(table.name, &record.target_columns, buckets, ctx.max_diffs);
     let mut lines = Vec::new();
     for row in connection.rows(&query).await? {

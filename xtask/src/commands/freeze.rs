@@ -1,0 +1,106 @@
+//! The source held back by itself, before a run or between two, and the way back, also after a crash.
+
+use crate::effects::cleanup::Cleanup;
+use crate::effects::terminal::Terminal;
+use crate::freezes::Freezes;
+use crate::model::Stop;
+use crate::phases::freeze::{Freezer, Held};
+use crate::refuse;
+use crate::run_dir::RunDir;
+use crate::settings::Settings;
+use anyhow::Result;
+use serde::Serialize;
+use std::path::Path;
+
+/// What a command did, for people and programs.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    pub source: String,
+    /// Whether the source is frozen now.
+    pub frozen: bool,
+    pub did: Vec<String>,
+}
+
+impl Done {
+    pub fn text(&self) -> String {
+        let state = if self.frozen { "frozen" } else { "not frozen" };
+        let did: String = self.did.iter().map(|line| format!("  {line}\n")).collect();
+        format!("{} is {state}\n{did}", self.source)
+    }
+}
+
+/// Freezes the source and leaves it so.
+pub async fn run(settings: &Settings, runs: &Path, terminal: &Terminal, cleanup: &Cleanup) -> Result<Done> {
+    let freezer = Freezer::new(settings, Freezes::at(runs), terminal);
+    let did = match freezer.freeze(None, cleanup).await? {
+        Held::Now(pending) => {
+            cleanup.keep(pending);
+            let roles = freezer.open()?.map(|open| open.frozen.roles).unwrap_or_default();
+            let roles = roles.iter().map(|role| format!("{role} cannot log in"));
+            ["new sessions are read-only, the others have been ended".to_string()]
+                .into_iter()
+                .chain(roles)
+                .chain([format!("what was before is in {}", freezer.book().path().display())])
+                .collect()
+        }
+        Held::Before(open) => vec![format!("it has been since {}", open.at)],
+    };
+    Ok(Done { source: settings.source.to_string(), frozen: true, did })
+}
+
+/// Undoes the freeze that the book knows. `run`: only if it was this run's; after a cut-over it has to be
+/// named.
+pub async fn undo(settings: &Settings, runs: &Path, run: Option<&str>, terminal: &Terminal) -> Result<Done> {
+    let freezer = Freezer::new(settings, Freezes::at(runs), terminal);
+    let source = settings.source.to_string();
+    let Some(open) = freezer.open()? else {
+        return nothing_known(settings, &freezer).await;
+    };
+    let frozen_for = open.frozen.run.as_deref();
+    let cutover = match &open.cutover {
+        Some(run) => cut_over(runs, run)?.map(|at| (run.as_str(), at)),
+        None => None,
+    };
+    match (run, cutover) {
+        (Some(run), _) if frozen_for != Some(run) && open.cutover.as_deref() != Some(run) => refuse!(
+            "{source} was not frozen by run {run}, but by {} at {}: `cargo xtask unfreeze` without --run \
+             undoes that",
+            frozen_for.map_or("`cargo xtask freeze`".to_string(), |run| format!("run {run}")),
+            open.at
+        ),
+        (None, Some((run, at))) => refuse!(
+            "run {run} was cut over at {at}: the services write to the new stores, and what is written to \
+             {source} from now on would be in none of them. Where that is what you want, name the run: \
+             `cargo xtask unfreeze --run {run}`"
+        ),
+        _ => {}
+    }
+    let did = freezer.undo(&open.frozen).await?;
+    Ok(Done { source, frozen: false, did })
+}
+
+/// When the run was cut over. The book says it before the run does: in between it may have been killed.
+fn cut_over(runs: &Path, run: &str) -> Result<Option<String>> {
+    match RunDir::open(runs, run) {
+        Ok(dir) => Ok(dir.load_manifest()?.cutover.map(|c| c.at)),
+        // Its directory is gone: then what the book says counts.
+        Err(error) if error.is::<Stop>() => Ok(Some("a time that is not known any more".into())),
+        Err(error) => Err(error),
+    }
+}
+
+async fn nothing_known(settings: &Settings, freezer: &Freezer) -> Result<Done> {
+    let source = settings.source.to_string();
+    let setting = freezer.setting().await?;
+    if setting.as_deref() == Some("on") {
+        refuse!(
+            "{source} has default_transaction_read_only = on, but {} knows of no freeze of {}: name the place \
+             of the runs with --backup-dir, or undo it by hand: ALTER DATABASE {} RESET \
+             default_transaction_read_only",
+            freezer.book().path().display(),
+            freezer.source(),
+            crate::sql::ident(&settings.source.database)
+        );
+    }
+    Ok(Done { source, frozen: false, did: vec!["there was nothing to undo".into()] })
+}

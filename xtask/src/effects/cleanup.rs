@@ -1,0 +1,134 @@
+//! What has to be undone on every way out of the process. A command that is interrupted is dropped,
+//! and what is dropped cannot wait for a server's answer: so what it has to undo stands here, and `main`
+//! does it.
+
+use anyhow::{Context, Result};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+type Undo = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+
+/// What is still to be undone; clones share it.
+#[derive(Clone, Default)]
+pub struct Cleanup(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    id: u64,
+    /// What a person has to type where it cannot be undone.
+    by_hand: String,
+    undo: Undo,
+}
+
+/// One thing to undo.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending(u64);
+
+impl Cleanup {
+    /// Note this before the change is made. `undo` may be called more than once: after an interruption
+    /// in the middle of it, again from its start.
+    pub fn add<F: Future<Output = Result<()>> + Send + 'static>(
+        &self,
+        by_hand: String,
+        undo: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Pending {
+        let mut state = self.state();
+        state.next += 1;
+        let id = state.next;
+        state.entries.push(Entry { id, by_hand, undo: Arc::new(move || Box::pin(undo())) });
+        Pending(id)
+    }
+
+    /// Undoes it now. What fails stays noted.
+    pub async fn undo(&self, pending: Pending) -> Result<()> {
+        let entry = self.state().entries.iter().find(|e| e.id == pending.0).cloned();
+        if let Some(entry) = entry {
+            (entry.undo)().await?;
+            self.keep(pending);
+        }
+        Ok(())
+    }
+
+    /// It stays as it is.
+    pub fn keep(&self, pending: Pending) {
+        self.state().entries.retain(|e| e.id != pending.0);
+    }
+
+    /// What has to be typed by hand for what has not been undone.
+    pub fn by_hand(&self) -> Vec<String> {
+        self.state().entries.iter().map(|e| e.by_hand.clone()).collect()
+    }
+
+    /// Undoes what is left, the last first; an error for each that could not be.
+    pub async fn all(&self, limit: Duration) -> Vec<anyhow::Error> {
+        let mut errors = Vec::new();
+        let ids: Vec<u64> = self.state().entries.iter().rev().map(|e| e.id).collect();
+        for id in ids {
+            let undone = tokio::time::timeout(limit, self.undo(Pending(id))).await;
+            let undone = undone.with_context(|| format!("no answer within {} s", limit.as_secs_f64()));
+            if let Err(error) = undone.flatten() {
+                let entry = self.state().entries.iter().find(|e| e.id == id).cloned();
+                let by_hand = entry.map(|e| e.by_hand).unwrap_or_default();
+                errors.push(error.context(format!("could not be undone; undo it with `{by_hand}`")));
+            }
+        }
+        errors
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_is_undone_once_the_last_first_and_what_fails_is_said() {
+        let cleanup = Cleanup::default();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let add = |name: &'static str, works: bool| {
+            let done = done.clone();
+            cleanup.add(format!("undo {name}"), move || {
+                let done = done.clone();
+                async move {
+                    anyhow::ensure!(works, "{name} fails");
+                    done.lock().unwrap().push(name);
+                    Ok(())
+                }
+            })
+        };
+        let first = add("first", true);
+        add("second", true);
+        add("broken", false);
+        let kept = add("kept", true);
+        cleanup.keep(kept);
+        cleanup.undo(first).await.unwrap();
+        add("late", true);
+        let errors = cleanup.all(Duration::from_secs(60)).await;
+        assert_eq!(*done.lock().unwrap(), ["first", "late", "second"]);
+        assert_eq!(errors.len(), 1);
+        assert_eq!(
+            format!("{:#}", errors[0]),
+            "could not be undone; undo it with `undo broken`: broken fails"
+        );
+        assert_eq!(cleanup.by_hand(), ["undo broken"]);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever() {
+        let cleanup = Cleanup::default();
+        cleanup.add("x".into(), std::future::pending);
+        let errors = cleanup.all(Duration::from_millis(10)).await;
+        assert!(format!("{:#}", errors[0]).contains("no answer within 0.01 s"));
+    }
+}

@@ -1,0 +1,85 @@
+//! The source as others see it: sessions that are not the tool's, and environments with a policy of their
+//! own.
+#![allow(dead_code, reason = "every test file uses another part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::support::Shop;
+use secrecy::ExposeSecret;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
+use std::process::Command;
+use xtask::settings::Server;
+
+/// A session of somebody else, or why there is none.
+pub async fn log_in(server: &Server, role: &str) -> Result<PgConnection, sqlx::Error> {
+    PgConnectOptions::new_without_pgpass()
+        .host(&server.host)
+        .port(server.port)
+        .username(role)
+        .password(server.password.expose_secret())
+        .database(&server.database)
+        .application_name("shop")
+        .connect()
+        .await
+}
+
+pub async fn run(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(connection).await.map(drop)
+}
+
+/// What the database says, and whether the role can log in.
+pub async fn state(shop: &Shop, role: &str) -> (Option<String>, bool) {
+    let query = format!(
+        "SELECT (SELECT c FROM pg_db_role_setting s, unnest(s.setconfig) c \
+                 WHERE s.setrole = 0 AND c LIKE 'default_transaction_read_only=%'), \
+                (SELECT rolcanlogin FROM pg_roles WHERE rolname = '{role}')"
+    );
+    let row = shop.source().await.row(&query).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+/// An environment file for the shop's servers.
+pub struct Elsewhere {
+    dir: tempfile::TempDir,
+}
+
+impl Elsewhere {
+    /// `user`: as whom the tool reads the source; `policy`: lines of its file.
+    pub fn new(shop: &Shop, user: &str, policy: &str) -> Elsewhere {
+        let server = |s: &Server, user: &str| {
+            format!(
+                "host = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"{user}\"\n\
+                 password = {{ env = \"SHOP_PASSWORD\" }}\ntls = \"disable\"\n",
+                s.host, s.port, s.database
+            )
+        };
+        let s = &shop.settings;
+        let target = |s: &Server| format!("[targets.{}]\n{}", s.label, server(s, &s.user));
+        let text = format!(
+            "[source]\n{}{}{}{}[firestore]\nproject = \"{}\"\nemulator = true\nemulator_host = \"{}\"\n\
+             [policy]\n{policy}\n",
+            server(&s.source, user),
+            target(&s.product),
+            target(&s.order),
+            target(&s.gateway),
+            s.firestore.project,
+            s.firestore.emulator.as_deref().unwrap()
+        );
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("shop.toml"), text).unwrap();
+        Elsewhere { dir }
+    }
+
+    pub fn command(&self, shop: &Shop, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments).arg("--env").arg(self.dir.path().join("shop"));
+        command.arg("--backup-dir").arg(shop.runs.path());
+        command.env("SHOP_PASSWORD", shop.settings.source.password.expose_secret());
+        command.env_remove("FIRESTORE_EMULATOR_HOST");
+        command
+    }
+
+    pub fn xtask(&self, shop: &Shop, arguments: &[&str]) -> super::support::Said {
+        self.command(shop, arguments).output().unwrap().into()
+    }
+}
