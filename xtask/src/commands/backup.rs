@@ -15,7 +15,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
     let hash = preflight::source_alone(ctx).await?;
     freeze::preflight(ctx).await?;
     let locks = Locks::source(ctx).await?;
-    visibly(ctx, "backup", locks.guard(back_up(ctx, hash))).await
+    visibly(ctx, "backup", locks.guard(Box::pin(back_up(ctx, hash)))).await
 }
 
 async fn back_up(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Backup> {

@@ -17,10 +17,10 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
         let assessed = assess::source(ctx).await?;
         let mut manifest = begin(ctx, "export")?;
         let exporting = migrate::backup_and_export(ctx, &mut manifest, hash, assessed);
-        let export = freeze::during(ctx, exporting).await?;
+        let export = freeze::during(ctx, Box::pin(exporting)).await?;
         Ok((manifest, export))
     };
-    let (manifest, export) = visibly(ctx, "export", locks.guard(exporting)).await?;
+    let (manifest, export) = visibly(ctx, "export", locks.guard(Box::pin(exporting))).await?;
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, None);
     report.hazards = manifest.hazards;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let locks = Locks::targets(ctx).await?;
-    visibly(ctx, "import", locks.guard(import(ctx))).await
+    visibly(ctx, "import", locks.guard(Box::pin(import(ctx)))).await
 }
 
 async fn import(ctx: &Arc<Ctx>) -> Result<Report> {

@@ -26,9 +26,9 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let work = async {
         let assessed = assessed(ctx).await?;
         let manifest = begin(ctx, "migrate")?;
-        freeze::during(ctx, from_the_source(ctx, manifest, hash, assessed)).await
+        freeze::during(ctx, Box::pin(from_the_source(ctx, manifest, hash, assessed))).await
     };
-    visibly(ctx, "migrate", locks.guard(work)).await
+    visibly(ctx, "migrate", locks.guard(Box::pin(work))).await
 }
 
 /// The source can be moved as it is, and the targets can take it.
@@ -47,7 +47,7 @@ pub(super) async fn from_the_source(
     let mut times = Times::default();
     let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
     let export = times.of("1+2 backup, export", exporting).await?;
-    to_the_targets(ctx, manifest, export, times).await
+    Box::pin(to_the_targets(ctx, manifest, export, times)).await
 }
 
 /// Phases 3 to 5.

@@ -37,7 +37,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
             Some(export) => from_the_files(ctx, manifest, export, hash).await,
         }
     };
-    visibly(ctx, "migrate --resume", locks.guard(work)).await
+    visibly(ctx, "migrate --resume", locks.guard(Box::pin(work))).await
 }
 
 /// What was started with one environment, SQL and policy is not gone on with under others.
