@@ -38,7 +38,7 @@ SELECT
         ELSE 'migrated'
     END AS outcome,
     -- Rule 8: nobody else will know any more whose it is.
-    nullif(concat_ws('; ',
+    nullif(concat_ws(', ',
         CASE WHEN shared.firebase_uid IS NOT NULL
                  THEN format('user_id %s; its firebase_uid is that of %s users, ids %s to %s',
                              u.id, shared.bearers, shared.first, shared.last) END,

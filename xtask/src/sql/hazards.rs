@@ -2,10 +2,13 @@
 
 use super::{ident, qualified};
 
-/// How many rows a hazard's query returns, and the first of them: rows, `key`.
+/// How many rows a hazard's query returns, and some of them, of each table (a key's first word) one before
+/// there is a second: rows, `key`.
 pub fn count_and_sample(select: &str, sample: usize) -> String {
     format!(
-        "SELECT count(*) OVER (), h.key FROM (\n{select}\n) h ORDER BY length(h.key), h.key LIMIT {sample}"
+        "SELECT count(*) OVER (), h.key FROM (\n{select}\n) h \
+         ORDER BY row_number() OVER (PARTITION BY split_part(h.key, ' ', 1) ORDER BY length(h.key), h.key), \
+                  h.key LIMIT {sample}"
     )
 }
 

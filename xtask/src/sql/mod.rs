@@ -81,7 +81,7 @@ pub fn expand(tables: &[Table], file: SqlFile, reading: &Reading) -> Result<Stri
 /// The file's text with its `\ir` lines replaced by the files that they name.
 fn included(tables: &[Table], file: SqlFile) -> Result<String> {
     let mut text = String::with_capacity(file.text.len() * 2);
-    for line in file.text.lines() {
+    for line in code(file.text).lines() {
         match line.trim().strip_prefix("\\ir ") {
             Some(path) => {
                 let wanted = relative(file.path, path.trim());
@@ -99,6 +99,22 @@ fn included(tables: &[Table], file: SqlFile) -> Result<String> {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// A file's text without its comments: they may hold signs that a source in another encoding than UTF-8
+/// does not take. For our files: they have neither escapes in strings nor other quotes.
+fn code(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut quoted, mut rest) = (false, text);
+    while let Some(at) = rest.find(['\'', '-']) {
+        let comment = !quoted && rest[at..].starts_with("--");
+        quoted ^= rest[at..].starts_with('\'');
+        let (before, after) = rest.split_at(if comment { at } else { at + 1 });
+        out.push_str(before);
+        rest = if comment { after.find('\n').map_or("", |end| &after[end..]) } else { after };
+    }
+    out.push_str(rest);
+    out
 }
 
 /// `tables/orders/2-export.sql` + `../users/2-export.sql` = `tables/users/2-export.sql`.
@@ -272,7 +288,7 @@ fn in_buckets(table: &str, buckets: &[i64]) -> String {
 /// A file with psql's variables set: `:'name'` becomes a constant, `:"name"` an identifier, `:name` the
 /// text as it is (numbers only).
 pub fn bind(file: SqlFile, values: &[(&str, &str)]) -> String {
-    values.iter().fold(file.text.to_string(), |text, (name, value)| {
+    values.iter().fold(code(file.text), |text, (name, value)| {
         text.replace(&format!(":'{name}'"), &literal(value))
             .replace(&format!(":\"{name}\""), &ident(value))
             .replace(&format!(":{name}"), value)
@@ -335,10 +351,15 @@ mod tests {
             for file in [table.export, table.audit] {
                 let text = expand(TABLES, file, &Reading::default()).unwrap();
                 assert!(!text.contains("\\ir") && !text.contains("(:"), "{}", file.path);
-                let code = text.lines().filter_map(|line| line.split("--").next());
-                assert!(!code.collect::<String>().contains(';'), "{}: a wrapper goes around it", file.path);
+                assert!(!text.contains(';'), "{}: a wrapper goes around it", file.path);
+                assert!(text.is_ascii(), "{}: not every source takes these letters", file.path);
             }
         }
+    }
+
+    #[test]
+    fn comments_go_and_strings_stay() {
+        assert_eq!(code("a -- it's\nb '--' - c--\n'x''--y' -- z"), "a \nb '--' - c\n'x''--y' ");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! The files name what is wrong with a row in two variables a table: `:undecodable_orders` and
 //! `:unfit_orders`, ids of rows; NULL where there cannot be any, and then the planner drops the condition.
 
-use super::{SqlFile, ident, included, literal, qualified};
+use super::{SqlFile, code, ident, included, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -210,8 +210,13 @@ impl Reading {
         Ok(self.decoding_around(&text))
     }
 
+    /// A file of preflight as a statement: it knows the tables by their bare names.
+    pub fn query(&self, file: SqlFile) -> String {
+        self.decoding_around(&code(file.text))
+    }
+
     /// A statement that knows tables by their bare names, with those in front that it has to see.
-    pub fn decoding_around(&self, text: &str) -> String {
+    fn decoding_around(&self, text: &str) -> String {
         match &self.decoding {
             None => text.to_string(),
             Some(decoding) => format!("WITH {}\nSELECT * FROM (\n{text}\n) decoded", decoding.tables()),

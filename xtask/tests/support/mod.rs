@@ -121,6 +121,22 @@ impl Shop {
         postgres::connect(&self.settings.source, "test").await.unwrap()
     }
 
+    /// The source anew, without rows, in another encoding; its letters are sorted and folded as in C.
+    pub async fn new_source(&self, encoding: &str) {
+        let mut server = self.settings.source.clone();
+        let database = std::mem::replace(&mut server.database, "postgres".into());
+        let mut connection = self.superuser(&server).await;
+        connection.run(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
+        let create = format!(
+            "CREATE DATABASE {database} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        );
+        connection.run(&create).await.unwrap();
+        let schema = include_str!("../../../fixtures/monolith/schema.sql");
+        // The comments hold signs that not every encoding has.
+        let bare: Vec<&str> = schema.lines().filter_map(|line| line.split("--").next()).collect();
+        self.source().await.run(&bare.join("\n")).await.unwrap();
+    }
+
     pub async fn target(&self, database: Database) -> Connection {
         postgres::connect(self.settings.target(database), "test").await.unwrap()
     }

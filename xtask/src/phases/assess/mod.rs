@@ -102,7 +102,7 @@ fn queries(ctx: &Ctx, reading: &Reading, keyless: &[String]) -> Result<Vec<(&'st
     let mut queries = Vec::new();
     for hazard in HAZARDS {
         match hazard.look {
-            Look::Rows(file) => queries.push((hazard.name, reading.decoding_around(file.text))),
+            Look::Rows(file) => queries.push((hazard.name, reading.query(file))),
             Look::Keyless(file) => {
                 queries.extend(keyless.iter().map(|t| (hazard.name, sql::bind(file, &[("table", t)]))))
             }

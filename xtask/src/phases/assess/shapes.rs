@@ -13,7 +13,7 @@ use crate::model::Database;
 use crate::sql::{self, Limit, Reading, SqlFile};
 use crate::sql_file;
 use crate::tables::{Home, Table, schema};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +22,6 @@ use std::sync::Arc;
 const SOURCE: &str = "xtask_source";
 const EXPECTED: &str = "xtask_expected";
 const ROWS: &str = "xtask_rows";
-
-/// What a missing column may have been, until its SELECT can be read.
-const GUESSES: [&str; 5] = ["text", "integer", "timestamptz", "boolean", "numeric"];
 
 /// Columns that may be missing from one SELECT before we give up.
 const MISSING: usize = 100;
@@ -70,63 +67,87 @@ async fn compared(ctx: &Ctx, connection: &mut Connection, columns: &Columns) -> 
         connection.run(&sql::stand_in(SOURCE, table, columns)).await?;
     }
     let mut shapes = Shapes::default();
-    let mut told = BTreeSet::new();
+    // A child's SELECT holds its parent's: what is missing is told once.
+    let (mut told, mut guessed) = (BTreeSet::new(), BTreeSet::new());
     for table in ctx.tables {
         let select = sql::expand(ctx.tables, table.export, &Reading::default())?;
         for missing in view(connection, ctx.tables, table, &select).await? {
-            // A child's SELECT holds its parent's.
-            if told.insert(missing.clone()) {
-                shapes.add("column-missing", format!("{missing} (sql/{})", table.export.path));
+            guessed.insert(missing.column);
+            if told.insert(missing.said.clone()) {
+                shapes.add("column-missing", format!("{} (sql/{})", missing.said, table.export.path));
             }
         }
     }
     extra(ctx, connection, columns, &mut shapes).await?;
-    types(ctx, connection, &mut shapes).await?;
+    types(ctx, connection, &guessed, &mut shapes).await?;
     Ok(shapes)
 }
 
-/// Makes a view of the SELECT, adding what is missing until it can be made. Returns what was missing, in
-/// the server's words.
+/// A column that is missing, and the server's words.
+struct Missing {
+    column: String,
+    said: String,
+}
+
+/// Makes a view of the SELECT, adding what is missing until it can be made, and returns what was.
 async fn view(
     connection: &mut Connection,
     tables: &[Table],
     table: &Table,
     select: &str,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Missing>> {
     let statement = sql::create_view(ROWS, table.name, select);
-    let mut missing: Vec<String> = Vec::new();
-    let mut error = match attempt(connection, &[], &statement).await? {
-        Ok(()) => return Ok(missing),
-        Err(error) => error,
-    };
-    while missing.len() < MISSING {
-        let Some((column, said)) = missing_column(&error) else {
-            // Of another kind than the SELECT can use; said with the missing, because it stops everything.
-            missing.push(format!("{error:#}"));
+    let mut found: Vec<Missing> = Vec::new();
+    let mut attempted = attempt(connection, &[], &statement).await?;
+    while let Err(error) = attempted {
+        let Some(missing) = missing(&error).filter(|_| found.len() < MISSING) else {
+            // A column of a type that the SELECT cannot use: said beside them, because it stops everything.
+            let said = postgres::message(&error).unwrap_or_else(|| format!("{error:#}"));
+            found.push(Missing { column: String::new(), said });
             break;
         };
-        missing.push(said);
-        let mut next = None;
-        for kind in GUESSES {
-            let add: Vec<String> =
-                tables.iter().map(|t| sql::add_column(SOURCE, t.source, &column, kind)).collect();
-            match attempt(connection, &add, &statement).await? {
-                Ok(()) => return Ok(missing),
-                // It got further: the next column is missing.
-                Err(e) if missing_column(&e).is_some_and(|(c, _)| c != column) => {
-                    connection.run(&add.join("; ")).await?;
-                    next = Some(e);
-                    break;
-                }
-                Err(_) => {}
+        let column = missing.column.clone();
+        found.push(missing);
+        attempted = with_column(connection, tables, &column, &statement).await?;
+    }
+    Ok(found)
+}
+
+/// The same after a column was added to every table that has none of this name: of a type with which the
+/// statement gets further. The last error where there is none.
+async fn with_column(
+    connection: &mut Connection,
+    tables: &[Table],
+    column: &str,
+    statement: &str,
+) -> Result<Result<(), anyhow::Error>> {
+    let mut last = None;
+    for kind in guesses(column) {
+        let add: Vec<String> =
+            tables.iter().map(|t| sql::add_column(SOURCE, t.source, column, kind)).collect();
+        match attempt(connection, &add, statement).await? {
+            Ok(()) => return Ok(Ok(())),
+            Err(error) if missing(&error).is_some_and(|m| m.column != column) => {
+                connection.run(&add.join("; ")).await?;
+                return Ok(Err(error));
             }
-        }
-        match next {
-            Some(e) => error = e,
-            None => break,
+            Err(error) => last = Some(error),
         }
     }
-    Ok(missing)
+    Ok(Err(last.context("there is no type to try")?))
+}
+
+/// What a missing column may have been, the likeliest first: it is read with others of its kind.
+fn guesses(column: &str) -> impl Iterator<Item = &'static str> {
+    let likely = match column {
+        "id" => "integer",
+        c if c.ends_with("_id") => "integer",
+        c if c.ends_with("_at") => "timestamptz",
+        _ => "text",
+    };
+    [likely]
+        .into_iter()
+        .chain(["text", "integer", "timestamptz", "numeric"].into_iter().filter(move |k| *k != likely))
 }
 
 /// Runs statements; where one fails, takes them back and returns why.
@@ -149,15 +170,15 @@ async fn attempt(
     Ok(ran)
 }
 
-/// `column u.first_name does not exist`: the column's name, and the words.
-fn missing_column(error: &anyhow::Error) -> Option<(String, String)> {
+/// `column u.first_name does not exist`
+fn missing(error: &anyhow::Error) -> Option<Missing> {
     if postgres::code(error).as_deref() != Some("42703") {
         return None;
     }
     let said = postgres::message(error)?;
     let name = said.strip_prefix("column ")?.strip_suffix(" does not exist")?;
-    let column = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
-    Some((column.to_string(), said.clone()))
+    let column = name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_string();
+    Some(Missing { column, said })
 }
 
 /// Columns of the source that their table's SELECT does not read.
@@ -195,15 +216,20 @@ async fn shapes_of(
     Ok(shapes)
 }
 
-/// What comes out of each SELECT, against what it goes into.
-async fn types(ctx: &Ctx, connection: &mut Connection, shapes: &mut Shapes) -> Result<()> {
+/// What comes out of each SELECT, against what it goes into; `guessed`: columns that are not there.
+async fn types(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    guessed: &BTreeSet<String>,
+    shapes: &mut Shapes,
+) -> Result<()> {
     let (rows, expected) = (shapes_of(connection, ROWS).await?, shapes_of(connection, EXPECTED).await?);
     for table in ctx.tables {
         let Some(columns) = rows.get(table.name) else { continue };
         if let Some(kind) = columns.get("id").filter(|kind| !column_types::is_id(kind)) {
             shapes.add("column-type", format!("{}.id: {kind}, expected a whole number", table.name));
         }
-        for (column, kind) in columns {
+        for (column, kind) in columns.iter().filter(|(column, _)| !guessed.contains(*column)) {
             let (fit, wanted) = match &table.home {
                 Home::Postgres(_) => match expected.get(table.name).and_then(|t| t.get(column)) {
                     Some(wanted) => (column_types::fit(kind, wanted), wanted.clone()),
