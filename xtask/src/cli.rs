@@ -389,11 +389,10 @@ impl Session<'_> {
         if !env.contains('/') {
             return Ok((env.clone(), self.environments().join(format!("{env}.toml"))));
         }
-        let path = std::path::absolute(env).with_context(|| format!("finding {env}"))?;
-        let name = path.display().to_string();
         // With or without its ending, like a name.
-        let path = if name.ends_with(".toml") { path } else { PathBuf::from(format!("{name}.toml")) };
-        Ok((name, path))
+        let ending = if env.ends_with(".toml") { "" } else { ".toml" };
+        let path = std::path::absolute(format!("{env}{ending}")).with_context(|| format!("finding {env}"))?;
+        Ok((path.display().to_string(), path))
     }
 
     fn environments(&self) -> PathBuf {

@@ -5,10 +5,12 @@
 //! A key is added in two places: its field here, and the line in `settings/file.rs` that reads it.
 
 mod file;
+mod google;
 mod libpq;
 mod nearest;
 mod reader;
 mod resolve;
+mod secrets;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -250,12 +252,8 @@ impl Environment {
             _ => {
                 let or =
                     if self.file.stack { "\nOr start local servers: `cargo xtask stack up`" } else { "" };
-                crate::refuse!(
-                    "environment `{}` ({}) cannot be used:\n  {}{or}",
-                    self.name,
-                    self.path.display(),
-                    resolved.problems.join("\n  ")
-                )
+                let problems = resolved.problems.join("\n  ");
+                crate::refuse!("{} cannot be used:\n  {problems}{or}", self.path.display())
             }
         }
     }

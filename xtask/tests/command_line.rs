@@ -37,7 +37,9 @@ fn help_and_usage() {
     ] {
         assert!(help.contains(line), "{line}: {help}");
     }
-    for verb in ["rehearse", "stack", "backup", "export", "import", "migrate", "verify"] {
+    for verb in
+        ["rehearse", "stack", "config", "backup", "export", "import", "migrate", "verify", "completions"]
+    {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
         assert!(xtask(&[verb, "--help"]).expect_code(0).stdout.contains("--env"), "{verb}");
     }
@@ -52,6 +54,8 @@ fn help_and_usage() {
         &["verify", "surplus"],
         &["stack"],
         &["stack", "sideways"],
+        &["config"],
+        &["migrate", "--firestore-rate", "fast"],
     ] {
         let said = xtask(wrong).expect_code(2);
         assert_eq!(said.stdout, "", "{wrong:?}");
@@ -258,4 +262,33 @@ fn assert_gone(pid: u32) {
     {
         assert!(std::time::Instant::now() < deadline, "{pid} lives on");
     }
+}
+
+/// What the shell offers for these words, the last of them unfinished.
+fn completed(script: &Path, words: &str) -> Vec<String> {
+    let line = format!(
+        "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+         _xtask xtask \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; \
+         echo \"${{COMPREPLY[@]}}\"",
+        script.display()
+    );
+    let said: Said = Command::new("bash").args(["--norc", "-c", &line]).output().unwrap().into();
+    said.expect_code(0).stdout.split_whitespace().map(String::from).collect()
+}
+
+#[test]
+fn completions() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = xtask(&["completions", shell]).expect_code(0).stdout;
+        for word in ["xtask", "migrate", "max-quarantine"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        fs::write(dir.path().join(shell), script).unwrap();
+    }
+    let bash = dir.path().join("bash");
+    assert_eq!(completed(&bash, "xtask mig"), ["migrate"]);
+    assert_eq!(completed(&bash, "xtask config s"), ["show"]);
+    assert!(completed(&bash, "xtask migrate --acc").contains(&"--accept".to_string()));
+    xtask(&["completions", "tcsh"]).expect_code(2);
 }

@@ -62,7 +62,8 @@ impl Tools {
             .secret("PGPASSWORD", &server.password);
         match &server.tls {
             Tls::Verify { root, .. } => program.env("PGSSLROOTCERT", &root.to_string_lossy()),
-            _ => program,
+            // Else libpq looks for one at home, and verifies with it although nobody asked for that.
+            Tls::Disable | Tls::Require => program.env("PGSSLROOTCERT", "/dev/null/none"),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! What was learnt (sqlx): after a COPY stream that ended midway the next answers on that connection
 //! are wrong. So a COPY owns its connection, and after an error the connection is dropped.
+//! With a root certificate it goes on to trust the public authorities as well, which libpq does not:
+//! under verify-ca that lets in whoever has any certificate of theirs. verify-full is the one to use.
 
 use super::throttle::Throttle;
 use crate::model::{Column, ServerInfo};
@@ -126,7 +128,8 @@ fn tls_advice(server: &Server, error: &sqlx::Error) -> Option<String> {
              bear this one",
             server.host
         )),
-        Some(wrong) if wrong.contains("UnknownIssuer") => advice(format!(
+        // BadSignature: of another authority with the same name.
+        Some(wrong) if wrong.contains("UnknownIssuer") || wrong.contains("BadSignature") => advice(format!(
             "the server's certificate was not issued by the authority in {root}: is that the right root \
              certificate, is this the right server?"
         )),

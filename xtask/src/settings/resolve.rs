@@ -4,9 +4,10 @@
 use super::file::ServerFile;
 use super::libpq::{self, Service};
 use super::reader::At;
+use super::secrets::{Who, of_text, readable_by_others};
 use super::shown::{self, Entry, Origin, section};
 use super::values::{Place, SecretFrom, TLS_MODES, TlsMode};
-use super::{Environment, Firestore, Server, Settings, Tls, Variables};
+use super::{Environment, Server, Settings, Tls, Variables};
 use crate::model::Database;
 use anyhow::Result;
 use secrecy::SecretString;
@@ -76,11 +77,11 @@ pub(super) fn resolve(environment: &Environment, outside: &impl Surroundings) ->
     Resolved { settings, entries: all.entries, problems: all.problems }
 }
 
-struct Resolving<'a, S> {
-    environment: &'a Environment,
-    outside: &'a S,
-    entries: Vec<Entry>,
-    problems: Vec<String>,
+pub(super) struct Resolving<'a, S> {
+    pub environment: &'a Environment,
+    pub outside: &'a S,
+    pub entries: Vec<Entry>,
+    pub problems: Vec<String>,
 }
 
 /// A value and where it comes from.
@@ -210,69 +211,6 @@ impl<S: Surroundings> Resolving<'_, S> {
         found.map_err(problem).ok().map(|secret| (secret, origin))
     }
 
-    /// A secret, or the rest of a sentence that says why it is not there.
-    fn secret(
-        &self,
-        from: &SecretFrom,
-        said: Origin,
-        who: Option<&Who>,
-    ) -> (Origin, Result<SecretString, String>) {
-        match from {
-            SecretFrom::Variable(name) => {
-                let secret = match self.outside.variable(name) {
-                    Some(text) => {
-                        of_text(text.to_string()).map_err(|e| format!("comes from ${name}, which {e}"))
-                    }
-                    None => Err(format!(
-                        "comes from ${name}, which is not set: `read -rs {name} && export {name}`"
-                    )),
-                };
-                (Origin::Variable { name: name.clone() }, secret)
-            }
-            SecretFrom::File(path) => {
-                let path = self.path(path);
-                let secret = self.private(&path).and_then(|text| one_line(&path, &text));
-                (Origin::File { path, line: None }, secret)
-            }
-            SecretFrom::Pgpass(place) => match self.place(place) {
-                Ok(path) => self.pgpass(path, who),
-                Err(problem) => (said, Err(format!("is in a password file: {problem}"))),
-            },
-        }
-    }
-
-    fn pgpass(&self, path: PathBuf, who: Option<&Who>) -> (Origin, Result<SecretString, String>) {
-        let of = |line| Origin::File { path: path.clone(), line };
-        let text = match self.private(&path) {
-            Ok(text) => text,
-            Err(problem) => return (of(None), Err(problem)),
-        };
-        let Some(who) = who else {
-            return (of(None), Err("cannot be looked up in the password file: see above".to_string()));
-        };
-        match libpq::password(&text, &who.host, who.port, &who.database, &who.user) {
-            Some((password, line)) => {
-                let wrong = |e| format!("comes from line {line} of {}, where it {e}", path.display());
-                (of(Some(line)), of_text(password).map_err(wrong))
-            }
-            None => {
-                let wanted = format!("{}:{}:{}:{}", who.host, who.port, who.database, who.user);
-                (of(None), Err(format!("is not in {}: no line fits {wanted}", path.display())))
-            }
-        }
-    }
-
-    /// The text of a file that is its owner's alone, as libpq asks of a password file.
-    fn private(&self, path: &Path) -> Result<String, String> {
-        let shown = path.display();
-        let found =
-            self.outside.file(path).map_err(|e| format!("comes from {shown}, which cannot be read: {e}"))?;
-        if let Some(problem) = readable_by_others(path, found.mode) {
-            return Err(format!("comes from a file that is not private: {problem}"));
-        }
-        String::from_utf8(found.bytes).map_err(|_| format!("comes from {shown}, which is not UTF-8"))
-    }
-
     fn tls(&mut self, label: &str, file: &ServerFile, service: Option<&Of>) -> Option<Tls> {
         let says = |key: &str| service.and_then(|s| s.get(key));
         let key = format!("{}.tls", section(label));
@@ -330,114 +268,19 @@ impl<S: Surroundings> Resolving<'_, S> {
         }
     }
 
-    fn firestore(&mut self) -> Firestore {
-        let file = &self.environment.file.firestore;
-        let emulator = self.emulator();
-        let credentials = if file.emulator { None } else { self.credentials() };
-        Firestore {
-            project: file.project.clone(),
-            database: file.database.clone(),
-            emulator,
-            credentials,
-            rate: file.rate,
-            prices: None,
-            max_cost: None,
-        }
-    }
-
-    /// Only where the file says so, and the policy does not forbid it (DESIGN rule 17).
-    fn emulator(&mut self) -> Option<String> {
-        let environment = self.environment;
-        let file = &environment.file.firestore;
-        let ambient = self.outside.variable("FIRESTORE_EMULATOR_HOST");
-        for (key, said) in [("firestore.emulator", file.emulator), ("stack", environment.file.stack)] {
-            if said && !environment.file.policy.emulator {
-                self.problems.push(format!(
-                    "{key} = true ({}), but the policy allows no emulator: policy.emulator = false ({})",
-                    self.origin_of(key),
-                    self.origin_of("policy.emulator")
-                ));
-            }
-        }
-        let (host, origin) = match (file.emulator, ambient, &file.emulator_host) {
-            (true, Some(host), _) => {
-                (host.to_string(), Origin::Variable { name: "FIRESTORE_EMULATOR_HOST".to_string() })
-            }
-            (true, None, Some(host)) => (host.value.clone(), self.line(host)),
-            (true, None, None) => {
-                self.problems.push(
-                    "firestore.emulator = true, but where it is nobody says: set \
-                     FIRESTORE_EMULATOR_HOST=host:port or firestore.emulator_host"
-                        .into(),
-                );
-                return None;
-            }
-            (false, Some(host), _) => {
-                self.problems.push(format!(
-                    "FIRESTORE_EMULATOR_HOST={host} is set, but this environment is not for an emulator: unset it"
-                ));
-                return None;
-            }
-            (false, None, _) => return None,
-        };
-        let (key, value) = ("firestore.emulator_host".to_string(), Some(host.clone()));
-        self.entries.push(Entry { key, value, present: None, origin });
-        Some(host)
-    }
-
-    /// The key file of a service account, which has to be of the environment's project. `None`: the
-    /// client looks for application default credentials.
-    fn credentials(&mut self) -> Option<PathBuf> {
-        const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
-        let ambient = self.outside.variable(VARIABLE).filter(|path| !path.is_empty());
-        let (path, origin) = match (ambient, &self.environment.file.firestore.credentials) {
-            // Relative to where we are, as for every other program.
-            (Some(path), _) => (PathBuf::from(path), Origin::Variable { name: VARIABLE.to_string() }),
-            (None, Some(at)) => (self.path(&at.value), self.line(at)),
-            (None, None) => {
-                let value = Some("application default credentials".to_string());
-                let key = "firestore.credentials".to_string();
-                self.entries.push(Entry { key, value, present: None, origin: Origin::Default });
-                return None;
-            }
-        };
-        let (key, value) = ("firestore.credentials".to_string(), Some(path.display().to_string()));
-        self.entries.push(Entry { key, value, present: None, origin: origin.clone() });
-        let project = &self.environment.file.firestore.project;
-        let account = self
-            .outside
-            .file(&path)
-            .map_err(|error| format!("which cannot be read: {error}"))
-            .and_then(|found| is_of(&found.bytes, project));
-        match account {
-            Ok(Account::Service) => Some(path),
-            // The client reads that variable itself, and knows the other kinds.
-            Ok(Account::Other) if ambient.is_some() => None,
-            Ok(Account::Other) => {
-                self.problem_with(&path, &origin, "which is not the key of a service account".to_string());
-                None
-            }
-            Err(problem) => {
-                self.problem_with(&path, &origin, problem);
-                None
-            }
-        }
-    }
-
-    fn problem_with(&mut self, path: &Path, origin: &Origin, problem: String) {
-        let path = path.display();
-        self.problems.push(format!("the credentials of Firestore come from {path} ({origin}), {problem}"));
-    }
-
     /// A path of the environment file: `~/` is the home directory, else it is relative to the file's own.
-    fn path(&self, text: &str) -> PathBuf {
+    pub fn path(&self, text: &str) -> PathBuf {
         match (text.strip_prefix("~/"), self.outside.variable("HOME")) {
             (Some(rest), Some(home)) => Path::new(home).join(rest),
-            _ => self.environment.path.parent().unwrap_or(Path::new("")).join(text),
+            // Without a `.` in the middle, which nobody wants to read.
+            _ => {
+                let directory = self.environment.path.parent().unwrap_or(Path::new(""));
+                directory.join(text).components().collect()
+            }
         }
     }
 
-    fn place(&self, place: &Place) -> Result<PathBuf, String> {
+    pub fn place(&self, place: &Place) -> Result<PathBuf, String> {
         match place {
             Place::Path(path) => Ok(self.path(path)),
             Place::Variable(name) => match self.outside.variable(name).filter(|path| !path.is_empty()) {
@@ -447,27 +290,13 @@ impl<S: Surroundings> Resolving<'_, S> {
         }
     }
 
-    fn line<T>(&self, at: &At<T>) -> Origin {
+    pub fn line<T>(&self, at: &At<T>) -> Origin {
         Origin::File { path: self.environment.path.clone(), line: Some(at.line) }
     }
 
-    fn origin_of(&self, key: &str) -> String {
+    pub fn origin_of(&self, key: &str) -> String {
         let entry = self.environment.entries.iter().find(|entry| entry.key == key);
         entry.map(|entry| entry.origin.to_string()).unwrap_or_default()
-    }
-}
-
-/// Whom a password is for.
-struct Who {
-    host: String,
-    port: u16,
-    database: String,
-    user: String,
-}
-
-impl Display for Who {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.database)
     }
 }
 
@@ -476,47 +305,6 @@ impl Of {
         let (value, line) = self.values.get(key)?;
         Some((value.clone(), Origin::Service { path: self.path.clone(), line: *line }))
     }
-}
-
-/// What kind of credentials a file holds.
-enum Account {
-    Service,
-    /// A person's, or those of a federation: they belong to no project.
-    Other,
-}
-
-/// Of which kind, if it is not of another project.
-fn is_of(json: &[u8], project: &str) -> Result<Account, String> {
-    // Not the parser's error: it may show a piece of the key.
-    let json: serde_json::Value =
-        serde_json::from_slice(json).map_err(|_| "which is not JSON".to_string())?;
-    if let Some(other) = json["project_id"].as_str().filter(|other| *other != project) {
-        return Err(format!(
-            "which are of project `{other}`, but firestore.project is `{project}`: take the key of `{project}`, \
-             or correct the project"
-        ));
-    }
-    Ok(if json["type"] == "service_account" { Account::Service } else { Account::Other })
-}
-
-/// A password that is one.
-fn of_text(text: String) -> Result<SecretString, String> {
-    if text.is_empty() { Err("is empty".to_string()) } else { Ok(SecretString::from(text)) }
-}
-
-/// The password in a file that holds nothing else.
-fn one_line(path: &Path, text: &str) -> Result<SecretString, String> {
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    match line.contains('\n') {
-        true => Err(format!("comes from {}, which holds more than one line", path.display())),
-        false => of_text(line.to_string()).map_err(|e| format!("comes from {}, which {e}", path.display())),
-    }
-}
-
-fn readable_by_others(path: &Path, mode: u32) -> Option<String> {
-    let (path, mode) = (path.display(), mode & 0o777);
-    (mode & 0o077 != 0).then(|| format!("others may use {path} (mode {mode:04o}): `chmod 600 {path}`"))
 }
 
 fn holds_certificate(bytes: &[u8]) -> bool {
