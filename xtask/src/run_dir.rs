@@ -493,11 +493,15 @@ mod tests {
         assert_eq!(events, ["start", "done", "start", "ended early"]);
     }
 
+    fn tool() -> ToolVersion {
+        ToolVersion { version: "0".into(), sql: String::new() }
+    }
+
     #[test]
     fn a_torn_journal_goes_on_in_a_line_of_its_own() {
         let parent = tempfile::tempdir().unwrap();
         let run = RunDir::create(parent.path()).unwrap();
-        run.save_manifest(&run.new_manifest("local", String::new())).unwrap();
+        run.save_manifest(&run.new_manifest("local", tool())).unwrap();
         drop(run.command("migrate").unwrap());
         let (path, id) = (run.file(JOURNAL), run.id().to_string());
         drop(run);
@@ -516,7 +520,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let run = |command: &str, exported: bool, green: bool| {
             let run = RunDir::create(parent.path()).unwrap();
-            let mut manifest = run.new_manifest("local", String::new());
+            let mut manifest = run.new_manifest("local", tool());
             manifest.command = command.into();
             let export = "{\"snapshot\":{\"id\":\"\",\"taken\":\"\",\"server\":{\"major\":15,\"version\":\"\",\
                           \"encoding\":\"\",\"bytes\":0},\"hash\":\"md5_utf8\"},\"files\":{},\"tables\":{},\"seconds\":0}";

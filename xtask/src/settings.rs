@@ -273,23 +273,3 @@ impl Environment {
         Shown { environment: self.name.clone(), file: self.path.clone(), values, problems }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_of_time_and_rates() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("2 min"), Ok(Duration::from_secs(120)));
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        for wrong in ["", "10", "s", "-1s", "1.5s", "10 days", "99999999999999999999s"] {
-            assert!(duration(wrong).unwrap_err().contains("10s"), "{wrong}");
-        }
-        assert_eq!(positive(0.5), Ok(0.5));
-        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(positive(wrong).is_err(), "{wrong}");
-        }
-    }
-}

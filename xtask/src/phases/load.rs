@@ -91,6 +91,11 @@ mod tests {
     #[test]
     fn what_is_above_the_policy_is_too_much() {
         let mut policy = Policy {
+            confirm: false,
+            emulator: true,
+            rehearsal_max_age: None,
+            source_encoding: None,
+            accepted: Vec::new(),
             max_quarantine: None,
             freeze_roles: Vec::new(),
             source_rate: None,
