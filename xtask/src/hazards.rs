@@ -282,6 +282,13 @@ pub struct Found {
 }
 
 impl Hazard {
+    pub fn file(&self) -> Option<SqlFile> {
+        match self.look {
+            Look::Catalogue(file) | Look::Rows(file) | Look::Keyless(file) => Some(file),
+            Look::Shapes | Look::Reading => None,
+        }
+    }
+
     pub fn found(&self, count: u64, keys: Vec<String>, accepted: &[String]) -> Found {
         Found {
             name: self.name.to_string(),

@@ -269,7 +269,7 @@ async fn what_became_of_them(shop: &Shop) {
     for (table, line) in [
         ("order_items", "3,product_id 7777: no such product"),
         ("product_reviews", "2,order_id 7777: no such order"),
-        ("orders", "960,\"user_id 300; its firebase_uid is that of 2 users, ids 300 to 301\""),
+        ("orders", "960,\"user_id 300, whose firebase_uid is that of 2 users, ids 300 to 301\""),
     ] {
         let notes = std::fs::read_to_string(shop.latest().file(&format!("notes/{table}.csv"))).unwrap();
         assert!(notes.lines().any(|l| l == line), "{table}: {notes}");

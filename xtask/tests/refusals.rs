@@ -311,8 +311,7 @@ async fn environments_servers_sources_and_runs() {
 
     // The source.
     shop.source().await.run("ALTER TABLE payments RENAME TO payment").await.unwrap();
-    let words =
-        [&shop.settings.source.to_string()[..], "has no table public.payments", "would become payments"];
+    let words = [&shop.settings.source.to_string()[..], "table-missing", "public.payments", "right database"];
     assert_refused("a table is missing", &shop.xtask(&["migrate"]), &words);
     shop.source().await.run("ALTER TABLE payment RENAME TO payments").await.unwrap();
 

@@ -1,5 +1,5 @@
 -- Tables that are to be migrated and are not in the schema public. No rows = none.
 -- psql: \set tables {users,orders}
-SELECT t.name AS key
+SELECT format('public.%I', t.name) AS key
 FROM unnest(:'tables'::text[]) AS t (name)
 WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL

@@ -29,7 +29,7 @@ SELECT
     END AS outcome,
     -- Rule 8: nobody else will know any more whose it is.
     CASE WHEN shared.firebase_uid IS NOT NULL
-             THEN format('user_id %s; its firebase_uid is that of %s users, ids %s to %s',
+             THEN format('user_id %s, whose firebase_uid is that of %s users, ids %s to %s',
                          u.id, shared.bearers, shared.first, shared.last)
     END AS note
 FROM orders o

@@ -40,7 +40,7 @@ SELECT
     -- Rule 8: nobody else will know any more whose it is.
     nullif(concat_ws(', ',
         CASE WHEN shared.firebase_uid IS NOT NULL
-                 THEN format('user_id %s; its firebase_uid is that of %s users, ids %s to %s',
+                 THEN format('user_id %s, whose firebase_uid is that of %s users, ids %s to %s',
                              u.id, shared.bearers, shared.first, shared.last) END,
         CASE WHEN r.order_id IS NOT NULL AND ordered.id IS NULL
                  THEN format('order_id %s: no such order', r.order_id) END), '') AS note
