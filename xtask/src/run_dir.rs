@@ -344,8 +344,8 @@ pub fn resolve(parent: &Path, run: &str, latest: Latest) -> Result<String> {
              `cargo xtask verify --run {newest}` looks at it again, `cargo xtask migrate` begins a new one"
         ),
         (_, Some(newest)) => crate::refuse!(
-            "no run in {parent} has a complete export (the newest run is {newest}): \
-             `cargo xtask status --run {newest}` shows how far it came"
+            "the newest run in {parent}, {newest}, has no complete export, nor has another: start over with \
+             `cargo xtask export` or `migrate`; `cargo xtask status --run {newest}` shows how far it came"
         ),
     }
 }

@@ -37,9 +37,18 @@ fn help_and_usage() {
     ] {
         assert!(help.contains(line), "{line}: {help}");
     }
-    for verb in
-        ["rehearse", "stack", "config", "backup", "export", "import", "migrate", "verify", "completions"]
-    {
+    for verb in [
+        "rehearse",
+        "stack",
+        "config",
+        "backup",
+        "export",
+        "import",
+        "migrate",
+        "status",
+        "verify",
+        "completions",
+    ] {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
         assert!(xtask(&[verb, "--help"]).expect_code(0).stdout.contains("--env"), "{verb}");
     }

@@ -109,14 +109,14 @@ async fn targets_that_are_not_empty_or_not_as_they_should_be() {
             "a view",
             "CREATE VIEW recent AS SELECT * FROM api_logs",
             "DROP VIEW recent",
-            &["the empty tables of gateway cannot be replaced", "view recent depends on table api_logs"],
+            &["the tables of gateway cannot be replaced", "view recent depends on table api_logs"],
         ),
         (
             Database::Order,
             "a key of another table",
             "CREATE TABLE refunds (order_id integer REFERENCES orders (id))",
             "DROP TABLE refunds",
-            &["the empty tables of order cannot be replaced", "on table refunds depends on"],
+            &["the tables of order cannot be replaced", "on table refunds depends on"],
         ),
     ];
     for (database, case, make, undo, words) in cases {

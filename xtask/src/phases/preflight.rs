@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// What ends every refusal of a preflight.
 pub(super) const AGAIN: &str = "Nothing has been changed: mend this, then type the same command again";
 
+/// What is in the way, but for its name.
+const FOREIGN: &str = "that are not this run's";
+
 /// Looks at all four databases and chooses the hash that they all compute alike.
 ///
 /// # Errors
@@ -58,11 +61,12 @@ pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
     let (mut found, documents) = looked.map_err(refused)?;
     found.extend(documents);
     if !found.is_empty() {
-        let replace = match (ctx.existing, export) {
-            (Existing::Refuse, None) => {
+        let filled = export.is_none() && found.iter().any(|line| line.contains(FOREIGN));
+        let replace = match filled {
+            true => {
                 "\nWhat an earlier run brought, and nobody has changed since, gives way to `migrate --replace`"
             }
-            _ => "",
+            false => "",
         };
         refuse!("the targets are not ready:\n  {}\n{AGAIN}{replace}", found.join("\n  "));
     }
@@ -117,9 +121,7 @@ pub async fn database(
         } else if !complete {
             let server = ctx.settings.target(database);
             found.extend(filled.iter().map(|(name, rows)| {
-                format!(
-                    "{name} in {server} holds {rows} rows that are not this run's: a target has to be empty"
-                )
+                format!("{name} in {server} holds {rows} rows {FOREIGN}: a target has to be empty")
             }));
         }
     } else if found.is_empty() {
@@ -173,7 +175,7 @@ async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<Stri
             found.extend(earlier::changed_documents(ctx, &firestore, table, collection, export).await?);
         } else if !own {
             found.push(format!(
-                "collection {} of project {} holds {documents} documents that are not this run's: it has to be empty",
+                "collection {} of project {} holds {documents} documents {FOREIGN}: it has to be empty",
                 collection.name, ctx.settings.firestore.project
             ));
         }
