@@ -536,7 +536,7 @@ impl Session<'_> {
             None => self.or_say(&ctx, again, migrate::run(&ctx)).await,
         };
         let report = self.unblocked(report)?;
-        self.judged(&report, &self.then(&format!("verify --run {}", report.run)))
+        self.judged(&report, &self.after(&report))
     }
 
     /// Does the work; whatever cuts it off, `again` is said after it.

@@ -259,7 +259,10 @@ async fn the_source_is_read_no_faster_than_told() {
     let there = Elsewhere::new(&shop, "postgres", "source_rate = 0");
     assert_words(&there.xtask(&shop, &["export"]).expect_code(4), &["a number above 0", "line"]);
     let there = Elsewhere::new(&shop, "postgres", "max_replication_lag = \"soon\"");
-    assert_words(&there.xtask(&shop, &["export"]).expect_code(4), &["\"10s\"", "found \"soon\"", "line"]);
+    assert_words(
+        &there.xtask(&shop, &["export"]).expect_code(4),
+        &["max_replication_lag", "\"10s\"", "line"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

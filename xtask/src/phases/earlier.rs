@@ -111,6 +111,14 @@ impl Earlier {
     /// `None`: it never came so far that it could have written a document.
     fn open(ctx: &Ctx, run: RunDir) -> Result<Option<Earlier>> {
         let manifest = run.load_manifest()?;
+        if let Some(cutover) = &manifest.cutover {
+            refuse!(
+                "run {}: the services took over at {}: what stands in the targets is theirs, and nothing takes \
+                 its place",
+                manifest.run,
+                cutover.at
+            );
+        }
         let Some(export) = manifest.export else { return Ok(None) };
         let null_policy = manifest.policy.map_or(NullPolicy::default(), |policy| policy.null_policy);
         Ok(Some(Earlier { ctx: Arc::new(ctx.of_run(run, null_policy)), export }))
