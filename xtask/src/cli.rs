@@ -2,12 +2,13 @@
 
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
-use crate::commands::{backup, export, import, migrate, rehearse, stack, verify};
+use crate::commands::{backup, export, import, migrate, rehearse, repair, stack, verify};
 use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity};
 use crate::model::Stop;
+use crate::phases::by_keys::Change;
 use crate::refuse;
 use crate::run_dir::RunDir;
 use crate::settings::{Environment, Settings, Variables};
@@ -58,6 +59,8 @@ enum Command {
     Migrate(SourceArgs),
     /// Phase 5: every store against what the run's snapshot held
     Verify(RunArgs),
+    /// What verify found, mended: shows each change, complete; makes them with --apply
+    Repair(RepairArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
     Bench(BenchArgs),
     /// One part of the migration alone, for bench to measure
@@ -135,6 +138,15 @@ struct RunArgs {
     run: String,
 }
 
+#[derive(Debug, Args)]
+struct RepairArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Make the changes, then verify
+    #[arg(long)]
+    apply: bool,
+}
+
 /// Said for every command.
 #[derive(Debug, Args)]
 struct Common {
@@ -197,6 +209,7 @@ impl Cli {
             }
             Command::Bench(args) => session.bench(args).await,
             Command::BenchPart(args) => session.bench_part(args.part).await,
+            Command::Repair(args) => session.repair(args).await,
             Command::Verify(args) => {
                 let ctx = session.existing_run(&args)?;
                 let report = verify::run(&ctx).await?;
@@ -212,6 +225,33 @@ fn print(text: &str) -> Result<()> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("writing to stdout"),
+    }
+}
+
+/// Changes on stdout as they come: there may be more than memory holds.
+struct Listing {
+    json: bool,
+    told: u64,
+}
+
+impl Listing {
+    fn tell(&mut self, change: &Change) -> Result<()> {
+        self.told += 1;
+        if !self.json {
+            return print(&repair::shown(change));
+        }
+        let before = if self.told == 1 { "{\"changes\": [\n" } else { ",\n" };
+        print(&format!("{before}{}", serde_json::to_string(change)?))
+    }
+
+    /// The rest of the object: the members of this one.
+    fn end(&self, rest: serde_json::Value) -> Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let before = if self.told == 0 { "{\"changes\": [" } else { "" };
+        let rest = serde_json::to_string(&rest)?;
+        print(&format!("{before}],\n{}\n", rest.strip_prefix('{').unwrap_or(&rest)))
     }
 }
 
@@ -398,6 +438,24 @@ impl Session<'_> {
             return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
         }
         self.say(Said { text: backup::text(&ctx, &backup), next: Some(self.then("export")) })
+    }
+
+    async fn repair(&self, args: RepairArgs) -> Result<()> {
+        let ctx = self.existing_run(&args.run)?;
+        let mut listing = Listing { json: self.common.json, told: 0 };
+        let outcome = repair::run(&ctx, args.apply, &mut |change| listing.tell(change)).await?;
+        listing.end(serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }))?;
+        let run = ctx.run.id();
+        if !self.common.json {
+            let report = outcome.report.iter().map(|report| report.text());
+            let text = report.chain([outcome.text()]).collect::<Vec<_>>().join("\n");
+            let next = match (args.apply, outcome.repaired.changes) {
+                (false, 1..) => self.then(&format!("repair --run {run} --apply")),
+                _ => self.then(&format!("verify --run {run}")),
+            };
+            self.say(Said { text, next: Some(next) })?;
+        }
+        outcome.judge()
     }
 
     /// A command to type next, with what this one was told about where things are.

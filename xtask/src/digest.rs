@@ -115,6 +115,22 @@ impl Content {
         total
     }
 
+    pub fn add(&mut self, other: &Content) {
+        for (bucket, digest) in &other.buckets {
+            self.buckets.entry(*bucket).or_default().add(*digest);
+        }
+    }
+
+    /// Takes away rows that are in it. A bucket without rows is no bucket.
+    pub fn remove(&mut self, other: &Content) {
+        for (bucket, digest) in &other.buckets {
+            let rest = self.buckets.entry(*bucket).or_default();
+            rest.rows = rest.rows.saturating_sub(digest.rows);
+            rest.sum -= digest.sum;
+        }
+        self.buckets.retain(|_, digest| *digest != Digest::default());
+    }
+
     /// Buckets whose rows are not the same, including those which only one side has.
     pub fn differing(&self, other: &Content) -> Vec<i64> {
         let mut buckets: Vec<i64> = self.buckets.keys().chain(other.buckets.keys()).copied().collect();

@@ -267,6 +267,24 @@ pub fn format_time(micros: i64) -> String {
     )
 }
 
+/// The document as Firestore's REST interface writes it: every value with its type.
+pub fn to_json(document: &Document) -> serde_json::Value {
+    let fields = document.fields.iter().map(|(name, value)| ((*name).to_owned(), value_to_json(value)));
+    serde_json::json!({ "fields": fields.collect::<serde_json::Map<_, _>>() })
+}
+
+fn value_to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::json!({ "nullValue": null }),
+        Value::Text(text) => serde_json::json!({ "stringValue": text }),
+        // In JSON a number is not exact beyond 2^53: Firestore writes a string, too.
+        Value::Integer(number) => serde_json::json!({ "integerValue": number.to_string() }),
+        Value::Boolean(flag) => serde_json::json!({ "booleanValue": flag }),
+        Value::Time(micros) => serde_json::json!({ "timestampValue": format_time(*micros) }),
+        Value::Other(description) => serde_json::json!({ "other": description }),
+    }
+}
+
 /// A field that is not what it must be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldDifference {

@@ -22,6 +22,15 @@ pub struct Manifest {
     pub export: Option<Export>,
     /// Filled in by every verification, the last one stands.
     pub proof: Option<Proof>,
+    /// Filled in when the services have taken over: from then on a target is theirs (DESIGN rule 18).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutover: Option<Cutover>,
+}
+
+/// The end of our work on the targets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cutover {
+    pub at: String,
 }
 
 /// Which tool and which SQL made the run.
@@ -64,7 +73,8 @@ pub struct Backup {
     pub seconds: f64,
 }
 
-/// Phase 2: what every target must hold.
+/// Phase 2: what every target must hold. Each replay changes what the tables must hold, and adds its
+/// files; the files of the export stay as they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Export {
     pub snapshot: SnapshotInfo,
@@ -72,6 +82,54 @@ pub struct Export {
     /// By table.
     pub tables: BTreeMap<String, TableExport>,
     pub seconds: f64,
+    /// Rows that were mended in the source and brought in later, oldest first. The files of the first
+    /// are in `replay/1/`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<Replay>,
+}
+
+impl Export {
+    /// The files in which replays say what became of a file's rows, oldest first.
+    pub fn replays_of(&self, file: &str) -> Vec<String> {
+        let names = (1..=self.replays.len()).map(|n| Replay::file(n, file));
+        names.filter(|name| self.files.contains_key(name)).collect()
+    }
+}
+
+/// Rows brought in after the export.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replay {
+    pub at: String,
+    /// The instant of the source at which they were read.
+    pub snapshot: SnapshotInfo,
+    /// By table.
+    pub tables: BTreeMap<String, TableReplay>,
+}
+
+impl Replay {
+    /// Where the `number`th replay keeps its rows of a file.
+    pub fn file(number: usize, file: &str) -> String {
+        format!("replay/{number}/{file}")
+    }
+}
+
+/// What a replay did to a table, and to what it must hold.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TableReplay {
+    /// Rows that left the quarantine, by id.
+    pub moved: BTreeMap<i64, Moved>,
+    /// Rows that had been migrated, and refer to another key now.
+    pub changed: Vec<i64>,
+    /// What the table must not hold any more, and what it must hold instead.
+    pub gone: Content,
+    pub come: Content,
+}
+
+/// A row's outcome at the run's snapshot, and now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    pub from: String,
+    pub to: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

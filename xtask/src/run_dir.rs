@@ -172,6 +172,7 @@ impl RunDir {
             backup: None,
             export: None,
             proof: None,
+            cutover: None,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod import;
 pub mod local;
 pub mod migrate;
 pub mod rehearse;
+pub mod repair;
 pub mod stack;
 pub mod verify;
 

@@ -1,11 +1,14 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
+pub mod by_keys;
+mod expected;
 pub mod p1_backup;
 pub mod p2_export;
 pub mod p3_transform;
 pub mod p4_import;
 pub mod p5_verify;
 pub mod preflight;
+pub mod repair;
 pub mod snapshot;
 pub mod staging;
 

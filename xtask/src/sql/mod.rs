@@ -5,10 +5,12 @@
 //! not fit `work_mem`, joins do not; so the SELECTs join, and sessions on the source get memory.
 
 mod definitions;
+mod keys;
 mod rows;
 
 pub use definitions::*;
-pub use rows::Rows;
+pub use keys::*;
+pub use rows::{Only, Rows};
 
 use crate::digest::HashFn;
 use crate::model::Column;

@@ -57,8 +57,13 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
         return Err(Stop::Differs(format!("the ledger does not add up: {}", disagreements.join("; "))).into());
     }
     read_sequences(ctx, &mut tables).await?;
-    let export =
-        Export { snapshot: snapshot.info.clone(), files, tables, seconds: started.elapsed().as_secs_f64() };
+    let export = Export {
+        snapshot: snapshot.info.clone(),
+        files,
+        tables,
+        seconds: started.elapsed().as_secs_f64(),
+        replays: Vec::new(),
+    };
     quarantine_limit(ctx, &export)?;
     step.done(&format!("{} tables", export.tables.len()))?;
     Ok(export)

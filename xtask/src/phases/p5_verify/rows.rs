@@ -5,10 +5,10 @@ use crate::digest::{Content, Digest, HashFn};
 use crate::effects::postgres::Connection;
 use crate::manifest::{Export, TableExport, TableProof};
 use crate::model::{Column, Database};
-use crate::phases::{p4_import, staging};
+use crate::phases::{expected, p4_import, staging};
 use crate::tables::Table;
 use crate::{csv_text, sql};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sqlx::Row;
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub(super) async fn verify(
             .findings
             .push(format!("{}: {} rows expected, {} found", table.name, expected.rows, proof.found_rows));
     }
-    let rows = differing_rows(ctx, connection, table, record, database, &buckets).await?;
+    let rows = differing_rows(ctx, export, connection, table, database, &buckets).await?;
     if rows.is_empty() {
         // The files of the run do not show it: they are damaged, or it was mended just now.
         proof.findings.push(format!(
@@ -71,7 +71,7 @@ pub(super) async fn verify(
 }
 
 /// A table or column that is not there cannot be digested; it can be reported.
-async fn missing_columns(
+pub(in crate::phases) async fn missing_columns(
     connection: &mut Connection,
     table: &Table,
     record: &TableExport,
@@ -90,18 +90,19 @@ async fn missing_columns(
 /// run's file, nothing is asked of the source.
 async fn differing_rows(
     ctx: &Ctx,
+    export: &Export,
     mut connection: Connection,
     table: &Table,
-    record: &TableExport,
     database: Database,
     buckets: &[i64],
 ) -> Result<Vec<String>> {
+    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let (create, fill) = sql::expected_rows(staging::STAGING, table.name, &record.target_columns, buckets);
     connection.run("BEGIN").await?;
     // The expected rows need the types of sql/schema: the table's own may have become too narrow.
     staging::create(&mut connection, database).await?;
     connection.run(&create).await?;
-    let mut reader = ctx.run.read(&table.file())?;
+    let mut reader = expected::open(&ctx.run, export, &table.file())?;
     let (_, mut connection) = p4_import::feed(connection, &fill, &mut reader, table, record).await?;
     let query = sql::row_differences(table.name, &record.target_columns, buckets, ctx.max_diffs);
     let mut lines = Vec::new();
