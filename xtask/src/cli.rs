@@ -2,7 +2,7 @@
 
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
-use crate::commands::{backup, export, import, migrate, rehearse, repair, stack, verify};
+use crate::commands::{backup, export, import, migrate, rehearse, repair, replay, stack, verify};
 use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
@@ -61,6 +61,8 @@ enum Command {
     Verify(RunArgs),
     /// What verify found, mended: shows each change, complete; makes them with --apply
     Repair(RepairArgs),
+    /// Brings in rows that were in quarantine and have been mended in the source
+    Replay(RunArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
     Bench(BenchArgs),
     /// One part of the migration alone, for bench to measure
@@ -210,6 +212,7 @@ impl Cli {
             Command::Bench(args) => session.bench(args).await,
             Command::BenchPart(args) => session.bench_part(args.part).await,
             Command::Repair(args) => session.repair(args).await,
+            Command::Replay(args) => session.replay(&args).await,
             Command::Verify(args) => {
                 let ctx = session.existing_run(&args)?;
                 let report = verify::run(&ctx).await?;
@@ -456,6 +459,18 @@ impl Session<'_> {
             self.say(Said { text, next: Some(next) })?;
         }
         outcome.judge()
+    }
+
+    async fn replay(&self, args: &RunArgs) -> Result<()> {
+        let ctx = self.existing_run(args)?;
+        let replayed = replay::run(&ctx).await?;
+        if self.common.json {
+            print(&format!("{}\n", serde_json::to_string_pretty(&replayed)?))?;
+        } else {
+            let next = self.then(&format!("verify --run {}", ctx.run.id()));
+            self.say(Said { text: replay::text(&replayed), next: Some(next) })?;
+        }
+        replay::judge(&replayed)
     }
 
     /// A command to type next, with what this one was told about where things are.

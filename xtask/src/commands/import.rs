@@ -13,6 +13,13 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let Some(export) = manifest.export else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
+    if !export.replays.is_empty() {
+        refuse!(
+            "run {} was completed by a replay, so its stores were loaded: `cargo xtask repair --run {0}` shows what \
+             is missing there",
+            ctx.run.id()
+        );
+    }
     // Before the first write: a collection cannot be taken back.
     let damaged = p1_backup::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {

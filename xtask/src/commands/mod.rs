@@ -8,6 +8,7 @@ pub mod local;
 pub mod migrate;
 pub mod rehearse;
 pub mod repair;
+pub mod replay;
 pub mod stack;
 pub mod verify;
 

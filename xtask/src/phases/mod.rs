@@ -9,6 +9,7 @@ pub mod p4_import;
 pub mod p5_verify;
 pub mod preflight;
 pub mod repair;
+pub mod replay;
 pub mod snapshot;
 pub mod staging;
 

@@ -113,6 +113,14 @@ pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
     Ok(Check { name: "orphans".into(), looked_at: looked_at.join(", "), findings })
 }
 
+/// The same, for who has no session.
+pub(in crate::phases) async fn references_of(ctx: &Ctx, database: Database) -> Result<Vec<[String; 4]>> {
+    let mut connection = ctx.target(database, "verify").await?;
+    let references = declared_references(&mut connection, database).await?;
+    connection.close().await?;
+    Ok(references)
+}
+
 /// The references that `sql/schema` declares: table, column, parent, its column. Not those that are
 /// there: a reference that was dropped is where orphans come from.
 async fn declared_references(connection: &mut Connection, database: Database) -> Result<Vec<[String; 4]>> {

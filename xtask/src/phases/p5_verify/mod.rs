@@ -6,7 +6,7 @@ mod documents;
 mod references;
 mod rows;
 
-pub(in crate::phases) use checks::sequences;
+pub(in crate::phases) use checks::{references_of, sequences};
 pub(in crate::phases) use documents::{compare, foreign};
 pub use rows::content;
 pub(in crate::phases) use rows::missing_columns;
