@@ -168,6 +168,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_away_and_put_back_leaves_nothing_behind() {
+        let digest = |rows, sum| Digest { rows, sum };
+        let before = Content { buckets: [(0, digest(2, 5)), (4, digest(1, -7))].into() };
+        let (gone, come) = (
+            Content { buckets: [(4, digest(1, -7))].into() },
+            Content { buckets: [(0, digest(1, 3)), (9, digest(1, 1))].into() },
+        );
+        let mut content = before.clone();
+        content.remove(&gone);
+        content.add(&come);
+        assert_eq!(content.buckets, [(0, digest(3, 8)), (9, digest(1, 1))].into());
+        content.remove(&come);
+        content.add(&gone);
+        assert_eq!(content, before);
+    }
+
+    #[test]
     fn a_digest_survives_json() {
         let digest = Digest { rows: 7, sum: -170_141_183_460_469_231_731 };
         let json = serde_json::to_string(&digest).unwrap();

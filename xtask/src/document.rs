@@ -584,6 +584,16 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_shown_whole_as_firestore_writes_it() {
+        let document =
+            row("u1,\"a \"\"b\"\"\",-7,t,1969-12-31 23:59:59.999999+00,", NullPolicy::Keep).unwrap();
+        let json = r#"{"fields":{"created_at":{"timestampValue":"1969-12-31T23:59:59.999999Z"},"login_count":{"integerValue":"-7"},"status":{"stringValue":"a \"b\""},"uid":{"stringValue":"u1"},"verified":{"booleanValue":true}}}"#;
+        assert_eq!(to_json(&document).to_string(), json);
+        let document = row("u1,,1,t,,status created_at", NullPolicy::Keep).unwrap();
+        assert_eq!(to_json(&document)["fields"]["status"], serde_json::json!({ "nullValue": null }));
+    }
+
+    #[test]
     fn finds_every_difference() {
         let expected = row("u1,a,1,t,,created_at", NullPolicy::Default).unwrap();
         let same: BTreeMap<String, Value> =

@@ -117,12 +117,16 @@ pub(super) fn hanging_on(
     inside: &[[String; 4]],
 ) -> BTreeMap<Key, String> {
     let mut hanging: BTreeMap<Key, String> = BTreeMap::new();
+    if left_alone.is_empty() {
+        return hanging;
+    }
+    let users = users_by_uid(batch);
     loop {
         let left = |key: &Key| left_alone.contains(key) || hanging.contains_key(key);
         let mut more = BTreeMap::new();
         for part in &batch.tables {
             for (id, row) in part.wanted.iter().filter(|(id, _)| !left(&(part.table.name, **id))) {
-                let parents = parents(part, &row.csv, batch, inside);
+                let parents = parents(part, &row.csv, batch, inside, &users);
                 if let Some((table, parent)) = parents.into_iter().find(left) {
                     more.insert((part.table.name, *id), format!("{table} id {parent} is left alone"));
                 }
@@ -135,8 +139,21 @@ pub(super) fn hanging_on(
     }
 }
 
+/// The users of this replay by their uids.
+fn users_by_uid(batch: &Batch) -> BTreeMap<String, i64> {
+    let Some(users) = batch.part(USERS) else { return BTreeMap::new() };
+    let bears = |(id, row): (&i64, &super::reading::Row)| Some((users.value(&row.csv, "firebase_uid")?, *id));
+    users.wanted.iter().filter_map(bears).collect()
+}
+
 /// The rows of this replay that a row refers to.
-fn parents(part: &Part, row: &[u8], batch: &Batch, inside: &[[String; 4]]) -> Vec<Key> {
+fn parents(
+    part: &Part,
+    row: &[u8],
+    batch: &Batch,
+    inside: &[[String; 4]],
+    users: &BTreeMap<String, i64>,
+) -> Vec<Key> {
     let inside = inside.iter().filter(|[child, ..]| child == part.table.name);
     let inside = inside.map(|[_, column, parent, _]| (column.as_str(), parent.as_str()));
     let across = part.table.references.iter().filter_map(|r| match r.to {
@@ -148,11 +165,7 @@ fn parents(part: &Part, row: &[u8], batch: &Batch, inside: &[[String; 4]]) -> Ve
         let id: Option<i64> = part.value(row, column).and_then(|value| value.parse().ok());
         parents.extend(batch.part(parent).zip(id).map(|(parent, id)| (parent.table.name, id)));
     }
-    if let (Some(uid), Some(users)) = (part.value(row, USER_UID), batch.part(USERS)) {
-        let bears = |(_, user): &(&i64, &super::reading::Row)| {
-            users.value(&user.csv, "firebase_uid").as_ref() == Some(&uid)
-        };
-        parents.extend(users.wanted.iter().filter(bears).map(|(id, _)| (users.table.name, *id)));
-    }
+    let user = part.value(row, USER_UID).and_then(|uid| users.get(&uid));
+    parents.extend(user.map(|id| (USERS, *id)));
     parents
 }
