@@ -4,7 +4,8 @@ use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
 use crate::commands::status::Status;
 use crate::commands::{
-    backup, config, cutover, export, freeze, guard, import, migrate, rehearse, resume, stack, status, verify,
+    backup, config, cutover, export, freeze, guard, import, migrate, rehearse, repair, replay, resume, stack,
+    status, verify,
 };
 use crate::ctx::{Ctx, Options};
 use crate::effects::cleanup::Cleanup;
@@ -13,6 +14,7 @@ use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity, say};
 use crate::hazards::{self, Blocked};
 use crate::model::Existing;
+use crate::phases::by_keys::Change;
 use crate::refuse;
 use crate::rehearsals;
 use crate::run_dir::{self, Latest, RunDir};
@@ -64,7 +66,7 @@ enum Command {
     /// Phases 1 and 2: backup, and one CSV a table; touches no target
     Export(SourceArgs),
     /// Phases 3 and 4 from the files of a run: Firestore and the three databases
-    Import(RunArgs),
+    Import(ImportArgs),
     /// All five phases
     Migrate(MigrateArgs),
     /// How far a run is or how it ended, from its files: needs no database, works while it is under way
@@ -77,6 +79,10 @@ enum Command {
     Unfreeze(UnfreezeArgs),
     /// The services take over: only after a green proof, with the source unchanged; it stays read-only
     Cutover(RunArgs),
+    /// What verify found, mended: shows each change, complete; makes them with --apply
+    Repair(RepairArgs),
+    /// Brings in rows that were in quarantine and have been mended in the source
+    Replay(RunArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
     Bench(BenchArgs),
     /// Completions for a shell: `source <(cargo xtask completions bash)`
@@ -216,6 +222,24 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+#[derive(Debug, Args)]
+struct ImportArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Go on though the policy's rehearsal is missing; recorded in the run
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new([guard::NO_REHEARSAL]))]
+    accept: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct RepairArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Make the changes, then verify
+    #[arg(long)]
+    apply: bool,
+}
+
 /// Said for every command.
 #[derive(Debug, Args)]
 struct Common {
@@ -278,14 +302,17 @@ impl Cli {
             Command::Migrate(args) => session.migrate(args).await,
             Command::Status(args) => session.status(args).await,
             Command::Import(args) => {
-                let ctx = session.existing_run(&args)?;
-                session.permitted(&ctx)?;
+                let ctx = session.accepting_run(&args.run, &args.accept)?;
+                session.permitted(&ctx.settings)?;
+                session.rehearsed(&ctx)?;
                 let again = session.then(&format!("import --run {}", ctx.run.id()));
                 let report = session.or_say(&ctx, again, import::run(&ctx)).await?;
                 session.report(&report, &session.then(&format!("verify --run {}", report.run)))
             }
             Command::Bench(args) => session.bench(args).await,
             Command::BenchPart(args) => session.bench_part(args.part).await,
+            Command::Repair(args) => session.repair(args).await,
+            Command::Replay(args) => session.replay(&args).await,
             Command::Verify(args) => {
                 let ctx = session.existing_run(&args)?;
                 let report = verify::run(&ctx).await?;
@@ -316,6 +343,33 @@ fn completions(shell: clap_complete::Shell) -> Result<()> {
     // Without the space that its name has otherwise: no shell completes two words.
     clap_complete::generate(shell, &mut Cli::command().name("xtask"), "xtask", &mut out);
     print(&String::from_utf8(out).context("completions are text")?)
+}
+
+/// Changes on stdout as they come: there may be more than memory holds.
+struct Listing {
+    json: bool,
+    told: u64,
+}
+
+impl Listing {
+    fn tell(&mut self, change: &Change) -> Result<()> {
+        self.told += 1;
+        if !self.json {
+            return print(&repair::shown(change));
+        }
+        let before = if self.told == 1 { "{\"changes\": [\n" } else { ",\n" };
+        print(&format!("{before}{}", serde_json::to_string(change)?))
+    }
+
+    /// The rest of the object: the members of this one.
+    fn end(&self, rest: serde_json::Value) -> Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let before = if self.told == 0 { "{\"changes\": [" } else { "" };
+        let rest = serde_json::to_string(&rest)?;
+        print(&format!("{before}],\n{}\n", rest.strip_prefix('{').unwrap_or(&rest)))
+    }
 }
 
 /// The checkout that this tool was built from.
@@ -450,11 +504,11 @@ impl Session<'_> {
     }
 
     /// What every command asks first that writes to a target or holds the source back.
-    fn permitted(&self, ctx: &Ctx) -> Result<()> {
-        guard::confirmed(&ctx.settings, self.common.confirm.as_deref())
+    fn permitted(&self, settings: &Settings) -> Result<()> {
+        guard::confirmed(settings, self.common.confirm.as_deref())
     }
 
-    /// What `migrate` asks besides.
+    /// What the way into a migration asks besides.
     fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
         let file = rehearsals::file()?;
         guard::rehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now())
@@ -481,6 +535,9 @@ impl Session<'_> {
         settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
         settings.policy.accepted.clone_from(&args.accept);
         settings.policy.source_rate = args.source_rate.or(settings.policy.source_rate);
+        if args.freeze {
+            self.permitted(&settings)?;
+        }
         let run = RunDir::create(&self.runs())?;
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
         ctx.existing = existing;
@@ -490,10 +547,18 @@ impl Session<'_> {
     }
 
     fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
+        self.accepting_run(args, &[])
+    }
+
+    /// `accept`: besides what was accepted for the run before.
+    fn accepting_run(&self, args: &RunArgs, accept: &[String]) -> Result<Arc<Ctx>> {
         let run = self.open(&args.run, Latest::WithExport)?;
-        let existing = existing(run.load_manifest()?.replace);
-        let mut ctx = Ctx::new(self.settings()?, TABLES, run, self.options()?);
-        ctx.existing = existing;
+        let manifest = run.load_manifest()?;
+        let mut settings = self.settings()?;
+        settings.policy.accepted = manifest.accepted;
+        settings.policy.accepted.extend_from_slice(accept);
+        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        ctx.existing = existing(manifest.replace);
         Ok(Arc::new(ctx))
     }
 
@@ -528,7 +593,7 @@ impl Session<'_> {
             Some(run) => self.resumed_run(run, &args.source)?,
             None => self.new_run(&args.source, existing(args.replace))?,
         };
-        self.permitted(&ctx)?;
+        self.permitted(&ctx.settings)?;
         self.rehearsed(&ctx)?;
         let again = self.then(&format!("migrate --resume {}", ctx.run.id()));
         let report = match args.resume {
@@ -676,7 +741,9 @@ impl Session<'_> {
     }
 
     async fn freeze(&self) -> Result<()> {
-        let done = freeze::run(&self.settings()?, &self.runs(), &self.terminal, self.cleanup).await?;
+        let settings = self.settings()?;
+        self.permitted(&settings)?;
+        let done = freeze::run(&settings, &self.runs(), &self.terminal, self.cleanup).await?;
         let next = format!("{}; to undo it: {}", self.then("migrate"), self.then("unfreeze"));
         self.done(&done, done.text(), next)
     }
@@ -689,6 +756,7 @@ impl Session<'_> {
 
     async fn cutover(&self, args: RunArgs) -> Result<()> {
         let ctx = self.existing_run(&args)?;
+        self.permitted(&ctx.settings)?;
         let done = cutover::run(&ctx, self.cleanup).await?;
         let next = self.then(&format!("verify --run {}", done.run));
         self.done(&done, done.text(), format!("start the services, then {next}"))
@@ -711,6 +779,40 @@ impl Session<'_> {
             ),
             _ => self.then(&format!("cutover --run {}", report.run)),
         }
+    }
+
+    async fn repair(&self, args: RepairArgs) -> Result<()> {
+        let ctx = self.existing_run(&args.run)?;
+        if args.apply {
+            self.permitted(&ctx.settings)?;
+        }
+        let mut listing = Listing { json: self.common.json, told: 0 };
+        let outcome = repair::run(&ctx, args.apply, &mut |change| listing.tell(change)).await?;
+        listing.end(serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }))?;
+        let run = ctx.run.id();
+        if !self.common.json {
+            let report = outcome.report.iter().map(|report| report.text());
+            let text = report.chain([outcome.text()]).collect::<Vec<_>>().join("\n");
+            let next = match (args.apply, outcome.repaired.changes) {
+                (false, 1..) => self.then(&format!("repair --run {run} --apply")),
+                _ => self.then(&format!("verify --run {run}")),
+            };
+            self.say(Said { text, next: Some(next) })?;
+        }
+        outcome.judge()
+    }
+
+    async fn replay(&self, args: &RunArgs) -> Result<()> {
+        let ctx = self.existing_run(args)?;
+        self.permitted(&ctx.settings)?;
+        let replayed = replay::run(&ctx).await?;
+        if self.common.json {
+            print(&format!("{}\n", serde_json::to_string_pretty(&replayed)?))?;
+        } else {
+            let next = self.then(&format!("verify --run {}", ctx.run.id()));
+            self.say(Said { text: replay::text(&replayed), next: Some(next) })?;
+        }
+        replay::judge(&replayed)
     }
 
     /// A command to type next, with what this one was told about where things are.

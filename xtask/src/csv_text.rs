@@ -2,7 +2,7 @@
 //! toggles (a doubled one twice), and only outside quotes do commas and line breaks count. Pure.
 
 use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 /// Leaves out one column of a CSV stream, byte for byte: NULL and '' stay apart, as parsing and
 /// writing again would not leave them.
@@ -77,6 +77,63 @@ pub fn field(line: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
         at = quote + 2;
     }
     (Cow::Owned(text), &[])
+}
+
+/// The rows of a CSV stream as they are, each with its line break; those inside quotes end no row.
+pub struct Lines<R> {
+    inner: R,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub fn new(inner: R) -> Lines<R> {
+        Lines { inner }
+    }
+
+    /// Puts the next row into `row`; false at the end.
+    pub fn next(&mut self, row: &mut Vec<u8>) -> io::Result<bool> {
+        row.clear();
+        let mut quoted = false;
+        loop {
+            let from = row.len();
+            if self.inner.read_until(b'\n', row)? == 0 {
+                return Ok(!row.is_empty());
+            }
+            quoted ^= memchr::memchr_iter(b'"', &row[from..]).count() % 2 == 1;
+            if !quoted {
+                return Ok(true);
+            }
+        }
+    }
+
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+}
+
+/// The number that a row begins with: its id.
+pub fn id(row: &[u8]) -> Option<i64> {
+    std::str::from_utf8(&field(row).0).ok()?.parse().ok()
+}
+
+/// The fields of a row: None for NULL, which PostgreSQL writes without quotes, unlike ''.
+pub fn fields(row: &[u8]) -> Vec<Option<Cow<'_, [u8]>>> {
+    let mut rest = row.strip_suffix(b"\n").unwrap_or(row);
+    let mut fields = Vec::new();
+    loop {
+        let (text, behind) = field(rest);
+        let last = behind.is_empty() && rest.last() != Some(&b',');
+        let null = text.is_empty() && rest.first() != Some(&b'"');
+        fields.push((!null).then_some(text));
+        if last {
+            return fields;
+        }
+        if behind.is_empty() {
+            // The comma was the end: behind it stands NULL.
+            fields.push(None);
+            return fields;
+        }
+        rest = behind;
+    }
 }
 
 /// Counts the lines of a CSV stream, whatever its pieces: line breaks inside quotes do not count.
@@ -164,6 +221,27 @@ mod tests {
         assert_eq!(first("a\n"), both("a", ""));
         assert_eq!(first("\"a,\"\"\n\",b\n"), both("a,\"\n", "b\n"));
         assert_eq!(first("\"\",\n"), both("", "\n"));
+    }
+
+    #[test]
+    fn rows_come_whole_and_their_fields_tell_null_from_empty() {
+        let text = b"id,a,b\n1,\"x\n\"\"y\n\",\n-2,,\"\"\n3,\",\",z";
+        let (mut lines, mut row, mut rows) = (Lines::new(&text[..]), Vec::new(), Vec::new());
+        while lines.next(&mut row).unwrap() {
+            rows.push(row.clone());
+        }
+        assert_eq!(rows.concat(), text);
+        assert_eq!(rows.iter().map(|r| id(r)).collect::<Vec<_>>(), [None, Some(1), Some(-2), Some(3)]);
+        let texts = |row: &[u8]| -> Vec<Option<String>> {
+            let text = |f: Cow<[u8]>| String::from_utf8(f.into_owned()).unwrap();
+            fields(row).into_iter().map(|f| f.map(text)).collect()
+        };
+        let some = |text: &str| Some(text.to_string());
+        assert_eq!(texts(&rows[1]), [some("1"), some("x\n\"y\n"), None]);
+        assert_eq!(texts(&rows[2]), [some("-2"), None, some("")]);
+        assert_eq!(texts(&rows[3]), [some("3"), some(","), some("z")]);
+        assert_eq!(texts(b"1,\"a,\",\n"), [some("1"), some("a,"), None]);
+        assert_eq!(texts(b"1,\"\"\n"), [some("1"), some("")]);
     }
 
     #[test]

@@ -116,6 +116,18 @@ impl Digest {
         self.rows += other.rows;
         self.sum += other.sum;
     }
+
+    /// Of all these rows.
+    pub fn of<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Digest {
+        let mut sum = Digest::default();
+        digests.into_iter().for_each(|digest| sum.add(*digest));
+        sum
+    }
+
+    /// Without rows that are in it.
+    pub fn without(self, other: Digest) -> Digest {
+        Digest { rows: self.rows.saturating_sub(other.rows), sum: self.sum - other.sum }
+    }
 }
 
 /// A table's content: one digest for each bucket of ids.
@@ -126,9 +138,22 @@ pub struct Content {
 
 impl Content {
     pub fn total(&self) -> Digest {
-        let mut total = Digest::default();
-        self.buckets.values().for_each(|d| total.add(*d));
-        total
+        Digest::of(self.buckets.values())
+    }
+
+    pub fn add(&mut self, other: &Content) {
+        for (bucket, digest) in &other.buckets {
+            self.buckets.entry(*bucket).or_default().add(*digest);
+        }
+    }
+
+    /// Takes away rows that are in it. A bucket without rows is no bucket.
+    pub fn remove(&mut self, other: &Content) {
+        for (bucket, digest) in &other.buckets {
+            let rest = self.buckets.entry(*bucket).or_default();
+            *rest = rest.without(*digest);
+        }
+        self.buckets.retain(|_, digest| *digest != Digest::default());
     }
 
     /// Buckets whose rows are not the same, including those which only one side has.
@@ -165,6 +190,23 @@ mod tests {
         let b = Content { buckets: [(0, digest(1)), (1, digest(9)), (3, digest(3))].into() };
         assert_eq!(a.differing(&b), [1, 2, 3]);
         assert_eq!(a.differing(&a.clone()), [0i64; 0]);
+    }
+
+    #[test]
+    fn what_is_taken_away_and_put_back_leaves_nothing_behind() {
+        let digest = |rows, sum| Digest { rows, sum };
+        let before = Content { buckets: [(0, digest(2, 5)), (4, digest(1, -7))].into() };
+        let (gone, come) = (
+            Content { buckets: [(4, digest(1, -7))].into() },
+            Content { buckets: [(0, digest(1, 3)), (9, digest(1, 1))].into() },
+        );
+        let mut content = before.clone();
+        content.remove(&gone);
+        content.add(&come);
+        assert_eq!(content.buckets, [(0, digest(3, 8)), (9, digest(1, 1))].into());
+        content.remove(&come);
+        content.add(&gone);
+        assert_eq!(content, before);
     }
 
     #[test]

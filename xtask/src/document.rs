@@ -294,6 +294,24 @@ pub fn format_time(micros: i64) -> String {
     )
 }
 
+/// The document as Firestore's REST interface writes it: every value with its type.
+pub fn to_json(document: &Document) -> serde_json::Value {
+    let fields = document.fields.iter().map(|(name, value)| ((*name).to_owned(), value_to_json(value)));
+    serde_json::json!({ "fields": fields.collect::<serde_json::Map<_, _>>() })
+}
+
+fn value_to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::json!({ "nullValue": null }),
+        Value::Text(text) => serde_json::json!({ "stringValue": text }),
+        // In JSON a number is not exact beyond 2^53: Firestore writes a string, too.
+        Value::Integer(number) => serde_json::json!({ "integerValue": number.to_string() }),
+        Value::Boolean(flag) => serde_json::json!({ "booleanValue": flag }),
+        Value::Time(micros) => serde_json::json!({ "timestampValue": format_time(*micros) }),
+        Value::Other(description) => serde_json::json!({ "other": description }),
+    }
+}
+
 /// A field that is not what it must be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldDifference {
@@ -590,6 +608,16 @@ mod tests {
             assert_eq!(value.to_string(), expected);
         }
         assert!(text(&"é".repeat(500)).to_string().ends_with("\"… (500 characters)"));
+    }
+
+    #[test]
+    fn a_document_is_shown_whole_as_firestore_writes_it() {
+        let document =
+            row("u1,\"a \"\"b\"\"\",-7,t,1969-12-31 23:59:59.999999+00,", NullPolicy::Keep).unwrap();
+        let json = r#"{"fields":{"created_at":{"timestampValue":"1969-12-31T23:59:59.999999Z"},"login_count":{"integerValue":"-7"},"status":{"stringValue":"a \"b\""},"uid":{"stringValue":"u1"},"verified":{"booleanValue":true}}}"#;
+        assert_eq!(to_json(&document).to_string(), json);
+        let document = row("u1,,1,t,,status created_at", NullPolicy::Keep).unwrap();
+        assert_eq!(to_json(&document)["fields"]["status"], serde_json::json!({ "nullValue": null }));
     }
 
     #[test]

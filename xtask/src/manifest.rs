@@ -183,7 +183,8 @@ pub struct Backup {
     pub seconds: f64,
 }
 
-/// Phase 2: what every target must hold.
+/// Phase 2: what every target must hold. Each replay changes what the tables must hold, and adds its
+/// files; the files of the export stay as they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Export {
     pub snapshot: SnapshotInfo,
@@ -191,6 +192,66 @@ pub struct Export {
     /// By table.
     pub tables: BTreeMap<String, TableExport>,
     pub seconds: f64,
+    /// Rows that were mended in the source and brought in later, oldest first. The files of the first
+    /// are in `replay/1/`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<Replay>,
+}
+
+impl Export {
+    /// The files in which replays say what became of a file's rows, oldest first.
+    pub fn replays_of(&self, file: &str) -> Vec<String> {
+        let names = (1..=self.replays.len()).map(|n| Replay::file(n, file));
+        names.filter(|name| self.files.contains_key(name)).collect()
+    }
+}
+
+/// Rows brought in after the export.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replay {
+    pub at: String,
+    /// The instant of the source at which they were read.
+    pub snapshot: SnapshotInfo,
+    /// By table.
+    pub tables: BTreeMap<String, TableReplay>,
+    /// What the run knows of the source's tables from then on, by `schema.table`; those in which rows
+    /// were mended.
+    #[serde(default)]
+    pub source: BTreeMap<String, Known>,
+}
+
+/// A table of the source as far as the run has read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    pub content: Digest,
+    /// The rows in it that may be mended still.
+    pub open: Digest,
+}
+
+impl Replay {
+    /// Where the `number`th replay keeps its rows of a file.
+    pub fn file(number: usize, file: &str) -> String {
+        format!("replay/{number}/{file}")
+    }
+}
+
+/// What a replay did to a table, and to what it must hold.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TableReplay {
+    /// Rows that left the quarantine, by id.
+    pub moved: BTreeMap<i64, Moved>,
+    /// Rows that had been migrated, and refer to another key now.
+    pub changed: Vec<i64>,
+    /// What the table must not hold any more, and what it must hold instead.
+    pub gone: Content,
+    pub come: Content,
+}
+
+/// A row's outcome at the run's snapshot, and now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    pub from: String,
+    pub to: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -202,6 +263,10 @@ pub struct TableExport {
     /// `count(*)` of the bare table.
     pub source_rows: u64,
     pub outcomes: Outcomes,
+    /// As whole rows of the source, those that may be mended there and replayed: all that are in
+    /// quarantine, and users without a uid.
+    #[serde(default)]
+    pub open: Digest,
     /// Rows about which something is said in `notes/<table>.csv`.
     pub notes: u64,
     /// What the target must hold.

@@ -134,6 +134,18 @@ pub struct Services {
     pub gateway: Option<String>,
 }
 
+impl Services {
+    /// Each with where it answers, in the order in which they are started: who is asked before who asks.
+    pub fn in_order(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("user-service", self.user.as_deref()),
+            ("product-service", self.product.as_deref()),
+            ("order-service", self.order.as_deref()),
+            ("api-gateway", self.gateway.as_deref()),
+        ]
+    }
+}
+
 /// What an environment allows and asks for.
 #[derive(Clone, Debug)]
 pub struct Policy {

@@ -271,6 +271,8 @@ async fn a_strict_policy() {
     let export = run(&["export"], &env).expect_code(0);
     assert!(export.stderr.contains(&format!("--env {env}")), "{}", export.stderr);
     assert_refused("import", &run(&["import"], &env), &["asks for confirmation", "--confirm ecommerce_db"]);
+    let import = run(&["import", "--confirm", "ecommerce_db"], &env);
+    assert_refused("import", &import, &["wants a green rehearsal", "--accept no-rehearsal"]);
     assert!(everything(&shop).await == before, "something has changed");
 
     rehearsals(&run, dir.path(), &shop, &confirmed, &env);

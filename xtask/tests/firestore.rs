@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use xtask::document::{Document, Layout, Value, differences};
-use xtask::effects::firestore::{Address, Firestore, Limit, Pace, Written};
+use xtask::effects::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Written};
 use xtask::effects::native::{EmulatorChoice, Options, Stack};
 use xtask::model::{Collection, Field, Kind, NullPolicy};
 
@@ -142,6 +142,42 @@ async fn every_kind_comes_back() {
         assert_eq!(found[2].1.as_ref().unwrap()["created_at"], Value::Null);
     }
     assert_eq!(firestore.count(USERS.name).await.unwrap(), 5, "the second write replaced the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_somebody_wrote_to_since_is_left_alone() {
+    let emulator = Emulator::shared().await;
+    let firestore = Firestore::connect(&address(&emulator.host, "guarded")).await.unwrap();
+    for id in ["quiet", "written", "deleted", "wanted-gone"] {
+        firestore.set(USERS.name, &document(id, "before")).await.unwrap();
+    }
+    let all = ["quiet", "written", "deleted", "wanted-gone", "new", "taken"].map(String::from);
+    let mut read = firestore.read_versions(USERS.name, &all).await.unwrap();
+    let mut version = |id: &str| read.remove(id).unwrap().1;
+    let set = |id: &str| Guarded::Set(document(id, "ours"));
+    let changes = vec![
+        (set("quiet"), version("quiet")),
+        (set("written"), version("written")),
+        (set("deleted"), version("deleted")),
+        (Guarded::Delete("wanted-gone".into()), version("wanted-gone")),
+        (set("new"), version("new")),
+        (set("taken"), version("taken")),
+    ];
+    // Between reading and writing.
+    firestore.set(USERS.name, &document("written", "theirs")).await.unwrap();
+    firestore.set(USERS.name, &document("wanted-gone", "theirs")).await.unwrap();
+    firestore.set(USERS.name, &document("taken", "theirs")).await.unwrap();
+    firestore.delete(USERS.name, &["deleted".to_string()]).await.unwrap();
+
+    let mut left = firestore.change(USERS.name, changes).await.unwrap();
+    left.sort();
+    assert_eq!(left, ["deleted", "taken", "wanted-gone", "written"]);
+    let name = |fields: Option<Fields>| fields.map(|f| f["name"].clone());
+    let found = firestore.read(USERS.name, &all).await.unwrap();
+    let found: Vec<Option<Value>> = found.into_iter().map(|(_, fields)| name(fields)).collect();
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    let (ours, theirs) = (text("ours"), text("theirs"));
+    assert_eq!(found, [ours.clone(), theirs.clone(), None, theirs.clone(), ours, theirs]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

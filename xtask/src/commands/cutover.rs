@@ -2,11 +2,13 @@
 //! unchanged since the run's snapshot and every store exactly what the run proved; both are looked at now,
 //! with the source held back, and it stays held back.
 
+use super::visibly;
 use crate::ctx::Ctx;
 use crate::effects::cleanup::Cleanup;
-use crate::manifest::{Backup, Cutover, Export, Manifest, Sequence, StoreState};
+use crate::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
 use crate::model::Stop;
 use crate::phases::freeze::{Freezer, Held};
+use crate::phases::lock::Locks;
 use crate::phases::p5_verify;
 use crate::phases::source_check::{Look, look};
 use crate::refuse;
@@ -19,21 +21,14 @@ use sqlx::Row;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The services and where they answer, in the order in which they are started.
-const SERVICES: [(&str, &str); 4] = [
-    ("User Service", "container user-service"),
-    ("Product Service", "http://localhost:8000/products"),
-    ("Order Service", "http://localhost:8080/api/orders"),
-    ("API Gateway", "http://localhost:4000/health"),
-];
-
 #[derive(Debug, Serialize)]
 pub struct Done {
     pub run: String,
     pub cutover: Cutover,
     /// Whether an earlier call has done it.
     pub before: bool,
-    pub services: BTreeMap<&'static str, &'static str>,
+    /// Where each answers, as far as the environment says it.
+    pub services: Vec<(&'static str, Option<String>)>,
 }
 
 impl Done {
@@ -47,13 +42,13 @@ impl Done {
         out += &format!(
             "  the source is read-only and stays so: {} tables, as the run saw them\n  {} rows and documents \
              in {} tables and collections, exactly what the run proved\n  from now on what the services \
-             write is theirs\nStart the services:\n",
+             write is theirs\nStart the services, in this order:\n",
             source.len(),
             crate::model::grouped(rows),
             stores.len()
         );
-        for (service, endpoint) in SERVICES {
-            out += &format!("  {service:<16} {endpoint}\n");
+        for (service, endpoint) in &self.services {
+            out += &format!("  {service:<16} {}\n", endpoint.as_deref().unwrap_or_default());
         }
         out
     }
@@ -63,23 +58,29 @@ impl Done {
 /// Refuses a run without a green proof, and a source that has changed; `Stop::Differs` where a store is not
 /// what was proven. In all cases the source is as it was before.
 pub async fn run(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
+    let locks = Locks::all(ctx).await?;
+    visibly(ctx, "cutover", locks.guard(Box::pin(cut_over(ctx, cleanup)))).await
+}
+
+async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     let mut manifest = ctx.run.load_manifest()?;
-    let done =
-        |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services: SERVICES.into() };
+    let services = ctx.settings.services.in_order();
+    let services = services.map(|(name, place)| (name, place.map(str::to_string))).to_vec();
+    let done = |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services };
     if let Some(cutover) = manifest.cutover {
         return Ok(done(cutover, true));
     }
-    let (backup, export) = proven(ctx, &manifest)?;
+    let export = proven(ctx, &manifest)?;
     let freezer = Freezer::of(ctx)?;
     ctx.terminal.phase("Cut-over: the source");
     if freezer.open()?.is_none() {
         // Before anybody is sent away: is there any use in it?
         freezer.preflight().await?;
-        unchanged(ctx, &backup).await?;
+        unchanged(ctx, &manifest).await?;
     }
     let step = ctx.run.step("cutover")?;
     let held = freezer.freeze(Some(ctx.run.id()), cleanup).await?;
-    match take_over(ctx, &mut manifest, &backup, &export, &freezer).await {
+    match take_over(ctx, &mut manifest, &export, &freezer).await {
         Ok(cutover) => {
             if let Held::Now(pending) = held {
                 cleanup.keep(pending);
@@ -99,7 +100,7 @@ pub async fn run(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
 }
 
 /// What a green proof of this run rests on.
-fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<(Backup, Arc<Export>)> {
+fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<Arc<Export>> {
     let run = ctx.run.id();
     if manifest.environment != ctx.settings.environment {
         refuse!(
@@ -109,8 +110,7 @@ fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<(Backup, Arc<Export>)> {
             manifest.environment
         );
     }
-    let (Some(backup), Some(export), Some(proof)) = (&manifest.backup, &manifest.export, &manifest.proof)
-    else {
+    let (Some(export), Some(proof)) = (&manifest.export, &manifest.proof) else {
         refuse!("run {run} has not been proven: `cargo xtask migrate` makes and proves one");
     };
     if !proof.is_green() {
@@ -120,11 +120,11 @@ fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<(Backup, Arc<Export>)> {
             proof.findings().count()
         );
     }
-    Ok((backup.clone(), Arc::new(export.clone())))
+    Ok(Arc::new(export.clone()))
 }
 
-async fn unchanged(ctx: &Arc<Ctx>, backup: &Backup) -> Result<Look> {
-    let look = look(ctx, backup).await?;
+async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
+    let look = look(ctx, manifest).await?;
     if !look.check.unchanged() {
         let tables = look.check.changed.iter().map(|(table, change)| format!("{table}: {change}"));
         refuse!(
@@ -142,11 +142,10 @@ async fn unchanged(ctx: &Arc<Ctx>, backup: &Backup) -> Result<Look> {
 async fn take_over(
     ctx: &Arc<Ctx>,
     manifest: &mut Manifest,
-    backup: &Backup,
     export: &Arc<Export>,
     freezer: &Freezer,
 ) -> Result<Cutover> {
-    let Look { check, tables, sequences } = unchanged(ctx, backup).await?;
+    let Look { check, tables, sequences } = unchanged(ctx, manifest).await?;
     ctx.terminal.phase("Cut-over: every store");
     let proof = p5_verify::run(ctx, manifest, export).await?;
     if !proof.is_green() {

@@ -37,7 +37,7 @@ pub fn confirmed(settings: &Settings, said: Option<&str>) -> Result<()> {
     }
 }
 
-/// For `migrate`: the same version and SQL have been rehearsed lately, where the policy asks for it. The
+/// For what takes a migration up: the same version and SQL have been rehearsed lately, where the policy asks for it. The
 /// newest such rehearsal counts. `noted_in`: where they were read from.
 pub fn rehearsed(ctx: &Ctx, rehearsals: &[Rehearsal], noted_in: &Path, now: Timestamp) -> Result<()> {
     let policy = &ctx.settings.policy;

@@ -16,16 +16,25 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
 }
 
 async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
-    let manifest = ctx.run.load_manifest()?;
-    let Some(export) = manifest.export else {
+    let mut manifest = ctx.run.load_manifest()?;
+    let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
+    if !export.replays.is_empty() {
+        refuse!(
+            "run {} was completed by a replay, so its stores were loaded: `cargo xtask repair --run {0}` shows what \
+             is missing there",
+            ctx.run.id()
+        );
+    }
     // Before the first write: a collection cannot be taken back.
     let damaged = p1_backup::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {
         return Err(Stop::Differs(damaged.join("\n  ")).into());
     }
     let export = Arc::new(export);
+    manifest.accepted.clone_from(&ctx.settings.policy.accepted);
+    ctx.run.save_manifest(&manifest)?;
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
     let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;

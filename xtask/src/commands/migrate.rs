@@ -14,7 +14,7 @@ use crate::phases::{
     freeze, load, p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight, source_check,
 };
 use crate::summary::Report;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::sync::Arc;
 
 /// Runs all phases. The report's `proven` tells whether the stores hold what the snapshot held.
@@ -65,9 +65,8 @@ pub(super) async fn to_the_targets(
         .await?;
 
     ctx.terminal.phase("Phase 5: verify");
-    let backup = manifest.backup.clone().context("the run has no backup")?;
     // Nothing in phase 5 is asked of the source, so it has time for this.
-    let looking = async { Ok(source_check::beside(ctx, &backup).await) };
+    let looking = async { Ok(source_check::beside(ctx, &manifest).await) };
     let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
     let (proof, source) = times.of("5 verify", both).await?;
     manifest.proof = Some(proof.clone());

@@ -11,6 +11,8 @@ pub mod import;
 pub mod local;
 pub mod migrate;
 pub mod rehearse;
+pub mod repair;
+pub mod replay;
 pub mod resume;
 pub mod stack;
 pub mod status;

@@ -21,7 +21,8 @@ use std::sync::Arc;
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let manifest = ctx.run.load_manifest()?;
     same_terms(ctx, &manifest)?;
-    if manifest.proof.as_ref().is_some_and(Proof::is_green) {
+    let replayed = manifest.export.as_ref().is_some_and(|export| !export.replays.is_empty());
+    if replayed || manifest.proof.as_ref().is_some_and(Proof::is_green) {
         ctx.terminal.line(format!("run {} is done, and was proven: only verified once more", ctx.run.id()));
         return verify::run(ctx).await;
     }

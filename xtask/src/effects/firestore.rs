@@ -23,6 +23,8 @@ mod write;
 pub use connect::Address;
 pub use pace::{Limit, Pace};
 pub use submit::{Rejected, Written};
+pub use wire::Version;
+pub use write::Guarded;
 
 use crate::document::Value;
 use anyhow::{Context, Result};
@@ -106,6 +108,19 @@ impl Firestore {
         ids.iter().map(|id| take(id).with_context(|| format!("{}: no answer for {id}", context()))).collect()
     }
 
+    /// The same with the version of each: what a guarded change goes by.
+    pub async fn read_versions(
+        &self,
+        collection: &str,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, (Option<Fields>, Version)>> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let answer = self.patiently(|| self.versions_in_one_call(collection, ids)).await;
+        answer.with_context(|| format!("reading {} documents of {collection}", ids.len()))
+    }
+
     /// The ids of all documents of a collection, in the order of their names, some thousand at a
     /// time: constant memory. A stream that breaks off is resumed. An error of `page` ends it.
     pub async fn ids(&self, collection: &str, mut page: impl FnMut(Vec<String>) -> Result<()>) -> Result<()> {
@@ -160,6 +175,14 @@ impl Firestore {
         collection: &str,
         ids: &[String],
     ) -> Result<HashMap<String, Option<Fields>>, Status> {
+        let found: HashMap<_, _> = self.versions_in_one_call(collection, ids).await?;
+        Ok(found.into_iter().map(|(id, (fields, _))| (id, fields)).collect())
+    }
+
+    async fn versions_in_one_call<M>(&self, collection: &str, ids: &[String]) -> Result<M, Status>
+    where
+        M: Default + Extend<(String, (Option<Fields>, Version))>,
+    {
         use fs::batch_get_documents_response::Result::{Found, Missing};
         let path = self.path(collection);
         let request = fs::BatchGetDocumentsRequest {
@@ -169,7 +192,7 @@ impl Firestore {
         };
         let request = within(total(READ_TIMEOUT), request);
         let mut answers = self.client().batch_get_documents(request).await?.into_inner();
-        let mut found = HashMap::with_capacity(ids.len());
+        let mut found = M::default();
         let id_of = |name: &str| match wire::id_of(&path, name) {
             Ok(id) => Ok(id.to_owned()),
             Err(error) => Err(Status::data_loss(error.to_string())),
@@ -177,11 +200,12 @@ impl Firestore {
         while let Some(answer) = answers.message().await? {
             match answer.result {
                 Some(Found(document)) => {
-                    let fields = wire::from_wire(document.fields);
-                    found.insert(id_of(&document.name)?, Some(fields));
+                    let id = id_of(&document.name)?;
+                    let version = Version(document.update_time);
+                    found.extend([(id, (Some(wire::from_wire(document.fields)), version))]);
                 }
                 Some(Missing(name)) => {
-                    found.insert(id_of(&name)?, None);
+                    found.extend([(id_of(&name)?, (None, Version(None)))]);
                 }
                 None => {}
             }

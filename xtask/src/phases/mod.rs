@@ -1,7 +1,9 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
 pub mod assess;
+pub mod by_keys;
 pub mod earlier;
+mod expected;
 pub mod freeze;
 pub mod load;
 pub mod lock;
@@ -11,6 +13,8 @@ pub mod p3_transform;
 pub mod p4_import;
 pub mod p5_verify;
 pub mod preflight;
+pub mod repair;
+pub mod replay;
 pub mod snapshot;
 pub mod source_check;
 pub mod staging;

@@ -161,6 +161,28 @@ async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Res
     Ok((name.full(), content))
 }
 
+/// Digests of some rows of a table in the schema `public`, whole as they are in the source, by id.
+pub(super) async fn raw_rows(
+    ctx: &Ctx,
+    snapshot: &SnapshotInfo,
+    table: &str,
+    ids: &[i64],
+) -> Result<BTreeMap<i64, Digest>> {
+    let mut digests: BTreeMap<i64, Digest> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(digests);
+    }
+    let mut worker = worker(ctx, snapshot, "digest").await?;
+    let columns = worker.describe(&sql::all("public", table)).await?;
+    let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
+    for row in worker.rows(&sql::digest_raw_rows("public", table, &columns, hash, ids)).await? {
+        let digest = Digest::new(1, Some(row.try_get(1)?))?;
+        digests.entry(row.try_get(0)?).or_default().add(digest);
+    }
+    worker.close().await?;
+    Ok(digests)
+}
+
 /// The configuration of the containers as they are, where the workspace has one.
 async fn compose_configuration(ctx: &Ctx) -> Result<Option<(String, FileInfo)>> {
     let Some(file) =

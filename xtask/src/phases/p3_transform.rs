@@ -121,8 +121,9 @@ pub(super) fn documents(
     let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
     let (sender, receiver) = mpsc::channel(4);
     let ctx = ctx.clone();
+    let rows = super::expected::open(&ctx.run, export, &file)?;
     let reading = tokio::task::spawn_blocking(move || {
-        let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(ctx.run.read(&file)?);
+        let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(rows);
         let headers = reader.headers().with_context(|| format!("reading the header of {file}"))?.clone();
         let mut layout = Layout::new(&headers, collection, ctx.settings.policy.null_policy)
             .with_context(|| format!("in {file}"))?;

@@ -1,13 +1,13 @@
-//! Whether the source has changed since the run's snapshot: every table is digested again. Statistics
-//! only say of about how many rows.
+//! Whether the source has changed since the run's snapshot, other than by what was mended and replayed:
+//! every table is digested again. Statistics only say of about how many rows.
 
 use super::p1_backup::{raw_digests, sequences, writes};
 use super::snapshot::Snapshot;
 use crate::ctx::Ctx;
 use crate::digest::Digest;
-use crate::manifest::{Backup, Change, SourceCheck};
+use crate::manifest::{Backup, Change, Known, Manifest, SourceCheck};
 use crate::run_dir;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,29 +20,31 @@ pub struct Look {
 
 /// After the snapshot nothing has to be asked of the source any more (DESIGN rule 2): where it does not
 /// answer, that is what the result says.
-pub async fn beside(ctx: &Arc<Ctx>, backup: &Backup) -> Option<SourceCheck> {
+pub async fn beside(ctx: &Arc<Ctx>, manifest: &Manifest) -> Option<SourceCheck> {
     if !ctx.look_again {
         return None;
     }
-    Some(match look(ctx, backup).await {
+    Some(match look(ctx, manifest).await {
         Ok(look) => look.check,
         Err(error) => SourceCheck {
             at: run_dir::now(),
-            snapshot: backup.snapshot.taken.clone(),
+            snapshot: manifest.backup.as_ref().map(|b| b.snapshot.taken.clone()).unwrap_or_default(),
             unknown: Some(format!("{error:#}")),
             ..SourceCheck::default()
         },
     })
 }
 
-pub async fn look(ctx: &Arc<Ctx>, backup: &Backup) -> Result<Look> {
+pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
+    let backup = manifest.backup.as_ref().context("the run has no backup")?;
+    let known = known(ctx, manifest);
     let step = ctx.run.step("5 source again")?;
     let snapshot = Snapshot::again(ctx, backup.snapshot.hash).await?;
     let at = snapshot.info.taken.clone();
     let tables = raw_digests(ctx, &snapshot).await?;
     snapshot.release().await?;
     let (writes, sequences) = (writes(ctx).await?, sequences(ctx).await?);
-    let changed = changes(backup, &tables, &writes);
+    let changed = changes(backup, &known, &tables, &writes);
     let moved = sequences.iter().filter(|s| {
         let alone = s.owner.as_ref().is_none_or(|owner| !changed.contains_key(owner));
         alone && backup.sequences.get(&s.name) != Some(&s.last)
@@ -60,13 +62,35 @@ pub async fn look(ctx: &Arc<Ctx>, backup: &Backup) -> Result<Look> {
     Ok(Look { check, tables, sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect() })
 }
 
+/// What the run knows of the source, by `schema.table`: what its snapshot held, and instead of rows in
+/// quarantine what replays have read of them since.
+pub(super) fn known(ctx: &Ctx, manifest: &Manifest) -> BTreeMap<String, Known> {
+    let raw = manifest.backup.iter().flat_map(|backup| &backup.raw);
+    let whole = |(name, content): (&String, &Digest)| {
+        (name.clone(), Known { content: *content, open: Digest::default() })
+    };
+    let mut known: BTreeMap<String, Known> = raw.map(whole).collect();
+    if let Some(export) = &manifest.export {
+        for table in ctx.tables {
+            let record = export.tables.get(table.name);
+            if let (Some(known), Some(record)) = (known.get_mut(&format!("public.{}", table.source)), record)
+            {
+                known.open = record.open;
+            }
+        }
+        known.extend(export.replays.iter().flat_map(|replay| replay.source.clone()));
+    }
+    known
+}
+
 fn changes(
     backup: &Backup,
+    known: &BTreeMap<String, Known>,
     now: &BTreeMap<String, Digest>,
     writes: &BTreeMap<String, i64>,
 ) -> BTreeMap<String, Change> {
     let mut changed = BTreeMap::new();
-    for (name, before) in &backup.raw {
+    for (name, Known { content: before, .. }) in known {
         match now.get(name) {
             None => {
                 changed.insert(name.clone(), Change::Dropped);
@@ -83,7 +107,7 @@ fn changes(
             Some(_) => {}
         }
     }
-    let new = now.iter().filter(|(name, _)| !backup.raw.contains_key(*name));
+    let new = now.iter().filter(|(name, _)| !known.contains_key(*name));
     changed.extend(new.map(|(name, digest)| (name.clone(), Change::New { rows: digest.rows })));
     changed
 }

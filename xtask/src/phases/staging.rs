@@ -59,6 +59,27 @@ impl Part {
         }
     }
 
+    /// The statement that makes it in `public`, where there is one.
+    fn creation(&self) -> Option<String> {
+        match self.kind.as_str() {
+            "column" => Some(sql::add_column("public", &self.table, &self.name, &self.definition)),
+            "constraint" => Some(sql::add_constraint("public", &self.table, &self.name, &self.definition)),
+            // As the server writes it.
+            "index" => Some(self.definition.clone()),
+            _ => None,
+        }
+    }
+
+    /// The statements that make it in `public` in place of another one of its name, where there are any.
+    fn replacement(&self) -> Option<String> {
+        let removal = match self.kind.as_str() {
+            "constraint" => sql::drop_constraint("public", &self.table, &self.name),
+            "index" => sql::drop_index("public", &self.name),
+            _ => return None,
+        };
+        Some(format!("{removal}; {}", self.creation()?))
+    }
+
     fn is(&self, rebuild: &str) -> bool {
         self.rebuild.as_deref() == Some(rebuild)
     }
@@ -131,6 +152,11 @@ pub async fn expected_definition(connection: &mut Connection, database: Database
 /// How the tables of `public` differ from what `sql/schema` says, a line each. Tables that are not
 /// there are not differences: the import creates them. Other tables are none of ours.
 pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec<String> {
+    mending(database, expected, found).into_iter().map(|(line, _)| line).collect()
+}
+
+/// The same, each with the statement that makes it what `sql/schema` says, where there is one.
+pub fn mending(database: Database, expected: &[Part], found: &[Part]) -> Vec<(String, Option<String>)> {
     let ours: BTreeSet<&str> = expected.iter().map(|p| p.table.as_str()).collect();
     let there: BTreeSet<&str> = found.iter().map(|p| p.table.as_str()).collect();
     let key = |p: &Part| (p.table.clone(), p.kind.clone(), p.name.clone());
@@ -138,16 +164,20 @@ pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec
     let mut lines = Vec::new();
     for part in expected.iter().filter(|p| there.contains(p.table.as_str())) {
         match found.iter().find(|f| key(f) == key(part)) {
-            None => lines.push(line(part, format!("is missing (expected: {})", part.definition))),
+            None => {
+                let what = format!("is missing (expected: {})", part.definition);
+                lines.push((line(part, what), part.creation()));
+            }
             Some(f) if f.definition != part.definition => {
-                lines.push(line(part, format!("is {:?}, expected {:?}", f.definition, part.definition)));
+                let what = format!("is {:?}, expected {:?}", f.definition, part.definition);
+                lines.push((line(part, what), part.replacement()));
             }
             Some(_) => {}
         }
     }
     for part in found.iter().filter(|p| ours.contains(p.table.as_str())) {
         if !expected.iter().any(|e| key(e) == key(part)) {
-            lines.push(line(part, format!("is not in sql/schema ({})", part.definition)));
+            lines.push((line(part, format!("is not in sql/schema ({})", part.definition)), None));
         }
     }
     lines

@@ -6,13 +6,15 @@
 
 mod definitions;
 mod hazards;
+mod keys;
 mod reading;
 mod rows;
 
 pub use definitions::*;
 pub use hazards::*;
+pub use keys::*;
 pub use reading::{Decoding, Limit, Reading, SourceColumn, all_convert, byte_converts};
-pub use rows::Rows;
+pub use rows::{Only, Rows};
 
 use crate::digest::HashFn;
 use crate::model::Column;
@@ -179,6 +181,16 @@ pub fn digest_raw(schema: &str, table: &str, columns: &[Column], hash: HashFn) -
         "SELECT count(*), sum({row})::text FROM ONLY {table} t",
         row = hash.of_row("t", columns),
         table = qualified(schema, table)
+    )
+}
+
+/// The same of some of its rows, each by itself: `id`, digest.
+pub fn digest_raw_rows(schema: &str, table: &str, columns: &[Column], hash: HashFn, rows: &[i64]) -> String {
+    format!(
+        "SELECT t.id::bigint, ({row})::text FROM ONLY {table} t WHERE t.id = ANY ({ids})",
+        row = hash.of_row("t", columns),
+        table = qualified(schema, table),
+        ids = keys::ids(rows)
     )
 }
 

@@ -21,6 +21,14 @@ pub struct Rows {
     name_nulls: bool,
 }
 
+/// Single rows, by what they bear.
+#[derive(Clone, Copy, Debug)]
+pub enum Only<'a> {
+    Ids(&'a [i64]),
+    /// One of these values in a column of text.
+    Column(&'a str, &'a [String]),
+}
+
 impl Rows {
     /// `columns`: what the server says that `select` returns, `outcome` and `note` included.
     pub fn new(table: &Table, select: String, columns: Vec<Column>, zone: &str) -> Result<Rows> {
@@ -68,6 +76,25 @@ impl Rows {
     /// Every row once, as CSV with a header: outcome, note, hash of the key, hash of the row as the
     /// target must hold it (of migrated rows), then the row as the file holds it, its id first.
     pub fn copy_sorted(&self, hash: HashFn) -> String {
+        self.copy(hash, "")
+    }
+
+    /// The same of single rows.
+    pub fn copy_only(&self, hash: HashFn, only: Only) -> String {
+        let which = match only {
+            Only::Ids(ids) => {
+                let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+                format!("WHERE r.id = ANY ('{{{}}}')", ids.join(","))
+            }
+            Only::Column(column, values) => {
+                let values: Vec<String> = values.iter().map(|v| literal(v)).collect();
+                format!("WHERE r.{} = ANY (ARRAY[{}]::text[])", ident(column), values.join(", "))
+            }
+        };
+        self.copy(hash, &which)
+    }
+
+    fn copy(&self, hash: HashFn, which: &str) -> String {
         let mut values = self.columns.iter().map(|c| format!("r.{}", ident(&c.name))).collect::<Vec<_>>();
         if self.name_nulls {
             let names = self
@@ -78,7 +105,7 @@ impl Rows {
         }
         copy_csv(&format!(
             "SELECT r.outcome, r.note, {key} AS key, CASE WHEN r.outcome = {migrated} THEN {row} END AS hash, \
-             {out} FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r) r",
+             {out} FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r {which}) r",
             key = hash.of_text("r.id::text"),
             migrated = literal(MIGRATED),
             row = hash.of_row("r", &self.target_columns()),

@@ -14,12 +14,26 @@ use std::collections::{BTreeMap, HashMap};
 /// an overload.
 pub(super) const MESSAGE: usize = 3_670_016;
 
-/// One thing to do to one document. Both can be repeated: a set is a full set under a fixed id,
-/// and what is deleted stays deleted.
+/// One thing to do to one document. Each can be repeated: a set is a full set under a fixed id,
+/// what is deleted stays deleted, and what is guarded is refused the second time.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
     Set(Document),
     Delete(String),
+    /// Only where the document is still as it was read.
+    Guarded(Box<Change>, Version),
+}
+
+/// Which content of a document was read: none, or the one of a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version(pub(super) Option<Timestamp>);
+
+impl Version {
+    fn precondition(&self) -> fs::Precondition {
+        use fs::precondition::ConditionType;
+        let condition = self.0.map_or(ConditionType::Exists(false), ConditionType::UpdateTime);
+        fs::Precondition { condition_type: Some(condition) }
+    }
 }
 
 impl Change {
@@ -27,6 +41,7 @@ impl Change {
         match self {
             Change::Set(document) => &document.id,
             Change::Delete(id) => id,
+            Change::Guarded(change, _) => change.id(),
         }
     }
 
@@ -37,6 +52,10 @@ impl Change {
     pub(super) fn to_write(&self, path: &str) -> Result<fs::Write> {
         let name = format!("{path}/{}", self.id());
         let operation = match self {
+            Change::Guarded(change, version) => {
+                let write = change.to_write(path)?;
+                return Ok(fs::Write { current_document: Some(version.precondition()), ..write });
+            }
             Change::Delete(_) => fs::write::Operation::Delete(name),
             Change::Set(document) => {
                 let size = size_at_most(path, document);

@@ -2,7 +2,7 @@
 
 use super::pace::{Limiter, Pace};
 use super::submit::{self, Refusal, Rejected, Written, submit};
-use super::wire::{self, Change};
+use super::wire::{self, Change, Version};
 use super::{Firestore, total, within};
 use crate::document::Document;
 use anyhow::{Context, Result, bail};
@@ -73,9 +73,65 @@ impl Firestore {
         Ok(())
     }
 
+    /// Does what is asked to documents that are still as they were read, and leaves the others alone.
+    /// Returns the ids of those others, each with Firestore's reason. After a call that was answered
+    /// too late a document can be among them although it was written: read it again.
+    ///
+    /// # Errors
+    /// What concerns more than single documents, and documents that Firestore will not take.
+    pub async fn change(&self, collection: &str, changes: Vec<(Guarded, Version)>) -> Result<Vec<String>> {
+        let target = self.target(collection);
+        let context = || format!("changing {collection}");
+        let mut others = Vec::new();
+        for batch in batches(&target.path, changes, self.pace.batch) {
+            let limiter = Limiter::new(self.pace.limit);
+            let written = submit(&target, batch, &self.pace, &limiter).await.with_context(context)?;
+            for Rejected { id, code, message } in written.rejected {
+                match code {
+                    "FAILED_PRECONDITION" | "ALREADY_EXISTS" | "NOT_FOUND" => others.push(id),
+                    _ => bail!("Firestore refused {collection}/{id} with {code}: {message}"),
+                }
+            }
+        }
+        Ok(others)
+    }
+
     fn target(&self, collection: &str) -> Target {
         Target { firestore: self.clone(), path: self.path(collection) }
     }
+}
+
+/// What is to become of a document that is as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Guarded {
+    /// Replaces it, or makes it where there was none.
+    Set(Document),
+    Delete(String),
+}
+
+/// As many changes a batch as a call takes.
+fn batches(path: &str, changes: Vec<(Guarded, Version)>, at_most: usize) -> Vec<Vec<Change>> {
+    let mut batches = vec![Vec::new()];
+    let mut bytes = 0;
+    for (change, version) in changes {
+        let (change, size) = match change {
+            Guarded::Set(document) => {
+                let size = wire::size_at_most(path, &document);
+                (Change::Set(document), size)
+            }
+            Guarded::Delete(id) => (Change::Delete(id), 1024),
+        };
+        bytes += size;
+        let full = |batch: &Vec<Change>| batch.len() >= at_most.max(1) || bytes > wire::MESSAGE;
+        if batches.last().is_some_and(|batch| !batch.is_empty() && full(batch)) {
+            batches.push(Vec::new());
+            bytes = size;
+        }
+        if let Some(batch) = batches.last_mut() {
+            batch.push(Change::Guarded(Box::new(change), version));
+        }
+    }
+    batches
 }
 
 /// One collection as a place to write to.

@@ -4,6 +4,8 @@
 mod sorting;
 
 use self::sorting::{CountedFile, Sorted, Sorting, notes_of};
+use super::expected;
+use super::p1_backup::raw_rows;
 use super::snapshot::{Snapshot, worker};
 use crate::ctx::Ctx;
 use crate::digest::Digest;
@@ -16,12 +18,15 @@ use crate::sql_file;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use sqlx::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// user_id → firebase_uid of every user, with the outcome of the user's document.
 pub const MAPPING: &str = "user_id_mapping.csv";
+
+/// The table whose rows are the users.
+pub(super) const USERS: &str = "users";
 
 /// Rows between two steps of a bar.
 const BAR_STEP: u64 = 512;
@@ -47,28 +52,57 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     let mut files = BTreeMap::from([(MAPPING.to_string(), mapping)]);
     let mut tables = BTreeMap::new();
     let mut disagreements = Vec::new();
+    let mut open = Vec::new();
     for one in exported {
         disagreements.extend(one.disagreements);
         files.extend(one.files);
-        tables.insert(one.name.to_string(), one.record);
+        open.push((one.table, one.quarantined));
+        tables.insert(one.table.name.to_string(), one.record);
     }
     if !disagreements.is_empty() {
         disagreements.iter().for_each(|d| ctx.terminal.warn(d));
         return Err(Stop::Differs(format!("the ledger does not add up: {}", disagreements.join("; "))).into());
     }
     read_sequences(ctx, &mut tables).await?;
-    let export =
-        Export { snapshot: snapshot.info.clone(), files, tables, seconds: started.elapsed().as_secs_f64() };
+    let mut export = Export {
+        snapshot: snapshot.info.clone(),
+        files,
+        tables,
+        seconds: started.elapsed().as_secs_f64(),
+        replays: Vec::new(),
+    };
     quarantine_limit(ctx, &export)?;
+    read_open(ctx, &mut export, open).await?;
     step.done(&format!("{} tables", export.tables.len()))?;
     Ok(export)
 }
 
 struct Exported {
-    name: &'static str,
+    table: &'static Table,
+    quarantined: BTreeSet<i64>,
     record: TableExport,
     files: BTreeMap<String, FileInfo>,
     disagreements: Vec<String>,
+}
+
+/// The rows that a person may mend in the source, whole as they are there now: what replays them has to
+/// tell them from all others that change.
+async fn read_open(
+    ctx: &Ctx,
+    export: &mut Export,
+    quarantined: Vec<(&'static Table, BTreeSet<i64>)>,
+) -> Result<()> {
+    for (table, mut open) in quarantined {
+        if table.name == USERS {
+            open.extend(expected::users_without_uid(&ctx.run, export)?);
+        }
+        let open: Vec<i64> = open.into_iter().collect();
+        let rows = raw_rows(ctx, &export.snapshot, table.source, &open).await?;
+        if let Some(record) = export.tables.get_mut(table.name) {
+            record.open = Digest::of(rows.values());
+        }
+    }
+    Ok(())
 }
 
 /// One table: read once and sorted; counted and audited beside it, by statements of their own.
@@ -125,6 +159,7 @@ async fn export(
         columns: rows.columns,
         source_rows: told.bare,
         outcomes: Outcomes { rows: by_outcome.iter().map(|(o, d)| (o.clone(), d.rows)).collect() },
+        open: Digest::default(),
         notes: noted,
         content,
         sequence: Sequence { last: 1, called: false },
@@ -132,7 +167,8 @@ async fn export(
         seconds: started.elapsed().as_secs_f64(),
     };
     step.done(&format!("{} rows", file.rows.unwrap_or_default()))?;
-    Ok(Exported { name: table.name, record, files, disagreements })
+    let quarantined = quarantined.into_iter().map(|(id, _)| id).collect();
+    Ok(Exported { table, quarantined, record, files, disagreements })
 }
 
 /// Reads the table once and sorts its rows.

@@ -118,7 +118,7 @@ fn unpublished(database: Database, error: anyhow::Error) -> anyhow::Error {
 }
 
 /// The manifest's row in the target.
-fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Value {
+pub(super) fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Value {
     let tables = tables::of_database(ctx.tables, database);
     let entry = |t: &Table| {
         let record = export.tables.get(t.name)?;

@@ -32,39 +32,54 @@ pub(super) async fn structure(ctx: &Arc<Ctx>, era: Era) -> Result<Check> {
 }
 
 /// No new row may take an id that the source has given out.
-pub(super) async fn sequences(ctx: &Arc<Ctx>, export: &Export) -> Result<Check> {
-    let (mut findings, mut looked_at) = (Vec::new(), 0);
+pub(super) async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<Check> {
+    let mut findings = Vec::new();
+    let mut looked_at = 0;
     for database in Database::ALL {
-        let mut connection = ctx.target(database, "verify").await?;
-        for table in tables::of_database(ctx.tables, database) {
-            let Some(record) = export.tables.get(table.name) else { continue };
-            if !has(&mut connection, table.name, &["id"]).await? {
-                findings.push(format!("{}: the sequence of its id cannot be looked at", table.name));
-                continue;
-            }
-            let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
-            let row = connection.row(&query).await?;
-            let (Some(name), largest) =
-                (row.try_get::<Option<String>, _>(0)?, row.try_get::<Option<i64>, _>(1)?)
-            else {
-                findings.push(format!("{}: its id has no sequence", table.name));
-                continue;
-            };
-            let state = connection.row(&sql::sequence_state(&name)).await?;
-            let found =
-                crate::manifest::Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
-            let wanted = record.sequence.next().max(largest.unwrap_or(0) + 1);
-            looked_at += 1;
-            if found < wanted {
-                findings.push(format!(
-                    "{}: the next new row gets id {found}; ids below {wanted} have been given out ({name})",
-                    table.name
-                ));
-            }
-        }
-        connection.close().await?;
+        let (found, sequences) = sequences(ctx, export, database, true).await?;
+        findings.extend(found.into_iter().map(|(finding, _)| finding));
+        looked_at += sequences;
     }
     Ok(Check { name: "sequences".into(), looked_at: format!("{looked_at} sequences"), findings })
+}
+
+/// What is wrong with the sequences of a database, each with the statement that mends it where there is
+/// one, and how many were looked at. `all`: the ids of rows that are not of this run count, too.
+pub(in crate::phases) async fn sequences(
+    ctx: &Ctx,
+    export: &Export,
+    database: Database,
+    all: bool,
+) -> Result<(Vec<(String, Option<String>)>, usize)> {
+    let (mut findings, mut looked_at) = (Vec::new(), 0);
+    let mut connection = ctx.target(database, "verify").await?;
+    for table in tables::of_database(ctx.tables, database) {
+        let Some(record) = export.tables.get(table.name) else { continue };
+        if !has(&mut connection, table.name, &["id"]).await? {
+            findings.push((format!("{}: the sequence of its id cannot be looked at", table.name), None));
+            continue;
+        }
+        let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
+        let row = connection.row(&query).await?;
+        let (Some(name), largest) = (row.try_get::<Option<String>, _>(0)?, row.try_get::<Option<i64>, _>(1)?)
+        else {
+            findings.push((format!("{}: its id has no sequence", table.name), None));
+            continue;
+        };
+        let state = connection.row(&sql::sequence_state(&name)).await?;
+        let found = crate::manifest::Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
+        let wanted = record.sequence.next().max(largest.filter(|_| all).unwrap_or(0) + 1);
+        looked_at += 1;
+        if found < wanted {
+            let finding = format!(
+                "{}: the next new row gets id {found}; ids below {wanted} have been given out ({name})",
+                table.name
+            );
+            findings.push((finding, Some(sql::set_sequence("public", table.name, wanted, false))));
+        }
+    }
+    connection.close().await?;
+    Ok((findings, looked_at))
 }
 
 /// Foreign keys looked at as data: a constraint can be there and not hold.
@@ -100,6 +115,14 @@ pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
         connection.close().await?;
     }
     Ok(Check { name: "orphans".into(), looked_at: looked_at.join(", "), findings })
+}
+
+/// The same, for who has no session.
+pub(in crate::phases) async fn references_of(ctx: &Ctx, database: Database) -> Result<Vec<[String; 4]>> {
+    let mut connection = ctx.target(database, "verify").await?;
+    let references = declared_references(&mut connection, database).await?;
+    connection.close().await?;
+    Ok(references)
 }
 
 /// The references that `sql/schema` declares: table, column, parent, its column. Not those that are

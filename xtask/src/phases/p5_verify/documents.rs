@@ -112,7 +112,15 @@ pub(super) async fn verify(
     let room = max_diffs.saturating_sub(sum.missing.len());
     proof.findings.extend(sum.missing.into_iter().chain(sum.findings.into_iter().take(room)));
     if there != sum.equal + sum.different {
-        proof.findings.extend(foreign_documents(ctx, &firestore, export, table, collection).await?);
+        let room = ctx.max_diffs;
+        let mut named = Vec::new();
+        foreign(ctx, &firestore, export, table, collection, |ids| {
+            named.extend(ids.into_iter().map(|id| format!("{}/{id}: is not of this run", collection.name)));
+            named.truncate(room);
+            Ok(())
+        })
+        .await?;
+        proof.findings.extend(named);
     }
     task.done(there);
     Ok(proof)
@@ -158,15 +166,16 @@ fn after_cutover(collection: &Collection, expected: u64, there: u64, sum: Compar
     proof
 }
 
-/// Documents that are in the collection, but not in the run's file. Of the expected ids only hashes
-/// are kept: 8 bytes each.
-async fn foreign_documents(
+/// The ids of documents that are in the collection, but not in the run's file, some thousand at a time.
+/// Of the expected ids only hashes are kept: 8 bytes each.
+pub(in crate::phases) async fn foreign(
     ctx: &Arc<Ctx>,
     firestore: &Firestore,
     export: &Export,
     table: &'static Table,
     collection: &Collection,
-) -> Result<Vec<String>> {
+    mut found: impl FnMut(Vec<String>) -> Result<()>,
+) -> Result<()> {
     let hasher = RandomState::new();
     let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
     let mut expected = HashSet::new();
@@ -174,15 +183,9 @@ async fn foreign_documents(
         expected.extend(piece.iter().map(|d| hasher.hash_one(d.id.as_str())));
     }
     reading.await.context("the reader of the file ended unexpectedly")??;
-    let mut foreign = Vec::new();
-    let room = ctx.max_diffs;
     firestore
         .ids(collection.name, |page| {
-            let unknown = page.into_iter().filter(|id| !expected.contains(&hasher.hash_one(id.as_str())));
-            foreign.extend(unknown.map(|id| format!("{}/{id}: is not of this run", collection.name)));
-            foreign.truncate(room);
-            Ok(())
+            found(page.into_iter().filter(|id| !expected.contains(&hasher.hash_one(id.as_str()))).collect())
         })
-        .await?;
-    Ok(foreign)
+        .await
 }

@@ -6,15 +6,18 @@ mod documents;
 mod references;
 mod rows;
 
-pub(in crate::phases) use documents::compare;
+pub(in crate::phases) use checks::{references_of, sequences};
 pub use documents::content as documents_content;
+pub(in crate::phases) use documents::{compare, foreign};
 pub use rows::content;
+pub(in crate::phases) use rows::missing_columns;
 
 use super::p1_backup::damaged_files;
-use super::staging;
+use super::{expected, staging};
 use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
-use crate::manifest::{Check, Export, Manifest, Proof, TableProof};
+use crate::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
+use crate::model::MIGRATED;
 use crate::tables::{Home, Table};
 use crate::{run_dir, sql};
 use anyhow::{Context, Result};
@@ -46,12 +49,13 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
         files(ctx, manifest),
         tables,
         checks::structure(ctx, era),
-        checks::sequences(ctx, export),
+        checks::sequences_check(ctx, export),
         checks::orphans(ctx),
         references::all(ctx, export, era),
     )?;
     let mut checks = vec![files, structure, sequences, orphans];
     checks.extend(references);
+    checks.extend(replays(export, ctx.max_diffs));
     let proof = Proof {
         finished: run_dir::now(),
         tables: ctx.tables.iter().map(|t| t.name.to_string()).zip(tables).collect(),
@@ -85,8 +89,8 @@ async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table, era:
 /// The damage to these files of the run that explains an error met while they were read: a damaged file
 /// is a finding. The error itself where they are what they were.
 fn damage_of(ctx: &Ctx, export: &Export, names: &[String], error: anyhow::Error) -> Result<String> {
-    let known = |name: &String| Some((name.clone(), export.files.get(name)?.clone()));
-    let damaged = damaged_files(&ctx.run, &names.iter().filter_map(known).collect());
+    let files = names.iter().flat_map(|name| expected::files(export, name)).collect();
+    let damaged = damaged_files(&ctx.run, &files);
     if damaged.is_empty() { Err(error) } else { Ok(damaged.join("; ")) }
 }
 
@@ -98,6 +102,32 @@ async fn has(connection: &mut Connection, table: &str, columns: &[&str]) -> Resu
     }
     let have = staging::columns(connection, "public", table).await?;
     Ok(columns.iter().all(|c| have.iter().any(|h| h.name == *c)))
+}
+
+/// Which rows came later than the others. They are in what the stores must hold: nothing is looked up.
+fn replays(export: &Export, limit: usize) -> Vec<Check> {
+    let ids = |ids: &mut dyn Iterator<Item = &i64>| {
+        let ids: Vec<String> = ids.map(i64::to_string).collect();
+        let more = ids.len().saturating_sub(limit);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!ids.is_empty()).then(|| ids[..ids.len() - more].join(", ") + &rest)
+    };
+    let table = |(name, table): (&String, &TableReplay)| {
+        let mut moved = table.moved.iter().filter(|(_, m)| m.to == MIGRATED).map(|(id, _)| id);
+        let (moved, changed) = (ids(&mut moved), ids(&mut table.changed.iter()));
+        let changed = changed.map(|ids| format!("{name} id {ids} changed with them"));
+        moved.map(|ids| format!("{name} id {ids}")).into_iter().chain(changed)
+    };
+    let check = |(number, replay): (usize, &Replay)| Check {
+        name: format!("replay {}", number + 1),
+        looked_at: format!(
+            "brought in as of {}: {}",
+            replay.snapshot.taken,
+            replay.tables.iter().flat_map(table).collect::<Vec<_>>().join("; ")
+        ),
+        findings: Vec::new(),
+    };
+    export.replays.iter().enumerate().map(check).collect()
 }
 
 /// The run's own files: they are what the stores are compared with.

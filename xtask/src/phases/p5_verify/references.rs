@@ -4,8 +4,8 @@ use super::{Era, damage_of, has};
 use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
 use crate::manifest::{Check, Export};
-use crate::model::{Database, grouped};
-use crate::phases::p2_export;
+use crate::model::{Database, MIGRATED, grouped};
+use crate::phases::{expected, p2_export};
 use crate::tables::{Reference, Table, To};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -70,7 +70,7 @@ async fn reference(
     connection.run(sql::KNOWN_KEYS).await?;
     let connection = match reference.to {
         To::User => {
-            let mut mapping = ctx.run.read(p2_export::MAPPING)?;
+            let mut mapping = expected::open(&ctx.run, export, p2_export::MAPPING)?;
             connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping).await?.1
         }
         To::Row(there, parent) => known_rows(ctx, export, connection, there, parent).await?,
@@ -84,7 +84,7 @@ async fn reference(
     for row in connection.rows(&query).await? {
         let (state, rows) = (row.try_get::<Option<String>, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?)?);
         match state.as_deref() {
-            Some(crate::model::MIGRATED) => known += rows,
+            Some(MIGRATED) => known += rows,
             Some(state) => {
                 dangling.insert(state.to_string(), rows);
             }
@@ -112,6 +112,12 @@ async fn reference(
     Ok(Check { name, looked_at, findings })
 }
 
+/// Whether a replay has brought a row in that had been quarantined: then the store must hold it.
+fn brought_in(export: &Export, table: &str, id: i64) -> bool {
+    let tables = export.replays.iter().filter_map(|replay| replay.tables.get(table));
+    tables.into_iter().any(|t| t.moved.get(&id).is_some_and(|moved| moved.to == MIGRATED))
+}
+
 /// Fills the table of known keys with the ids that another database holds, and those in quarantine.
 async fn known_rows(
     ctx: &Ctx,
@@ -137,6 +143,9 @@ async fn known_rows(
             let record = record.with_context(|| format!("reading {quarantine}"))?;
             let id: i64 =
                 record.get(column).unwrap_or_default().parse().with_context(|| format!("in {quarantine}"))?;
+            if brought_in(export, parent, id) {
+                continue;
+            }
             writeln!(file, "{id},{id},quarantined").context("writing a temporary file")?;
         }
     }

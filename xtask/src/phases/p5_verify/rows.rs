@@ -6,10 +6,10 @@ use crate::digest::{Content, Digest, HashFn};
 use crate::effects::postgres::Connection;
 use crate::manifest::{Export, Services, TableExport, TableProof};
 use crate::model::{Column, Database};
-use crate::phases::{p4_import, staging};
+use crate::phases::{expected, p4_import, staging};
 use crate::tables::Table;
 use crate::{csv_text, sql};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sqlx::Row;
 use std::sync::Arc;
 
@@ -56,14 +56,14 @@ pub(super) async fn verify(
         return Ok(proof);
     }
     if era == Era::Services {
-        return after_cutover(ctx, connection, table, record, database, &buckets).await;
+        return after_cutover(ctx, export, connection, table, database, &buckets).await;
     }
     if proof.found_rows != expected.rows {
         proof
             .findings
             .push(format!("{}: {} rows expected, {} found", table.name, expected.rows, proof.found_rows));
     }
-    let rows = differing_rows(ctx, connection, table, record, database, &buckets).await?;
+    let rows = differing_rows(ctx, export, connection, table, database, &buckets).await?;
     if rows.is_empty() {
         // The files of the run do not show it: they are damaged, or it was mended just now.
         proof.findings.push(format!(
@@ -77,7 +77,7 @@ pub(super) async fn verify(
 }
 
 /// A table or column that is not there cannot be digested; it can be reported.
-async fn missing_columns(
+pub(in crate::phases) async fn missing_columns(
     connection: &mut Connection,
     table: &Table,
     record: &TableExport,
@@ -95,13 +95,14 @@ async fn missing_columns(
 /// What the services have done since, counted, and what of ours is not there any more.
 async fn after_cutover(
     ctx: &Ctx,
+    export: &Export,
     connection: Connection,
     table: &Table,
-    record: &TableExport,
     database: Database,
     buckets: &[i64],
 ) -> Result<TableProof> {
-    let mut connection = with_expected(ctx, connection, table, record, database, buckets).await?;
+    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
+    let mut connection = with_expected(ctx, export, connection, table, database, buckets).await?;
     let counts = sql::row_difference_counts(table.name, &record.target_columns, buckets);
     let row = connection.row(&counts).await?;
     let count = |column: usize| -> Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(column)?)?) };
@@ -128,31 +129,33 @@ async fn after_cutover(
 /// `expected`; nothing is asked of the source.
 async fn with_expected(
     ctx: &Ctx,
+    export: &Export,
     mut connection: Connection,
     table: &Table,
-    record: &TableExport,
     database: Database,
     buckets: &[i64],
 ) -> Result<Connection> {
+    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let (create, fill) = sql::expected_rows(staging::STAGING, table.name, &record.target_columns, buckets);
     connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
     // The expected rows need the types of sql/schema: the table's own may have become too narrow.
     staging::create(&mut connection, database).await?;
     connection.run(&create).await?;
-    let mut reader = ctx.run.read(&table.file())?;
+    let mut reader = expected::open(&ctx.run, export, &table.file())?;
     Ok(p4_import::feed(connection, &fill, &mut reader, table, record).await?.1)
 }
 
 /// The rows of these ranges of ids that differ, with both values.
 async fn differing_rows(
     ctx: &Ctx,
+    export: &Export,
     connection: Connection,
     table: &Table,
-    record: &TableExport,
     database: Database,
     buckets: &[i64],
 ) -> Result<Vec<String>> {
-    let mut connection = with_expected(ctx, connection, table, record, database, buckets).await?;
+    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
+    let mut connection = with_expected(ctx, export, connection, table, database, buckets).await?;
     let query = sql::row_differences(table.name, &record.target_columns, buckets, ctx.max_diffs);
     let mut lines = Vec::new();
     for row in connection.rows(&query).await? {

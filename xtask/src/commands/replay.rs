@@ -1,0 +1,81 @@
+//! Rows that were mended in the source, brought in after the run.
+
+use super::visibly;
+use crate::ctx::Ctx;
+use crate::model::{Stop, explain};
+use crate::phases::lock::Locks;
+use crate::phases::replay::{self, Replayed, TableReplayed};
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub async fn run(ctx: &Arc<Ctx>) -> Result<Replayed> {
+    let locks = Locks::all(ctx).await?;
+    let work = async {
+        let mut manifest = ctx.run.load_manifest()?;
+        replay::run(ctx, &mut manifest).await
+    };
+    visibly(ctx, "replay", locks.guard(Box::pin(work))).await
+}
+
+/// What became of each row, in words.
+pub fn text(replayed: &Replayed) -> String {
+    let mut out = String::new();
+    for (name, table) in &replayed.tables {
+        for line in lines(table) {
+            out += &format!("  {name:<17} {line}\n");
+        }
+    }
+    if out.is_empty() {
+        out = "  nothing is in quarantine\n".into();
+    }
+    let done = if replayed.done { "" } else { "Nothing to do: the stores have not been touched\n" };
+    format!("Quarantine\n{out}{done}")
+}
+
+fn lines(table: &TableReplayed) -> Vec<String> {
+    let TableReplayed { brought_in, changed, excluded, still, vanished, conflicts, held_back } = table;
+    let ids = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let mut lines = Vec::new();
+    if !brought_in.is_empty() {
+        lines.push(format!("✓ brought in and proven: id {}", ids(brought_in)));
+    }
+    if !changed.is_empty() {
+        lines.push(format!("✓ changed with their users' uids, and proven: id {}", ids(changed)));
+    }
+    for (rule, rows) in grouped(excluded.iter().map(|(id, rule)| (meaning(rule), *id))) {
+        lines.push(format!("– excluded now ({rule}): id {}", ids(&rows)));
+    }
+    let reason = |moved: &crate::manifest::Moved| match moved.from == moved.to {
+        true => meaning(&moved.to),
+        false => format!("{}; at the run's snapshot: {}", meaning(&moved.to), meaning(&moved.from)),
+    };
+    for (reason, rows) in grouped(still.iter().map(|(id, moved)| (reason(moved), *id))) {
+        lines.push(format!("– still in quarantine ({reason}): id {}", ids(&rows)));
+    }
+    if !vanished.is_empty() {
+        lines.push(format!("– not in the source any more: id {}", ids(vanished)));
+    }
+    lines.extend(conflicts.iter().map(|(id, how)| format!("✗ conflict, left alone: id {id}: {how}")));
+    lines.extend(held_back.iter().map(|(id, why)| format!("✗ held back: id {id}: {why}")));
+    lines
+}
+
+fn grouped(rows: impl Iterator<Item = (String, i64)>) -> BTreeMap<String, Vec<i64>> {
+    let mut groups: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    rows.for_each(|(group, id)| groups.entry(group).or_default().push(id));
+    groups
+}
+
+fn meaning(outcome: &str) -> String {
+    explain(outcome).unwrap_or(outcome).to_string()
+}
+
+/// The error that gives exit code 3, where others have written what would have been brought in.
+pub fn judge(replayed: &Replayed) -> Result<()> {
+    let conflicts: usize = replayed.tables.values().map(|t| t.conflicts.len()).sum();
+    match conflicts {
+        0 => Ok(()),
+        n => Err(Stop::Differs(format!("{n} rows were left alone: others have written there")).into()),
+    }
+}
