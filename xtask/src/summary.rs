@@ -2,7 +2,7 @@
 
 use crate::hazards::{self, Found};
 use crate::ledger::Sums;
-use crate::manifest::{Check, Cutover, Export, Proof, Services, SourceCheck};
+use crate::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck};
 use crate::model::{explain, grouped};
 use crate::tables::Table;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
@@ -18,6 +18,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What was found in the source before anything was changed.
     pub hazards: Vec<Found>,
+    /// What a person has let pass with `--accept`.
+    pub accepted: Vec<String>,
     /// How often a field of a document took its default for NULL.
     pub defaults: BTreeMap<String, BTreeMap<String, u64>>,
     /// Whether everything was proven. `None`: nothing was verified.
@@ -82,6 +84,7 @@ impl Report {
             tables: tables.iter().filter_map(line).collect(),
             checks: proof.map(|p| p.checks.clone()).unwrap_or_default(),
             hazards: Vec::new(),
+            accepted: Vec::new(),
             defaults: BTreeMap::new(),
             proven: proof.map(Proof::is_green),
             source: None,
@@ -92,12 +95,23 @@ impl Report {
         }
     }
 
+    /// With what was found in the source before the run, and let pass.
+    pub fn begun_with(mut self, manifest: &Manifest) -> Report {
+        self.hazards.clone_from(&manifest.hazards);
+        self.accepted.clone_from(&manifest.accepted);
+        self
+    }
+
     /// The table, what the rules did, and what was found.
     pub fn text(&self) -> String {
         let parts = [
             self.table(),
             self.left_behind(),
             titled("Hazards in the source", hazards::text(&self.hazards)),
+            match &self.accepted[..] {
+                [] => String::new(),
+                accepted => format!("Accepted by --accept: {}\n", accepted.join(", ")),
+            },
             self.remarks(),
             self.checked(),
             self.of_when(),

@@ -22,7 +22,6 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     };
     let (manifest, export) = visibly(ctx, "export", locks.guard(Box::pin(exporting))).await?;
     let directory = ctx.run.path().display().to_string();
-    let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, None);
-    report.hazards = manifest.hazards;
+    let report = Report::new(ctx.run.id(), directory, ctx.tables, &export, None).begun_with(&manifest);
     Ok(report)
 }

@@ -74,8 +74,8 @@ pub(super) async fn to_the_targets(
     ctx.run.save_manifest(&manifest)?;
 
     let directory = ctx.run.path().display().to_string();
-    let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof));
-    report.hazards = manifest.hazards;
+    let mut report =
+        Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof)).begun_with(&manifest);
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     report.seconds = times.0;
     report.source = manifest.source.clone();

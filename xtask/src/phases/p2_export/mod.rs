@@ -37,16 +37,13 @@ const BAR_STEP: u64 = 512;
 pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     let started = Instant::now();
     let step = ctx.run.step("2 export")?;
-    let estimate = |t: &Table| {
-        snapshot
-            .tables
-            .iter()
-            .find(|r| r.schema == "public" && r.table == t.source)
-            .map_or(0, |r| r.estimated_rows)
+    let size = |t: &Table| {
+        let found = snapshot.tables.iter().find(|r| r.schema == "public" && r.table == t.source);
+        found.map_or(Size::default(), |r| Size { rows: r.estimated_rows, bytes: r.bytes })
     };
-    let mut tables: Vec<(&'static Table, u64)> = ctx.tables.iter().map(|t| (t, estimate(t))).collect();
-    tables.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
-    let tasks = tables.into_iter().map(|(t, rows)| export(ctx.clone(), snapshot.info.clone(), t, rows));
+    let mut tables: Vec<(&'static Table, Size)> = ctx.tables.iter().map(|t| (t, size(t))).collect();
+    tables.sort_by_key(|(_, size)| std::cmp::Reverse(size.rows));
+    let tasks = tables.into_iter().map(|(t, size)| export(ctx.clone(), snapshot.info.clone(), t, size));
     let (exported, mapping) = tokio::try_join!(super::all(tasks), mapping(ctx, &snapshot.info))?;
 
     let mut files = BTreeMap::from([(MAPPING.to_string(), mapping)]);
@@ -75,6 +72,13 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     read_open(ctx, &mut export, open).await?;
     step.done(&format!("{} tables", export.tables.len()))?;
     Ok(export)
+}
+
+/// A table's size by the source's statistics.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    rows: u64,
+    bytes: u64,
 }
 
 struct Exported {
@@ -110,7 +114,7 @@ async fn export(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
     table: &'static Table,
-    estimate: u64,
+    size: Size,
 ) -> Result<Exported> {
     let context = || format!("exporting {} with sql/{}", table.name, table.export.path);
     let step_name = format!("2 export {}", table.name);
@@ -124,8 +128,8 @@ async fn export(
     drop(turn);
 
     let (sorted, told) = tokio::try_join!(
-        sort(&ctx, &snapshot, &rows, table, estimate),
-        count_and_audit(&ctx, connection, table, &snapshot, estimate),
+        sort(&ctx, &snapshot, &rows, table, size),
+        count_and_audit(&ctx, connection, table, &snapshot, size),
     )
     .with_context(context)?;
     let Sorted { file, pieces, notes, by_outcome, content, quarantined } = sorted;
@@ -177,12 +181,12 @@ async fn sort(
     snapshot: &SnapshotInfo,
     rows: &Rows,
     table: &'static Table,
-    estimate: u64,
+    size: Size,
 ) -> Result<Sorted> {
     // A row that comes here costs three times what a row costs that is only counted.
-    let _turn = ctx.turn_on_source(3 * estimate).await;
+    let _turn = ctx.turn_on_source(3 * size.rows).await;
     let worker = worker(ctx, snapshot, "copy").await?;
-    let task = ctx.terminal.task("export", table.name, estimate);
+    let task = ctx.terminal.task("export", table.name, size.rows);
     let mut sorting = Sorting::new(&ctx.run, table.name, &table.file())?;
     let mut rows_seen = 0_u64;
     let take = |line: &[u8]| {
@@ -223,17 +227,20 @@ async fn count_and_audit(
     mut connection: Connection,
     table: &Table,
     snapshot: &SnapshotInfo,
-    estimate: u64,
+    size: Size,
 ) -> Result<Told> {
-    let _turn = ctx.turn_on_source(estimate).await;
-    ctx.throttle.free().await;
+    let _turn = ctx.turn_on_source(size.rows).await;
+    // Each of these statements reads the table, the audit at least once.
+    ctx.throttle.pass(size.bytes).await;
     let hash = snapshot.hash;
     let count = sql::bind(sql_file!("phases/1-backup/record_counts.sql"), &[("table", table.source)]);
     let bare = u64::try_from(connection.row(&count).await?.try_get::<i64, _>(1)?)?;
+    ctx.throttle.pass(size.bytes).await;
     let row = connection.row(&sql::digest_keys("public", table.source, hash)).await?;
     let keys = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
     let mut audited = BTreeMap::new();
     let audit = sql::expand(ctx.tables, table.audit, &snapshot.reading)?;
+    ctx.throttle.pass(size.bytes).await;
     for row in connection.rows(&sql::audit(&audit, hash)).await? {
         audited.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
     }
