@@ -5,12 +5,15 @@
 
 #[path = "support/source.rs"]
 mod source;
+#[path = "support/standby.rs"]
+mod standby;
 mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
 use nix::sys::signal::Signal;
 use source::{Elsewhere, log_in, run, state};
+use standby::Standby;
 use std::fs;
 use std::time::{Duration, Instant};
 use support::{Said, Shop};
@@ -301,4 +304,24 @@ async fn nothing_is_exported_while_the_source_is_busy() {
     let blind = Elsewhere::new(&shop, "mover", "max_active_sessions = 5");
     let said = blind.xtask(&shop, &["backup"]).expect_code(4);
     assert_words(&said, &["GRANT pg_read_all_stats TO \"mover\""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_exported_while_a_standby_is_behind() {
+    let shop = Shop::open(0).await;
+    let standby = Standby::follow(&shop).await;
+    standby.wait(&shop, "max(replay_lag) IS NOT NULL").await;
+    let there = Elsewhere::new(&shop, "postgres", "max_replication_lag = \"1s\"");
+    standby.session().await.run("SELECT pg_wal_replay_pause()").await.unwrap();
+    standby.wait(&shop, "max(replay_lag) > '2 s'").await;
+    let mut export = Tool::start(there.command(&shop, &["export"]));
+    export.wait_for_words("the source is busy, the export waits: a standby is ");
+    export.wait_for_words("(allowed: 1 s)");
+    export.wait_for_words("Phases 1 and 2");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(shop.manifest().export.is_none());
+    standby.session().await.run("SELECT pg_wal_replay_resume()").await.unwrap();
+    standby.wait(&shop, "max(replay_lag) < '0.5 s'").await;
+    let said = tokio::task::block_in_place(|| export.ends_within(60)).expect_code(0);
+    assert_words(&said, &["the source has room again, the export goes on"]);
 }
