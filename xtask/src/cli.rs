@@ -2,7 +2,7 @@
 
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
-use crate::commands::{backup, export, import, migrate, rehearse, stack, verify};
+use crate::commands::{backup, doctor, export, import, migrate, rehearse, stack, verify};
 use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
@@ -48,6 +48,8 @@ enum Command {
     /// The local servers by themselves
     #[command(subcommand)]
     Stack(StackCommand),
+    /// Every prerequisite: met or not, and the command that mends it
+    Doctor(DoctorArgs),
     /// Phase 1: dump the source, read the dump back, count and digest every table
     Backup(SourceArgs),
     /// Phases 1 and 2: backup, and one CSV a table; touches no target
@@ -122,6 +124,13 @@ struct PartArgs {
 }
 
 #[derive(Debug, Args)]
+struct DoctorArgs {
+    /// Also what holding the source back needs
+    #[arg(long)]
+    freeze: bool,
+}
+
+#[derive(Debug, Args)]
 struct SourceArgs {
     /// Rows in quarantine that are allowed; with more, no target is written
     #[arg(long, value_name = "N")]
@@ -179,6 +188,7 @@ impl Cli {
         match self.command {
             Command::Rehearse(args) => session.rehearse(args).await,
             Command::Stack(command) => session.stack(command).await,
+            Command::Doctor(args) => session.doctor(&args).await,
             Command::Backup(args) => session.backup(args).await,
             Command::Export(args) => {
                 let ctx = session.new_run(&args)?;
@@ -287,15 +297,18 @@ impl Session<'_> {
     }
 
     fn options(&self) -> Result<Options> {
-        let bindir = native::postgres_bindir()?;
+        Ok(self.options_with(native::postgres_bindir()?))
+    }
+
+    fn options_with(&self, bindir: PathBuf) -> Options {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Ok(Options {
+        Options {
             terminal: self.terminal.clone(),
             tools: Tools { bindir },
             workspace: self.workspace.clone(),
             jobs: self.common.jobs.unwrap_or(cores),
             max_diffs: self.common.max_diffs,
-        })
+        }
     }
 
     fn runs(&self) -> PathBuf {
@@ -307,6 +320,26 @@ impl Session<'_> {
         settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
         let run = RunDir::create(&self.runs())?;
         Ok(Arc::new(Ctx::new(settings, TABLES, run, self.options()?)))
+    }
+
+    /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
+    /// found by those who call them.
+    fn looking(&self) -> Result<Arc<Ctx>> {
+        let bindir = native::postgres_bindir().unwrap_or_default();
+        let options = self.options_with(bindir);
+        Ok(Arc::new(Ctx::new(self.settings()?, TABLES, RunDir::imagined(&self.runs()), options)))
+    }
+
+    async fn doctor(&self, args: &DoctorArgs) -> Result<()> {
+        let ctx = self.looking()?;
+        let health = doctor::run(&ctx, crate::phases::doctor::Wanted { freeze: args.freeze }).await;
+        if self.common.json {
+            print(&format!("{}\n", serde_json::to_string_pretty(&health)?))?;
+        } else {
+            let next = if health.ready { "plan" } else { "doctor" };
+            self.say(Said { text: health.text(), next: Some(self.then(next)) })?;
+        }
+        doctor::judge(&health)
     }
 
     fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {

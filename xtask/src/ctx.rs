@@ -25,6 +25,8 @@ pub struct Ctx {
     pub workspace: PathBuf,
     /// Keys shown of each difference.
     pub max_diffs: usize,
+    /// How many statements run at once on one host.
+    pub jobs: usize,
     /// By host: servers on one host share its processors.
     turns: BTreeMap<String, Turns>,
 }
@@ -46,7 +48,7 @@ impl Ctx {
         let targets = Database::ALL.map(|database| settings.target(database));
         let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
         let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
-        Ctx { settings, tables, run, terminal, tools, workspace, max_diffs, turns }
+        Ctx { settings, tables, run, terminal, tools, workspace, max_diffs, jobs, turns }
     }
 
     /// The name of sessions of this run, shown in `pg_stat_activity`.

@@ -9,6 +9,8 @@ pub mod tables;
 pub mod csv_text;
 pub mod digest;
 pub mod document;
+pub mod forecast;
+pub mod health;
 pub mod ledger;
 pub mod manifest;
 pub mod settings;

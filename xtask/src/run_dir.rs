@@ -14,13 +14,14 @@ use std::sync::Mutex;
 pub struct RunDir {
     path: PathBuf,
     id: String,
-    journal: Mutex<File>,
+    /// `None`: a run that is only thought of, and leaves nothing.
+    journal: Option<Mutex<File>>,
 }
 
 impl Drop for RunDir {
     /// A run that was refused before it began leaves nothing.
     fn drop(&mut self) {
-        if !self.file("manifest.json").exists() {
+        if self.journal.is_some() && !self.file("manifest.json").exists() {
             let _ = fs::remove_file(self.file("journal.jsonl"));
             // Only where it is empty.
             let _ = fs::remove_dir(&self.path);
@@ -41,6 +42,11 @@ struct Entry<'a> {
 /// The present instant as it stands in manifest and journal: UTC, ISO 8601, milliseconds.
 pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// The present instant in seconds since 1970, as PostgreSQL's `extract(epoch …)` has it.
+pub fn seconds_now() -> f64 {
+    jiff::Timestamp::now().as_microsecond() as f64 / 1e6
 }
 
 impl RunDir {
@@ -88,11 +94,17 @@ impl RunDir {
         RunDir::at(path, id)
     }
 
+    /// A run that only looks: it has a name for its sessions, and nothing on disk.
+    pub fn imagined(parent: &Path) -> RunDir {
+        let id = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
+        RunDir { path: parent.join(&id), id, journal: None }
+    }
+
     fn at(path: PathBuf, id: String) -> Result<RunDir> {
         let journal =
             OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("journal.jsonl"));
         let journal = journal.with_context(|| format!("opening the journal in {}", path.display()))?;
-        Ok(RunDir { path, id, journal: Mutex::new(journal) })
+        Ok(RunDir { path, id, journal: Some(Mutex::new(journal)) })
     }
 
     pub fn id(&self) -> &str {
@@ -112,6 +124,7 @@ impl RunDir {
     /// Opens a file of the run for writing, 0600, its folder made where needed.
     pub fn create_file(&self, name: &str) -> Result<HashedFile> {
         let path = self.file(name);
+        anyhow::ensure!(self.journal.is_some(), "{} must not be written: nothing may be touched", path.display());
         if let Some(folder) = path.parent().filter(|f| !f.is_dir()) {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -204,9 +217,10 @@ impl RunDir {
     }
 
     fn note(&self, step: &str, event: &str, detail: &str) -> Result<()> {
+        let Some(journal) = &self.journal else { return Ok(()) };
         let mut line = serde_json::to_string(&Entry { at: now(), step, event, detail })?;
         line.push('\n');
-        let mut journal = self.journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
+        let mut journal = journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
         let written = journal.write_all(line.as_bytes()).and_then(|()| journal.sync_data());
         written.with_context(|| format!("writing the journal in {}", self.path.display()))
     }
@@ -328,6 +342,17 @@ mod tests {
         assert_eq!(mode(&run.file("notes")), 0o700);
         assert_eq!(mode(&run.file("notes/x.csv")), 0o600);
         assert_eq!(mode(&run.file("journal.jsonl")), 0o600);
+    }
+
+    #[test]
+    fn a_run_that_only_looks_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let runs = parent.path().join("runs");
+        let run = RunDir::imagined(&runs);
+        run.step("5 verify").unwrap().done("").unwrap();
+        assert!(run.write("x.csv", "abc").is_err());
+        drop(run);
+        assert!(!runs.exists());
     }
 
     #[test]

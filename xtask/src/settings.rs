@@ -97,6 +97,9 @@ pub struct Policy {
     /// The zone of source time stamps that have none.
     #[serde(default = "utc")]
     pub source_zone: String,
+    /// The services' login roles, shut out while the source is held back.
+    #[serde(default)]
+    pub freeze_roles: Vec<String>,
 }
 
 fn utc() -> String {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["model"],
     &["sql", "digest", "tables"],
-    &["csv_text", "document", "ledger", "manifest", "settings", "summary", "turns"],
+    &["csv_text", "document", "forecast", "health", "ledger", "manifest", "settings", "summary", "turns"],
     &["effects"],
     &["run_dir", "ctx"],
     &["phases"],

@@ -136,7 +136,8 @@ async fn holds(
     Ok(true)
 }
 
-async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
+/// What keeps documents from being written.
+pub async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
     let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
     let mut found = Vec::new();
     for table in ctx.tables {

@@ -99,3 +99,26 @@ pub fn set_sequence(schema: &str, table: &str, last: i64, called: bool) -> Strin
     let table = literal(&qualified(schema, table));
     format!("SELECT setval(pg_get_serial_sequence({table}, 'id'), {last}, {called})")
 }
+
+/// Gives the session a mark of its own: the mark and the process.
+pub fn mark_session(mark: &str) -> String {
+    format!("SELECT set_config('xtask.mark', {}, false), pg_backend_pid()", literal(mark))
+}
+
+/// The session's mark, NULL where it has none, and its process.
+pub const MARK_OF_SESSION: &str = "SELECT current_setting('xtask.mark', true), pg_backend_pid()";
+
+/// Seconds since 1970.
+pub const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::float8";
+
+pub const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+
+/// A transaction that reads one instant and changes nothing.
+pub const BEGIN_LOOKING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Names as PostgreSQL writes an array of text.
+pub fn array(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+    let names: Vec<String> = names.into_iter().map(|n| quoted(n.as_ref())).collect();
+    format!("{{{}}}", names.join(","))
+}
