@@ -2,7 +2,7 @@
 
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
-use crate::commands::{backup, doctor, export, import, migrate, rehearse, stack, verify};
+use crate::commands::{backup, doctor, export, import, migrate, plan, rehearse, stack, verify};
 use crate::ctx::{Ctx, Options};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
@@ -50,6 +50,8 @@ enum Command {
     Stack(StackCommand),
     /// Every prerequisite: met or not, and the command that mends it
     Doctor(DoctorArgs),
+    /// What a migration would come to: rows, rules, hazards, time, disk, price; touches nothing
+    Plan(SourceArgs),
     /// Phase 1: dump the source, read the dump back, count and digest every table
     Backup(SourceArgs),
     /// Phases 1 and 2: backup, and one CSV a table; touches no target
@@ -57,7 +59,7 @@ enum Command {
     /// Phases 3 and 4 from the files of a run: Firestore and the three databases
     Import(RunArgs),
     /// All five phases
-    Migrate(SourceArgs),
+    Migrate(MigrateArgs),
     /// Phase 5: every store against what the run's snapshot held
     Verify(RunArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
@@ -121,6 +123,15 @@ struct BenchArgs {
 #[derive(Debug, Args)]
 struct PartArgs {
     part: part::Part,
+}
+
+#[derive(Debug, Args)]
+struct MigrateArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Only say what it would come to, as `plan` does
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -195,7 +206,9 @@ impl Cli {
                 let report = export::run(&ctx).await?;
                 session.report(&report, &session.then(&format!("import --run {}", report.run)))
             }
-            Command::Migrate(args) => {
+            Command::Plan(args) => session.plan(&args).await,
+            Command::Migrate(MigrateArgs { source, dry_run: true }) => session.plan(&source).await,
+            Command::Migrate(MigrateArgs { source: args, .. }) => {
                 let ctx = session.new_run(&args)?;
                 let report = migrate::run(&ctx).await?;
                 session.judged(&report, &session.then(&format!("verify --run {}", report.run)))
@@ -324,14 +337,28 @@ impl Session<'_> {
 
     /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
     /// found by those who call them.
-    fn looking(&self) -> Result<Arc<Ctx>> {
+    fn looking(&self, max_quarantine: Option<u64>) -> Result<Arc<Ctx>> {
+        let mut settings = self.settings()?;
+        settings.policy.max_quarantine = max_quarantine.or(settings.policy.max_quarantine);
         let bindir = native::postgres_bindir().unwrap_or_default();
         let options = self.options_with(bindir);
-        Ok(Arc::new(Ctx::new(self.settings()?, TABLES, RunDir::imagined(&self.runs()), options)))
+        Ok(Arc::new(Ctx::new(settings, TABLES, RunDir::imagined(&self.runs()), options)))
+    }
+
+    async fn plan(&self, args: &SourceArgs) -> Result<()> {
+        let ctx = self.looking(args.max_quarantine)?;
+        let forecast = plan::run(&ctx).await?;
+        if self.common.json {
+            print(&format!("{}\n", serde_json::to_string_pretty(&forecast)?))?;
+        } else {
+            let next = if plan::judge(&forecast).is_ok() { "migrate" } else { "doctor" };
+            self.say(Said { text: forecast.text(), next: Some(self.then(next)) })?;
+        }
+        plan::judge(&forecast)
     }
 
     async fn doctor(&self, args: &DoctorArgs) -> Result<()> {
-        let ctx = self.looking()?;
+        let ctx = self.looking(None)?;
         let health = doctor::run(&ctx, crate::phases::doctor::Wanted { freeze: args.freeze }).await;
         if self.common.json {
             print(&format!("{}\n", serde_json::to_string_pretty(&health)?))?;

@@ -1,1 +1,414 @@
-//! stub
+//! What a migration will come to, before it begins: rows and rules, hazards, time, disk, and what
+//! Firestore charges. Pure.
+
+use crate::ledger::{Outcomes, kind_of};
+use crate::model::{explain, grouped};
+use crate::settings::Prices;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Seconds of the parts of a migration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    pub export: f64,
+    pub import: f64,
+    pub verify: f64,
+}
+
+impl Seconds {
+    pub fn total(&self) -> f64 {
+        self.export + self.import + self.verify
+    }
+
+    /// By the names that a report has for them.
+    pub fn by_name(&self) -> BTreeMap<String, f64> {
+        [(EXPORT, self.export), (IMPORT, self.import), (VERIFY, self.verify), (TOTAL, self.total())]
+            .map(|(name, seconds)| (name.to_string(), seconds))
+            .into()
+    }
+}
+
+/// The names of the parts in a report.
+pub const EXPORT: &str = "1+2 backup, export";
+pub const IMPORT: &str = "3+4 import";
+pub const VERIFY: &str = "5 verify";
+pub const TOTAL: &str = "all phases";
+
+/// What a run was expected to take, and what it took: side by side in its manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Where the servers are: runs elsewhere say nothing about this one.
+    pub hosts: String,
+    /// From the sample alone.
+    pub sampled: Seconds,
+    /// The sample corrected by what earlier runs took.
+    pub predicted: Seconds,
+    /// How many earlier runs that were.
+    pub earlier_runs: usize,
+    /// `None`: it has not come to its end.
+    pub real: Option<Seconds>,
+}
+
+impl Timing {
+    /// `earlier`: of any run, the newest first.
+    pub fn new(hosts: String, sampled: Seconds, earlier: &[Timing]) -> Timing {
+        let earlier: Vec<(&Timing, Seconds)> = earlier
+            .iter()
+            .filter(|t| t.hosts == hosts)
+            .filter_map(|t| Some((t, t.real?)))
+            .take(EARLIER)
+            .collect();
+        let correction = |part: &dyn Fn(&Seconds) -> f64| {
+            let ratios = earlier.iter().map(|(t, real)| part(real) / part(&t.sampled));
+            median(ratios.filter(|r| r.is_finite() && *r > 0.0).collect()).unwrap_or(1.0)
+        };
+        let predicted = Seconds {
+            export: sampled.export * correction(&|s| s.export),
+            import: sampled.import * correction(&|s| s.import),
+            verify: sampled.verify * correction(&|s| s.verify),
+        };
+        Timing { hosts, sampled, predicted, earlier_runs: earlier.len(), real: None }
+    }
+}
+
+/// So many earlier runs at most correct a prediction.
+const EARLIER: usize = 5;
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n.is_multiple_of(2) => Some((values[middle - 1] + values[middle]) / 2.0),
+        _ => Some(values[middle]),
+    }
+}
+
+/// What was measured in a moment, without changing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Sample {
+    /// Seconds in which the source would read all tables out once, as many at a time as in a run.
+    pub reading: f64,
+    /// Bytes of a row in its file, times rows, of all tables.
+    pub file_bytes: f64,
+    /// Seconds of one answer of Firestore about one document that is not there, as many asked at once
+    /// as in a run.
+    pub document: f64,
+}
+
+/// Where the documents go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Writing {
+    /// An emulator shares the processors with the other servers.
+    Emulator,
+    /// A real project has its own, and a rule for how fast one may write: seconds at least.
+    Project { floor: f64 },
+}
+
+/// What a step costs, measured in readings of the same rows, or in answers about documents that are
+/// not there. Properties of the work, not of a machine: a machine twice as fast is so for both.
+mod ratio {
+    /// Phases 1 and 2: each table is read out, audited, digested and dumped twice, and the dump is read back.
+    pub const EXPORT: f64 = 4.0;
+    /// Rows, keys, indexes, proof and statistics.
+    pub const LOAD: f64 = 4.0;
+    /// Digests and references.
+    pub const VERIFY: f64 = 1.0;
+    /// A document is taken, stored and indexed.
+    pub const WRITE: f64 = 4.0;
+    /// A document is found, sent and compared.
+    pub const READ: f64 = 3.0;
+}
+
+/// Seconds of a run by a sample.
+pub fn seconds(sample: &Sample, documents: u64, writing: Writing) -> Seconds {
+    let documents = documents as f64;
+    let load = sample.reading * ratio::LOAD;
+    let check = sample.reading * ratio::VERIFY;
+    let (write, read) =
+        (documents * sample.document * ratio::WRITE, documents * sample.document * ratio::READ);
+    let (import, verify) = match writing {
+        Writing::Emulator => (load + write, check + read),
+        Writing::Project { floor } => (load.max(write).max(floor), check.max(read)),
+    };
+    Seconds { export: sample.reading * ratio::EXPORT, import, verify }
+}
+
+/// What a table comes to.
+#[derive(Clone, Debug, Serialize)]
+pub struct TablePlan {
+    pub table: String,
+    pub rows: u64,
+    /// On the source's disk.
+    pub bytes: u64,
+    pub outcomes: Outcomes,
+}
+
+/// Something in the source that a person should know of before rows are moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hazard {
+    pub name: String,
+    /// Where it is.
+    pub place: String,
+    pub count: u64,
+    /// Some keys.
+    pub sample: Vec<String>,
+    /// What it is, and what will happen.
+    pub meaning: String,
+    /// Whether a run would be refused for it.
+    pub blocking: bool,
+}
+
+impl Hazard {
+    /// Rows that will be quarantined, by their reason; `samples`: some keys of each outcome.
+    pub fn of_quarantine(table: &TablePlan, samples: &BTreeMap<String, Vec<String>>) -> Vec<Hazard> {
+        let rows = table.outcomes.rows.iter().filter(|(outcome, _)| kind_of(outcome) == "quarantined");
+        let hazard = |(outcome, rows): (&String, &u64)| Hazard {
+            name: outcome.split_once(':').map_or(outcome.as_str(), |(_, name)| name).to_string(),
+            place: table.table.clone(),
+            count: *rows,
+            sample: samples.get(outcome).cloned().unwrap_or_default(),
+            meaning: format!(
+                "{}: to be quarantined",
+                explain(outcome).unwrap_or("nobody knows this outcome")
+            ),
+            blocking: false,
+        };
+        rows.map(hazard).collect()
+    }
+}
+
+/// What Firestore is asked for, and what it charges.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Documents {
+    pub writes: u64,
+    pub reads: u64,
+    pub deletes: u64,
+    /// `None`: no prices are known, or it is an emulator's.
+    pub price: Option<f64>,
+    pub currency: Option<String>,
+    pub max_cost: Option<f64>,
+    /// The least that Google's rule for new collections lets it take.
+    pub floor_seconds: Option<f64>,
+}
+
+impl Documents {
+    /// For collections of these sizes.
+    pub fn new(sizes: &[u64], prices: Option<&Prices>, max_cost: Option<f64>) -> Documents {
+        let writes: u64 = sizes.iter().sum();
+        // Each document once for its proof. A count is charged as a read for each thousand, one at least;
+        // a collection is counted three times, twice while it is empty. And a look at each connection.
+        let counts: u64 = sizes.iter().map(|n| n.div_ceil(1_000).max(1) + 2).sum();
+        let reads = writes + counts + CONNECTIONS;
+        let price = prices.map(|p| (writes as f64 * p.writes + reads as f64 * p.reads) / 100_000.0);
+        let currency = prices.map(|p| p.currency.clone());
+        Documents { writes, reads, deletes: 0, price, currency, max_cost, floor_seconds: None }
+    }
+
+    /// What is wrong with the price, if anything is.
+    pub fn too_expensive(&self) -> Option<String> {
+        let (price, max) = (self.price?, self.max_cost?);
+        let currency = self.currency.as_deref().unwrap_or_default();
+        (price > max).then(|| {
+            format!(
+                "{} writes and {} reads of documents cost about {price:.2} {currency}, firestore.max_cost is \
+                 {max:.2}: raise it in the environment file, or migrate fewer users and sessions",
+                grouped(self.writes),
+                grouped(self.reads)
+            )
+        })
+    }
+}
+
+/// Connections of a run to Firestore, each of which asks for one document.
+const CONNECTIONS: u64 = 4;
+
+/// Everything that can be said before a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Forecast {
+    pub tables: Vec<TablePlan>,
+    pub hazards: Vec<Hazard>,
+    /// Why `migrate` would be refused now.
+    pub obstacles: Vec<String>,
+    pub quarantined: u64,
+    pub max_quarantine: Option<u64>,
+    pub documents: Documents,
+    pub sample: Sample,
+    pub timing: Timing,
+    pub disk: Disk,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    pub directory: String,
+    /// At most.
+    pub needed: u64,
+    pub free: u64,
+}
+
+impl Forecast {
+    /// Whether more rows would be quarantined than are allowed.
+    pub fn too_many_quarantined(&self) -> Option<String> {
+        let limit = self.max_quarantine.filter(|limit| self.quarantined > *limit)?;
+        Some(format!("{} rows, allowed are {limit}", self.quarantined))
+    }
+
+    pub fn text(&self) -> String {
+        [self.rows(), self.rules(), self.dangers(), self.time(), self.means(), self.refusals()].concat()
+    }
+
+    fn rows(&self) -> String {
+        let mut out = format!(
+            "{:<17} {:>12} {:>15} {:>12} {:>10} {:>11}\n",
+            "table", "rows =", "migrated +", "excluded +", "quarantined", "bytes"
+        );
+        for table in &self.tables {
+            let sums = table.outcomes.sums();
+            let [rows, migrated, excluded, quarantined, bytes] =
+                [table.rows, sums.migrated, sums.excluded, sums.quarantined, table.bytes].map(grouped);
+            out += &format!(
+                "{:<17} {rows:>12} {migrated:>15} {excluded:>12} {quarantined:>10} {bytes:>12}\n",
+                table.table
+            );
+        }
+        out
+    }
+
+    fn rules(&self) -> String {
+        let mut out = String::from("Left behind by a rule\n");
+        for table in &self.tables {
+            for (outcome, rows) in &table.outcomes.rows {
+                if let (Some(meaning), Some(("excluded", name))) = (explain(outcome), outcome.split_once(':'))
+                {
+                    out += &format!("  {:<17} {:>9}  {name:<24} {meaning}\n", table.table, grouped(*rows));
+                }
+            }
+        }
+        out
+    }
+
+    fn dangers(&self) -> String {
+        if self.hazards.is_empty() {
+            return "No hazards\n".to_string();
+        }
+        let mut out = String::from("Hazards\n");
+        for hazard in &self.hazards {
+            let mark = if hazard.blocking { "✗" } else { "!" };
+            let sample = if hazard.sample.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", hazard.sample.join(", "))
+            };
+            let (place, count, name, meaning) =
+                (&hazard.place, grouped(hazard.count), &hazard.name, &hazard.meaning);
+            out += &format!("  {mark} {place:<17} {count:>7}  {name:<24} {meaning}{sample}\n");
+        }
+        out
+    }
+
+    fn time(&self) -> String {
+        let mut out = String::from("Time\n");
+        for (part, seconds) in self.timing.predicted.by_name() {
+            out += &format!("  {part:<28} {seconds:>7.1} s\n");
+        }
+        if let Some(floor) = self.documents.floor_seconds {
+            out += &format!(
+                "  at least {floor:.0} s of it, because a new collection takes 500 documents a second, half as \
+                 many again every five minutes\n"
+            );
+        }
+        out += &match self.timing.earlier_runs {
+            0 => "  from a sample of the source and of Firestore; nothing was known of the targets' speed\n"
+                .to_string(),
+            n => format!("  from a sample, corrected by what {n} earlier runs on these hosts took\n"),
+        };
+        out
+    }
+
+    fn means(&self) -> String {
+        let Documents { writes, reads, deletes, price, currency, .. } = &self.documents;
+        let [writes, reads, deletes] = [writes, reads, deletes].map(|n| grouped(*n));
+        let price = match (price, currency) {
+            (Some(price), Some(currency)) => format!("about {price:.2} {currency}"),
+            _ => "no prices in the environment file ([firestore.prices])".to_string(),
+        };
+        format!(
+            "Firestore\n  {writes} writes, {reads} reads, {deletes} deletes: {price}\nDisk\n  {} bytes at most in \
+             {}, {} are free\n",
+            grouped(self.disk.needed),
+            self.disk.directory,
+            grouped(self.disk.free)
+        )
+    }
+
+    fn refusals(&self) -> String {
+        let mut out = String::new();
+        for obstacle in &self.obstacles {
+            out += &format!("  ✗ {obstacle}\n");
+        }
+        if let Some(too_many) = self.too_many_quarantined() {
+            out += &format!("  ✗ too many rows in quarantine: {too_many}\n");
+        }
+        if out.is_empty() { out } else { format!("migrate would be refused\n{out}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(hosts: &str, sampled: f64, real: Option<f64>) -> Timing {
+        let all = |s| Seconds { export: s, import: s, verify: s };
+        let (sampled, real) = (all(sampled), real.map(all));
+        Timing { hosts: hosts.into(), sampled, predicted: sampled, earlier_runs: 0, real }
+    }
+
+    #[test]
+    fn earlier_runs_on_the_same_hosts_correct_the_sample() {
+        let sampled = Seconds { export: 10.0, import: 20.0, verify: 5.0 };
+        let alone = Timing::new("a".into(), sampled, &[]);
+        assert_eq!((alone.predicted, alone.earlier_runs), (sampled, 0));
+        let earlier = [
+            timing("a", 10.0, Some(20.0)),
+            timing("b", 10.0, Some(90.0)), // elsewhere
+            timing("a", 10.0, None),       // did not come to its end
+            timing("a", 10.0, Some(80.0)), // an exception: the median does not follow it
+            timing("a", 10.0, Some(20.0)),
+        ];
+        let corrected = Timing::new("a".into(), sampled, &earlier);
+        assert_eq!(corrected.earlier_runs, 3);
+        assert_eq!(corrected.predicted, Seconds { export: 20.0, import: 40.0, verify: 10.0 });
+        // A part that took no time says nothing.
+        let nothing = Timing::new("a".into(), sampled, &[timing("a", 0.0, Some(0.0))]);
+        assert_eq!(nothing.predicted, sampled);
+    }
+
+    #[test]
+    fn a_project_is_never_faster_than_its_floor_and_an_emulator_takes_from_the_others() {
+        let sample = Sample { reading: 1.0, file_bytes: 1e6, document: 1e-5 };
+        let project = seconds(&sample, 1_000_000, Writing::Project { floor: 1_068.0 });
+        assert_eq!(project.import, 1_068.0);
+        let small = seconds(&sample, 0, Writing::Project { floor: 0.0 });
+        let emulator = seconds(&sample, 100_000, Writing::Emulator);
+        assert!(emulator.import > small.import && emulator.verify > small.verify);
+        assert_eq!(emulator.export, small.export);
+    }
+
+    #[test]
+    fn what_firestore_charges() {
+        let prices = Prices { writes: 0.18, reads: 0.06, deletes: 0.02, currency: "EUR".into() };
+        let documents = Documents::new(&[1_000_000, 500], Some(&prices), Some(2.0));
+        assert_eq!(documents.writes, 1_000_500);
+        assert_eq!(documents.reads, 1_000_500 + 1_000 + 2 + 1 + 2 + 4);
+        let price = documents.price.unwrap();
+        assert!((price - (1.8009 + 0.600_905_4)).abs() < 1e-6, "{price}");
+        let said = documents.too_expensive().unwrap();
+        assert!(
+            said.contains("1,000,500 writes") && said.contains("2.40 EUR") && said.contains("2.00"),
+            "{said}"
+        );
+        let cheap = Documents::new(&[1_000_000, 500], Some(&prices), Some(2.5));
+        assert_eq!(cheap.too_expensive(), None);
+        assert_eq!(Documents::new(&[1_000_000], None, Some(0.0)).too_expensive(), None);
+    }
+}

@@ -1,6 +1,7 @@
 //! What a run knows and has proven, as it stands in `manifest.json`. Data only.
 
 use crate::digest::{Content, Digest, HashFn};
+use crate::forecast::Timing;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Manifest {
     pub export: Option<Export>,
     /// Filled in by every verification, the last one stands.
     pub proof: Option<Proof>,
+    /// What `migrate` was expected to take, and what it took.
+    #[serde(default)]
+    pub time: Option<Timing>,
 }
 
 /// Which tool and which SQL made the run.

@@ -124,7 +124,11 @@ impl RunDir {
     /// Opens a file of the run for writing, 0600, its folder made where needed.
     pub fn create_file(&self, name: &str) -> Result<HashedFile> {
         let path = self.file(name);
-        anyhow::ensure!(self.journal.is_some(), "{} must not be written: nothing may be touched", path.display());
+        anyhow::ensure!(
+            self.journal.is_some(),
+            "{} must not be written: nothing may be touched",
+            path.display()
+        );
         if let Some(folder) = path.parent().filter(|f| !f.is_dir()) {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -185,11 +189,17 @@ impl RunDir {
             backup: None,
             export: None,
             proof: None,
+            time: None,
         }
     }
 
     pub fn load_manifest(&self) -> Result<Manifest> {
-        let path = self.file("manifest.json");
+        RunDir::read_manifest(&self.path)
+    }
+
+    /// The manifest of the run in that directory.
+    pub fn read_manifest(directory: &Path) -> Result<Manifest> {
+        let path = directory.join("manifest.json");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let manifest: Manifest =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;

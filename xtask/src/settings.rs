@@ -83,6 +83,19 @@ pub struct Firestore {
     pub credentials: Option<PathBuf>,
     /// Writes/s at most on a real project.
     pub rate: f64,
+    pub prices: Option<Prices>,
+    /// What a run may cost at most, in the currency of the prices.
+    pub max_cost: Option<f64>,
+}
+
+/// What Firestore charges for 100,000 of each, which differs by region.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    pub writes: f64,
+    pub reads: f64,
+    pub deletes: f64,
+    pub currency: String,
 }
 
 /// What an environment allows and asks for.
@@ -173,6 +186,8 @@ struct FirestoreFile {
     credentials: Option<PathBuf>,
     #[serde(default = "default_rate")]
     rate: f64,
+    prices: Option<Prices>,
+    max_cost: Option<f64>,
 }
 
 fn default_database() -> String {
@@ -306,6 +321,8 @@ impl Environment {
             emulator,
             credentials: file.credentials.clone(),
             rate: file.rate,
+            prices: file.prices.clone(),
+            max_cost: file.max_cost,
         })
     }
 }

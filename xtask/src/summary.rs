@@ -20,6 +20,9 @@ pub struct Report {
     /// Whether everything was proven. `None`: nothing was verified.
     pub proven: Option<bool>,
     pub seconds: BTreeMap<String, f64>,
+    /// What the parts were expected to take, before they began.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub predicted: BTreeMap<String, f64>,
     /// Of this process alone, in bytes.
     pub peak_memory: Option<u64>,
 }
@@ -71,6 +74,7 @@ impl Report {
             defaults: BTreeMap::new(),
             proven: proof.map(Proof::is_green),
             seconds: BTreeMap::new(),
+            predicted: BTreeMap::new(),
             peak_memory: None,
         }
     }
@@ -136,7 +140,8 @@ impl Report {
     fn measured(&self) -> String {
         let mut out = String::new();
         for (part, seconds) in &self.seconds {
-            out += &format!("  {part:<28} {seconds:>7.1} s\n");
+            let predicted = self.predicted.get(part).map(|s| format!("   predicted {s:>7.1} s"));
+            out += &format!("  {part:<28} {seconds:>7.1} s{}\n", predicted.unwrap_or_default());
         }
         if let Some(bytes) = self.peak_memory {
             let mebibytes = bytes as f64 / f64::from(1 << 20);

@@ -86,6 +86,8 @@ pub fn settings(environment: &Environment, stack: &Connections) -> Result<Settin
         emulator: Some(emulator.host_port.clone()),
         credentials: None,
         rate: f64::INFINITY,
+        prices: None,
+        max_cost: None,
     };
     let targets = [
         server("product", "product_database", "product_user")?,

@@ -7,11 +7,13 @@ pub mod export;
 pub mod import;
 pub mod local;
 pub mod migrate;
+pub mod plan;
 pub mod rehearse;
 pub mod stack;
 pub mod verify;
 
 use crate::ctx::Ctx;
+use crate::forecast::{EXPORT, IMPORT, Seconds, VERIFY};
 use crate::manifest::{Backup, Export, Manifest};
 use crate::model::Stop;
 use anyhow::Result;
@@ -29,6 +31,14 @@ impl Times {
         let result = part.await;
         self.0.insert(name.to_string(), started.elapsed().as_secs_f64());
         result
+    }
+}
+
+impl Times {
+    /// Those of the phases; 0 for one that did not run.
+    fn seconds(&self) -> Seconds {
+        let of = |name: &str| self.0.get(name).copied().unwrap_or_default();
+        Seconds { export: of(EXPORT), import: of(IMPORT), verify: of(VERIFY) }
     }
 }
 

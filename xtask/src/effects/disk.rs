@@ -8,7 +8,8 @@ pub fn free(path: &Path) -> Result<(PathBuf, u64)> {
     let absolute = std::path::absolute(path).with_context(|| format!("finding {}", path.display()))?;
     let there = absolute.ancestors().find(|p| p.is_dir());
     let there = there.with_context(|| format!("nothing above {} is there", path.display()))?;
-    let stat = nix::sys::statvfs::statvfs(there).with_context(|| format!("looking at {}", there.display()))?;
+    let stat =
+        nix::sys::statvfs::statvfs(there).with_context(|| format!("looking at {}", there.display()))?;
     // Their widths differ by platform.
     #[allow(clippy::useless_conversion)]
     let bytes = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));

@@ -1,6 +1,7 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
 pub mod doctor;
+pub mod forecast;
 pub mod p1_backup;
 pub mod p2_export;
 pub mod p3_transform;

@@ -54,13 +54,19 @@ pub async fn source_alone(ctx: &Ctx) -> Result<HashFn> {
 /// Refuses with everything that was found at once: tables that hold rows or are not what `sql/schema`
 /// says, collections that hold documents. `export`: what they may hold, where there is a run already.
 pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
-    let looked = tokio::try_join!(databases(ctx, export), collections(ctx, export));
-    let (mut found, documents) = looked.map_err(refused)?;
-    found.extend(documents);
+    let found = obstacles(ctx, export).await?;
     if !found.is_empty() {
         refuse!("the targets are not ready:\n  {}\n{AGAIN}", found.join("\n  "));
     }
     Ok(())
+}
+
+/// What keeps the targets from being written, a line each.
+pub async fn obstacles(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
+    let looked = tokio::try_join!(databases(ctx, export), collections(ctx, export));
+    let (mut found, documents) = looked.map_err(refused)?;
+    found.extend(documents);
+    Ok(found)
 }
 
 /// Before anything has been changed, what could not be looked at is a refusal.

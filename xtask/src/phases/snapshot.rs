@@ -25,6 +25,8 @@ pub struct RawName {
     pub table: String,
     /// By the source's statistics: for bars only.
     pub estimated_rows: u64,
+    /// On disk.
+    pub bytes: u64,
 }
 
 impl RawName {
@@ -95,7 +97,7 @@ pub async fn worker(ctx: &Ctx, snapshot: &SnapshotInfo, purpose: &str) -> Result
     Ok(connection)
 }
 
-async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
+pub(super) async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
     let rows = connection.rows(sql_file!("phases/1-backup/tables.sql").text).await?;
     rows.iter()
         .map(|row| {
@@ -103,6 +105,7 @@ async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
                 schema: row.try_get("schema")?,
                 table: row.try_get("table")?,
                 estimated_rows: u64::try_from(row.try_get::<i64, _>("estimated_rows")?)?,
+                bytes: u64::try_from(row.try_get::<i64, _>("bytes")?)?,
             })
         })
         .collect()

@@ -88,6 +88,15 @@ impl Rows {
         ))
     }
 
+    /// Rows by outcome, with the first keys of those that would be quarantined.
+    pub fn outcomes(select: &str) -> String {
+        format!(
+            "SELECT r.outcome, count(*) AS rows, array_to_string((array_agg(r.id::text ORDER BY r.id) \
+             FILTER (WHERE r.outcome LIKE 'quarantined:%'))[1:5], ' ') AS sample \
+             FROM (\n{select}\n) r GROUP BY r.outcome"
+        )
+    }
+
     /// The migrated rows as the target holds them, for those who move them by other means.
     pub fn migrated(&self) -> String {
         format!(

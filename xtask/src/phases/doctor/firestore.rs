@@ -93,7 +93,9 @@ impl Drop for Probe {
 
 fn mend(address: &Address) -> String {
     match &address.emulator {
-        Some(host) => format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up"),
+        Some(host) => {
+            format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up")
+        }
         None => format!(
             "gcloud projects add-iam-policy-binding {} --role=roles/datastore.user --member=serviceAccount:NAME",
             address.project

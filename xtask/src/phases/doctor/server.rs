@@ -129,7 +129,8 @@ pub(super) async fn privileges(
         }
         Ok((_, missing)) => {
             for (i, (grant, statement)) in missing.into_iter().enumerate() {
-                let together = if i == 0 { format!("\nall that are needed: {script}") } else { String::new() };
+                let together =
+                    if i == 0 { format!("\nall that are needed: {script}") } else { String::new() };
                 lines.not_met(what, format!("{grant} is missing"), format!("{statement};{together}"));
             }
         }
@@ -145,7 +146,12 @@ pub(super) fn grant_script(server: &Server, file: crate::sql::SqlFile, more: &st
 }
 
 /// Whether so many connections more can be opened.
-pub(super) async fn head_room(connection: &mut Connection, lines: &mut Lines, needed: usize, server: &Server) {
+pub(super) async fn head_room(
+    connection: &mut Connection,
+    lines: &mut Lines,
+    needed: usize,
+    server: &Server,
+) {
     let what = "connections";
     let looked = async {
         let row = connection.row(sql_file!("phases/0-doctor/connections.sql").text).await?;
