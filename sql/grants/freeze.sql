@@ -6,6 +6,8 @@
 -- Run by a superuser. roles: the login roles of the services, {} for none.
 -- psql -d ecommerce_db -v role=migrator -v roles='{shop_web,shop_worker}' -f freeze.sql
 \set ON_ERROR_STOP on
+-- Also on a database that is held back already.
+SET default_transaction_read_only = off;
 
 SELECT CASE WHEN o.rolsuper THEN format('ALTER DATABASE %I OWNER TO %I', d.datname, :'role')
             ELSE format('GRANT %I TO %I', o.rolname, :'role') END

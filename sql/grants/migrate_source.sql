@@ -4,6 +4,8 @@
 -- granted by a superuser alone, and is asked for only where a table has row-level security.
 -- psql -d ecommerce_db -v role=migrator -f migrate_source.sql
 \set ON_ERROR_STOP on
+-- Also on a database that is held back.
+SET default_transaction_read_only = off;
 
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), :'role')
 \gexec

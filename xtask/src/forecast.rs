@@ -89,11 +89,9 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 pub struct Sample {
     /// Seconds in which the source would read all tables out once, as many at a time as in a run.
     pub reading: f64,
+    pub rows: u64,
     /// Bytes of a row in its file, times rows, of all tables.
     pub file_bytes: f64,
-    /// Seconds of one answer of Firestore about one document that is not there, as many asked at once
-    /// as in a run.
-    pub document: f64,
 }
 
 /// Where the documents go.
@@ -101,35 +99,48 @@ pub struct Sample {
 pub enum Writing {
     /// An emulator shares the processors with the other servers.
     Emulator,
-    /// A real project has its own, and a rule for how fast one may write: seconds at least.
-    Project { floor: f64 },
+    /// A real project has its own, and a rule for how fast one may write.
+    Project {
+        /// Seconds at least.
+        floor: f64,
+        /// Seconds that it takes to answer.
+        answer: f64,
+        /// Documents that are under way at once, to be written and to be read.
+        writes: usize,
+        reads: usize,
+    },
 }
 
-/// What a step costs, measured in readings of the same rows, or in answers about documents that are
-/// not there. Properties of the work, not of a machine: a machine twice as fast is so for both.
+/// What a step costs, in readings of the same rows. Properties of the work, not of a machine: a machine
+/// twice as fast is so for both.
+///
+/// What was learnt: an emulator that has just been started answers some ten times more slowly than a
+/// second later, so that asking it says nothing.
 mod ratio {
     /// Phases 1 and 2: each table is read out, audited, digested and dumped twice, and the dump is read back.
     pub const EXPORT: f64 = 4.0;
     /// Rows, keys, indexes, proof and statistics.
-    pub const LOAD: f64 = 4.0;
+    pub const LOAD: f64 = 3.0;
     /// Digests and references.
     pub const VERIFY: f64 = 1.0;
-    /// A document is taken, stored and indexed.
-    pub const WRITE: f64 = 4.0;
-    /// A document is found, sent and compared.
-    pub const READ: f64 = 3.0;
+    /// A document is taken, stored and indexed by an emulator: in readings of one row.
+    pub const WRITE: f64 = 30.0;
+    /// A document is found and sent by an emulator, and compared.
+    pub const READ: f64 = 13.0;
 }
 
 /// Seconds of a run by a sample.
 pub fn seconds(sample: &Sample, documents: u64, writing: Writing) -> Seconds {
     let documents = documents as f64;
+    let row = if sample.rows > 0 { sample.reading / sample.rows as f64 } else { 0.0 };
     let load = sample.reading * ratio::LOAD;
     let check = sample.reading * ratio::VERIFY;
-    let (write, read) =
-        (documents * sample.document * ratio::WRITE, documents * sample.document * ratio::READ);
     let (import, verify) = match writing {
-        Writing::Emulator => (load + write, check + read),
-        Writing::Project { floor } => (load.max(write).max(floor), check.max(read)),
+        Writing::Emulator => (load + documents * row * ratio::WRITE, check + documents * row * ratio::READ),
+        Writing::Project { floor, answer, writes, reads } => {
+            let calls = |at_once: usize| documents / at_once.max(1) as f64;
+            (load.max(floor).max(calls(writes) * answer), check.max(calls(reads) * answer))
+        }
     };
     Seconds { export: sample.reading * ratio::EXPORT, import, verify }
 }
@@ -318,7 +329,7 @@ impl Forecast {
             );
         }
         out += &match self.timing.earlier_runs {
-            0 => "  from a sample of the source and of Firestore; nothing was known of the targets' speed\n"
+            0 => "  from a sample of the source: nothing is known yet of the targets' speed on these hosts\n"
                 .to_string(),
             n => format!("  from a sample, corrected by what {n} earlier runs on these hosts took\n"),
         };
@@ -332,12 +343,13 @@ impl Forecast {
             (Some(price), Some(currency)) => format!("about {price:.2} {currency}"),
             _ => "no prices in the environment file ([firestore.prices])".to_string(),
         };
+        let Disk { directory, needed, free } = &self.disk;
+        let enough = if free < needed { " ✗ too little: --backup-dir names another directory" } else { "" };
         format!(
-            "Firestore\n  {writes} writes, {reads} reads, {deletes} deletes: {price}\nDisk\n  {} bytes at most in \
-             {}, {} are free\n",
-            grouped(self.disk.needed),
-            self.disk.directory,
-            grouped(self.disk.free)
+            "Firestore\n  {writes} writes, {reads} reads, {deletes} deletes: {price}\n\
+             Disk\n  {} bytes at most in {directory}, {} are free{enough}\n",
+            grouped(*needed),
+            grouped(*free)
         )
     }
 
@@ -385,13 +397,18 @@ mod tests {
 
     #[test]
     fn a_project_is_never_faster_than_its_floor_and_an_emulator_takes_from_the_others() {
-        let sample = Sample { reading: 1.0, file_bytes: 1e6, document: 1e-5 };
-        let project = seconds(&sample, 1_000_000, Writing::Project { floor: 1_068.0 });
-        assert_eq!(project.import, 1_068.0);
-        let small = seconds(&sample, 0, Writing::Project { floor: 0.0 });
+        let sample = Sample { reading: 1.0, rows: 100_000, file_bytes: 1e6 };
+        let project = |floor, answer| Writing::Project { floor, answer, writes: 1_000, reads: 2_000 };
+        assert_eq!(seconds(&sample, 1_000_000, project(1_068.0, 0.05)).import, 1_068.0);
+        // One that is far away.
+        let far = seconds(&sample, 1_000_000, project(1_068.0, 2.0));
+        assert_eq!((far.import, far.verify), (2_000.0, 1_000.0));
+        let none = seconds(&sample, 0, project(0.0, 0.05));
         let emulator = seconds(&sample, 100_000, Writing::Emulator);
-        assert!(emulator.import > small.import && emulator.verify > small.verify);
-        assert_eq!(emulator.export, small.export);
+        assert!(emulator.import > none.import && emulator.verify > none.verify);
+        assert_eq!(emulator.export, none.export);
+        let nothing = Sample { reading: 0.0, rows: 0, file_bytes: 0.0 };
+        assert_eq!(seconds(&nothing, 0, Writing::Emulator), Seconds::default());
     }
 
     #[test]

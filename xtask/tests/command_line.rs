@@ -37,7 +37,7 @@ fn help_and_usage() {
     ] {
         assert!(help.contains(line), "{line}: {help}");
     }
-    for verb in ["rehearse", "stack", "backup", "export", "import", "migrate", "verify"] {
+    for verb in ["rehearse", "stack", "doctor", "plan", "backup", "export", "import", "migrate", "verify"] {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
         assert!(xtask(&[verb, "--help"]).expect_code(0).stdout.contains("--env"), "{verb}");
     }
@@ -46,6 +46,8 @@ fn help_and_usage() {
         &["migrat"],
         &["migrate", "--scale", "1"],
         &["migrate", "--jobs", "many"],
+        &["doctor", "--max-quarantine", "1"],
+        &["plan", "--dry-run"],
         &["migrate", "--max-quarantine", "-1"],
         &["rehearse", "--scale", "-1"],
         &["verify", "-q", "-v"],

@@ -1,5 +1,5 @@
 //! What a migration will come to, found without changing anything: counts by the classifying SELECTs,
-//! time from a short sample of the source's reading and of Firestore's answers.
+//! time from a short sample of the source's reading and of a project's answers.
 //!
 //! Nothing can be measured of the targets' writing without writing: it is taken in proportion to the
 //! source's reading, and corrected by what earlier runs on these hosts took.
@@ -28,15 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a table is read for the sample, from its first row on.
-const READING: Duration = Duration::from_millis(250);
-
-/// How long an emulator is asked, and for how many documents that are not there at once.
-const ASKING: Duration = Duration::from_millis(150);
-const ASKERS: usize = 4;
-const ASKED: usize = 500;
-
-/// Fewer documents than these take no time worth a sample.
-const FEW: u64 = 1_000;
+const READING: Duration = Duration::from_millis(200);
 
 /// Where nobody has documents.
 const NOWHERE: &str = "xtask_nowhere";
@@ -56,17 +48,11 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
         ctx.tables.iter().map(|t| Size { rows: rows(t), ..Size::from(size(&snapshot, t)) }).collect();
     let all_bytes: u64 = snapshot.tables.iter().map(|t| t.bytes).sum();
     let documents = documents(ctx, &counted);
-    let sample = sample(ctx, hash, &sizes, documents.writes).await?;
+    let sample = reading(ctx, hash, &sizes).await?;
     snapshot.release().await?;
 
     let disk = disk(ctx, &sample, &sizes, all_bytes)?;
     obstacles.extend(documents.too_expensive());
-    if disk.free < disk.needed {
-        obstacles.push(format!(
-            "{} has too little room: name another directory with --backup-dir",
-            disk.directory
-        ));
-    }
     let (tables, hazards): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
     Ok(Forecast {
         quarantined: tables.iter().map(|t: &TablePlan| t.outcomes.sums().quarantined).sum(),
@@ -74,7 +60,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
         hazards: hazards.into_iter().flatten().collect(),
         obstacles,
         max_quarantine: ctx.settings.policy.max_quarantine,
-        timing: timing(ctx, &sample, documents.writes, documents.floor_seconds),
+        timing: timing(ctx, &sample, documents.writes, documents.floor_seconds).await?,
         documents,
         sample,
         disk,
@@ -91,8 +77,8 @@ pub async fn quick(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Timing> {
     let rows = |t: &Table| find(t).map_or(0, |r| r.estimated_rows);
     let collections: Vec<u64> = ctx.tables.iter().filter(|t| t.collection().is_some()).map(rows).collect();
     let documents = collections.iter().sum();
-    let sample = sample(ctx, hash, &sizes, documents).await?;
-    Ok(timing(ctx, &sample, documents, floor(ctx, &collections)))
+    let sample = reading(ctx, hash, &sizes).await?;
+    timing(ctx, &sample, documents, floor(ctx, &collections)).await
 }
 
 /// # Errors
@@ -178,9 +164,23 @@ fn floor(ctx: &Ctx, collections: &[u64]) -> Option<f64> {
     Some(collections.iter().map(|documents| limit.floor(*documents)).sum())
 }
 
-fn timing(ctx: &Ctx, sample: &Sample, documents: u64, floor: Option<f64>) -> Timing {
-    let writing = floor.map_or(Writing::Emulator, |floor| Writing::Project { floor });
-    Timing::new(hosts(ctx), seconds(sample, documents, writing), &earlier(ctx))
+async fn timing(ctx: &Ctx, sample: &Sample, documents: u64, floor: Option<f64>) -> Result<Timing> {
+    let writing = match floor {
+        None => Writing::Emulator,
+        Some(floor) => project(ctx, floor).await?,
+    };
+    Ok(Timing::new(hosts(ctx), seconds(sample, documents, writing), &earlier(ctx)))
+}
+
+/// How long a project takes to answer: asked for one document that is not there, because it charges for
+/// answers.
+async fn project(ctx: &Ctx, floor: f64) -> Result<Writing> {
+    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+    let started = Instant::now();
+    firestore.read(NOWHERE, &["nobody".to_string()]).await?;
+    let pace = Pace::for_project(ctx.settings.firestore.rate);
+    let (writes, reads) = (pace.workers * pace.batch, super::p5_verify::AT_ONCE);
+    Ok(Writing::Project { floor, answer: started.elapsed().as_secs_f64(), writes, reads })
 }
 
 /// Where the servers are; ports differ between servers that come and go on one machine.
@@ -203,24 +203,18 @@ fn earlier(ctx: &Ctx) -> Vec<Timing> {
     ids.take(50).filter_map(|id| RunDir::read_manifest(&parent.join(id)).ok()?.time).collect()
 }
 
-async fn sample(ctx: &Arc<Ctx>, hash: HashFn, sizes: &[Size], documents: u64) -> Result<Sample> {
-    // One after the other: in a run they do not wait for each other, either.
-    let (reading, file_bytes) = reading(ctx, hash, sizes).await?;
-    let document = if documents < FEW { 0.0 } else { answers(ctx).await? };
-    Ok(Sample { reading, file_bytes, document })
-}
-
 /// A table that was read for a moment.
 struct Read {
     bytes_on_disk: f64,
+    rows: f64,
     /// Of all its rows.
     seconds: f64,
     file_bytes: f64,
 }
 
-/// Seconds to read all tables out, as many at a time as in a run, and the bytes that come out. The
+/// How long it takes to read all tables out, as many at a time as in a run, and what comes out. The
 /// largest are read for a moment beside each other; the others are taken in proportion.
-async fn reading(ctx: &Arc<Ctx>, hash: HashFn, sizes: &[Size]) -> Result<(f64, f64)> {
+async fn reading(ctx: &Arc<Ctx>, hash: HashFn, sizes: &[Size]) -> Result<Sample> {
     let mut tables: Vec<(&'static Table, Size)> = ctx.tables.iter().zip(sizes.iter().copied()).collect();
     tables.sort_by_key(|(_, size)| std::cmp::Reverse(size.bytes));
     let rest: u64 = tables.iter().skip(ctx.jobs).map(|(_, size)| size.bytes).sum();
@@ -229,7 +223,11 @@ async fn reading(ctx: &Arc<Ctx>, hash: HashFn, sizes: &[Size]) -> Result<(f64, f
     let sum = |what: &dyn Fn(&Read) -> f64| reads.iter().map(what).sum::<f64>();
     let bytes_on_disk = sum(&|r| r.bytes_on_disk);
     let whole = if bytes_on_disk > 0.0 { 1.0 + rest as f64 / bytes_on_disk } else { 1.0 };
-    Ok((sum(&|r| r.seconds) * whole / ctx.jobs as f64, sum(&|r| r.file_bytes) * whole))
+    Ok(Sample {
+        reading: sum(&|r| r.seconds) * whole / ctx.jobs as f64,
+        rows: (sum(&|r| r.rows) * whole) as u64,
+        file_bytes: sum(&|r| r.file_bytes) * whole,
+    })
 }
 
 /// Enough of the table has been read.
@@ -281,30 +279,7 @@ async fn read(ctx: Arc<Ctx>, hash: HashFn, table: &'static Table, size: Size) ->
     let per_row = (elapsed - first).as_secs_f64() / count;
     let seconds = if ended { elapsed.as_secs_f64() } else { first.as_secs_f64() + per_row * all };
     let file_bytes = if ended { bytes as f64 } else { width * all };
-    Ok(Read { bytes_on_disk: size.bytes as f64, seconds, file_bytes })
-}
-
-/// Seconds of one answer about one document that is not there. A project is asked for one alone: it
-/// charges for answers.
-async fn answers(ctx: &Ctx) -> Result<f64> {
-    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
-    let started = Instant::now();
-    if ctx.settings.firestore.emulator.is_none() {
-        firestore.read(NOWHERE, &["nobody".to_string()]).await?;
-        let pace = Pace::for_project(ctx.settings.firestore.rate);
-        return Ok(started.elapsed().as_secs_f64() / (pace.workers * pace.batch) as f64);
-    }
-    let ids: Arc<Vec<String>> = Arc::new((0..ASKED).map(|n| format!("nobody_{n}")).collect());
-    let ask = |firestore: Firestore, ids: Arc<Vec<String>>| async move {
-        let mut asked = 0;
-        while started.elapsed() < ASKING {
-            firestore.read(NOWHERE, &ids).await?;
-            asked += ids.len();
-        }
-        Ok(asked)
-    };
-    let asked = super::all((0..ASKERS).map(|_| ask(firestore.clone(), ids.clone()))).await?;
-    Ok(started.elapsed().as_secs_f64() / asked.into_iter().sum::<usize>().max(1) as f64)
+    Ok(Read { bytes_on_disk: size.bytes as f64, rows: if ended { count } else { all }, seconds, file_bytes })
 }
 
 /// The files of a run: one CSV a table, all tables as SQL, and the archive, which is smaller.

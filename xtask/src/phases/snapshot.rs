@@ -6,6 +6,7 @@ use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::postgres::{self, Connection};
 use crate::manifest::SnapshotInfo;
+use crate::model::Stop;
 use crate::{refuse, run_dir, sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use sqlx::Row;
@@ -44,7 +45,9 @@ impl Snapshot {
     pub async fn open(ctx: &Ctx, hash: HashFn) -> Result<Snapshot> {
         let mut holder = postgres::connect(&ctx.settings.source, &ctx.purpose("snapshot")).await?;
         let server = holder.info().await?;
-        let before = tables(&mut holder).await?;
+        holder.run("SET lock_timeout = '30s'").await?;
+        // Their sizes are not known while somebody keeps everybody out of one.
+        let before = tables(&mut holder).await.map_err(|error| locked(ctx, &error))?;
         for table in ctx.tables {
             if !before.iter().any(|t| t.schema == "public" && t.table == table.source) {
                 refuse!(
@@ -56,15 +59,10 @@ impl Snapshot {
             }
         }
         // Not SELECT first: the snapshot has to be younger than the locks.
-        holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '30s'").await?;
+        holder.run(sql::BEGIN_LOOKING).await?;
         let lock = sql::lock_for_reading(before.iter().map(|t| (t.schema.as_str(), t.table.as_str())));
         if let Err(error) = holder.run(&lock).await {
-            refuse!(
-                "a table of {} could not be locked: somebody alters it, or has left a transaction open. \
-                 `SELECT pid, query FROM pg_stat_activity WHERE pid = ANY (SELECT pid FROM pg_locks \
-                 WHERE mode = 'AccessExclusiveLock')` shows who; then start again. {error:#}",
-                ctx.settings.source
-            );
+            return Err(locked(ctx, &error));
         }
         let id: String = holder.row("SELECT pg_export_snapshot()").await?.try_get(0)?;
         let tables = tables(&mut holder).await?;
@@ -85,6 +83,17 @@ impl Snapshot {
         )?;
         self.holder.close().await
     }
+}
+
+/// A refusal, because a table is not to be had.
+fn locked(ctx: &Ctx, error: &anyhow::Error) -> anyhow::Error {
+    let what = format!(
+        "a table of {} could not be locked: somebody alters it, or has left a transaction open. \
+         `SELECT pid, query FROM pg_stat_activity WHERE pid = ANY (SELECT pid FROM pg_locks \
+         WHERE mode = 'AccessExclusiveLock')` shows who; then start again. {error:#}",
+        ctx.settings.source
+    );
+    Stop::Refused(what).into()
 }
 
 /// A session that sees the snapshot.

@@ -24,11 +24,15 @@ pub(super) async fn look(ctx: &Ctx, wanted: Wanted, pg_dump: Option<u32>) -> Loo
     };
     let query = sql_file!("phases/0-doctor/privileges_source.sql").text;
     let script = server::grant_script(source, sql_file!("grants/migrate_source.sql"), "");
-    server::privileges(&mut connection, &mut lines, "privileges", query, &script).await;
+    let held = server::privileges(&mut connection, &mut lines, "privileges", query, &script).await;
     if wanted.freeze {
         freeze(ctx, &mut connection, &mut lines).await;
     }
-    tables(ctx, &mut connection, &mut lines).await;
+    if held {
+        tables(ctx, &mut connection, &mut lines).await;
+    } else {
+        lines.not_looked_at(&["tables"], "a privilege is missing");
+    }
     snapshot(ctx, &mut connection, &mut lines).await;
     sessions(ctx, &mut connection, &mut lines).await;
     let needed = ctx.tables.len() + ctx.jobs + BESIDE;
@@ -51,26 +55,19 @@ async fn freeze(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
 async fn tables(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let what = "tables";
     let looked = async {
-        let rows = connection.rows(sql_file!("phases/1-backup/tables.sql").text).await?;
-        let mut names = Vec::new();
-        for row in rows {
-            names.push((row.try_get::<String, _>("schema")?, row.try_get::<String, _>("table")?));
+        let mut missing = Vec::new();
+        for table in ctx.tables {
+            if !connection.row(&sql::exists("public", table.source)).await?.try_get::<bool, _>(0)? {
+                missing.push(table.source);
+            }
         }
-        anyhow::Ok(names)
+        anyhow::Ok(missing)
     };
     let mend = "put the shop's database into the environment file (`database` in [source])";
     match looked.await {
         Err(error) => lines.failed(what, &error, mend),
-        Ok(names) => {
-            let there = |table: &str| names.iter().any(|(s, t)| s == "public" && t == table);
-            let missing: Vec<&str> = ctx.tables.iter().map(|t| t.source).filter(|t| !there(t)).collect();
-            if missing.is_empty() {
-                let others = names.len() - ctx.tables.len();
-                lines.met(what, format!("{} to migrate, {others} others", ctx.tables.len()));
-            } else {
-                lines.not_met(what, format!("public.{} is missing", missing.join(", public.")), mend);
-            }
-        }
+        Ok(missing) if missing.is_empty() => lines.met(what, format!("all {} are there", ctx.tables.len())),
+        Ok(missing) => lines.not_met(what, format!("public.{} is missing", missing.join(", public.")), mend),
     }
 }
 

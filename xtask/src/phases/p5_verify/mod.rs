@@ -6,7 +6,7 @@ mod documents;
 mod references;
 mod rows;
 
-pub(in crate::phases) use documents::compare;
+pub(in crate::phases) use documents::{AT_ONCE, compare};
 pub use rows::content;
 
 use super::p1_backup::damaged_files;
