@@ -122,3 +122,28 @@ pub fn array(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let names: Vec<String> = names.into_iter().map(|n| quoted(n.as_ref())).collect();
     format!("{{{}}}", names.join(","))
 }
+
+/// What a person types to mend a role or a database: with its semicolon.
+pub fn unlimited_database(name: &str) -> String {
+    format!("ALTER DATABASE {} CONNECTION LIMIT -1;", ident(name))
+}
+
+pub fn unlimited_role(name: &str) -> String {
+    format!("ALTER ROLE {} CONNECTION LIMIT -1;", ident(name))
+}
+
+pub fn let_log_in(role: &str) -> String {
+    format!("ALTER ROLE {} LOGIN;", ident(role))
+}
+
+pub fn let_connect(role: &str, database: &str) -> String {
+    format!("GRANT CONNECT ON DATABASE {} TO {};", ident(database), ident(role))
+}
+
+pub fn let_see_sessions(role: &str) -> String {
+    format!("GRANT pg_read_all_stats TO {};", ident(role))
+}
+
+pub fn end_sessions(pids: &str) -> String {
+    format!("SELECT pg_terminate_backend(pid) FROM unnest(ARRAY[{pids}]) pid;")
+}

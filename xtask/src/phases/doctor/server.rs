@@ -158,12 +158,8 @@ pub(super) async fn head_room(
         let limit = |name: &str| -> Result<Option<i32>> { Ok(row.try_get(name)?) };
         anyhow::Ok([
             ("server", limit("server")?, "raise max_connections, or lower --jobs".to_string()),
-            (
-                "database",
-                limit("database")?,
-                format!("ALTER DATABASE {} CONNECTION LIMIT -1;", sql::ident(&server.database)),
-            ),
-            ("role", limit("role")?, format!("ALTER ROLE {} CONNECTION LIMIT -1;", sql::ident(&server.user))),
+            ("database", limit("database")?, sql::unlimited_database(&server.database)),
+            ("role", limit("role")?, sql::unlimited_role(&server.user)),
         ])
     };
     match looked.await {
@@ -217,7 +213,6 @@ fn clock_line(lines: &mut Lines, difference: f64) {
 /// What mends a connection that cannot be made.
 fn mend_connection(server: &Server, error: &anyhow::Error) -> String {
     let Server { host, port, database, user, password_from, .. } = server;
-    let (role, name) = (sql::ident(user), sql::ident(database));
     let code = error
         .chain()
         .find_map(|e| e.downcast_ref::<sqlx::Error>())
@@ -227,10 +222,10 @@ fn mend_connection(server: &Server, error: &anyhow::Error) -> String {
             Some(variable) => format!("read -rs {variable} && export {variable}"),
             None => format!("put the right password into {password_from}"),
         },
-        Some("28000") => format!("ALTER ROLE {role} LOGIN;   -- or a line for it in pg_hba.conf"),
+        Some("28000") => format!("{}   -- or a line for it in pg_hba.conf", sql::let_log_in(user)),
         Some("3D000") => format!("createdb -h {host} -p {port} -U postgres -O {user} {database}"),
-        Some("42501") => format!("GRANT CONNECT ON DATABASE {name} TO {role};"),
-        Some("53300") => format!("ALTER ROLE {role} CONNECTION LIMIT -1;   -- or raise max_connections"),
+        Some("42501") => sql::let_connect(user, database),
+        Some("53300") => format!("{}   -- or raise max_connections", sql::unlimited_role(user)),
         _ => pg_isready(server),
     }
 }

@@ -124,9 +124,7 @@ async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
         let pids: Vec<String> = chosen.iter().map(|s| s.pid.to_string()).collect();
         (chosen.iter().map(|s| s.shown.clone()).collect(), pids.join(","))
     };
-    let ending = |pids: &str| {
-        format!("stop the services; or SELECT pg_terminate_backend(pid) FROM unnest(ARRAY[{pids}]) pid;")
-    };
+    let ending = |pids: &str| format!("stop the services; or {}", sql::end_sessions(pids));
     let (blocking, pids) = shown(&|s| s.blocks);
     if !blocking.is_empty() {
         lines.not_met(what, format!("a table is locked:\n{}", blocking.join("\n")), ending(&pids));
@@ -139,7 +137,7 @@ async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let (hidden, _) = shown(&|s| s.hidden && !s.busy && s.user != source.user);
     if !hidden.is_empty() {
         let found = format!("what these do is hidden from {}:\n{}", source.user, hidden.join("\n"));
-        lines.warn(what, found, format!("GRANT pg_read_all_stats TO {};", sql::ident(&source.user)));
+        lines.warn(what, found, sql::let_see_sessions(&source.user));
     }
     if blocking.is_empty() && busy.is_empty() && hidden.is_empty() {
         lines.met(what, format!("{}, none at work", sessions.len()));
