@@ -1,6 +1,7 @@
 //! The rehearsals that have ended, noted beside the tool that did them (`target/debug/rehearsals.jsonl`):
 //! a migration may want a green one of its own version and SQL. A line each, 0600, the newest last.
 
+use crate::forecast::Timing;
 use crate::manifest::ToolVersion;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// One that ran to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rehearsal {
     /// When it ended, UTC.
     pub at: jiff::Timestamp,
@@ -19,6 +20,9 @@ pub struct Rehearsal {
     pub scale: u32,
     /// Whether every row was accounted for and proven.
     pub green: bool,
+    /// What it was expected to take, and what it took: for those who foresee the next one.
+    #[serde(default)]
+    pub time: Option<Timing>,
 }
 
 /// Where they are noted.
@@ -61,6 +65,7 @@ mod tests {
             tool: ToolVersion { version: "1.0.0".into(), sql: "ab".into() },
             scale,
             green: true,
+            time: None,
         };
         note(&file, &rehearsal(1)).unwrap();
         std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(b"{\"at\":\"20\n").unwrap();

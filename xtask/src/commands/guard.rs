@@ -96,6 +96,7 @@ mod tests {
             tool: tool.clone(),
             scale: 1,
             green,
+            time: None,
         };
         let (this, now) = (tool("1.0.0", "aa"), "2026-01-31T12:00:00Z".parse().unwrap());
         let week = Duration::from_secs(7 * 86_400);

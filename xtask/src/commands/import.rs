@@ -4,7 +4,7 @@ use super::visibly;
 use crate::ctx::Ctx;
 use crate::model::Stop;
 use crate::phases::lock::Locks;
-use crate::phases::{p1_backup, p3_transform, p4_import, preflight};
+use crate::phases::{forecast, p1_backup, p3_transform, p4_import, preflight};
 use crate::refuse;
 use crate::summary::Report;
 use anyhow::Result;
@@ -26,6 +26,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
         return Err(Stop::Differs(damaged.join("\n  ")).into());
     }
     let export = Arc::new(export);
+    forecast::cost_limit(ctx, &export).await?;
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
     let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;

@@ -1,10 +1,13 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
 pub mod assess;
+pub mod doctor;
 pub mod earlier;
+pub mod forecast;
 pub mod freeze;
 pub mod load;
 pub mod lock;
+pub mod locked;
 pub mod p1_backup;
 pub mod p2_export;
 pub mod p3_transform;
