@@ -1,7 +1,9 @@
--- The least that `cargo xtask backup`, `export` and `migrate` need on the source: read every table and
--- sequence, because the backup holds them all. Nothing here lets the role change anything.
--- Run by the owner of the tables, and again after a table has been added; bypassing policies can be
--- granted by a superuser alone, and is asked for only where a table has row-level security.
+-- The least that `cargo xtask plan`, `backup`, `export` and `migrate` need on the source: read every table
+-- and sequence, because the backup holds them all; and see what other sessions do and how far a standby is
+-- behind, for max_active_sessions, max_replication_lag and `doctor`. Nothing here lets the role change
+-- anything.
+-- Run by a superuser, and again after a table has been added: the owner of the tables can give all but the
+-- last two. Bypassing policies is asked for only where a table has row-level security.
 -- psql -d ecommerce_db -v role=migrator -f migrate_source.sql
 \set ON_ERROR_STOP on
 -- Also on a database that is held back.
@@ -25,6 +27,8 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ORDER BY 1
 \gexec
+
+GRANT pg_read_all_stats TO :"role";
 
 SELECT format('ALTER ROLE %I BYPASSRLS', :'role')
 WHERE EXISTS (SELECT FROM pg_class WHERE relrowsecurity)

@@ -474,10 +474,10 @@ impl Session<'_> {
         guard::confirmed(&ctx.settings, self.common.confirm.as_deref())
     }
 
-    /// What `migrate` asks besides.
-    fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
+    /// What `migrate` asks besides: why it is refused.
+    fn unrehearsed(&self, ctx: &Ctx) -> Result<Option<String>> {
         let file = rehearsals::file()?;
-        guard::rehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now())
+        Ok(guard::unrehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now()))
     }
 
     fn options(&self) -> Result<Options> {
@@ -500,7 +500,11 @@ impl Session<'_> {
     }
 
     fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
-        self.of_source(args, existing, self.options()?, RunDir::create)
+        let ctx = self.of_source(args, existing, self.options()?, RunDir::create)?;
+        if args.freeze {
+            self.permitted(&ctx)?;
+        }
+        Ok(ctx)
     }
 
     fn of_source(
@@ -530,7 +534,8 @@ impl Session<'_> {
 
     async fn plan(&self, args: &SourceArgs, existing: Existing) -> Result<()> {
         let ctx = self.looking(args, existing)?;
-        let forecast = self.unblocked(plan::run(&ctx).await)?;
+        let mut forecast = self.unblocked(plan::run(&ctx).await)?;
+        forecast.obstacles.extend(self.unrehearsed(&ctx)?);
         let next = if plan::judge(&forecast).is_ok() { "migrate" } else { "doctor" };
         self.done(&forecast, forecast.text(), self.then(next))?;
         plan::judge(&forecast)
@@ -584,7 +589,9 @@ impl Session<'_> {
             None => self.new_run(&args.source, existing(args.replace))?,
         };
         self.permitted(&ctx)?;
-        self.rehearsed(&ctx)?;
+        if let Some(why) = self.unrehearsed(&ctx)? {
+            refuse!("{why}");
+        }
         let again = self.then(&format!("migrate --resume {}", ctx.run.id()));
         let report = match args.resume {
             Some(_) => self.or_say(&ctx, again, resume::run(&ctx)).await,
@@ -731,7 +738,9 @@ impl Session<'_> {
     }
 
     async fn freeze(&self) -> Result<()> {
-        let done = freeze::run(&self.settings()?, &self.runs(), &self.terminal, self.cleanup).await?;
+        let settings = self.settings()?;
+        guard::confirmed(&settings, self.common.confirm.as_deref())?;
+        let done = freeze::run(&settings, &self.runs(), &self.terminal, self.cleanup).await?;
         let next = format!("{}; to undo it: {}", self.then("migrate"), self.then("unfreeze"));
         self.done(&done, done.text(), next)
     }
@@ -744,6 +753,7 @@ impl Session<'_> {
 
     async fn cutover(&self, args: RunArgs) -> Result<()> {
         let ctx = self.existing_run(&args)?;
+        self.permitted(&ctx)?;
         let done = cutover::run(&ctx, self.cleanup).await?;
         let next = self.then(&format!("verify --run {}", done.run));
         self.done(&done, done.text(), format!("start the services, then {next}"))

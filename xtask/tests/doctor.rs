@@ -99,7 +99,9 @@ fn grant_all(shop: &Shop) {
 async fn the_least_grants_are_enough_and_each_is_missed() {
     let shop = Shop::open(0).await;
     role(&shop).await;
-    let places = Places::of(&shop, Some(ROLE));
+    let mut places = Places::of(&shop, Some(ROLE));
+    // Load limits look at what others do.
+    places.text += "max_active_sessions = 1000\nmax_replication_lag = \"1h\"\n";
     let nothing = places.run(&["doctor", "--json"]).expect_code(4).json();
     for place in ["source", "product", "order", "gateway"] {
         let reachable = |l: &&&Value| l["place"] == place && l["what"] == "reachable";
@@ -140,6 +142,11 @@ async fn the_least_grants_are_enough_and_each_is_missed() {
             "GRANT USAGE ON SCHEMA public".to_string(),
             "privileges",
             "USAGE on schema public is missing".to_string(),
+        ),
+        (
+            "GRANT pg_read_all_stats".to_string(),
+            "privileges",
+            "membership in pg_read_all_stats is missing".to_string(),
         ),
     ];
     let relations = "SELECT relkind::text, relname::text FROM pg_class \
@@ -211,6 +218,42 @@ async fn the_least_grants_are_enough_and_each_is_missed() {
     places.run(&["doctor"]).expect_code(0);
     places.run(&["migrate"]).expect_code(0);
     places.run(&["verify"]).expect_code(0);
+}
+
+/// Nobody is a superuser: `mover` has what the three files give, and nothing else.
+#[tokio::test]
+async fn every_verb_works_with_the_least_grants() {
+    let shop = Shop::open(0).await;
+    role(&shop).await;
+    let mut source = shop.superuser(&shop.settings.source).await;
+    let password = shop.settings.source.password.expose_secret();
+    source.run_secret("a role", &sql::create_role("shop_web", password)).await.unwrap();
+    // A superuser's session could not be ended.
+    source.close().await.unwrap();
+    grant_all(&shop);
+    psql(&shop.settings.source, "freeze.sql", &["role=mover", "roles={shop_web}"]);
+    let mut places = Places::of(&shop, Some(ROLE));
+    places.text +=
+        "max_active_sessions = 1000\nmax_replication_lag = \"1h\"\nfreeze_roles = [\"shop_web\"]\n";
+    let done = |arguments: &[&str]| places.run(arguments).expect_code(0);
+    for arguments in
+        [&["doctor", "--freeze"][..], &["plan"], &["backup", "--freeze"], &["export"], &["import"]]
+    {
+        done(arguments);
+    }
+    for arguments in [&["verify"][..], &["migrate", "--replace", "-n"], &["migrate", "--replace"]] {
+        done(arguments);
+    }
+    start_over(&shop).await;
+    done(&["export"]);
+    done(&["migrate", "--resume", shop.latest().id(), "--freeze"]);
+    for arguments in [&["freeze"][..], &["unfreeze"], &["cutover"], &["status"], &["verify"]] {
+        done(arguments);
+    }
+    let said = places.run(&["doctor", "--freeze"]).expect_code(4);
+    let cut_over = format!("run {} was cut over", shop.latest().id());
+    assert!(said.stdout.contains(&cut_over), "{}", said.stdout);
+    done(&["unfreeze", "--run", shop.latest().id()]);
 }
 
 /// The targets as they were before a run.
@@ -319,8 +362,8 @@ async fn each_prerequisite_has_its_own_line() {
     let line = the_line("no gateway", said, "gateway", "reachable", "nothing listens there");
     assert!(line["mend"].as_str().unwrap().starts_with("pg_isready -h 127.0.0.1 -p "), "{line:#}");
     let unknown = lines(&health, "not_looked_at");
-    assert!(unknown.len() == 4 && unknown.iter().all(|l| l["place"] == "gateway"), "{unknown:#?}");
-    assert_eq!(lines(&health, "met").len(), met - 7, "{health:#}");
+    assert!(unknown.len() == 5 && unknown.iter().all(|l| l["place"] == "gateway"), "{unknown:#?}");
+    assert_eq!(lines(&health, "met").len(), met - 8, "{health:#}");
     let said = places.run_with(&port, &closed, &["doctor"]).expect_code(4);
     assert!(said.stdout.contains("  – clock              not looked at"), "{}", said.stdout);
     assert!(said.stderr.contains("next: cargo xtask doctor"), "{}", said.stderr);
@@ -386,6 +429,8 @@ async fn each_prerequisite_has_its_own_line() {
     firestore.delete("users", &["stranger".to_owned()]).await.unwrap();
 
     who_else_works_on_the_source(&shop, &places).await;
+    a_source_that_is_frozen(&shop, &places).await;
+    another_run_at_work(&shop, &places).await;
     a_pooler_in_between(&shop, &places);
     tools_that_are_missing_or_too_old(&shop).await;
 
@@ -425,6 +470,49 @@ async fn who_else_works_on_the_source(shop: &Shop, places: &Places) {
     let line = the_line("a lock", said, "source", "other sessions", "keeps others out of a table");
     assert!(line["mend"].as_str().unwrap().contains(&pid.to_string()), "{line:#}");
     writer.run("ROLLBACK").await.unwrap();
+}
+
+/// By a run that is over, or by hand: a warning, because a run is possible all the same.
+async fn a_source_that_is_frozen(shop: &Shop, places: &Places) {
+    let warned = || -> Value {
+        let health = places.run(&["doctor", "--json"]).expect_code(0).json();
+        let [line] =
+            lines(&health, "warning").into_iter().filter(|l| l["what"] == "frozen").collect::<Vec<_>>()[..]
+        else {
+            panic!("{health:#}")
+        };
+        line.clone()
+    };
+    places.run(&["freeze"]).expect_code(0);
+    let line = warned();
+    assert!(line["found"].as_str().unwrap().contains("by `cargo xtask freeze`"), "{line:#}");
+    assert!(line["mend"].as_str().unwrap().starts_with("cargo xtask unfreeze --env "), "{line:#}");
+    places.run(&["unfreeze"]).expect_code(0);
+    let mut source = shop.superuser(&shop.settings.source).await;
+    source.run("ALTER DATABASE ecommerce_db SET default_transaction_read_only = on").await.unwrap();
+    let line = warned();
+    assert!(line["found"].as_str().unwrap().contains("none of the runs that are known here"), "{line:#}");
+    source.run(&statement(&line)).await.unwrap();
+    std::fs::remove_file(shop.runs.path().join("freezes.jsonl")).unwrap();
+}
+
+/// It holds the lock, on one database at least.
+async fn another_run_at_work(shop: &Shop, places: &Places) {
+    let mut other = shop.superuser(&shop.settings.product).await;
+    let pid: i32 = other.row("SELECT pg_backend_pid()").await.unwrap().get(0);
+    let take = "SET application_name = 'xtask 20260131_235959 lock anna@laptop'; SELECT pg_advisory_lock(2020893043, 1)";
+    other.run(take).await.unwrap();
+    let holder = "xtask 20260131_235959 lock anna@laptop";
+    let line = the_line("a lock", places.run(&["doctor", "--json"]), "product", "lock", holder);
+    let mend = line["mend"].as_str().unwrap();
+    assert!(mend.contains("status --run 20260131_235959") && mend.contains(&pid.to_string()), "{line:#}");
+    let said = places.run(&["plan"]).expect_code(4);
+    assert!(
+        said.stdout.contains("another run is at work on product") && said.stdout.contains(holder),
+        "{}",
+        said.stdout
+    );
+    other.close().await.unwrap();
 }
 
 /// A pool of sessions: each of its clients logs in by itself, then every transaction gets whichever

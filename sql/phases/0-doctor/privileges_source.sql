@@ -1,5 +1,5 @@
 -- What this session's role needs on the source (grants/migrate_source.sql): each with whether it is
--- held, and the statement that gives what is missing.
+-- held, and the statement that gives what is missing. psql: \set limits true  (load limits are set)
 WITH relation AS (
     SELECT c.oid, c.relkind, n.oid AS schema, n.nspname, format('%I.%I', n.nspname, c.relname) AS name
     FROM pg_class c
@@ -24,4 +24,8 @@ UNION ALL
 SELECT 'BYPASSRLS: policies hide rows of ' || name, false, format('ALTER ROLE %I BYPASSRLS', current_user)
 FROM relation
 WHERE relkind <> 'S' AND row_security_active(oid)
+UNION ALL
+SELECT 'membership in pg_read_all_stats', pg_has_role('pg_read_all_stats', 'USAGE'),
+       format('GRANT pg_read_all_stats TO %I', current_user)
+WHERE :limits
 ORDER BY 1

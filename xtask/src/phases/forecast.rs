@@ -5,7 +5,7 @@
 //! source's reading, and corrected by what earlier runs on these hosts took.
 
 use super::snapshot::{RawName, Snapshot, worker};
-use super::{assess, locked, p3_transform, preflight};
+use super::{assess, lock, locked, p3_transform, preflight};
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::disk;
@@ -39,7 +39,9 @@ const NOWHERE: &str = "xtask_nowhere";
 /// Where the source cannot be counted because of its hazards: the refusal that `migrate` would end with.
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
     let hash = preflight::servers(ctx).await?;
-    let (assessed, obstacles) = tokio::try_join!(assess::look(ctx), preflight::obstacles(ctx, None))?;
+    let looks = tokio::try_join!(assess::look(ctx), preflight::obstacles(ctx, None), lock::others(ctx));
+    let (assessed, mut obstacles, others) = looks?;
+    obstacles.extend(others);
     match Box::pin(counted(ctx, hash, &assessed.reading, obstacles)).await {
         Ok(forecast) => Ok(Forecast { hazards: assessed.hazards, ..forecast }),
         Err(error) => Err(assess::judge(ctx, assessed).err().unwrap_or(error)),

@@ -157,6 +157,10 @@ pub fn let_connect(role: &str, database: &str) -> String {
     format!("GRANT CONNECT ON DATABASE {} TO {};", ident(database), ident(role))
 }
 
+pub fn let_write(database: &str) -> String {
+    format!("ALTER DATABASE {} RESET default_transaction_read_only;", ident(database))
+}
+
 pub fn let_see_sessions(role: &str) -> String {
     format!("GRANT pg_read_all_stats TO {};", ident(role))
 }

@@ -36,7 +36,8 @@ pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
         Err(error) => lines.failed("empty", &error, mend(&address)),
         Ok(found) if found.is_empty() => lines.met("empty", "no document in the collections of the run"),
         Ok(found) => {
-            let mend = "remove the documents, or name another project or database in the environment file";
+            let mend = "remove the documents, or name another project or database in the environment file, or, \
+                        where they are an earlier run's: cargo xtask migrate --replace";
             found.into_iter().for_each(|found| lines.not_met("empty", found, mend));
         }
     }

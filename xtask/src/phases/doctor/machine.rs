@@ -4,7 +4,10 @@ use crate::ctx::Ctx;
 use crate::effects::{disk, process};
 use crate::health::{Line, Lines};
 use crate::model::{ServerInfo, grouped};
+use crate::rehearsals;
+use crate::settings::human;
 use anyhow::Result;
+use jiff::Timestamp;
 use std::path::Path;
 
 const PROGRAMS: [&str; 4] = ["pg_dump", "pg_dumpall", "pg_restore", "psql"];
@@ -51,6 +54,7 @@ pub(super) fn lines(
             }
         }
     }
+    rehearsal(ctx, &mut lines);
     match source {
         Some(info) => room(ctx, &mut lines, info.bytes),
         None => lines.not_looked_at(&["free disk"], "the source's size is not known"),
@@ -65,6 +69,26 @@ pub(super) fn lines(
     }
     lines.met("node", "not needed: documents are written by this tool");
     lines.lines
+}
+
+/// Where the policy wants one: when it was, or why none fits.
+fn rehearsal(ctx: &Ctx, lines: &mut Lines) {
+    let what = "rehearsal";
+    let Some(max_age) = ctx.settings.policy.rehearsal_max_age else { return };
+    let mend = "cargo xtask rehearse   # or go without: cargo xtask migrate --accept no-rehearsal";
+    let rehearsals = match rehearsals::file().and_then(|file| rehearsals::read(&file)) {
+        Ok(rehearsals) => rehearsals,
+        Err(error) => return lines.failed(what, &error, mend),
+    };
+    match rehearsals::fitting(&rehearsals, &ctx.tool_version(), max_age, Timestamp::now()) {
+        Ok(last) => {
+            lines.met(what, format!("the last fitting one was at {}, of scale {}", last.at, last.scale))
+        }
+        Err(found) => {
+            let max_age = human(max_age);
+            lines.not_met(what, format!("none that is green and not older than {max_age}: {found}"), mend);
+        }
+    }
 }
 
 fn room(ctx: &Ctx, lines: &mut Lines, source: u64) {

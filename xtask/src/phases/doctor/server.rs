@@ -4,6 +4,7 @@ use crate::ctx::Ctx;
 use crate::effects::postgres::{self, Connection};
 use crate::health::{Lines, clock_difference};
 use crate::model::{ServerInfo, grouped};
+use crate::phases::lock;
 use crate::settings::Server;
 use crate::{run_dir, sql, sql_file};
 use anyhow::Result;
@@ -136,6 +137,16 @@ pub(super) async fn privileges(
         }
     }
     false
+}
+
+/// Whether another run is at work there: who it is.
+pub(super) async fn lock(connection: &mut Connection, lines: &mut Lines) {
+    let what = "lock";
+    match lock::holder(connection).await {
+        Err(error) => lines.failed(what, &error, "look by hand: SELECT * FROM pg_locks;"),
+        Ok(None) => lines.met(what, "free: no other run is at work"),
+        Ok(Some(holder)) => lines.not_met(what, holder.to_string(), holder.mend("then look again")),
+    }
 }
 
 /// The command that gives all grants of a file of `sql/grants`.

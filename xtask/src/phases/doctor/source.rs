@@ -3,13 +3,16 @@
 use super::{Looked, Wanted, server};
 use crate::ctx::Ctx;
 use crate::effects::postgres::{self, Connection};
+use crate::freezes::Open;
 use crate::health::Lines;
+use crate::phases::freeze::Freezer;
 use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
 
 /// What cannot be looked at without a connection.
-const REST: [&str; 6] = ["privileges", "tables", "snapshot", "other sessions", "connections", "clock"];
+const REST: [&str; 8] =
+    ["lock", "frozen", "privileges", "tables", "snapshot", "other sessions", "connections", "clock"];
 
 /// Sessions of a run on the source beside those whose turn it is, and those that each table keeps:
 /// holder of the snapshot, three dumps, roles, counts, mapping, sequences.
@@ -22,9 +25,14 @@ pub(super) async fn look(ctx: &Ctx, wanted: Wanted, pg_dump: Option<u32>) -> Loo
         lines.not_looked_at(&REST, "there is no session to look with");
         return Looked { lines: lines.lines, info: None };
     };
-    let query = sql_file!("phases/0-doctor/privileges_source.sql").text;
+    server::lock(&mut connection, &mut lines).await;
+    frozen(ctx, &mut lines).await;
+    let policy = &ctx.settings.policy;
+    let limits = policy.max_active_sessions.is_some() || policy.max_replication_lag.is_some();
+    let privileges = sql_file!("phases/0-doctor/privileges_source.sql");
+    let query = sql::bind(privileges, &[("limits", if limits { "true" } else { "false" })]);
     let script = server::grant_script(source, sql_file!("grants/migrate_source.sql"), "");
-    let held = server::privileges(&mut connection, &mut lines, "privileges", query, &script).await;
+    let held = server::privileges(&mut connection, &mut lines, "privileges", &query, &script).await;
     if wanted.freeze {
         freeze(ctx, &mut connection, &mut lines).await;
     }
@@ -48,7 +56,45 @@ async fn freeze(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let query = sql::bind(sql_file!("phases/0-doctor/privileges_freeze.sql"), &[("roles", &roles)]);
     let more = format!(" -v roles='{roles}'");
     let script = server::grant_script(&ctx.settings.source, sql_file!("grants/freeze.sql"), &more);
-    server::privileges(connection, lines, "freeze", &query, &script).await;
+    if !server::privileges(connection, lines, "freeze", &query, &script).await {
+        return;
+    }
+    let looked = async { Freezer::of(ctx)?.preflight().await };
+    if let Err(error) = looked.await {
+        lines.failed("freeze", &error, "as it says there; then look again: cargo xtask doctor --freeze");
+    }
+}
+
+/// Whether a run, or a person, has left the source held back.
+async fn frozen(ctx: &Ctx, lines: &mut Lines) {
+    let what = "frozen";
+    let looked = async {
+        let freezer = Freezer::of(ctx)?;
+        anyhow::Ok((freezer.open()?, freezer.setting().await?, freezer.unfreeze().to_string()))
+    };
+    let (open, setting, unfreeze) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return lines.failed(what, &error, "look by hand: SELECT * FROM pg_db_role_setting;"),
+    };
+    match (open, setting) {
+        (Some(Open { at, cutover: Some(run), .. }), _) => {
+            let found = format!("since {at}: run {run} was cut over, the new stores are the services' own");
+            lines.warn(
+                what,
+                found,
+                format!("{unfreeze} --run {run}   # only to go back to the old database"),
+            );
+        }
+        (Some(Open { at, frozen, .. }), _) => {
+            let by = frozen.run.map_or("`cargo xtask freeze`".to_string(), |run| format!("run {run}"));
+            lines.warn(what, format!("since {at}, by {by}: nobody can write there"), unfreeze);
+        }
+        (None, Some(on)) if on == "on" => {
+            let found = "default_transaction_read_only = on, by none of the runs that are known here";
+            lines.warn(what, found, sql::let_write(&ctx.settings.source.database));
+        }
+        (None, _) => lines.met(what, "no"),
+    }
 }
 
 /// Whether it is the shop's database.

@@ -10,7 +10,7 @@ use crate::{sql, sql_file};
 use std::sync::Arc;
 
 /// What cannot be looked at without a connection.
-const REST: [&str; 4] = ["privileges", "empty", "connections", "clock"];
+const REST: [&str; 5] = ["lock", "privileges", "empty", "connections", "clock"];
 
 /// Sessions of a run on a target beside those whose turn it is: import, verification, its checks.
 const BESIDE: usize = 8;
@@ -22,6 +22,7 @@ pub(super) async fn look(ctx: &Arc<Ctx>, database: Database, pg_dump: Option<u32
         lines.not_looked_at(&REST, "there is no session to look with");
         return Looked { lines: lines.lines, info: None };
     };
+    server::lock(&mut connection, &mut lines).await;
     let names = sql::array(tables::of_database(ctx.tables, database).map(|t| t.name));
     let query = sql::bind(sql_file!("phases/0-doctor/privileges_target.sql"), &[("tables", &names)]);
     let script = server::grant_script(target, sql_file!("grants/migrate_target.sql"), "");
@@ -40,7 +41,8 @@ pub(super) async fn look(ctx: &Arc<Ctx>, database: Database, pg_dump: Option<u32
 /// Empty, or without our tables, and able to take them.
 async fn empty(ctx: &Arc<Ctx>, database: Database, lines: &mut Lines) {
     let what = "empty";
-    let mend = "drop what is in the way; tables that are not there are created as sql/schema says";
+    let mend = "drop what is in the way (tables that are not there are created as sql/schema says), or, where \
+                it is an earlier run's: cargo xtask migrate --replace";
     match preflight::database(ctx, database, None).await {
         Err(error) => lines.failed(what, &error, mend),
         Ok((found, _)) if found.is_empty() => lines.met(what, "and what is there is as sql/schema says"),
