@@ -13,7 +13,7 @@ pub async fn run(ctx: &Arc<Ctx>, wanted: doctor::Wanted) -> Health {
         "  Firestore gets one probe document in the collection {}, and it is removed again",
         doctor::PROBE
     ));
-    doctor::run(ctx, wanted).await
+    Box::pin(doctor::run(ctx, wanted)).await
 }
 
 /// What is not met as the error that gives exit code 4; the lines have been shown.

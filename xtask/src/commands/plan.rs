@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
     ctx.terminal.phase("Plan: nothing is touched");
-    forecast::run(ctx).await
+    Box::pin(forecast::run(ctx)).await
 }
 
 /// Ends as `migrate` would before it changed anything; the forecast has been shown.

@@ -242,13 +242,17 @@ fn hosts(ctx: &Ctx) -> String {
     servers.chain([firestore]).collect::<Vec<_>>().join(", ")
 }
 
-/// What earlier runs and rehearsals took, the newest first. What cannot be read says nothing about time.
+/// What earlier runs and rehearsals of this tool and SQL took, the newest first. What cannot be read says
+/// nothing about time.
 fn earlier(ctx: &Ctx) -> Vec<Timing> {
+    let tool = ctx.tool_version();
     let parent = ctx.run.path().parent().unwrap_or(Path::new("."));
     let ids = run_dir::ids(parent).unwrap_or_default().into_iter().rev().filter(|id| id != ctx.run.id());
-    let runs = ids.take(50).filter_map(|id| run_dir::load_manifest(&parent.join(id)).ok()?.time);
+    let runs = ids.take(50).filter_map(|id| run_dir::load_manifest(&parent.join(id)).ok());
+    let runs = runs.map(|manifest| (manifest.tool, manifest.time));
     let rehearsals = rehearsals::file().and_then(|file| rehearsals::read(&file)).unwrap_or_default();
-    runs.chain(rehearsals.into_iter().rev().filter_map(|rehearsal| rehearsal.time)).collect()
+    let rehearsals = rehearsals.into_iter().rev().map(|rehearsal| (rehearsal.tool, rehearsal.time));
+    runs.chain(rehearsals).filter(|(of, _)| *of == tool).filter_map(|(_, time)| time).collect()
 }
 
 /// A table that was read for a moment.
