@@ -4,8 +4,8 @@ use crate::commands::bench::{self, Reference, part};
 use crate::commands::local::{self, Wanted};
 use crate::commands::status::Status;
 use crate::commands::{
-    backup, config, cutover, export, freeze, guard, import, migrate, rehearse, repair, replay, resume, stack,
-    status, verify,
+    backup, config, cutover, doctor, export, freeze, guard, import, migrate, plan, rehearse, repair, replay,
+    resume, stack, status, verify,
 };
 use crate::ctx::{Ctx, Options};
 use crate::effects::cleanup::Cleanup;
@@ -61,6 +61,10 @@ enum Command {
     /// What an environment's file comes to
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Every prerequisite: met or not, and the command that mends it
+    Doctor(DoctorArgs),
+    /// What a migration would come to: rows, rules, hazards, time, disk, price; touches nothing
+    Plan(SourceArgs),
     /// Phase 1: dump the source, read the dump back, count and digest every table
     Backup(SourceArgs),
     /// Phases 1 and 2: backup, and one CSV a table; touches no target
@@ -167,6 +171,13 @@ struct UnfreezeArgs {
     run: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// Also what holding the source back needs
+    #[arg(long)]
+    freeze: bool,
+}
+
 #[derive(Debug, Default, Args)]
 struct SourceArgs {
     /// Hold the source back until the command ends
@@ -196,6 +207,9 @@ struct MigrateArgs {
     /// Take the place of an earlier run: removes only what one wrote and nobody has changed since
     #[arg(long)]
     replace: bool,
+    /// Only say what it would come to, as `plan` does
+    #[arg(short = 'n', long, conflicts_with = "resume")]
+    dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -293,11 +307,16 @@ impl Cli {
             Command::Stack(command) => session.stack(command).await,
             Command::Config(ConfigCommand::Show) => session.config(),
             Command::Completions(args) => completions(args.shell),
+            Command::Doctor(args) => session.doctor(&args).await,
+            Command::Plan(args) => session.plan(&args, Existing::Refuse).await,
             Command::Backup(args) => session.backup(args).await,
             Command::Export(args) => {
                 let ctx = session.new_run(&args, Existing::Refuse)?;
                 let report = session.unblocked(export::run(&ctx).await)?;
                 session.report(&report, &session.then(&format!("import --run {}", report.run)))
+            }
+            Command::Migrate(args) if args.dry_run => {
+                session.plan(&args.source, existing(args.replace)).await
             }
             Command::Migrate(args) => session.migrate(args).await,
             Command::Status(args) => session.status(args).await,
@@ -510,20 +529,30 @@ impl Session<'_> {
 
     /// What the way into a migration asks besides.
     fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
+        match self.unrehearsed(ctx)? {
+            Some(why) => refuse!("{why}"),
+            None => Ok(()),
+        }
+    }
+
+    fn unrehearsed(&self, ctx: &Ctx) -> Result<Option<String>> {
         let file = rehearsals::file()?;
-        guard::rehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now())
+        Ok(guard::unrehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now()))
     }
 
     fn options(&self) -> Result<Options> {
-        let bindir = native::postgres_bindir()?;
+        Ok(self.options_with(native::postgres_bindir()?))
+    }
+
+    fn options_with(&self, bindir: PathBuf) -> Options {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Ok(Options {
+        Options {
             terminal: self.terminal.clone(),
             tools: Tools { bindir },
             workspace: self.workspace.clone(),
             jobs: self.common.jobs.unwrap_or(cores),
             max_diffs: self.common.max_diffs,
-        })
+        }
     }
 
     fn runs(&self) -> PathBuf {
@@ -531,19 +560,53 @@ impl Session<'_> {
     }
 
     fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+        let ctx = self.of_source(args, existing, self.options()?, RunDir::create)?;
+        if args.freeze {
+            self.permitted(&ctx.settings)?;
+        }
+        Ok(ctx)
+    }
+
+    fn of_source(
+        &self,
+        args: &SourceArgs,
+        existing: Existing,
+        options: Options,
+        run: impl FnOnce(&Path) -> Result<RunDir>,
+    ) -> Result<Arc<Ctx>> {
         let mut settings = self.settings()?;
         settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
         settings.policy.accepted.clone_from(&args.accept);
         settings.policy.source_rate = args.source_rate.or(settings.policy.source_rate);
-        if args.freeze {
-            self.permitted(&settings)?;
-        }
-        let run = RunDir::create(&self.runs())?;
-        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        let mut ctx = Ctx::new(settings, TABLES, run(&self.runs())?, options);
         ctx.existing = existing;
         ctx.freeze = args.freeze.then(|| self.cleanup.clone());
         ctx.look_again = !args.no_source_check;
         Ok(Arc::new(ctx))
+    }
+
+    /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
+    /// found by those who call them.
+    fn looking(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+        let options = self.options_with(native::postgres_bindir().unwrap_or_default());
+        self.of_source(args, existing, options, |runs| Ok(RunDir::imagined(runs)))
+    }
+
+    async fn plan(&self, args: &SourceArgs, existing: Existing) -> Result<()> {
+        let ctx = self.looking(args, existing)?;
+        let mut forecast = self.unblocked(plan::run(&ctx).await)?;
+        forecast.obstacles.extend(self.unrehearsed(&ctx)?);
+        let next = if plan::judge(&forecast).is_ok() { "migrate" } else { "doctor" };
+        self.done(&forecast, forecast.text(), self.then(next))?;
+        plan::judge(&forecast)
+    }
+
+    async fn doctor(&self, args: &DoctorArgs) -> Result<()> {
+        let ctx = self.looking(&SourceArgs::default(), Existing::Refuse)?;
+        let health = doctor::run(&ctx, crate::phases::doctor::Wanted { freeze: args.freeze }).await;
+        let next = if health.ready { "plan" } else { "doctor" };
+        self.done(&health, health.text(), self.then(next))?;
+        doctor::judge(&health)
     }
 
     fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
@@ -730,7 +793,7 @@ impl Session<'_> {
     }
 
     /// What blocks a run is data, too.
-    fn unblocked(&self, result: Result<Report>) -> Result<Report> {
+    fn unblocked<T>(&self, result: Result<T>) -> Result<T> {
         if let (true, Err(error)) = (self.common.json, &result)
             && let Some(Blocked(hazards)) = error.downcast_ref::<Blocked>()
         {

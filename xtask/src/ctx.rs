@@ -39,6 +39,8 @@ pub struct Ctx {
     pub freeze: Option<Cleanup>,
     /// Whether the source is digested again at the end.
     pub look_again: bool,
+    /// How many statements run at once on one host.
+    pub jobs: usize,
     /// By host: servers on one host share its processors.
     turns: BTreeMap<String, Turns>,
 }
@@ -76,6 +78,7 @@ impl Ctx {
             throttle,
             freeze,
             look_again,
+            jobs,
             turns,
         }
     }
@@ -97,6 +100,7 @@ impl Ctx {
             throttle: Throttle::new(None),
             freeze: None,
             look_again: false,
+            jobs: self.jobs,
             turns: self.turns.clone(),
         }
     }

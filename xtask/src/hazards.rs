@@ -328,6 +328,22 @@ pub fn text(found: &[Found]) -> String {
     out
 }
 
+/// What may be typed as well where hazards block, as the rest of a sentence.
+pub fn accepting(found: &[Found]) -> String {
+    let names = found.iter().filter(|f| f.stops() && f.acceptable);
+    let accept: Vec<String> = names.map(|f| format!("--accept {}", f.name)).collect();
+    match &accept[..] {
+        [] => String::new(),
+        names => format!(", or take it upon yourself where it says so: {}", names.join(" ")),
+    }
+}
+
+/// Why a run would not begin, in one line.
+pub fn blocking(found: &[Found]) -> Option<String> {
+    let stopping = found.iter().filter(|f| f.stops()).count();
+    (stopping > 0).then(|| format!("{stopping} hazards block: mend them in the source{}", accepting(found)))
+}
+
 /// Why a run does not begin, for those who want the hazards as data.
 #[derive(Debug)]
 pub struct Blocked(pub Vec<Found>);

@@ -123,9 +123,9 @@ impl Journal {
         &mut self.commands[index]
     }
 
-    /// Whether a step of this name has ever begun.
-    pub fn has_begun(&self, step: &str) -> bool {
-        self.commands.iter().any(|c| c.steps.iter().any(|s| s.step == step))
+    /// How often a step of this name has begun.
+    pub fn times_begun(&self, step: &str) -> u64 {
+        self.commands.iter().flat_map(|c| &c.steps).filter(|s| s.step == step).count() as u64
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
             (true, vec!["done".into(), "note".into()])
         );
         assert_eq!((verify.whole.event.as_str(), events(verify)), ("failed", vec!["ended early".into()]));
-        assert!(journal.has_begun("2 export") && !journal.has_begun("3 firestore"));
+        assert!(journal.times_begun("2 export") == 1 && journal.times_begun("3 firestore") == 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! each other agree (DESIGN rule 2). Pure.
 
 use crate::digest::Digest;
-use crate::model::{MIGRATED, explain};
+use crate::model::{MIGRATED, explain, grouped};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +31,15 @@ impl Sums {
     pub fn total(self) -> u64 {
         self.migrated + self.excluded + self.quarantined
     }
+}
+
+/// The outcomes of a table's rows that are not migrated, for a person: each kind with its reason.
+pub fn left_behind(table: &str, outcomes: &BTreeMap<String, u64>) -> String {
+    let line = |(outcome, rows): (&String, &u64)| {
+        let (meaning, (kind, name)) = (explain(outcome)?, outcome.split_once(':')?);
+        Some(format!("  {table:<17}{:>9}  {kind:<12} {name:<24} {meaning}\n", grouped(*rows)))
+    };
+    outcomes.iter().filter_map(line).collect()
 }
 
 /// `excluded` of `excluded:user_deleted`.

@@ -1,6 +1,7 @@
 //! What a run knows and has proven, as it stands in `manifest.json`. Data only.
 
 use crate::digest::{Content, Digest, HashFn};
+use crate::forecast::Timing;
 use crate::hazards::Found;
 use crate::ledger::Outcomes;
 use crate::model::{Column, NullPolicy, ServerInfo, grouped};
@@ -45,6 +46,9 @@ pub struct Manifest {
     /// Filled in by the cut-over: from then on what is foreign in a target is the services' work.
     #[serde(default)]
     pub cutover: Option<Cutover>,
+    /// What `migrate` was expected to take, and what it took.
+    #[serde(default)]
+    pub time: Option<Timing>,
 }
 
 /// The source after the run's snapshot: what has changed there since.

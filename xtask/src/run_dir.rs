@@ -21,7 +21,8 @@ pub const PROGRESS: &str = "progress.json";
 pub struct RunDir {
     path: PathBuf,
     id: String,
-    journal: Mutex<Writer>,
+    /// `None`: a run that only looks, and leaves nothing.
+    journal: Option<Mutex<Writer>>,
 }
 
 /// The journal, open for its next line.
@@ -34,7 +35,7 @@ struct Writer {
 impl Drop for RunDir {
     /// A run that was refused before it began leaves nothing.
     fn drop(&mut self) {
-        if !self.file(MANIFEST).exists() {
+        if self.journal.is_some() && !self.file(MANIFEST).exists() {
             for name in [JOURNAL, PROGRESS] {
                 let _ = fs::remove_file(self.file(name));
             }
@@ -58,6 +59,11 @@ pub enum Latest {
 /// The present instant as it stands in manifest and journal: UTC, ISO 8601, milliseconds.
 pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// The present instant in seconds since 1970, as PostgreSQL's `extract(epoch …)` has it.
+pub fn seconds_now() -> f64 {
+    jiff::Timestamp::now().as_microsecond() as f64 / 1e6
 }
 
 impl RunDir {
@@ -87,6 +93,12 @@ impl RunDir {
         RunDir::at(path, id)
     }
 
+    /// A run that only looks: it has a name for its sessions, and nothing on disk.
+    pub fn imagined(parent: &Path) -> RunDir {
+        let id = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
+        RunDir { path: parent.join(&id), id, journal: None }
+    }
+
     fn at(path: PathBuf, id: String) -> Result<RunDir> {
         let context = || format!("opening the journal in {}", path.display());
         let mut options = OpenOptions::new();
@@ -97,7 +109,7 @@ impl RunDir {
         if bytes > 0 {
             file.read_exact_at(&mut last, bytes - 1).with_context(context)?;
         }
-        Ok(RunDir { path, id, journal: Mutex::new(Writer { file, torn: last != [b'\n'] }) })
+        Ok(RunDir { path, id, journal: Some(Mutex::new(Writer { file, torn: last != [b'\n'] })) })
     }
 
     pub fn id(&self) -> &str {
@@ -117,6 +129,11 @@ impl RunDir {
     /// Opens a file of the run for writing, 0600, its folder made where needed.
     pub fn create_file(&self, name: &str) -> Result<HashedFile> {
         let path = self.file(name);
+        anyhow::ensure!(
+            self.journal.is_some(),
+            "{} must not be written: nothing may be touched",
+            path.display()
+        );
         if let Some(folder) = path.parent().filter(|f| !f.is_dir()) {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -184,6 +201,7 @@ impl RunDir {
             proof: None,
             source: None,
             cutover: None,
+            time: None,
         }
     }
 
@@ -252,6 +270,7 @@ impl RunDir {
     }
 
     fn write_line(&self, step: &str, event: &str, detail: &str, process: Option<Process>) -> Result<()> {
+        let Some(journal) = &self.journal else { return Ok(()) };
         let entry = Entry {
             at: now(),
             step: step.into(),
@@ -260,7 +279,7 @@ impl RunDir {
             pid: std::process::id(),
             process,
         };
-        let mut journal = self.journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
+        let mut journal = journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
         let before = if journal.torn { "\n" } else { "" };
         let line = format!("{before}{}\n", serde_json::to_string(&entry)?);
         // Until it is known to be whole.
@@ -472,6 +491,17 @@ mod tests {
         assert_eq!(mode(&run.file("notes")), 0o700);
         assert_eq!(mode(&run.file("notes/x.csv")), 0o600);
         assert_eq!(mode(&run.file("journal.jsonl")), 0o600);
+    }
+
+    #[test]
+    fn a_run_that_only_looks_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let runs = parent.path().join("runs");
+        let run = RunDir::imagined(&runs);
+        run.step("5 verify").unwrap().done("").unwrap();
+        assert!(run.write("x.csv", "abc").is_err());
+        drop(run);
+        assert!(!runs.exists());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What happened to every row: for people a table, for programs JSON. Pure.
 
 use crate::hazards::{self, Found};
-use crate::ledger::Sums;
+use crate::ledger::{self, Sums};
 use crate::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck};
-use crate::model::{explain, grouped};
+use crate::model::grouped;
 use crate::tables::Table;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde::Serialize;
@@ -32,6 +32,9 @@ pub struct Report {
     #[serde(skip)]
     pub era: Option<String>,
     pub seconds: BTreeMap<String, f64>,
+    /// What the parts were expected to take, before they began.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub predicted: BTreeMap<String, f64>,
     /// Of this process alone, in bytes.
     pub peak_memory: Option<u64>,
 }
@@ -91,6 +94,7 @@ impl Report {
             cutover: None,
             era: None,
             seconds: BTreeMap::new(),
+            predicted: BTreeMap::new(),
             peak_memory: None,
         }
     }
@@ -123,16 +127,8 @@ impl Report {
 
     /// Rows that were not migrated, each kind with its reason.
     fn left_behind(&self) -> String {
-        let mut out = String::new();
-        for line in &self.tables {
-            for (outcome, rows) in &line.outcomes {
-                if let (Some(meaning), Some((kind, name))) = (explain(outcome), outcome.split_once(':')) {
-                    let rows = grouped(*rows);
-                    out += &format!("  {:<17}{rows:>9}  {kind:<12} {name:<24} {meaning}\n", line.table);
-                }
-            }
-        }
-        titled("Not migrated", out)
+        let lines = self.tables.iter().map(|line| ledger::left_behind(&line.table, &line.outcomes));
+        titled("Not migrated", lines.collect())
     }
 
     /// What is not exactly as in the source, or assumed.
@@ -229,7 +225,8 @@ impl Report {
     fn measured(&self) -> String {
         let mut out = String::new();
         for (part, seconds) in &self.seconds {
-            out += &format!("  {part:<28} {seconds:>7.1} s\n");
+            let predicted = self.predicted.get(part).map(|s| format!("   predicted {s:>7.1} s"));
+            out += &format!("  {part:<28} {seconds:>7.1} s{}\n", predicted.unwrap_or_default());
         }
         if let Some(bytes) = self.peak_memory {
             let mebibytes = bytes as f64 / f64::from(1 << 20);

@@ -270,9 +270,28 @@ async fn a_strict_policy() {
     // What writes to no target asks for nothing; what imports does.
     let export = run(&["export"], &env).expect_code(0);
     assert!(export.stderr.contains(&format!("--env {env}")), "{}", export.stderr);
-    assert_refused("import", &run(&["import"], &env), &["asks for confirmation", "--confirm ecommerce_db"]);
     let import = run(&["import", "--confirm", "ecommerce_db"], &env);
     assert_refused("import", &import, &["wants a green rehearsal", "--accept no-rehearsal"]);
+    for arguments in [
+        &["import"][..],
+        &["freeze"],
+        &["backup", "--freeze"],
+        &["export", "--freeze"],
+        &["cutover"],
+        &["replay"],
+        &["repair", "--apply"],
+    ] {
+        let words = ["asks for confirmation", "--confirm ecommerce_db"];
+        assert_refused(&arguments.join(" "), &run(arguments, &env), &words);
+    }
+    // Nor does what only looks.
+    let said = run(&["doctor"], &env).expect_code(4);
+    assert!(said.stdout.contains("not older than 7d: no rehearsal is noted"), "{}", said.stdout);
+    assert!(said.stderr.contains("1 prerequisites are not met"), "{}", said.stderr);
+    let said = run(&["plan", "--accept", "no-rehearsal"], &env).expect_code(0);
+    assert!(!said.stdout.contains("wants a green rehearsal"), "{}", said.stdout);
+    let said = run(&["plan"], &env).expect_code(4);
+    assert!(said.stdout.contains("wants a green rehearsal"), "{}", said.stdout);
     assert!(everything(&shop).await == before, "something has changed");
 
     rehearsals(&run, dir.path(), &shop, &confirmed, &env);
@@ -309,6 +328,9 @@ fn rehearsals(run: &dyn Fn(&[&str], &str) -> Said, dir: &Path, shop: &Shop, conf
         assert_refused(key, &migrate(), &["wants a green rehearsal", words]);
     }
     fs::write(&noted, format!("{green}\n")).unwrap();
+    let said = run(&["doctor"], env).expect_code(0);
+    let last = format!("the last fitting one was at {}, of scale 0", green["at"].as_str().unwrap());
+    assert!(said.stdout.contains(&last), "{last}: {}", said.stdout);
     migrate().expect_code(0);
     assert_eq!(shop.manifest().accepted, Vec::<String>::new());
 }

@@ -4,7 +4,7 @@ use super::visibly;
 use crate::ctx::Ctx;
 use crate::model::Stop;
 use crate::phases::lock::Locks;
-use crate::phases::{p1_backup, p3_transform, p4_import, preflight};
+use crate::phases::{forecast, p1_backup, p3_transform, p4_import, preflight};
 use crate::refuse;
 use crate::summary::Report;
 use anyhow::Result;
@@ -33,6 +33,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
         return Err(Stop::Differs(damaged.join("\n  ")).into());
     }
     let export = Arc::new(export);
+    forecast::cost_limit(ctx, &export).await?;
     manifest.accepted.clone_from(&ctx.settings.policy.accepted);
     ctx.run.save_manifest(&manifest)?;
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");

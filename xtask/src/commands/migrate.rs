@@ -4,6 +4,7 @@ use super::{Times, agree, begin, visibly};
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::terminal::peak_memory;
+use crate::forecast::{EXPORT, IMPORT, TOTAL, Timing, VERIFY};
 use crate::hazards::Found;
 use crate::manifest::{Export, Manifest};
 use crate::model::Stop;
@@ -11,7 +12,7 @@ use crate::phases::assess::{self, Assessment};
 use crate::phases::lock::Locks;
 use crate::phases::snapshot::Snapshot;
 use crate::phases::{
-    freeze, load, p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight, source_check,
+    forecast, freeze, load, p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight, source_check,
 };
 use crate::summary::Report;
 use anyhow::Result;
@@ -31,9 +32,10 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     visibly(ctx, "migrate", locks.guard(Box::pin(work))).await
 }
 
-/// The source can be moved as it is, and the targets can take it.
+/// The source can be moved as it is, the targets can take it, and it does not cost too much.
 pub(super) async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let (assessed, ()) = tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None))?;
+    forecast::affordable(ctx, &assessed.reading).await?;
     Ok(assessed)
 }
 
@@ -45,8 +47,12 @@ pub(super) async fn from_the_source(
     assessed: Assessment,
 ) -> Result<Report> {
     let mut times = Times::default();
+    let timing = forecast::quick(ctx, hash, &assessed.reading).await?;
+    ctx.terminal.line(format!("about {:.0} s, by a sample of the source", timing.predicted.total()));
+    manifest.time = Some(timing);
+    ctx.run.save_manifest(&manifest)?;
     let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
-    let export = times.of("1+2 backup, export", exporting).await?;
+    let export = times.of(EXPORT, exporting).await?;
     Box::pin(to_the_targets(ctx, manifest, export, times)).await
 }
 
@@ -57,20 +63,21 @@ pub(super) async fn to_the_targets(
     export: Arc<Export>,
     mut times: Times,
 ) -> Result<Report> {
+    forecast::cost_limit(ctx, &export).await?;
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     let (documents, ()) = times
-        .of("3+4 import", async {
-            tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))
-        })
+        .of(IMPORT, async { tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export)) })
         .await?;
 
     ctx.terminal.phase("Phase 5: verify");
     // Nothing in phase 5 is asked of the source, so it has time for this.
     let looking = async { Ok(source_check::beside(ctx, &manifest).await) };
     let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
-    let (proof, source) = times.of("5 verify", both).await?;
+    let (proof, source) = times.of(VERIFY, both).await?;
     manifest.proof = Some(proof.clone());
     manifest.source = source;
+    let (time, real) = (manifest.time.take(), times.seconds());
+    manifest.time = time.map(|time| Timing { real, ..time });
     ctx.run.save_manifest(&manifest)?;
 
     let directory = ctx.run.path().display().to_string();
@@ -78,6 +85,10 @@ pub(super) async fn to_the_targets(
         Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof)).begun_with(&manifest);
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     report.seconds = times.0;
+    if let (Some(real), Some(time)) = (real, &manifest.time) {
+        report.seconds.insert(TOTAL.into(), real.total());
+        report.predicted = time.predicted.by_name();
+    }
     report.source = manifest.source.clone();
     report.peak_memory = peak_memory();
     Ok(report)

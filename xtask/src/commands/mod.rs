@@ -4,12 +4,14 @@ pub mod backup;
 pub mod bench;
 pub mod config;
 pub mod cutover;
+pub mod doctor;
 pub mod export;
 pub mod freeze;
 pub mod guard;
 pub mod import;
 pub mod local;
 pub mod migrate;
+pub mod plan;
 pub mod rehearse;
 pub mod repair;
 pub mod replay;
@@ -19,6 +21,7 @@ pub mod status;
 pub mod verify;
 
 use crate::ctx::Ctx;
+use crate::forecast::{EXPORT, IMPORT, Seconds, VERIFY};
 use crate::manifest::{Backup, Export, Manifest, RowPolicy};
 use crate::model::{Existing, Stop};
 use crate::run_dir;
@@ -38,6 +41,12 @@ impl Times {
         let result = part.await;
         self.0.insert(name.to_string(), started.elapsed().as_secs_f64());
         result
+    }
+
+    /// Those of the phases; `None` where one of them did not run.
+    fn seconds(&self) -> Option<Seconds> {
+        let of = |name: &str| self.0.get(name).copied();
+        Some(Seconds { export: of(EXPORT)?, import: of(IMPORT)?, verify: of(VERIFY)? })
     }
 }
 

@@ -62,7 +62,9 @@ pub async fn run(
 /// Notes how it ended, for migrations that want a green rehearsal.
 fn note(ctx: &Ctx, scale: u32, result: &Result<Report>) {
     let green = result.as_ref().is_ok_and(|report| report.proven == Some(true));
-    let rehearsal = Rehearsal { at: jiff::Timestamp::now(), tool: ctx.tool_version(), scale, green };
+    // A rehearsal that did not come so far has no manifest, and says nothing about time.
+    let time = ctx.run.load_manifest().ok().and_then(|manifest| manifest.time);
+    let rehearsal = Rehearsal { at: jiff::Timestamp::now(), tool: ctx.tool_version(), scale, green, time };
     if let Err(error) = rehearsals::file().and_then(|file| rehearsals::note(&file, &rehearsal)) {
         // No reason to call the rehearsal itself a failure.
         ctx.terminal.warn(format!("no migration will know of this rehearsal: {error:#}"));

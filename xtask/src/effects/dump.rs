@@ -69,12 +69,17 @@ impl Tools {
 
     /// The major version of `pg_dump`.
     pub async fn version(&self) -> Result<u32> {
-        let text = self.program("pg_dump", vec!["--version".into()]).read().await?;
+        self.version_of("pg_dump").await
+    }
+
+    /// The major version of a program.
+    pub async fn version_of(&self, program: &str) -> Result<u32> {
+        let text = self.program(program, vec!["--version".into()]).read().await?;
         let version = text.split_whitespace().find_map(|word| {
             let major: String = word.chars().take_while(char::is_ascii_digit).collect();
             major.parse().ok()
         });
-        version.with_context(|| format!("pg_dump --version said {text:?}"))
+        version.with_context(|| format!("{program} --version said {text:?}"))
     }
 
     /// The database as the snapshot shows it.

@@ -2,6 +2,7 @@
 //! Docker's engine gets its place here (`docker.rs`, on bollard) with the containers.
 
 pub mod cleanup;
+pub mod disk;
 pub mod dump;
 pub mod firestore;
 pub mod host;

@@ -24,6 +24,8 @@ pub const CHUNK: usize = 256 * 1024;
 
 /// Bytes that are read between two looks whether to wait: a look is not free.
 const PACE: usize = 64 * 1024;
+/// The oldest server that knows the settings and functions that are used.
+const OLDEST: u32 = 14;
 
 /// A connection, and the name of its server for messages.
 pub struct Connection {
@@ -62,6 +64,13 @@ pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
             ));
         }
     };
+    if let Some(version) = inner.server_version_num().filter(|version| *version < OLDEST * 10_000) {
+        return Err(anyhow!(
+            "{server} is PostgreSQL {}.{}: {OLDEST} is the oldest that this tool works with",
+            version / 10_000,
+            version % 10_000
+        ));
+    }
     let mut connection = Connection { inner, label: server.label.clone() };
     connection.run(sql::SESSION).await?;
     Ok(connection)

@@ -146,6 +146,14 @@ pub async fn compose_config(file: &Path) -> Result<String> {
     }
 }
 
+/// The version of the first Compose that answers.
+pub async fn compose_version() -> Result<String> {
+    match Program::new(Path::new("docker"), ["compose", "version"]).read().await {
+        Ok(text) => Ok(text),
+        Err(_) => Program::new(Path::new("docker-compose"), ["version"]).read().await,
+    }
+}
+
 /// Variables by which libpq or a Firestore client would choose a server on their own.
 pub fn is_ambient(key: &str) -> bool {
     key.starts_with("PG") || key == "FIRESTORE_EMULATOR_HOST"

@@ -97,7 +97,7 @@ async fn runs(ctx: &Arc<Ctx>) -> Result<(Vec<RunDir>, Vec<String>)> {
     // A run that was cut off may have written documents and have no row in any database.
     for id in there.iter().rev() {
         let journal = run_dir::load_journal(&parent.join(id));
-        if journal.is_ok_and(|journal| journal.has_begun(p3_transform::STEP)) {
+        if journal.is_ok_and(|journal| journal.times_begun(p3_transform::STEP) > 0) {
             ids.push(id.clone());
         }
     }

@@ -79,6 +79,11 @@ impl Freezer {
         &self.source
     }
 
+    /// The command that undoes it by hand.
+    pub fn unfreeze(&self) -> &str {
+        &self.unfreeze
+    }
+
     /// The freeze that has not been undone.
     pub fn open(&self) -> Result<Option<Open>> {
         self.book.open(&self.source)

@@ -28,6 +28,67 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the lock of a run that has just ended may take to go.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Who holds the lock on a database.
+pub struct Holder {
+    pid: i32,
+    name: String,
+    since: String,
+    client: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Holder { pid, name, since, client } = self;
+        write!(f, "`{name}`, process {pid} of the server, since {since}, from {client}, holds the lock")
+    }
+}
+
+impl Holder {
+    /// What to do about it.
+    pub fn mend(&self, then: &str) -> String {
+        let run = self.name.strip_prefix("xtask ").and_then(|name| name.split(' ').next());
+        let look = match run {
+            Some(run) => format!("`cargo xtask status --run {run}` on its host shows how far it is. "),
+            None => String::new(),
+        };
+        format!(
+            "{look}Wait for its end, {then}. If nobody is there any more: `SELECT pg_terminate_backend({})` in \
+             that database frees it",
+            self.pid
+        )
+    }
+}
+
+/// Who holds the lock on the database of this session; takes none.
+pub async fn holder(session: &mut Connection) -> Result<Option<Holder>> {
+    let rows = session.rows(&sql::bind(sql_file!("phases/lock/holder.sql"), &LOCK)).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(Holder {
+        pid: row.try_get("pid")?,
+        name: row.try_get("name")?,
+        since: row.try_get("since")?,
+        client: row.try_get("client")?,
+    }))
+}
+
+/// The other runs that are at work on the source or a target, a line each.
+pub async fn others(ctx: &Ctx) -> Result<Vec<String>> {
+    let mut others = Vec::new();
+    for server in everywhere(ctx) {
+        let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
+        if let Some(holder) = holder(&mut session).await? {
+            others.push(format!("another run is at work on {server}: {holder}"));
+        }
+        session.close().await?;
+    }
+    Ok(others)
+}
+
+fn everywhere(ctx: &Ctx) -> impl Iterator<Item = &Server> {
+    let targets = Database::ALL.map(|database| ctx.settings.target(database));
+    [&ctx.settings.source].into_iter().chain(targets)
+}
+
 /// The locks that a command holds.
 pub struct Locks {
     held: Vec<Held>,
@@ -42,8 +103,7 @@ struct Held {
 impl Locks {
     /// On the source and all targets.
     pub async fn all(ctx: &Ctx) -> Result<Locks> {
-        let targets = Database::ALL.map(|database| ctx.settings.target(database));
-        Locks::of(ctx, [&ctx.settings.source].into_iter().chain(targets)).await
+        Locks::of(ctx, everywhere(ctx)).await
     }
 
     /// For what only reads the source.
@@ -68,40 +128,30 @@ impl Locks {
 
     async fn take(&self, ctx: &Ctx, server: &Server) -> Result<Held> {
         let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
-        let (take, holder) = (sql_file!("phases/lock/take.sql"), sql_file!("phases/lock/holder.sql"));
+        let take = sql::bind(sql_file!("phases/lock/take.sql"), &LOCK);
         let pid: i32 = session.row("SELECT pg_backend_pid()").await?.try_get(0)?;
         let began = Instant::now();
         loop {
-            if session.row(&sql::bind(take, &LOCK)).await?.try_get(0)? {
+            if session.row(&take).await?.try_get(0)? {
                 return Ok(Held { server: server.to_string(), pid, session });
             }
-            // No row: it has been given back between the two statements.
-            let holder = session.rows(&sql::bind(holder, &LOCK)).await?;
-            if let Some(holder) = holder.first()
+            // None: it has been given back between the two statements.
+            if let Some(holder) = holder(&mut session).await?
                 && began.elapsed() > GRACE
             {
-                return self.refuse(server, holder);
+                return self.refuse(server, &holder);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    fn refuse(&self, server: &Server, holder: &sqlx::postgres::PgRow) -> Result<Held> {
-        let (pid, name): (i32, String) = (holder.try_get("pid")?, holder.try_get("name")?);
-        if let Some(own) = self.held.iter().find(|held| held.pid == pid) {
+    fn refuse(&self, server: &Server, holder: &Holder) -> Result<Held> {
+        if let Some(own) = self.held.iter().find(|held| held.pid == holder.pid) {
             refuse!("{server} and {} are one database: every store needs its own", own.server);
         }
-        let run = name.strip_prefix("xtask ").and_then(|name| name.split(' ').next());
-        let look = match run {
-            Some(run) => format!("`cargo xtask status --run {run}` on its host shows how far it is. "),
-            None => String::new(),
-        };
         refuse!(
-            "another run is at work on {server}: `{name}`, process {pid} of the server, since {since}, from \
-             {client}, holds the lock. {look}Wait for its end, then type the same command again. If nobody \
-             is there any more: `SELECT pg_terminate_backend({pid})` in that database frees it",
-            since = holder.try_get::<String, _>("since")?,
-            client = holder.try_get::<String, _>("client")?,
+            "another run is at work on {server}: {holder}. {}",
+            holder.mend("then type the same command again")
         );
     }
 

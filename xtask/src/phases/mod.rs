@@ -2,11 +2,14 @@
 
 pub mod assess;
 pub mod by_keys;
+pub mod doctor;
 pub mod earlier;
 mod expected;
+pub mod forecast;
 pub mod freeze;
 pub mod load;
 pub mod lock;
+pub mod locked;
 pub mod p1_backup;
 pub mod p2_export;
 pub mod p3_transform;

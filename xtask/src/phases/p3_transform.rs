@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Documents in one piece between the reader of a file and those who write or compare.
-const PIECE: usize = 500;
+pub(super) const PIECE: usize = 500;
 
 /// Looks at a collection that is still growing before it counts as somebody else's.
 const LOOKS: usize = 5;

@@ -57,9 +57,7 @@ pub async fn source_alone(ctx: &Ctx) -> Result<HashFn> {
 /// Refuses with everything that was found at once: tables that hold rows or are not what `sql/schema`
 /// says, collections that hold documents. `export`: what they may hold, where there is a run already.
 pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
-    let looked = tokio::try_join!(databases(ctx, export), collections(ctx, export));
-    let (mut found, documents) = looked.map_err(refused)?;
-    found.extend(documents);
+    let found = obstacles(ctx, export).await?;
     if !found.is_empty() {
         let filled = export.is_none() && found.iter().any(|line| line.contains(FOREIGN));
         let replace = match filled {
@@ -71,6 +69,14 @@ pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
         refuse!("the targets are not ready:\n  {}\n{AGAIN}{replace}", found.join("\n  "));
     }
     Ok(())
+}
+
+/// What keeps the targets from being written, a line each.
+pub async fn obstacles(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
+    let looked = tokio::try_join!(databases(ctx, export), collections(ctx, export));
+    let (mut found, documents) = looked.map_err(refused)?;
+    found.extend(documents);
+    Ok(found)
 }
 
 /// Before anything has been changed, what could not be looked at is a refusal.
@@ -165,7 +171,8 @@ async fn holds(
     Ok(true)
 }
 
-async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
+/// What keeps documents from being written.
+pub async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {
     let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
     let mut found = Vec::new();
     for table in ctx.tables {

@@ -2,6 +2,7 @@
 //! worker and pg_dump import it. It is held until the last of them has ended, and no longer, because
 //! it pins the source's old rows.
 
+use super::locked;
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::postgres::{self, Connection};
@@ -27,6 +28,7 @@ pub struct RawName {
     pub table: String,
     /// By the source's statistics: for bars only.
     pub estimated_rows: u64,
+    /// On disk.
     pub bytes: u64,
 }
 
@@ -54,7 +56,12 @@ impl Snapshot {
     async fn of(ctx: &Ctx, hash: HashFn, wanted: &[Table]) -> Result<Snapshot> {
         let mut holder = postgres::connect(&ctx.settings.source, &ctx.purpose("snapshot")).await?;
         let server = holder.info().await?;
-        let before = tables(&mut holder).await?;
+        holder.run(locked::PATIENCE).await?;
+        // Their sizes are not known while somebody keeps everybody out of one.
+        let before = match tables(&mut holder).await {
+            Err(error) => return Err(locked::explained(ctx, error).await),
+            Ok(before) => before,
+        };
         for table in wanted {
             if !before.iter().any(|t| t.schema == "public" && t.table == table.source) {
                 refuse!(
@@ -66,15 +73,10 @@ impl Snapshot {
             }
         }
         // Not SELECT first: the snapshot has to be younger than the locks.
-        holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '30s'").await?;
+        holder.run(sql::BEGIN_LOOKING).await?;
         let lock = sql::lock_for_reading(before.iter().map(|t| (t.schema.as_str(), t.table.as_str())));
         if let Err(error) = holder.run(&lock).await {
-            refuse!(
-                "a table of {} could not be locked: somebody alters it, or has left a transaction open. \
-                 `SELECT pid, query FROM pg_stat_activity WHERE pid = ANY (SELECT pid FROM pg_locks \
-                 WHERE mode = 'AccessExclusiveLock')` shows who; then start again. {error:#}",
-                ctx.settings.source
-            );
+            return Err(locked::explained(ctx, error).await);
         }
         let id: String = holder.row("SELECT pg_export_snapshot()").await?.try_get(0)?;
         let tables = tables(&mut holder).await?;
@@ -114,7 +116,7 @@ pub async fn worker(ctx: &Ctx, snapshot: &SnapshotInfo, purpose: &str) -> Result
     Ok(connection)
 }
 
-async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
+pub(super) async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
     let rows = connection.rows(sql_file!("phases/1-backup/tables.sql").text).await?;
     rows.iter()
         .map(|row| {

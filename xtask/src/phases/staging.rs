@@ -17,6 +17,10 @@ use std::collections::BTreeSet;
 /// The schema set aside. Only this tool uses it; what a killed run left in it is dropped.
 pub const STAGING: &str = "xtask_staging";
 
+/// The schema in which one looks at what `sql/schema` makes, always rolled back. Not the one set aside:
+/// who only looks must not stand in the way of an import that is under way.
+const LOOKED_AT: &str = "xtask_expected";
+
 /// One line of `definition.sql`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
@@ -135,16 +139,20 @@ pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec
 
 /// Creates the tables of `sql/schema` in the schema set aside, and says what they look like.
 pub(super) async fn create(connection: &mut Connection, database: Database) -> Result<Vec<Part>> {
+    create_in(connection, database, STAGING).await
+}
+
+async fn create_in(connection: &mut Connection, database: Database, name: &str) -> Result<Vec<Part>> {
     let schema = tables::schema(database);
-    connection.run(&sql::fresh_schema(STAGING)).await?;
+    connection.run(&sql::fresh_schema(name)).await?;
     connection.run(schema.text).await.with_context(|| format!("running sql/{}", schema.path))?;
-    definition(connection, STAGING).await
+    definition(connection, name).await
 }
 
 /// What `sql/schema` says that the tables look like; leaves nothing behind.
 pub async fn expected_definition(connection: &mut Connection, database: Database) -> Result<Vec<Part>> {
     connection.run("BEGIN").await?;
-    let parts = create(connection, database).await;
+    let parts = create_in(connection, database, LOOKED_AT).await;
     connection.run("ROLLBACK").await?;
     parts
 }

@@ -123,3 +123,48 @@ pub fn unfreeze(database: &str, roles: &[String], setting: Option<Option<&str>>)
     };
     format!("BEGIN; {roles}{setting}COMMIT")
 }
+
+/// Gives the session a mark of its own: the mark and the process.
+pub fn mark_session(mark: &str) -> String {
+    format!("SELECT set_config('xtask.mark', {}, false), pg_backend_pid()", literal(mark))
+}
+
+/// The session's mark, NULL where it has none, and its process.
+pub const MARK_OF_SESSION: &str = "SELECT current_setting('xtask.mark', true), pg_backend_pid()";
+
+/// Seconds since 1970.
+pub const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::float8";
+
+pub const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+
+/// A transaction that reads one instant and changes nothing.
+pub const BEGIN_LOOKING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// What a person types to mend a role or a database: with its semicolon.
+pub fn unlimited_database(name: &str) -> String {
+    format!("ALTER DATABASE {} CONNECTION LIMIT -1;", ident(name))
+}
+
+pub fn unlimited_role(name: &str) -> String {
+    format!("ALTER ROLE {} CONNECTION LIMIT -1;", ident(name))
+}
+
+pub fn let_log_in(role: &str) -> String {
+    format!("ALTER ROLE {} LOGIN;", ident(role))
+}
+
+pub fn let_connect(role: &str, database: &str) -> String {
+    format!("GRANT CONNECT ON DATABASE {} TO {};", ident(database), ident(role))
+}
+
+pub fn let_write(database: &str) -> String {
+    format!("ALTER DATABASE {} RESET default_transaction_read_only;", ident(database))
+}
+
+pub fn let_see_sessions(role: &str) -> String {
+    format!("GRANT pg_read_all_stats TO {};", ident(role))
+}
+
+pub fn end_sessions(pids: &str) -> String {
+    format!("SELECT pg_terminate_backend(pid) FROM unnest(ARRAY[{pids}]) pid;")
+}

@@ -115,6 +115,11 @@ impl Rows {
         ))
     }
 
+    /// Rows by outcome.
+    pub fn outcomes(select: &str) -> String {
+        format!("SELECT r.outcome, count(*) AS rows FROM (\n{select}\n) r GROUP BY r.outcome")
+    }
+
     /// The migrated rows as the target holds them, for those who move them by other means.
     pub fn migrated(&self) -> String {
         format!(

@@ -98,6 +98,20 @@ impl Limit {
         let steps = (elapsed.as_secs_f64() / self.every.as_secs_f64()).floor();
         (self.start * self.factor.powf(steps)).min(self.max)
     }
+
+    /// The least seconds that so many writes take.
+    pub fn floor(&self, writes: u64) -> f64 {
+        let (mut left, mut elapsed) = (writes as f64, Duration::ZERO);
+        loop {
+            let rate = self.rate_at(elapsed);
+            let step = rate * self.every.as_secs_f64();
+            if left <= step || rate >= self.max {
+                return elapsed.as_secs_f64() + left / rate;
+            }
+            left -= step;
+            elapsed += self.every;
+        }
+    }
 }
 
 /// When the next writes may go out: a queue of one place, without I/O or clock. What was not used
@@ -169,6 +183,10 @@ mod tests {
             in_first_minute += if last < seconds(60) { 20 } else { 0 };
         }
         assert_eq!(in_first_minute, 30_000);
+        let floor = Limit::up_to(10_000.0).floor(1_000_000);
+        assert!((floor - last.as_secs_f64()).abs() < 2.0, "{floor} {last:?}");
+        assert_eq!(Limit::up_to(100.0).floor(6_000), 60.0);
+        assert_eq!(Limit::up_to(10_000.0).floor(0), 0.0);
         assert!((1_060..1_080).contains(&last.as_secs()), "17.8 minutes, {last:?}");
     }
 

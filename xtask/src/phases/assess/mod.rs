@@ -4,6 +4,7 @@
 mod encodings;
 mod shapes;
 
+use super::locked;
 use super::preflight::AGAIN;
 use crate::ctx::Ctx;
 use crate::effects::postgres::{self, Connection};
@@ -26,15 +27,47 @@ pub struct Assessment {
 type Findings = (u64, Vec<String>);
 
 /// # Errors
-/// Refuses, with all hazards, where one blocks that was not accepted; `Blocked` is in the error then.
+/// As [`judge`]; refuses as well where a table is not to be had.
 pub async fn source(ctx: &Arc<Ctx>) -> Result<Assessment> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("assess")).await?;
+    judge(ctx, look(ctx).await?)
+}
+
+/// # Errors
+/// Refuses, with all hazards, where one blocks that was not accepted; `Blocked` is in the error then.
+pub fn judge(ctx: &Ctx, assessed: Assessment) -> Result<Assessment> {
+    let hazards = &assessed.hazards;
+    let stopping = hazards.iter().filter(|f| f.stops()).count();
+    if stopping == 0 {
+        return Ok(assessed);
+    }
+    let text = format!(
+        "{} has hazards, and {stopping} of them block:\n{}{AGAIN}{}",
+        ctx.settings.source,
+        hazards::text(hazards),
+        hazards::accepting(hazards)
+    );
+    Err(anyhow::Error::new(Stop::Refused(text)).context(Blocked(assessed.hazards)))
+}
+
+/// All that is wrong with the source, whether it blocks or not.
+///
+/// # Errors
+/// Refuses where a table is not to be had, and a source whose encoding nobody knows.
+pub async fn look(ctx: &Arc<Ctx>) -> Result<Assessment> {
+    match looked(ctx).await {
+        Err(error) => Err(locked::explained(ctx, error).await),
+        assessed => assessed,
+    }
+}
+
+async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
+    let mut connection = connect(ctx).await?;
     let columns = columns(ctx, &mut connection).await?;
     let mut found: BTreeMap<&'static str, Findings> = BTreeMap::new();
     for hazard in HAZARDS {
         if let Look::Catalogue(file) = hazard.look {
             let query = sql::bind(file, &[("tables", &names(ctx))]);
-            found.insert(hazard.name, look(&mut connection, &query).await?);
+            found.insert(hazard.name, findings(&mut connection, &query).await?);
         }
     }
     let decoding = encodings::decoding(ctx, &mut connection, &columns).await?;
@@ -50,7 +83,7 @@ pub async fn source(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let broken = found.iter().any(|(name, (count, _))| *count > 0 && stops_queries(name));
     for (name, looked) in super::all(looks).await? {
         let (count, keys) = match looked {
-            Err(error) if !broken => return Err(error),
+            Err(error) if !broken || locked::is_cause(&error) => return Err(error),
             looked => looked.unwrap_or_default(),
         };
         let sum = found.entry(name).or_default();
@@ -58,38 +91,23 @@ pub async fn source(ctx: &Arc<Ctx>) -> Result<Assessment> {
         sum.1.extend(keys);
         sum.1.truncate(SAMPLE);
     }
-    judge(ctx, found, reading)
+    let there = |hazard: &Hazard| match found.remove(hazard.name) {
+        Some((count @ 1.., keys)) => Some(hazard.found(count, keys, &ctx.settings.policy.accepted)),
+        _ => None,
+    };
+    Ok(Assessment { hazards: HAZARDS.iter().filter_map(there).collect(), reading })
+}
+
+/// A session that waits for a table that is locked, but not for ever.
+async fn connect(ctx: &Ctx) -> Result<Connection> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("assess")).await?;
+    connection.run(locked::PATIENCE).await?;
+    Ok(connection)
 }
 
 /// Hazards because of which other queries fail.
 fn stops_queries(name: &str) -> bool {
     ["table-missing", "column-missing", "column-type", "rows-hidden"].contains(&name)
-}
-
-fn judge(ctx: &Ctx, mut found: BTreeMap<&'static str, Findings>, reading: Reading) -> Result<Assessment> {
-    let accepted = &ctx.settings.policy.accepted;
-    let there = |hazard: &Hazard| match found.remove(hazard.name) {
-        Some((count @ 1.., keys)) => Some(hazard.found(count, keys, accepted)),
-        _ => None,
-    };
-    let hazards: Vec<Found> = HAZARDS.iter().filter_map(there).collect();
-    let stopping: Vec<&Found> = hazards.iter().filter(|f| f.stops()).collect();
-    if stopping.is_empty() {
-        return Ok(Assessment { hazards, reading });
-    }
-    let accept: Vec<String> =
-        stopping.iter().filter(|f| f.acceptable).map(|f| format!("--accept {}", f.name)).collect();
-    let or = match &accept[..] {
-        [] => String::new(),
-        names => format!(", or take it upon yourself where it says so: {}", names.join(" ")),
-    };
-    let text = format!(
-        "{} has hazards, and {} of them block:\n{}{AGAIN}{or}",
-        ctx.settings.source,
-        stopping.len(),
-        hazards::text(&hazards)
-    );
-    Err(anyhow::Error::new(Stop::Refused(text)).context(Blocked(hazards)))
 }
 
 /// The source's tables that are to be migrated, as an array for psql's variable.
@@ -128,14 +146,14 @@ async fn in_turn(
     query: String,
 ) -> Result<(&'static str, Result<Findings>)> {
     let _turn = ctx.turn_on_source(0).await;
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("assess")).await?;
+    let mut connection = connect(&ctx).await?;
     connection.run(sql::FOR_READING).await?;
-    let looked = look(&mut connection, &query).await.with_context(|| format!("looking for {name}"));
+    let looked = findings(&mut connection, &query).await.with_context(|| format!("looking for {name}"));
     connection.close().await?;
     Ok((name, looked))
 }
 
-async fn look(connection: &mut Connection, query: &str) -> Result<Findings> {
+async fn findings(connection: &mut Connection, query: &str) -> Result<Findings> {
     let rows = connection.rows(&sql::count_and_sample(query, SAMPLE)).await?;
     let count = rows.first().map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or_default();
     let keys = rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;

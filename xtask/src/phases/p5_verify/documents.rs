@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex};
 /// Requests for documents that are under way at once.
 const READERS: usize = 4;
 
+/// Documents that are asked for at once.
+pub(in crate::phases) const AT_ONCE: usize = READERS * p3_transform::PIECE;
+
 /// What became of some documents.
 #[derive(Debug, Default)]
 pub(in crate::phases) struct Compared {

@@ -8,7 +8,7 @@ mod rows;
 
 pub(in crate::phases) use checks::{references_of, sequences};
 pub use documents::content as documents_content;
-pub(in crate::phases) use documents::{compare, foreign};
+pub(in crate::phases) use documents::{AT_ONCE, compare, foreign};
 pub use rows::content;
 pub(in crate::phases) use rows::missing_columns;
 
@@ -26,6 +26,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The phase in the journal.
+pub(in crate::phases) const STEP: &str = "5 verify";
+
 /// Whose what is foreign in a target is (DESIGN rule 18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::phases) enum Era {
@@ -40,7 +43,7 @@ pub(in crate::phases) enum Era {
 pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
     let started = Instant::now();
     let era = if manifest.cutover.is_some() { Era::Services } else { Era::Ours };
-    let step = ctx.run.step("5 verify")?;
+    let step = ctx.run.step(STEP)?;
     let tables = super::all(ctx.tables.iter().map(|t| {
         let (ctx, export) = (ctx.clone(), export.clone());
         async move { table(&ctx, &export, t, era).await.with_context(|| format!("verifying {}", t.name)) }

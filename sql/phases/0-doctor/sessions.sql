@@ -1,0 +1,23 @@
+-- Sessions of others on this database, those that write or keep others out first. Whoever is not a
+-- member of pg_read_all_stats sees no state of other roles' sessions, but their locks.
+-- psql: \set own 'xtask 20260131_235959'
+SELECT a.pid, coalesce(a.usename, '?')::text AS "user", coalesce(a.application_name, '') AS application,
+       coalesce(host(a.client_addr), 'local') AS client, a.state,
+       coalesce(to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"'), '') AS since,
+       coalesce(l.writes, false) OR a.backend_xid IS NOT NULL AS writes, coalesce(l.blocks, false) AS blocks
+FROM pg_stat_activity a
+LEFT JOIN (
+    SELECT pid,
+           bool_or(locktype = 'transactionid' AND mode = 'ExclusiveLock'
+                   OR locktype = 'relation' AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock',
+                                                         'ExclusiveLock', 'AccessExclusiveLock')) AS writes,
+           bool_or(locktype = 'relation' AND mode = 'AccessExclusiveLock') AS blocks
+    FROM pg_locks
+    -- Of the database's own tables, not of the catalogue's.
+    WHERE granted AND (locktype = 'transactionid' OR relation >= 16384)
+    GROUP BY pid
+) l ON l.pid = a.pid
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+  AND coalesce(a.backend_type, 'client backend') = 'client backend'
+  AND NOT starts_with(a.application_name, :'own')
+ORDER BY coalesce(l.blocks, false) DESC, 7 DESC, a.xact_start, a.pid
