@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a table is read for the sample, from its first row on.
-const READING: Duration = Duration::from_millis(200);
+const READING: Duration = Duration::from_millis(500);
 
 /// Where nobody has documents.
 const NOWHERE: &str = "xtask_nowhere";
