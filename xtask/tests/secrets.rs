@@ -95,10 +95,14 @@ async fn campaign(hand: &ByHand) -> Vec<(String, Said)> {
     let mut said = vec![
         run(&["config", "show"], 0),
         run(&["config", "show", "--json"], 0),
+        run(&["doctor", "--freeze"], 0),
+        run(&["plan"], 0),
         ("a kill".into(), killed(hand)),
         run(&["status", "--json"], 0),
         run(&["migrate", "--resume", "latest"], 0),
         run(&["migrate"], 4),
+        run(&["doctor"], 4),
+        run(&["plan"], 4),
     ];
     let product = hand.shop.settings.target(Database::Product);
     let mut product = hand.shop.superuser(product).await;
@@ -159,7 +163,7 @@ fn failures(hand: &ByHand) -> Vec<(String, Said)> {
 async fn no_secret_is_seen() {
     let hand = ByHand::open().await;
     let mut superuser = hand.shop.superuser(&hand.shop.settings.source).await;
-    let grants = "ALTER DATABASE ecommerce_db OWNER TO migration; GRANT pg_signal_backend TO migration";
+    let grants = "ALTER DATABASE ecommerce_db OWNER TO migration; GRANT pg_signal_backend, pg_read_all_stats TO migration";
     superuser.run(grants).await.unwrap();
 
     let listing = Listing::begin();
