@@ -247,7 +247,15 @@ async fn every_verb_works_with_the_least_grants() {
     start_over(&shop).await;
     done(&["export"]);
     done(&["migrate", "--resume", shop.latest().id(), "--freeze"]);
-    for arguments in [&["freeze"][..], &["unfreeze"], &["cutover"], &["status"], &["verify"]] {
+    let damage = "DELETE FROM product_reviews WHERE id = (SELECT min(id) FROM product_reviews)";
+    shop.superuser(&shop.settings.product).await.run(damage).await.unwrap();
+    places.run(&["repair"]).expect_code(3);
+    done(&["repair", "--apply"]);
+    let mended = "UPDATE user_sessions SET session_token = 'slashNoMore' WHERE id = 903";
+    shop.superuser(&shop.settings.source).await.run(mended).await.unwrap();
+    let said = done(&["replay"]);
+    assert!(said.stdout.contains("brought in and proven: id 903"), "{}", said.stdout);
+    for arguments in [&["verify"][..], &["freeze"], &["unfreeze"], &["cutover"], &["status"], &["verify"]] {
         done(arguments);
     }
     let said = places.run(&["doctor", "--freeze"]).expect_code(4);

@@ -65,11 +65,17 @@ async fn servers_started_by_hand() {
     let shown = hand.run(&["config", "show"]).expect_code(0);
     assert!(shown.stdout.contains("(secret, set)") && !shown.stdout.contains("NOT SET"), "{}", shown.stdout);
     assert!(shown.stdout.contains("service file "), "{}", shown.stdout);
+    let doctor = hand.run(&["doctor"]).expect_code(0);
+    assert!(doctor.stdout.contains("0 warnings, 0 not met"), "{}", doctor.stdout);
+    let plan = hand.run(&["plan"]).expect_code(0);
+    assert!(plan.stderr.contains("next: cargo xtask migrate --env"), "{}", plan.stderr);
     let migrated = hand.run(&["migrate", "--json"]).expect_code(0);
     assert_eq!(migrated.json()["proven"], true, "{}", migrated.stdout);
     let verified = hand.run(&["verify"]).expect_code(0);
     assert!(verified.stdout.contains("source rows ="), "{}", verified.stdout);
-    [&shown, &migrated, &verified].into_iter().for_each(assert_silent);
+    let status = hand.run(&["status"]).expect_code(0);
+    assert!(status.stdout.contains("proven"), "{}", status.stdout);
+    [&shown, &doctor, &plan, &migrated, &verified, &status].into_iter().for_each(assert_silent);
     assert_eq!(
         hand.shop.latest().load_manifest().unwrap().environment,
         hand.path("staging.toml").display().to_string()

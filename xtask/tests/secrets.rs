@@ -163,7 +163,7 @@ fn failures(hand: &ByHand) -> Vec<(String, Said)> {
 async fn no_secret_is_seen() {
     let hand = ByHand::open().await;
     let mut superuser = hand.shop.superuser(&hand.shop.settings.source).await;
-    let grants = "ALTER DATABASE ecommerce_db OWNER TO migration; GRANT pg_signal_backend, pg_read_all_stats TO migration";
+    let grants = "ALTER DATABASE ecommerce_db OWNER TO migration; GRANT pg_signal_backend TO migration";
     superuser.run(grants).await.unwrap();
 
     let listing = Listing::begin();

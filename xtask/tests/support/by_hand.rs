@@ -54,7 +54,7 @@ impl ByHand {
         let mut superuser = self.shop.superuser(self.server(label)).await;
         if label == "source" {
             superuser.run(&format!("CREATE ROLE {role} LOGIN")).await.unwrap();
-            superuser.run(&format!("GRANT pg_read_all_data TO {role}")).await.unwrap();
+            superuser.run(&format!("GRANT pg_read_all_data, pg_read_all_stats TO {role}")).await.unwrap();
         }
         superuser.run(&format!("ALTER ROLE {role} NOSUPERUSER PASSWORD '{password}'")).await.unwrap();
     }
