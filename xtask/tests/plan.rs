@@ -16,6 +16,7 @@ use std::path::Path;
 use support::{Said, Shop};
 use tool::Tool;
 use xtask::model::Database;
+use xtask::tables::schema;
 
 /// Everything in the databases, and every document of every collection that this tool knows of.
 async fn everything(shop: &Shop) -> Vec<String> {
@@ -226,6 +227,18 @@ async fn a_table_that_is_locked_is_a_refusal_that_names_who_holds_it() {
             assert!(said.stderr.contains(words), "{words}: {}", said.stderr);
         }
     }
+    holder.run("ROLLBACK").await.unwrap();
+    // Of a target, too.
+    let mut holder = shop.superuser(&shop.settings.gateway).await;
+    let ours = schema(Database::Gateway).text;
+    holder.run(&format!("SET ROLE gateway_user; {ours}; RESET ROLE")).await.unwrap();
+    holder.run("BEGIN; LOCK TABLE api_logs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let doctor = Tool::start(shop.command(&["doctor"]));
+    let said = shop.xtask(&["plan"]).expect_code(4);
+    let words = ["a table of gateway", "keeps everybody out of api_logs"];
+    words.iter().for_each(|w| assert!(said.stderr.contains(w), "{w}: {}", said.stderr));
+    let said = doctor.ends_within(60).expect_code(4);
+    words.iter().for_each(|w| assert!(said.stdout.contains(w), "{w}: {}", said.stdout));
     holder.run("ROLLBACK").await.unwrap();
     shop.xtask(&["plan"]).expect_code(0);
 }

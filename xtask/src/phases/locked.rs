@@ -1,9 +1,9 @@
-//! Tables of the source that somebody keeps everybody out of: nobody waits for them for ever, and who it
-//! is gets said.
+//! Tables that somebody keeps everybody out of: nobody waits for them for ever, and who it is gets said.
 
 use crate::ctx::Ctx;
 use crate::effects::postgres;
 use crate::model::Stop;
+use crate::settings::Server;
 use crate::sql_file;
 use anyhow::Result;
 use sqlx::Row;
@@ -17,24 +17,26 @@ pub fn is_cause(error: &anyhow::Error) -> bool {
 }
 
 /// An error as it is; where a lock is its cause, as a refusal that names those who hold it.
-pub async fn explained(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
+pub async fn explained(ctx: &Ctx, server: &Server, error: anyhow::Error) -> anyhow::Error {
     if !is_cause(&error) {
         return error;
     }
-    let source = &ctx.settings.source;
-    let who = match holders(ctx).await {
+    let who = match holders(ctx, server).await {
         Ok(holders) if holders.is_empty() => "nobody any more: type the same command again".to_string(),
         Ok(holders) => {
-            format!("by\n  {}\nWait for its end, or end it; then start again", holders.join("\n  "))
+            format!(
+                "by\n  {}\nWait for its end, or end it; then type the same command again",
+                holders.join("\n  ")
+            )
         }
         Err(unknown) => format!("by whom cannot be seen ({unknown:#})"),
     };
-    Stop::Refused(format!("a table of {source} is locked, {who}. Nothing has been changed. {error:#}")).into()
+    Stop::Refused(format!("a table of {server} is locked, {who}: {error:#}")).into()
 }
 
 /// A line each.
-async fn holders(ctx: &Ctx) -> Result<Vec<String>> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("locks")).await?;
+async fn holders(ctx: &Ctx, server: &Server) -> Result<Vec<String>> {
+    let mut connection = postgres::connect(server, &ctx.purpose("locks")).await?;
     let rows = connection.rows(sql_file!("phases/lock/tables.sql").text).await?;
     connection.close().await?;
     let line = |row: &sqlx::postgres::PgRow| {

@@ -1,6 +1,6 @@
 //! Before anything is changed: are all servers there, do they fit, are the targets empty?
 
-use super::{earlier, p3_transform, staging};
+use super::{earlier, locked, p3_transform, staging};
 use crate::ctx::Ctx;
 use crate::digest::HashFn;
 use crate::effects::firestore::{Address, Firestore};
@@ -96,12 +96,27 @@ async fn databases(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String
 }
 
 /// What keeps a database from being loaded, and whether it holds this run's rows already.
+///
+/// # Errors
+/// Refuses where a table is not to be had.
 pub async fn database(
     ctx: &Arc<Ctx>,
     database: Database,
     export: Option<&Export>,
 ) -> Result<(Vec<String>, bool)> {
+    match looked_at(ctx, database, export).await {
+        Err(error) => Err(locked::explained(ctx, ctx.settings.target(database), error).await),
+        found => found,
+    }
+}
+
+async fn looked_at(
+    ctx: &Arc<Ctx>,
+    database: Database,
+    export: Option<&Export>,
+) -> Result<(Vec<String>, bool)> {
     let mut connection = ctx.target(database, "preflight").await?;
+    connection.run(locked::PATIENCE).await?;
     let expected = staging::expected_definition(&mut connection, database).await?;
     let public = staging::definition(&mut connection, "public").await?;
     let mut found = staging::differences(database, &expected, &public);

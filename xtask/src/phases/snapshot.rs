@@ -59,7 +59,7 @@ impl Snapshot {
         holder.run(locked::PATIENCE).await?;
         // Their sizes are not known while somebody keeps everybody out of one.
         let before = match tables(&mut holder).await {
-            Err(error) => return Err(locked::explained(ctx, error).await),
+            Err(error) => return Err(locked::explained(ctx, &ctx.settings.source, error).await),
             Ok(before) => before,
         };
         for table in wanted {
@@ -76,7 +76,7 @@ impl Snapshot {
         holder.run(sql::BEGIN_LOOKING).await?;
         let lock = sql::lock_for_reading(before.iter().map(|t| (t.schema.as_str(), t.table.as_str())));
         if let Err(error) = holder.run(&lock).await {
-            return Err(locked::explained(ctx, error).await);
+            return Err(locked::explained(ctx, &ctx.settings.source, error).await);
         }
         let id: String = holder.row("SELECT pg_export_snapshot()").await?.try_get(0)?;
         let tables = tables(&mut holder).await?;

@@ -55,7 +55,7 @@ pub fn judge(ctx: &Ctx, assessed: Assessment) -> Result<Assessment> {
 /// Refuses where a table is not to be had, and a source whose encoding nobody knows.
 pub async fn look(ctx: &Arc<Ctx>) -> Result<Assessment> {
     match looked(ctx).await {
-        Err(error) => Err(locked::explained(ctx, error).await),
+        Err(error) => Err(locked::explained(ctx, &ctx.settings.source, error).await),
         assessed => assessed,
     }
 }
