@@ -2,6 +2,7 @@
 //! Docker's engine gets its place here (`docker.rs`, on bollard) with the containers.
 
 pub mod dump;
+pub mod faults;
 pub mod firestore;
 pub mod native;
 pub mod postgres;
