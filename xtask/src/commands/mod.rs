@@ -2,6 +2,8 @@
 
 pub mod backup;
 pub mod bench;
+pub mod chaos;
+mod compare;
 pub mod export;
 pub mod import;
 pub mod local;
