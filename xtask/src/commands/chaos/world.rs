@@ -168,7 +168,7 @@ impl World {
         let status = self.ended(&mut tool).await?;
         let mut end = End {
             met,
-            how: status.map_or("had to be killed".into(), |s| described(s)),
+            how: status.map_or("had to be killed".into(), described),
             resumes: 0,
             differences: Vec::new(),
             gaps: Vec::new(),
