@@ -3,6 +3,7 @@
 
 pub mod cleanup;
 pub mod dump;
+pub mod faults;
 pub mod firestore;
 pub mod host;
 pub mod native;
