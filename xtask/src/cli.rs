@@ -154,14 +154,14 @@ struct BenchArgs {
 
 #[derive(Debug, Args)]
 struct ChaosArgs {
-    /// How many runs are cut
+    /// Cuts that meet a run; half of them while somebody writes to the source
     #[arg(long, default_value_t = 200, value_name = "N")]
     cuts: usize,
     /// The same seed draws the same cuts [default: another one each time]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Size of the monolith
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    /// Size of the monolith: 1 is about 50 thousand rows
+    #[arg(long, default_value_t = 1, value_name = "N")]
     scale: u32,
 }
 

@@ -1,46 +1,51 @@
-//! The servers of a campaign, each behind a proxy, and the tool as a child that is cut and resumed.
+//! The servers of a campaign, each behind a proxy, a disk for its runs, and the tool as a child that is cut
+//! and resumed.
 
 use super::cut::{Cut, FIRESTORE, Fault, Moment};
-use crate::commands::compare;
+use super::ends::{self, Undisturbed};
+use super::writer::Writer;
 use crate::commands::local::{self, Wanted};
-use crate::effects::faults::{FirestoreFaults, TcpFault, TcpFaults};
-use crate::effects::firestore::{Address, Fields, Firestore};
+use crate::effects::faults::{FirestoreFaults, SmallDisk, TcpFault, TcpFaults};
+use crate::effects::firestore::{Address, Firestore};
 use crate::effects::native::{self, Connections, EmulatorChoice, SERVERS, Stack};
 use crate::effects::postgres;
 use crate::effects::terminal::Terminal;
-use crate::manifest::{Export, Manifest};
-use crate::model::{Database, MIGRATED};
-use crate::run_dir::{self, RunDir};
+use crate::journal::Command as Told;
+use crate::model::{Database, Stop};
+use crate::run_dir;
 use crate::settings::{Environment, Server, Settings};
 use crate::sql_file;
 use crate::tables::TABLES;
 use anyhow::{Context, Result, ensure};
-use fastrand::Rng;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Deserialize;
 use sqlx::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
 
 /// How long a network fault lasts: longer than the tool takes to notice what is closed, shorter than
 /// the time limits of what hangs.
 const FAULT: Duration = Duration::from_millis(700);
 /// A run that was cut has to end within this, faults healed.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Resumes of one run, at most: a fault that is healed is met once.
-const RESUMES: usize = 5;
-const TICK: Duration = Duration::from_millis(2);
+/// Between two looks into the journal: some steps take a few milliseconds.
+const TICK: Duration = Duration::from_micros(500);
+/// Runs on one emulator: to clear it frees none of its memory.
+const RUNS_PER_EMULATOR: usize = 20;
+/// For the runs, one at a time.
+const DISK: &str = "64m";
 
 pub struct World {
     stack: Stack,
     emulator: Option<Stack>,
+    /// Runs on this emulator so far.
+    runs_on_emulator: usize,
     environment: Environment,
     /// Straight to the servers.
     settings: Settings,
@@ -50,43 +55,30 @@ pub struct World {
     writes: Option<FirestoreFaults>,
     /// Private, inside the stack's directory: goes with it.
     work: PathBuf,
+    /// Where runs go, if this machine allows it.
+    disk: Option<SmallDisk>,
 }
 
-/// The run that nobody disturbed.
-pub struct Undisturbed {
-    journal: Vec<Entry>,
-    export: Export,
-    documents: BTreeMap<String, Fields>,
-    pub length: Duration,
-}
-
-/// A line of the journal.
-#[derive(Clone, Debug, Deserialize)]
-struct Entry {
-    step: String,
-    event: String,
-}
-
-/// How a cut run ended.
+/// What became of a run that was cut.
+#[derive(Default)]
 pub struct End {
-    /// Whether it was still running when the cut came.
-    pub met: bool,
-    pub how: String,
-    pub resumes: usize,
+    /// The cuts that met it: those that came too late are not among them.
+    pub cuts: Vec<Cut>,
+    /// Steps that a cut kept from their end.
+    pub steps: BTreeSet<String>,
+    /// How each attempt ended.
+    pub how: Vec<String>,
     pub differences: Vec<String>,
     pub gaps: Vec<String>,
 }
 
-impl Undisturbed {
-    /// Every step of the journal, in random order.
-    pub fn steps(&self, rng: &mut Rng) -> Vec<String> {
-        let mut steps: Vec<String> =
-            self.journal.iter().filter(|e| e.event == "start").map(|e| e.step.clone()).collect();
-        steps.sort();
-        steps.dedup();
-        rng.shuffle(&mut steps);
-        steps
-    }
+/// How one attempt ended.
+struct Attempt {
+    /// None: it had to be killed, because it did not end.
+    status: Option<ExitStatus>,
+    struck: bool,
+    /// Its part of the journal, where it came so far.
+    told: Option<Told>,
 }
 
 impl World {
@@ -101,23 +93,32 @@ impl World {
         let wanted = Wanted { workspace, scale, emulator: choice, install: false };
         let (stack, settings) = local::start(wanted, &environment, terminal).await?;
         let work = stack.connections().dir.join("chaos");
-        for dir in [work.clone(), work.join("stack"), work.join("said")] {
+        for dir in [work.clone(), work.join("stack"), work.join("said"), work.join("runs")] {
             fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| dir.display().to_string())?;
         }
+        let disk = SmallDisk::mount(&work.join("runs"), DISK).await;
+        let disk = disk.inspect_err(|e| terminal.warn(format!("the disk is never filled: {e:#}"))).ok();
         let mut lines = BTreeMap::new();
         for server in SERVERS {
             let to = format!("127.0.0.1:{}", stack.connections().server(server)?.port);
             lines.insert(server, TcpFaults::start(to).await?);
         }
-        let mut world = World { stack, emulator: None, environment, settings, lines, writes: None, work };
-        world.use_emulator(emulator).await?;
+        let (emulator, runs_on_emulator, writes) = (Some(emulator), 0, None);
+        let mut world =
+            World { stack, emulator, runs_on_emulator, environment, settings, lines, writes, work, disk };
+        world.use_emulator().await?;
         Ok(world)
     }
 
-    /// Puts the proxies in front of an emulator, and tells the tool their addresses.
-    async fn use_emulator(&mut self, emulator: Stack) -> Result<()> {
-        let direct = host(&emulator)?;
-        let writes = FirestoreFaults::start(&direct).await?;
+    /// Whether the disk can be filled.
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Puts the proxies in front of the emulator, and tells the tool their addresses.
+    async fn use_emulator(&mut self) -> Result<()> {
+        let emulator = self.emulator.as_ref().context("there is no emulator")?;
+        let writes = FirestoreFaults::start(&host(emulator)?).await?;
         let line = TcpFaults::start(writes.address()).await?;
         let mut connections: Connections = self.stack.connections().clone();
         connections.emulator.clone_from(&emulator.connections().emulator);
@@ -135,80 +136,133 @@ impl World {
         let path = self.work.join("stack/stack.json");
         let mut options = fs::OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-        serde_json::to_writer(file.with_context(|| format!("writing {}", path.display()))?, &connections)?;
-        self.emulator = Some(emulator);
-        Ok(())
+        serde_json::to_writer(file.with_context(|| format!("writing {}", path.display()))?, &connections)
+            .with_context(|| format!("writing {}", path.display()))
     }
 
     /// Migrates without a fault: what every other end is compared with.
     pub async fn undisturbed(&mut self) -> Result<Undisturbed> {
+        // A server that restarts after a kill -9 has its sequences up to 32 numbers further on, where they
+        // have moved since the last checkpoint.
+        self.superuser(SERVERS[0]).await?.run("CHECKPOINT").await?;
+        // The first one finds everything cold.
+        self.without_a_fault().await?;
+        let length = self.without_a_fault().await?;
+        let run = self.newest()?.context("the undisturbed run left nothing")?;
+        Undisturbed::read(&self.settings, &run, length).await
+    }
+
+    async fn without_a_fault(&mut self) -> Result<Duration> {
+        self.renew().await?;
         let started = Instant::now();
         let status = self.tool(&["migrate"])?.wait().await.context("waiting for the tool")?;
         ensure!(status.success(), "the undisturbed run failed: {}", self.said());
-        let length = started.elapsed();
-        let run = RunDir::open(&self.runs(), "latest")?;
-        let manifest = run.load_manifest()?;
-        Ok(Undisturbed {
-            journal: journal(&run.file("journal.jsonl")),
-            export: manifest.export.context("the undisturbed run has no export")?,
-            documents: compare::documents(&self.settings).await?,
-            length,
-        })
+        Ok(started.elapsed())
     }
 
-    /// One run from empty targets: cut, resumed until it has ended, and compared.
-    pub async fn cut_and_resume(&mut self, cut: &Cut, busy: bool, undisturbed: &Undisturbed) -> Result<End> {
+    /// One run from empty targets: each attempt is cut while there are cuts, and resumed until it is
+    /// done; then it is compared.
+    pub async fn cut_and_resume(
+        &mut self,
+        cuts: &[Cut],
+        busy: bool,
+        undisturbed: &Undisturbed,
+    ) -> Result<End> {
         self.renew().await?;
         let writer = busy.then(|| Writer::start(self.settings.source.clone()));
-        let mut tool = self.tool(&["migrate"])?;
-        let met = self.moment(&cut.moment, &mut tool).await?;
-        if met {
-            self.strike(&cut.fault, &tool).await?;
-        }
-        let status = self.ended(&mut tool).await?;
-        let mut end = End {
-            met,
-            how: status.map_or("had to be killed".into(), described),
-            resumes: 0,
-            differences: Vec::new(),
-            gaps: Vec::new(),
-        };
-        if status.is_none() {
-            end.differences.push(format!("it did not end within {} s", PATIENCE.as_secs()));
-        }
-        let mut done = status.is_some_and(|s| s.success());
-        while !done && end.resumes < RESUMES {
-            end.resumes += 1;
-            self.answering().await?;
-            let mut tool = match run_dir::ids(&self.runs())?.pop() {
-                Some(run) => self.tool(&["migrate", "--resume", &run])?,
-                // It was cut before it had begun.
-                None => self.tool(&["migrate"])?,
-            };
-            let status = self.ended(&mut tool).await?;
-            done = status.is_some_and(|s| s.success());
-        }
+        let mut end = End::default();
+        let done = self.until_done(cuts, &mut end).await?;
         if let Some(writer) = writer {
             writer.stop().await?;
         }
-        match done {
-            true => self.compare(busy, undisturbed, &mut end).await?,
-            false => end.differences.push(format!("it cannot be resumed: {}", self.said())),
+        if let (true, Some(run)) = (done, self.newest()?) {
+            // A server may still be restarting that the run needed no more.
+            self.answering().await?;
+            let undisturbed = (!busy).then_some(undisturbed);
+            end.differences.extend(ends::differences(&self.settings, &run, undisturbed).await?);
+            end.gaps.extend(ends::gaps(&run)?);
         }
         Ok(end)
     }
 
-    /// Waits until the moment has come; false where the run has ended before.
+    /// False where it does not come to its end: then that stands among the differences.
+    async fn until_done(&mut self, cuts: &[Cut], end: &mut End) -> Result<bool> {
+        let mut cuts = cuts.iter();
+        // Proven, and then its documents were lost with the emulator: it has to see that.
+        let mut lost = false;
+        loop {
+            let cut = cuts.next();
+            let attempt = self.attempt(cut).await?;
+            end.how.push(attempt.status.map_or("did not end".into(), described));
+            if let (Some(cut), true) = (cut, attempt.struck) {
+                end.cuts.push(cut.clone());
+                end.steps.extend(attempt.told.iter().flat_map(not_done));
+            }
+            let code = attempt.status.and_then(|status| status.code());
+            let differs = code == Some(i32::from(Stop::Differs(String::new()).exit_code()));
+            match code {
+                Some(0) if self.emulator.is_some() => return Ok(true),
+                Some(0) => lost = true,
+                _ if lost && differs => lost = false,
+                // A fault is no difference: it must not look like one.
+                _ if attempt.struck && attempt.status.is_some() && !differs => {}
+                _ => {
+                    end.differences.push(format!("it does not go on: {}", self.said()));
+                    return Ok(false);
+                }
+            }
+            self.answering().await?;
+        }
+    }
+
+    /// Starts the tool on the run, or on a new one where none has begun, and cuts it.
+    async fn attempt(&mut self, cut: Option<&Cut>) -> Result<Attempt> {
+        let run = self.newest()?;
+        let id = run.as_ref().and_then(|run| run.file_name()).map(|id| id.to_string_lossy().into_owned());
+        let mut tool = match &id {
+            Some(run) => self.tool(&["migrate", "--resume", run])?,
+            None => self.tool(&["migrate"])?,
+        };
+        let pid = tool.id().context("the tool has ended before it began")?;
+        let struck = match cut {
+            Some(cut) => self.moment(&cut.moment, &mut tool).await? && self.strike(&cut.fault, pid).await?,
+            None => false,
+        };
+        // To fill a disk takes a while, and writes that fail have to come.
+        let late = match cut.map(|cut| &cut.fault) {
+            Some(Fault::FillDisk) => tool.try_wait().context("watching the tool")?.is_some(),
+            _ => false,
+        };
+        let status = self.ended(&mut tool).await?;
+        let met = match cut.map(|cut| &cut.fault) {
+            Some(Fault::Writes(faults)) => self.writes.as_ref().is_some_and(|w| w.left() < faults.len()),
+            _ => !late,
+        };
+        Ok(Attempt { status, struck: struck && met, told: self.told(pid)? })
+    }
+
+    /// What the tool with this pid has written into the journal.
+    fn told(&self, pid: u32) -> Result<Option<Told>> {
+        let Some(run) = self.newest()? else { return Ok(None) };
+        let own = |command: &Told| command.process.as_ref().is_some_and(|process| process.pid == pid);
+        Ok(run_dir::load_journal(&run)?.commands.into_iter().rfind(own))
+    }
+
+    /// Waits until the moment has come; false where the tool has ended before.
     async fn moment(&self, moment: &Moment, tool: &mut Child) -> Result<bool> {
         let started = Instant::now();
+        let pid = tool.id().context("the tool has ended before it began")?;
+        let told = |wanted: &String, is: fn(&str) -> bool| -> Result<bool> {
+            let found = |told: Told| {
+                told.steps.iter().chain([&told.whole]).any(|s| s.step == *wanted && is(&s.event))
+            };
+            Ok(self.told(pid)?.is_some_and(found))
+        };
         loop {
             let come = match moment {
                 Moment::After(time) => started.elapsed() >= *time,
-                Moment::Step(step) => {
-                    let run = newest(&self.runs());
-                    let begun = |e: &Entry| e.event == "start" && e.step == *step;
-                    run.is_some_and(|run| journal(&run.join("journal.jsonl")).iter().any(begun))
-                }
+                Moment::Begun(step) => told(step, |_| true)?,
+                Moment::Done(step) => told(step, |event| event == "done")?,
             };
             if tool.try_wait().context("watching the tool")?.is_some() {
                 return Ok(false);
@@ -220,55 +274,51 @@ impl World {
         }
     }
 
-    /// Does it, and heals what does not heal by itself.
-    async fn strike(&mut self, fault: &Fault, tool: &Child) -> Result<()> {
-        let signal = |signal| {
-            let pid = tool.id().and_then(|id| i32::try_from(id).ok());
-            // It may have ended by itself a moment ago.
-            pid.map(|pid| kill(Pid::from_raw(pid), signal))
-        };
+    /// Does it, and heals what does not heal by itself. False where there was nothing to do it to.
+    async fn strike(&mut self, fault: &Fault, tool: u32) -> Result<bool> {
         match fault {
-            Fault::KillTool => drop(signal(Signal::SIGKILL)),
-            Fault::EndTool => drop(signal(Signal::SIGTERM)),
+            Fault::KillTool => return signal(tool, Signal::SIGKILL),
+            Fault::EndTool => return signal(tool, Signal::SIGTERM),
             Fault::EndSessions(server) => {
                 let mut connection = self.superuser(server).await?;
-                connection.rows(sql_file!("chaos/end_sessions.sql").text).await?;
+                let ended = connection.rows(sql_file!("chaos/end_sessions.sql").text).await?;
                 connection.close().await?;
+                return Ok(!ended.is_empty());
             }
             Fault::KillBackend(server) => {
                 let mut connection = self.superuser(server).await?;
-                let rows = connection.rows(sql_file!("chaos/one_backend.sql").text).await?;
-                for row in rows {
-                    // It may have ended meanwhile.
-                    let _ = kill(Pid::from_raw(row.try_get(0)?), Signal::SIGKILL);
-                }
+                let pid = connection.rows(sql_file!("chaos/one_backend.sql").text).await?;
+                return match pid.first() {
+                    Some(row) => signal(row.try_get::<i32, _>(0)?.try_into()?, Signal::SIGKILL),
+                    None => Ok(false),
+                };
             }
-            Fault::DropNetwork(to) => self.network(to, &[TcpFault::Drop]).await,
-            Fault::StallNetwork(to) => self.network(to, &[TcpFault::Stall, TcpFault::Drop]).await,
+            Fault::DropNetwork(to) => self.network(to, &[TcpFault::Drop]).await?,
+            Fault::HoldNetwork(to) => self.network(to, &[TcpFault::Stall]).await?,
+            Fault::StallNetwork(to) => self.network(to, &[TcpFault::Stall, TcpFault::Drop]).await?,
             Fault::CutNetwork(to, bytes) => {
-                self.network(to, &[TcpFault::CutAfter(*bytes), TcpFault::Drop]).await;
+                self.network(to, &[TcpFault::CutAfter(*bytes), TcpFault::Drop]).await?;
             }
             Fault::Writes(faults) => self.writes.iter().for_each(|w| w.set(faults.clone())),
             Fault::KillEmulator => {
-                if let Some(old) = self.emulator.take() {
-                    let pid = old.connections().emulator.as_ref().and_then(|e| e.pid);
-                    if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()) {
-                        kill(Pid::from_raw(pid), Signal::SIGKILL).context("killing the emulator")?;
-                    }
-                    old.stop()?;
-                }
+                let old = self.emulator.take().context("there is no emulator")?;
+                let pid = old.connections().emulator.as_ref().and_then(|e| e.pid);
+                signal(pid.context("the emulator has no process")?, Signal::SIGKILL)?;
+                old.stop()?;
             }
+            Fault::FillDisk => self.disk.as_ref().context("there is no disk")?.fill()?,
         }
-        Ok(())
+        Ok(true)
     }
 
-    async fn network(&self, to: &str, faults: &[TcpFault]) {
-        let Some(line) = self.lines.get(to) else { return };
+    async fn network(&self, to: &str, faults: &[TcpFault]) -> Result<()> {
+        let line = self.lines.get(to).with_context(|| format!("no line to {to}"))?;
         for fault in faults {
             line.set(*fault);
             tokio::time::sleep(FAULT).await;
         }
         line.set(TcpFault::None);
+        Ok(())
     }
 
     /// How the tool has ended; None where it had to be killed.
@@ -282,13 +332,17 @@ impl World {
         }
     }
 
-    /// Every server is back, and nothing is wrong with the way to it.
+    /// Every server is back, nothing is wrong with the way to it, and the disk has room.
     async fn answering(&mut self) -> Result<()> {
         self.writes.iter().for_each(|w| w.set([]));
         self.lines.values().for_each(|line| line.set(TcpFault::None));
+        if let Some(disk) = &self.disk {
+            disk.relieve()?;
+        }
         if self.emulator.is_none() {
-            let emulator = fresh_emulator(&self.stack.connections().workspace.clone()).await?;
-            self.use_emulator(emulator).await?;
+            self.emulator = Some(fresh_emulator(&self.stack.connections().workspace).await?);
+            self.runs_on_emulator = 0;
+            self.use_emulator().await?;
         }
         let deadline = Instant::now() + PATIENCE;
         for server in SERVERS {
@@ -302,10 +356,16 @@ impl World {
 
     /// Empty targets, no runs, no faults.
     async fn renew(&mut self) -> Result<()> {
+        if self.runs_on_emulator >= RUNS_PER_EMULATOR
+            && let Some(old) = self.emulator.take()
+        {
+            old.stop()?;
+        }
+        self.runs_on_emulator += 1;
         self.answering().await?;
-        let runs = self.runs();
-        if runs.is_dir() {
-            fs::remove_dir_all(&runs).with_context(|| format!("removing {}", runs.display()))?;
+        for id in run_dir::ids(&self.runs())? {
+            let run = self.runs().join(id);
+            fs::remove_dir_all(&run).with_context(|| format!("removing {}", run.display()))?;
         }
         let connections = self.stack.connections();
         tokio::try_join!(
@@ -326,46 +386,6 @@ impl World {
         Ok(())
     }
 
-    /// With the undisturbed run where the source was quiet, with the run's own manifest where not.
-    async fn compare(&self, busy: bool, undisturbed: &Undisturbed, end: &mut End) -> Result<()> {
-        let manifest = RunDir::open(&self.runs(), "latest")?.load_manifest()?;
-        let own = manifest.export.clone().context("a run that is done has no export")?;
-        let expected = if busy { &own } else { &undisturbed.export };
-        end.differences.extend(compare::databases(&self.settings, expected).await?);
-        end.differences.extend(compare::counts(&self.settings, expected).await?);
-        if !busy {
-            let found = compare::documents(&self.settings).await?;
-            let ids = found.keys().chain(undisturbed.documents.keys());
-            let differ = ids.filter(|id| found.get(*id) != undisturbed.documents.get(*id));
-            end.differences.extend(differ.map(|id| format!("document {id} differs")));
-            for (name, table) in &undisturbed.export.tables {
-                let same = own.tables.get(name).is_some_and(|t| t.outcomes == table.outcomes);
-                if !same {
-                    end.differences.push(format!("{name}: another ledger"));
-                }
-            }
-        }
-        if !manifest.proof.as_ref().is_some_and(|proof| proof.is_green()) {
-            end.differences.push("the manifest has no green proof".into());
-        }
-        end.differences.extend(self.leftovers().await?);
-        end.gaps.extend(gaps(&manifest));
-        Ok(())
-    }
-
-    /// Schemas that were set aside and still stand there.
-    async fn leftovers(&self) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        for database in Database::ALL {
-            let mut connection = postgres::connect(self.settings.target(database), "chaos").await?;
-            for row in connection.rows(sql_file!("chaos/leftovers.sql").text).await? {
-                found.push(format!("{database}: {} is left over", row.try_get::<String, _>(0)?));
-            }
-            connection.close().await?;
-        }
-        Ok(found)
-    }
-
     async fn superuser(&self, server: &str) -> Result<postgres::Connection> {
         let label = |s: &&Server| s.label == server;
         let targets = Database::ALL.map(|database| self.settings.target(database));
@@ -377,8 +397,14 @@ impl World {
         postgres::connect(&direct, "chaos").await
     }
 
+    /// Where the runs are, seen from here.
     fn runs(&self) -> PathBuf {
-        self.work.join("runs")
+        self.disk.as_ref().map_or_else(|| self.work.join("runs"), SmallDisk::path)
+    }
+
+    /// The directory of the newest run that has begun.
+    fn newest(&self) -> Result<Option<PathBuf>> {
+        Ok(run_dir::ids(&self.runs())?.pop().map(|id| self.runs().join(id)))
     }
 
     /// The tool itself, through the proxies; what it says is kept for a message.
@@ -387,9 +413,10 @@ impl World {
             let path = self.work.join("said").join(name);
             fs::File::create(&path).with_context(|| format!("writing {}", path.display()))
         };
-        let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+        let program = std::env::current_exe().context("finding this program")?;
+        let mut command = self.disk.as_ref().map_or_else(|| Command::new(&program), |d| d.command(&program));
         command.args(arguments).args(["--json", "--quiet", "--max-quarantine", "1000000"]);
-        command.arg("--stack").arg(self.work.join("stack")).arg("--backup-dir").arg(self.runs());
+        command.arg("--stack").arg(self.work.join("stack")).arg("--backup-dir").arg(self.work.join("runs"));
         command.stdin(Stdio::null()).stdout(file("out")?).stderr(file("err")?).kill_on_drop(true);
         command.spawn().context("starting the tool")
     }
@@ -400,7 +427,10 @@ impl World {
         text.lines().filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join(" / ")
     }
 
-    pub fn stop(self) -> Result<()> {
+    pub async fn stop(self) -> Result<()> {
+        if let Some(disk) = self.disk {
+            disk.unmount().await?;
+        }
         if let Some(emulator) = self.emulator {
             emulator.stop()?;
         }
@@ -408,76 +438,24 @@ impl World {
     }
 }
 
-/// Somebody who writes to the source while the migration runs.
-struct Writer {
-    over: tokio::sync::watch::Sender<bool>,
-    writing: JoinHandle<()>,
-}
-
-impl Writer {
-    fn start(source: Server) -> Writer {
-        let (over, mut end) = tokio::sync::watch::channel(false);
-        let writing = tokio::spawn(async move {
-            while !*end.borrow_and_update() {
-                // A server that restarts, or a session that was ended, is what this is about.
-                if let Ok(mut connection) = postgres::connect(&source, "writer").await {
-                    while !*end.borrow() {
-                        let wrote =
-                            connection.run(include_str!("../../../../fixtures/monolith/writer.sql")).await;
-                        if wrote.is_err() {
-                            break;
-                        }
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        Writer { over, writing }
-    }
-
-    async fn stop(self) -> Result<()> {
-        self.over.send_replace(true);
-        self.writing.await.context("the writer ended unexpectedly")
+/// False where it had ended by itself a moment ago.
+fn signal(pid: u32, signal: Signal) -> Result<bool> {
+    match kill(Pid::from_raw(pid.try_into()?), signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("sending {signal} to {pid}")),
     }
 }
 
-/// Rows of the source without an outcome, or more outcomes than rows: a line each.
-fn gaps(manifest: &Manifest) -> Vec<String> {
-    let Some(export) = &manifest.export else { return vec!["there is no export".into()] };
-    let mut lines = Vec::new();
-    for table in TABLES {
-        let Some(record) = export.tables.get(table.name) else {
-            lines.push(format!("{}: not in the manifest", table.name));
-            continue;
-        };
-        let outcomes: u64 = record.outcomes.rows.values().sum();
-        let migrated = record.outcomes.rows.get(MIGRATED).copied().unwrap_or_default();
-        let in_file = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
-        if outcomes != record.source_rows || in_file != migrated {
-            lines.push(format!(
-                "{}: {} rows, {outcomes} outcomes, {migrated} of them migrated, {in_file} rows in the file",
-                table.name, record.source_rows
-            ));
-        }
-    }
-    lines
-}
-
-fn newest(runs: &Path) -> Option<PathBuf> {
-    let dirs = fs::read_dir(runs).ok()?.flatten().map(|e| e.path());
-    dirs.filter(|p| p.join("journal.jsonl").is_file()).max()
-}
-
-/// The lines that are whole: the last one may be under way.
-fn journal(file: &Path) -> Vec<Entry> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+/// The steps that had begun and were kept from their end.
+fn not_done(told: &Told) -> impl Iterator<Item = String> {
+    let steps = told.steps.iter().chain([&told.whole]);
+    steps.filter(|step| !["done", "note"].contains(&step.event.as_str())).map(|step| step.step.clone())
 }
 
 fn described(status: ExitStatus) -> String {
     match status.code() {
-        Some(0) => "it went on".into(),
+        Some(0) => "done".into(),
         Some(code) => format!("ended with {code}"),
         None => "killed".into(),
     }
