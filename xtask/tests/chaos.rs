@@ -50,9 +50,10 @@ async fn the_comparison_sees_every_other_end() {
     shop.xtask(&["migrate", "--resume", &id]).expect_code(0);
     assert_eq!(seen(&shop, &undisturbed).await, nothing);
 
-    // A row, a schema, a session, a file, the end of the journal.
+    // A row, a sequence, a schema, a session, a file, the end of the journal.
     let mut order = shop.target(Database::Order).await;
     order.run("UPDATE orders SET total_amount = total_amount + 1 WHERE id = 1").await.unwrap();
+    order.run("SELECT nextval('payments_id_seq')").await.unwrap();
     order.run("CREATE SCHEMA xtask_staging").await.unwrap();
     let session = postgres::connect(&shop.settings.source, &format!("{id} load a@b")).await.unwrap();
     fs::write(run.join("notes/of-before.csv"), "").unwrap();
@@ -60,6 +61,7 @@ async fn the_comparison_sees_every_other_end() {
     let found = seen(&shop, &undisturbed).await.join("\n");
     for words in [
         "orders: ",
+        "payments: the next id is ",
         "order: xtask_staging is left over",
         &format!("source: the session `xtask {id} load a@b` is left over"),
         "notes/of-before.csv is in the run's directory",
@@ -68,6 +70,8 @@ async fn the_comparison_sees_every_other_end() {
         assert!(found.contains(words), "{words}: {found}");
     }
     order.run("UPDATE orders SET total_amount = total_amount - 1 WHERE id = 1").await.unwrap();
+    let back = "SELECT setval('payments_id_seq', currval('payments_id_seq') - 1)";
+    order.run(back).await.unwrap();
     order.run("DROP SCHEMA xtask_staging").await.unwrap();
     session.close().await.unwrap();
     fs::remove_file(run.join("notes/of-before.csv")).unwrap();

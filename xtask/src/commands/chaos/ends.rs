@@ -5,13 +5,13 @@ use crate::commands::compare;
 use crate::document::Layout;
 use crate::effects::firestore::Fields;
 use crate::effects::postgres::{self, Connection};
-use crate::manifest::{Export, Manifest, Proof};
+use crate::manifest::{Export, Manifest, Proof, Sequence};
 use crate::model::{Database, MIGRATED, NullPolicy};
 use crate::phases::p1_backup;
 use crate::run_dir;
 use crate::settings::Settings;
-use crate::sql_file;
-use crate::tables::TABLES;
+use crate::tables::{self, TABLES};
+use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,9 @@ pub async fn differences(
 ) -> Result<Vec<String>> {
     let manifest = run_dir::load_manifest(run)?;
     let own = manifest.export.as_ref().context("a run that is done has no export")?;
-    let mut lines = compare::databases(settings, undisturbed.map_or(own, |u| &u.export)).await?;
+    let export = undisturbed.map_or(own, |u| &u.export);
+    let mut lines = compare::databases(settings, export).await?;
+    lines.extend(sequences(settings, export).await?);
     let found = compare::documents(settings).await?;
     let (from_files, expected);
     match undisturbed {
@@ -78,6 +80,26 @@ pub async fn differences(
     }
     lines.extend(left_in_directory(run, &manifest)?);
     lines.extend(left_on_servers(settings).await?);
+    Ok(lines)
+}
+
+/// Which ids the next rows get.
+async fn sequences(settings: &Settings, export: &Export) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for database in Database::ALL {
+        let mut connection = postgres::connect(settings.target(database), "chaos").await?;
+        for table in tables::of_database(TABLES, database) {
+            let expected = export.tables.get(table.name).map(|t| t.sequence.next());
+            let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
+            let name: String = connection.row(&query).await?.try_get("sequence")?;
+            let state = connection.row(&sql::sequence_state(&name)).await?;
+            let found = Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
+            if Some(found) != expected {
+                lines.push(format!("{}: the next id is {found}, expected {expected:?}", table.name));
+            }
+        }
+        connection.close().await?;
+    }
     Ok(lines)
 }
 
