@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which command does it.
 
 use crate::commands::bench::{self, Reference, part};
+use crate::commands::chaos;
 use crate::commands::local::{self, Wanted};
 use crate::commands::status::Status;
 use crate::commands::{
@@ -89,6 +90,8 @@ enum Command {
     Replay(RunArgs),
     /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
     Bench(BenchArgs),
+    /// The migration cut on purpose wherever it can be, resumed and compared, on disposable servers
+    Chaos(ChaosArgs),
     /// Completions for a shell: `source <(cargo xtask completions bash)`
     Completions(CompletionsArgs),
     /// One part of the migration alone, for bench to measure
@@ -157,6 +160,19 @@ struct BenchArgs {
     /// Exit code 3 where a floor is missed
     #[arg(long)]
     check: bool,
+}
+
+#[derive(Debug, Args)]
+struct ChaosArgs {
+    /// Cuts that meet a run; half of them while somebody writes to the source
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    cuts: usize,
+    /// The same seed draws the same cuts [default: another one each time]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Size of the monolith: 1 is about 50 thousand rows
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    scale: u32,
 }
 
 #[derive(Debug, Args)]
@@ -329,6 +345,7 @@ impl Cli {
                 session.report(&report, &session.then(&format!("verify --run {}", report.run)))
             }
             Command::Bench(args) => session.bench(args).await,
+            Command::Chaos(args) => session.chaos(args).await,
             Command::BenchPart(args) => session.bench_part(args.part).await,
             Command::Repair(args) => session.repair(args).await,
             Command::Replay(args) => session.replay(&args).await,
@@ -769,6 +786,18 @@ impl Session<'_> {
             self.say(Said { text: results.text(), next: Some(format!("open {page}")) })?;
         }
         if args.check { results.check() } else { Ok(()) }
+    }
+
+    async fn chaos(&self, args: ChaosArgs) -> Result<()> {
+        let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+        let plan = chaos::Plan { cuts: args.cuts, seed, scale: args.scale };
+        self.terminal.phase(&format!("{} cuts, seed {seed}", args.cuts));
+        let campaign = chaos::run(&plan, &self.workspace, self.environment()?, &self.terminal).await?;
+        match self.common.json {
+            true => print(&format!("{}\n", serde_json::to_string_pretty(&campaign)?))?,
+            false => print(&campaign.text())?,
+        }
+        campaign.judge()
     }
 
     async fn bench_part(&self, part: part::Part) -> Result<()> {

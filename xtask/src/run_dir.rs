@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 pub const JOURNAL: &str = "journal.jsonl";
 /// What is under way, while something is.
 pub const PROGRESS: &str = "progress.json";

@@ -6,6 +6,7 @@
 use anyhow::Result;
 use firestore::gcloud_sdk::google::firestore::v1 as fs;
 use firestore::gcloud_sdk::google_cloud_auth::credentials::anonymous;
+use firestore::gcloud_sdk::tonic::Code;
 use firestore::{FirestoreDb, FirestoreDbOptions};
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use xtask::document::{Document, Layout, Value, differences};
+use xtask::effects::faults::{FirestoreFaults, TcpFault, TcpFaults, WriteFault};
 use xtask::effects::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Written};
 use xtask::effects::native::{EmulatorChoice, Options, Stack};
 use xtask::model::{Collection, Field, Kind, NullPolicy};
@@ -369,4 +371,60 @@ fn the_environment_chooses_no_server() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
     decoy.set_nonblocking(true).unwrap();
     assert!(decoy.accept().is_err(), "somebody connected to the decoy");
+}
+
+/// Everything that passes sooner or later: each document arrives once, whatever became of the calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_pass_cost_no_document() {
+    let emulator = Emulator::shared().await;
+    let proxy = FirestoreFaults::start(&emulator.host).await.unwrap();
+    let firestore = Firestore::connect(&address(&proxy.address(), "demo-faults")).await.unwrap();
+    let faults = [
+        WriteFault::Refused(Code::Unavailable),
+        WriteFault::Lost(Code::Unavailable),
+        WriteFault::Refused(Code::ResourceExhausted),
+        WriteFault::Refused(Code::Aborted),
+        WriteFault::Lost(Code::DeadlineExceeded),
+        WriteFault::Some(3),
+        WriteFault::Some(1),
+        WriteFault::ShortAnswer,
+        WriteFault::Hang,
+    ];
+    proxy.set(faults);
+    let documents = numbered(4_000);
+    let pace = Pace { timeout: Duration::from_secs(2), ..Pace::for_emulator() };
+    let written = write(&firestore, documents.clone(), &pace).await.unwrap();
+    assert_eq!(proxy.left(), 0, "not every fault was met");
+    assert_eq!((written.documents, written.rejected.len()), (4_000, 0));
+    assert!(written.retried > 0);
+    assert_eq!(list(&firestore).await, ids(&documents));
+    for piece in documents.chunks(500) {
+        let found = firestore.read(USERS.name, &ids(piece)).await.unwrap();
+        for (document, (_, fields)) in piece.iter().zip(found) {
+            assert_eq!(differences(document, &fields.unwrap()), []);
+        }
+    }
+}
+
+/// A connection that is cut in the middle of a write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_costs_no_document() {
+    let emulator = Emulator::shared().await;
+    let proxy = TcpFaults::start(emulator.host.clone()).await.unwrap();
+    let host = format!("127.0.0.1:{}", proxy.port());
+    let firestore = Firestore::connect(&address(&host, "demo-cut")).await.unwrap();
+    let documents = numbered(4_000);
+    proxy.set(TcpFault::CutAfter(100_000));
+    let healed = async {
+        // Cut, and so for a while.
+        while !proxy.spent() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.set(TcpFault::None);
+    };
+    let pace = Pace::for_emulator();
+    let (written, ()) = tokio::join!(write(&firestore, documents.clone(), &pace), healed);
+    assert_eq!(written.unwrap().documents, 4_000);
+    assert_eq!(list(&firestore).await, ids(&documents));
 }

@@ -2,21 +2,27 @@
 //! work at once; `--replace` takes the place of an earlier run and of nothing else; `status` tells it all.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/source.rs"]
+mod source;
 mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use source::Elsewhere;
 use sqlx::Row;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::{Said, Shop};
 use tool::Tool;
+use xtask::effects::faults::{TcpFault, TcpFaults};
 use xtask::effects::postgres::{self, Connection};
 use xtask::manifest::Manifest;
 use xtask::model::Database;
+use xtask::phases::lock::Locks;
 use xtask::sql;
 
 const COLLECTIONS: [&str; 2] = ["users", "user_sessions"];
@@ -170,6 +176,27 @@ async fn killed_at_any_step_it_ends_like_an_undisturbed_run() {
     says(&said, &["no migration in", "is unfinished", &format!("verify --run {run}")]);
 }
 
+#[test]
+fn what_a_killed_run_has_started_writes_no_more() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let shop = runtime.block_on(Shop::open(1));
+    let mut migrate = Tool::start(shop.command(&["migrate"]));
+    let dump = format!("--file={}", shop.runs.path().canonicalize().unwrap().display());
+    let dumps = || tool::command_lines().into_iter().filter(|(_, line)| line.contains(&dump));
+    // As if it hung: by itself it does not end.
+    migrate.wait_for("a dump", || dumps().next().is_some_and(|(pid, _)| tool::stopped(pid)));
+    migrate.signal(Signal::SIGKILL);
+    migrate.ends_within(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while dumps().next().is_some() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let left: Vec<(u32, String)> = dumps().collect();
+    left.iter().for_each(|(pid, _)| tool::send(*pid, Signal::SIGKILL));
+    assert_eq!(left, []);
+    shop.xtask(&["migrate", "--resume", "latest"]).expect_code(0);
+}
+
 /// Holds a table of the source that only the snapshot waits for: the preflight reads those that are migrated.
 async fn held_up(shop: &Shop) -> Connection {
     let mut source = shop.source().await;
@@ -268,6 +295,43 @@ async fn a_run_that_loses_its_lock_stops_and_goes_on_later() {
     shop.xtask(&["verify"]).expect_code(0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_is_not_waited_for_for_ever() {
+    let mut shop = Shop::open(0).await;
+    let port = shop.settings.order.port;
+    let line = TcpFaults::start(format!("127.0.0.1:{port}")).await.unwrap();
+    shop.settings.order.port = line.port();
+    let elsewhere = Elsewhere::new(&shop, "postgres", "");
+    shop.settings.order.port = port;
+    let mut migrate = Tool::start(elsewhere.command(&shop, &["migrate"]));
+    let begun = || newest(&shop).is_some_and(|run| journal_says(&run, "4 import order", "start"));
+    migrate.wait_for("the import", begun);
+    line.set(TcpFault::Stall);
+    let said = tokio::task::spawn_blocking(|| migrate.ends_within(90)).await.unwrap().expect_code(1);
+    says(&said, &["the lock on order", "was lost", "no answer within 30 s", "migrate --resume"]);
+    line.set(TcpFault::None);
+    elsewhere.xtask(&shop, &["migrate", "--resume", "latest"]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_lock_is_known_at_once() {
+    let shop = Shop::open(0).await;
+    for database in Database::ALL {
+        let ctx = shop.ctx();
+        let locks = Locks::all(&ctx).await.unwrap();
+        let guarded = tokio::spawn(locks.guard(std::future::pending::<anyhow::Result<()>>()));
+        // Longer than a look: that alone loses nothing.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(!guarded.is_finished());
+        let before = Instant::now();
+        terminate_lock(&shop, database).await;
+        let error = guarded.await.unwrap().unwrap_err();
+        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+        let expected = format!("the lock on {} was lost", shop.settings.target(database));
+        assert!(format!("{error:#}").starts_with(&expected), "{error:#}");
+    }
+}
+
 async fn terminate_lock(shop: &Shop, database: Database) {
     let mut connection = shop.superuser(shop.settings.target(database)).await;
     let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -287,10 +351,10 @@ async fn hold_publishing(superuser: &mut Connection) {
 
 async fn wait_until_publishing(superuser: &mut Connection) {
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted";
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while superuser.row(waits).await.unwrap().get::<i64, _>(0) == 0 {
-        assert!(std::time::Instant::now() < deadline, "nobody publishes");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(Instant::now() < deadline, "nobody publishes");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -298,7 +362,7 @@ async fn wait_until_publishing(superuser: &mut Connection) {
 async fn release_publishing(superuser: &mut Connection) {
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'";
     while superuser.row(waits).await.unwrap().get::<i64, _>(0) > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     superuser
         .run("SELECT pg_advisory_unlock(42); DROP EVENT TRIGGER hold; DROP FUNCTION public.hold")

@@ -2,6 +2,8 @@
 
 pub mod backup;
 pub mod bench;
+pub mod chaos;
+mod compare;
 pub mod config;
 pub mod cutover;
 pub mod doctor;

@@ -4,6 +4,7 @@
 pub mod cleanup;
 pub mod disk;
 pub mod dump;
+pub mod faults;
 pub mod firestore;
 pub mod host;
 pub mod native;

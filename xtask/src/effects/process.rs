@@ -1,10 +1,15 @@
 //! Child processes: a clean environment, no secret in the arguments, killed when nobody waits for
-//! them any more.
+//! them any more, and with us where we are killed: a pg_dump that outlived its run would write into the
+//! files of whoever goes on with it.
 
 use anyhow::{Context, Result, bail};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
 use secrecy::{ExposeSecret, SecretString};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +31,22 @@ impl<F: Fn() -> std::io::Result<()>> Drop for KillOnDrop<F> {
     }
 }
 
+/// The kernel kills the child when the thread that starts it ends: it has to be one that stays, as the
+/// runtime's workers do, and those that wait for a blocking call do not.
+fn ends_with_us(command: &mut std::process::Command) {
+    let parent = Pid::this();
+    let ends = move || {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // We may have been killed just before.
+        if getppid() == parent { Ok(()) } else { Err(std::io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: between fork and exec, two system calls and no allocation.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(ends);
+    }
+}
+
 impl Program {
     pub fn new(path: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -37,6 +58,10 @@ impl Program {
                 expression = expression.env_remove(key);
             }
         }
+        let expression = expression.before_spawn(|command| {
+            ends_with_us(command);
+            Ok(())
+        });
         Program { name, expression: expression.env("LC_ALL", "C") }
     }
 

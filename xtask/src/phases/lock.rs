@@ -1,9 +1,9 @@
 //! Never two runs on one environment at a time: a session of its own holds an advisory lock in every
 //! database that a command works on, and names its holder. Whoever loses one stops writing.
 //!
-//! What was learnt: a session-level lock goes with its session, so what a killed run held is free as
-//! soon as its server has noticed. An idle session notices at once; one in the middle of a statement
-//! within two seconds (`client_connection_check_interval`). So the sessions are idle between two looks.
+//! What was learnt: a session-level lock goes with its session. We hear of its end at once only while we
+//! wait for an answer of it, so each look waits a moment on the server: whoever writes is stopped before
+//! the next batch. The server hears of ours when that moment is over: so long is held what a killed run held.
 
 use crate::ctx::Ctx;
 use crate::effects::postgres::{self, Connection};
@@ -11,7 +11,7 @@ use crate::model::Database;
 use crate::settings::Server;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result, anyhow};
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use sqlx::Row;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 /// The lock's two numbers. `pg_locks` shows them as `classid` and `objid`.
 const LOCK: [(&str, &str); 2] = [("class", "2020893043"), ("object", "1")];
 
-/// Between two looks whether the locks are still there.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// How long a look whether the locks are still there waits on the server, in seconds.
+const MOMENT: &str = "0.25";
 
 /// A look that takes longer counts as a lock that is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -173,9 +173,8 @@ impl Locks {
     /// Comes to its end when a lock is lost.
     async fn watch(&mut self) -> anyhow::Error {
         loop {
-            tokio::time::sleep(INTERVAL).await;
-            let looks = join_all(self.held.iter_mut().map(Held::look)).await;
-            if let Some(lost) = looks.into_iter().find_map(Result::err) {
+            // The first that is lost, whatever the others wait for.
+            if let Err(lost) = try_join_all(self.held.iter_mut().map(Held::look)).await {
                 return lost;
             }
         }
@@ -191,7 +190,7 @@ impl Held {
                 self.server
             )
         };
-        let query = sql::bind(sql_file!("phases/lock/held.sql"), &LOCK);
+        let query = sql::bind(sql_file!("phases/lock/held.sql"), &[LOCK[0], LOCK[1], ("moment", MOMENT)]);
         let row = tokio::time::timeout(PATIENCE, self.session.row(&query)).await;
         let row = row.map_err(|_| anyhow!("no answer within {} s", PATIENCE.as_secs()));
         let held: bool = row.and_then(|row| row).with_context(lost)?.try_get(0)?;

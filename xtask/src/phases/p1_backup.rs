@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 const ARCHIVE: &str = "full_backup.dump";
-const PLAIN: &str = "full_backup.sql";
+/// The same as SQL.
+pub const PLAIN: &str = "full_backup.sql";
 const SCHEMA: &str = "schema_only.sql";
 const GLOBALS: &str = "globals.sql";
 const COUNTS: &str = "record_counts.txt";

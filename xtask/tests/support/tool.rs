@@ -152,6 +152,11 @@ impl Drop for Tool {
     }
 }
 
+/// Stops a process that is not our child, to be killed or continued; false where it has ended.
+pub fn stopped(pid: u32) -> bool {
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGSTOP).is_ok()
+}
+
 /// Sends a signal to a process that is not our child.
 pub fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();

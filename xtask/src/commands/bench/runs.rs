@@ -6,6 +6,7 @@ use super::part::Done;
 use super::references::{Node, References, succeeded};
 use super::servers::Shop;
 use super::{Plan, Reference, warm};
+use crate::commands::compare;
 use crate::effects::terminal::Terminal;
 use crate::effects::usage::{self, Ran};
 use crate::manifest::Export;
@@ -142,9 +143,9 @@ impl Bench<'_> {
     /// documents (JavaScript's dates have no microseconds: their content differs).
     async fn arrived(&self, name: &str, documents: bool) -> Result<()> {
         let export = self.export.as_ref().context("our own run has no export")?;
-        let mut differences = self.shop.differences(export).await?;
+        let mut differences = compare::databases(&self.shop.settings, export).await?;
         if documents {
-            differences.extend(self.shop.missing_documents(export).await?);
+            differences.extend(compare::counts(&self.shop.settings, export).await?);
         }
         if !differences.is_empty() {
             bail!("{name} did not move what it should have: {}", differences.join("; "));

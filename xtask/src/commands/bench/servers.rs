@@ -2,16 +2,13 @@
 //! and a fresh emulator for every run, because clearing one frees none of its memory.
 
 use crate::commands::local::{self, Wanted};
-use crate::effects::firestore::{Address, Firestore};
 use crate::effects::native::{self, Connections, EmulatorChoice, Stack};
 use crate::effects::terminal::Terminal;
 use crate::effects::{postgres, usage};
-use crate::manifest::Export;
 use crate::model::Database;
-use crate::phases::{p5_verify, staging};
 use crate::settings::{Environment, Settings};
 use crate::sql::{self, Rows};
-use crate::tables::{self, Home, TABLES};
+use crate::tables::{self, TABLES};
 use anyhow::{Context, Result};
 use std::fs;
 use std::io::Write;
@@ -158,45 +155,6 @@ impl Shop {
             postgres: usage::cpu_of(&postgres)?,
             emulator: usage::cpu_of(&emulator.collect::<Vec<_>>())?,
         })
-    }
-
-    /// What differs in the three databases from what an export says that they must hold: a line each.
-    pub async fn differences(&self, export: &Export) -> Result<Vec<String>> {
-        let mut lines = Vec::new();
-        for database in Database::ALL {
-            let server = self.settings.target(database);
-            let mut connection = postgres::connect(server, "bench").await?;
-            let expected = staging::expected_definition(&mut connection, database).await?;
-            let found = staging::definition(&mut connection, "public").await?;
-            lines.extend(staging::differences(database, &expected, &found));
-            for table in tables::of_database(TABLES, database) {
-                let record = export.tables.get(table.name).context("a table is not in the export")?;
-                let (columns, hash) = (&record.target_columns, export.snapshot.hash);
-                let content =
-                    p5_verify::content(&mut connection, "public", table.name, columns, hash).await?;
-                if content != record.content {
-                    let (expected, found) = (record.content.total().rows, content.total().rows);
-                    lines.push(format!("{}: {found} rows, expected {expected}", table.name));
-                }
-            }
-            connection.close().await?;
-        }
-        Ok(lines)
-    }
-
-    /// Collections that hold another number of documents than an export says: a line each.
-    pub async fn missing_documents(&self, export: &Export) -> Result<Vec<String>> {
-        let firestore = Firestore::connect(&Address::from(&self.settings.firestore)).await?;
-        let mut lines = Vec::new();
-        for table in TABLES {
-            let Home::Firestore(collection) = &table.home else { continue };
-            let expected = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
-            let found = firestore.count(collection.name).await?;
-            if found != expected {
-                lines.push(format!("{}: {found} documents, expected {expected}", collection.name));
-            }
-        }
-        Ok(lines)
     }
 
     pub fn stop(self) -> Result<()> {
