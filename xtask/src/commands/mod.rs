@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod bench;
 pub mod config;
+pub mod containers;
 pub mod cutover;
 pub mod export;
 pub mod freeze;
@@ -12,6 +13,7 @@ pub mod local;
 pub mod migrate;
 pub mod rehearse;
 pub mod resume;
+pub mod runtime;
 pub mod stack;
 pub mod status;
 pub mod verify;

@@ -1,7 +1,7 @@
 //! The only modules that touch the world: each is thin, and none knows the migration.
-//! Docker's engine gets its place here (`docker.rs`, on bollard) with the containers.
 
 pub mod cleanup;
+pub mod docker;
 pub mod dump;
 pub mod firestore;
 pub mod host;

@@ -45,6 +45,12 @@ impl Program {
         self
     }
 
+    /// Where it runs.
+    pub fn directory(mut self, path: &Path) -> Program {
+        self.expression = self.expression.dir(path);
+        self
+    }
+
     pub fn secret(mut self, key: &str, value: &SecretString) -> Program {
         self.expression = self.expression.env(key, value.expose_secret());
         self
@@ -133,16 +139,6 @@ impl Program {
             bail!("{name} ended with {}: {}", ended.status, last_lines(&ended.stderr));
         }
         result.with_context(|| format!("reading from {name}"))
-    }
-}
-
-/// What Compose makes of a compose file and its `.env`, by the first Compose that answers.
-pub async fn compose_config(file: &Path) -> Result<String> {
-    let file = file.display().to_string();
-    let v2 = Program::new(Path::new("docker"), ["compose", "-f", &file, "config"]).read().await;
-    match v2 {
-        Ok(text) => Ok(text),
-        Err(_) => Program::new(Path::new("docker-compose"), ["-f", &file, "config"]).read().await,
     }
 }
 

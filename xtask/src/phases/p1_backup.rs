@@ -168,7 +168,7 @@ async fn compose_configuration(ctx: &Ctx) -> Result<Option<(String, FileInfo)>> 
     else {
         return Ok(None);
     };
-    let text = match crate::effects::process::compose_config(&file).await {
+    let text = match crate::effects::docker::configuration(&ctx.workspace).await {
         Ok(text) => text,
         Err(error) => {
             ctx.terminal.warn(format!("{COMPOSE} is a plain copy of the file: {error:#}"));
