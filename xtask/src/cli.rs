@@ -111,6 +111,15 @@ enum StackCommand {
     Status,
     /// The end of the servers' logs
     Logs(LogsArgs),
+    /// This tool inside the network of docker-compose.hardened.yml: `stack run -- verify --run latest`
+    Run(InsideArgs),
+}
+
+#[derive(Debug, Args)]
+struct InsideArgs {
+    /// What it is to do there
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -734,6 +743,7 @@ impl Session<'_> {
                 let text = stack::status(&meant, &self.environment()?, &self.terminal).await?;
                 Said { text, next: None }
             }
+            StackCommand::Run(args) => return containers::run_inside(&self.workspace, &args.command).await,
             StackCommand::Logs(args) => {
                 let service = args.service.as_deref();
                 Said { text: stack::logs(&meant, service, args.tail, &self.terminal).await?, next: None }

@@ -5,11 +5,11 @@ use super::local;
 use crate::effects::docker::{self, Compose, Container, Engine, MONOLITH, Project, SERVICES, state_of};
 use crate::effects::terminal::Terminal;
 use crate::effects::{native, postgres};
-use crate::model::Database;
+use crate::model::{Database, Stop};
 use crate::settings::{self, Environment, Server, Settings, Tls};
 use crate::tables::TABLES;
 use crate::{refuse, sql_file};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// What `migrate` fills, and what it writes documents to (the guide's 4.1).
 const TARGETS: [&str; 4] = ["postgres-product", "postgres-order", "postgres-gateway", "firestore-emulator"];
+
+/// The stack that publishes no port.
+const HARDENED: &str = "docker-compose.hardened.yml";
 
 /// How long a healthy server may take to let a session in.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +51,7 @@ fn passwords(project: &Project) -> Result<()> {
             "the containers have no passwords: {} set neither in {} nor outside: `cp .env.example .env && chmod \
              600 .env`",
             missing.join(", "),
-            project.directory.join(".env").display()
+            project.directory.join(docker::DOTENV).display()
         );
     }
     Ok(())
@@ -323,6 +326,31 @@ pub async fn volumes(engine: &Engine, workspace: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(volumes)
+}
+
+/// Runs this tool inside the network of the hardened stack, in a container that goes with it.
+///
+/// # Errors
+/// As the tool inside ended.
+pub async fn run_inside(workspace: &Path, arguments: &[String]) -> Result<()> {
+    let engine = Engine::connect().await?;
+    let binary = std::env::current_exe().context("finding this program")?;
+    let mut project = Project::of(workspace);
+    project.files = vec![HARDENED];
+    project.variables = vec![
+        ("XTASK_BINARY".to_string(), binary.display().to_string()),
+        ("XTASK_WORKSPACE".to_string(), workspace.display().to_string()),
+    ];
+    let compose = Compose::find().await?;
+    let inside = "the tool inside says so: see above".to_string();
+    match compose.run(&engine, &project, "xtask", arguments).await? {
+        0 => Ok(()),
+        3 => Err(Stop::Differs(inside).into()),
+        4 => Err(Stop::Refused(inside).into()),
+        5 => Err(Stop::Quarantine(inside).into()),
+        6 => Err(Stop::Interrupted.into()),
+        code => bail!("the tool inside ended with exit code {code}: see above"),
+    }
 }
 
 /// How each container is, as a table.

@@ -30,7 +30,7 @@ impl Program {
     pub fn new(path: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Not as a Path: duct takes a bare name then for a file in this directory.
-        let mut expression = duct::cmd(path.as_os_str().to_os_string(), arguments).stdin_null();
+        let mut expression = duct::cmd(path.as_os_str().to_os_string(), arguments);
         // Nothing ambient chooses a server (DESIGN rule 17).
         for (key, _) in std::env::vars_os() {
             if is_ambient(&key.to_string_lossy()) {
@@ -65,6 +65,7 @@ impl Program {
         let name = self.name;
         let handle = self
             .expression
+            .stdin_null()
             .stdout_capture()
             .stderr_capture()
             .unchecked()
@@ -81,6 +82,20 @@ impl Program {
             bail!("{name} ended with {}: {}", output.status, last_lines(&output.stderr));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Program {
+    /// Runs it to its end with our own input and output, and returns its exit code.
+    pub async fn foreground(self) -> Result<i32> {
+        let name = self.name;
+        let handle = self.expression.unchecked().start().with_context(|| format!("starting {name}"))?;
+        let handle = Arc::new(handle);
+        let _guard = KillOnDrop(|| handle.kill());
+        let waiting = handle.clone();
+        let ended = tokio::task::spawn_blocking(move || waiting.wait().map(|output| output.status)).await;
+        let status = ended.with_context(|| format!("waiting for {name}"))??;
+        status.code().with_context(|| format!("{name} was ended: {status}"))
     }
 }
 
@@ -108,7 +123,7 @@ impl Program {
         reader: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let name = self.name;
-        let child = self.expression.stderr_capture().unchecked().reader();
+        let child = self.expression.stdin_null().stderr_capture().unchecked().reader();
         let child = Arc::new(child.with_context(|| format!("starting {name}"))?);
         let _guard = KillOnDrop(|| child.kill());
         let read = Arc::new(AtomicU64::new(0));

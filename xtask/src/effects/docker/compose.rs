@@ -10,7 +10,11 @@ use crate::effects::process::Program;
 use crate::refuse;
 use anyhow::{Context, Result, anyhow};
 use secrecy::SecretString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+
+/// Where a checkout's own names, ports and passwords stand.
+pub const DOTENV: &str = ".env";
 
 /// Which Compose there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl Project {
         let ours = self.variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let ours = ours.or_else(|| std::env::var(name).ok());
         let found = ours.or_else(|| {
-            let text = std::fs::read_to_string(self.directory.join(".env")).unwrap_or_default();
+            let text = std::fs::read_to_string(self.directory.join(DOTENV)).unwrap_or_default();
             text.lines().filter_map(assignment).filter(|(key, _)| *key == name).last().map(|(_, v)| v)
         });
         found.filter(|value| !value.is_empty())
@@ -137,6 +141,24 @@ impl Compose {
         self.call(None, project, &["config"]).await
     }
 
+    /// Runs a service once, in the foreground, with our terminal; its container goes with it. Returns its
+    /// exit code.
+    pub async fn run(
+        &self,
+        engine: &Engine,
+        project: &Project,
+        service: &str,
+        arguments: &[String],
+    ) -> Result<i32> {
+        let mut run = vec!["run", "--rm", "--no-deps"];
+        // Without a terminal of ours it can have none.
+        run.extend((!std::io::stdin().is_terminal()).then_some("-T"));
+        run.push(service);
+        run.extend(arguments.iter().map(String::as_str));
+        let program = self.program(Some(engine), project, &run);
+        program.foreground().await
+    }
+
     async fn call(&self, engine: Option<&Engine>, project: &Project, arguments: &[&str]) -> Result<String> {
         let what = || format!("{} {}", self.name(), arguments.join(" "));
         let said = self.program(engine, project, arguments).read().await;
@@ -188,6 +210,22 @@ pub async fn configuration(directory: &Path) -> Result<String> {
         .config(&Project::of(directory))
         .await
         .context("asking Compose for its configuration")
+}
+
+/// The files that Compose reads there: the main one first, `.env` last; none: there is no project.
+pub fn configuration_files(directory: &Path) -> Vec<PathBuf> {
+    let first = |names: &[&str]| names.iter().map(|n| directory.join(n)).find(|path| path.is_file());
+    let files: Vec<PathBuf> = match Project::of(directory).variable("COMPOSE_FILE") {
+        Some(named) => named.split(':').map(|name| directory.join(name)).collect(),
+        None => {
+            let names = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+            let over =
+                ["compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
+            first(&names).map_or_else(Vec::new, |main| std::iter::once(main).chain(first(&over)).collect())
+        }
+    };
+    let dotenv = directory.join(DOTENV);
+    if files.is_empty() || !dotenv.is_file() { files } else { [files, vec![dotenv]].concat() }
 }
 
 /// The name that Compose gives a project without one: the directory's, of the signs that it takes.

@@ -15,7 +15,7 @@ mod engine;
 mod failures;
 mod ports;
 
-pub use compose::{Compose, Project, configuration};
+pub use compose::{Compose, DOTENV, Project, configuration, configuration_files};
 pub use container::{Container, Health, MONOLITH, SERVICES, state_of};
 pub use disposable::{Disposable, HOME_LABEL, HOME_PREFIX, RUN_LABEL, kept, remove_leftovers, take_down};
 pub use engine::{Engine, Ran};
