@@ -74,27 +74,20 @@ pub async fn images(engine: &Engine, project: &Project, terminal: &Terminal) -> 
     Ok(())
 }
 
-/// The containers of this checkout's compose stack, running or not; none where there is none. Rehearsals
-/// are not among them.
-///
-/// # Errors
-/// Refuses where there are several and none has the usual name.
+/// The containers of this checkout's compose stack, running or not; none where there is none. Neither
+/// rehearsals nor projects of another name are among them.
 pub async fn of(engine: &Engine, workspace: &Path) -> Result<Vec<Container>> {
+    let name = Project::of(workspace).name;
+    let mut found = of_directory(engine, workspace).await?;
+    found.retain(|c| c.project == name);
+    Ok(found)
+}
+
+/// Those of every compose project of this checkout.
+async fn of_directory(engine: &Engine, workspace: &Path) -> Result<Vec<Container>> {
     let directory = workspace.display().to_string();
-    let label = ("com.docker.compose.project.working_dir", directory.as_str());
-    let mut found = engine.containers(&[label]).await?;
+    let mut found = engine.containers(&[("com.docker.compose.project.working_dir", &directory)]).await?;
     found.retain(|c| !c.labels.contains_key(docker::HOME_LABEL));
-    let names: BTreeSet<&str> = found.iter().map(|c| c.project.as_str()).collect();
-    let usual = Project::of(workspace).name;
-    if names.len() > 1 && !names.contains(usual.as_str()) {
-        refuse!(
-            "there are several compose projects of {directory}: {}. Say which: COMPOSE_PROJECT_NAME=NAME",
-            names.into_iter().collect::<Vec<_>>().join(", ")
-        );
-    }
-    if names.contains(usual.as_str()) {
-        found.retain(|c| c.project == usual);
-    }
     Ok(found)
 }
 
@@ -113,18 +106,22 @@ pub async fn at_work(
 ) -> Result<Vec<Container>> {
     let found = of(engine, workspace).await?;
     if !found.iter().any(|c| c.service == MONOLITH && c.running) {
+        let name = Project::of(workspace).name;
+        let all = of_directory(engine, workspace).await?;
+        let others: BTreeSet<&str> = all.iter().map(|c| c.project.as_str()).filter(|p| *p != name).collect();
+        let others =
+            others.into_iter().map(|other| format!("; or COMPOSE_PROJECT_NAME={other}, which is there"));
         refuse!(
-            "no container of the service {MONOLITH} of {} is running: `cargo xtask stack up --runtime docker`, or \
-             `docker-compose up -d`",
-            workspace.display()
+            "no container of the service {MONOLITH} of the compose project {name} is running: `cargo xtask stack up \
+             --runtime docker`, or `docker-compose up -d`{}",
+            others.collect::<String>()
         );
     }
     let runs = |service: &&str| found.iter().any(|c| c.service == *service && c.running);
     let stopped: Vec<&str> = TARGETS.into_iter().filter(|service| !runs(service)).collect();
     if !stopped.is_empty() {
         terminal.line(format!("starting {}", stopped.join(", ")));
-        let mut project = Project::of(workspace);
-        project.name.clone_from(&found[0].project);
+        let project = Project::of(workspace);
         images(engine, &project, terminal).await?;
         unclaimed(engine, &project, &found).await?;
         let compose = Compose::that_made(Some(&found[0].compose)).await?;
@@ -305,9 +302,7 @@ pub async fn holder(engine: &Engine, port: u16) -> Result<String> {
 pub async fn down(engine: &Engine, workspace: &Path) -> Result<String> {
     let found = of(engine, workspace).await?;
     let Some(first) = found.first() else { return Ok(String::new()) };
-    let mut project = Project::of(workspace);
-    project.name.clone_from(&first.project);
-    Compose::that_made(Some(&first.compose)).await?.down(engine, &project).await?;
+    Compose::that_made(Some(&first.compose)).await?.down(engine, &Project::of(workspace)).await?;
     let names: Vec<&str> = found.iter().map(|c| c.name.as_str()).collect();
     Ok(format!("stopped and removed {}\n", names.join(", ")))
 }
@@ -315,8 +310,7 @@ pub async fn down(engine: &Engine, workspace: &Path) -> Result<String> {
 /// The volumes of this checkout's stack.
 pub async fn volumes(engine: &Engine, workspace: &Path) -> Result<Vec<String>> {
     let found = of(engine, workspace).await?;
-    let name = found.first().map_or_else(|| Project::of(workspace).name, |c| c.project.clone());
-    let volumes = engine.volumes(("com.docker.compose.project", &name)).await?;
+    let volumes = engine.volumes(("com.docker.compose.project", &Project::of(workspace).name)).await?;
     for volume in &volumes {
         let ours = |user: &String| found.iter().any(|c| c.name == *user);
         let foreign: Vec<String> =
@@ -470,7 +464,7 @@ pub async fn news(before: &[Container]) -> Vec<String> {
         let engine = Engine::connect().await?;
         let mut lines = Vec::new();
         for old in before {
-            lines.extend(change(&engine, old, engine.container(&old.id).await?).await?);
+            lines.extend(change(&engine, old, settled(&engine, &old.id).await?).await?);
         }
         anyhow::Ok(lines)
     };
@@ -482,6 +476,18 @@ pub async fn news(before: &[Container]) -> Vec<String> {
             lines
         }
         Err(error) => vec![format!("{error:#}"), told.to_string()],
+    }
+}
+
+/// A container as it is, or as it is once it has come back.
+async fn settled(engine: &Engine, id: &str) -> Result<Option<Container>> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let container = engine.container(id).await?;
+        if container.as_ref().is_none_or(|c| c.running) || Instant::now() > deadline {
+            return Ok(container);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -49,7 +49,7 @@ pub async fn choose(runtime: Runtime, workspace: &Path, dotenv: bool, terminal: 
 
 /// The servers of a rehearsal.
 pub enum Servers {
-    Native(native::Stack),
+    Native(Box<native::Stack>),
     Docker(Box<Disposable>),
 }
 
@@ -66,7 +66,7 @@ impl Servers {
             Taken::Docker(engine) => engine,
             Taken::Native => {
                 let (stack, settings) = local::start(wanted, environment, terminal).await?;
-                return Ok((Servers::Native(stack), settings));
+                return Ok((Servers::Native(Box::new(stack)), settings));
             }
         };
         terminal.phase("Containers: 4 × PostgreSQL, Firestore emulator");

@@ -57,7 +57,7 @@ impl Project {
         let ours = ours.or_else(|| std::env::var(name).ok());
         let found = ours.or_else(|| {
             let text = std::fs::read_to_string(self.directory.join(DOTENV)).unwrap_or_default();
-            text.lines().filter_map(assignment).filter(|(key, _)| *key == name).last().map(|(_, v)| v)
+            text.lines().filter_map(assignment).rfind(|(key, _)| *key == name).map(|(_, v)| v)
         });
         found.filter(|value| !value.is_empty())
     }

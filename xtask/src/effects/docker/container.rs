@@ -103,8 +103,7 @@ impl From<ContainerInspectResponse> for Container {
             }
         }
         let networks = inspected.network_settings.and_then(|s| s.networks).unwrap_or_default();
-        let named =
-            |m: &bollard::models::MountPoint| m.typ.as_ref().is_some_and(|t| t.to_string() == "volume");
+        let named = |m: &bollard::models::MountPoint| m.typ.as_ref().is_some_and(|t| *t == "volume");
         let mounts = inspected.mounts.unwrap_or_default();
         let variable = |v: String| v.split_once('=').map(|(k, v)| (k.to_string(), SecretString::from(v)));
         Container {
