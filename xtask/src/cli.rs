@@ -5,8 +5,8 @@ use crate::commands::local::{self, Wanted};
 use crate::commands::runtime::{self, Runtime};
 use crate::commands::status::Status;
 use crate::commands::{
-    backup, config, containers, cutover, export, freeze, guard, import, migrate, rehearse, resume, stack,
-    status, verify,
+    backup, config, containers, cutover, doctor_containers, export, freeze, guard, import, migrate, network,
+    rehearse, resume, stack, status, verify,
 };
 use crate::ctx::{Ctx, Options};
 use crate::effects::cleanup::Cleanup;
@@ -15,6 +15,7 @@ use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
 use crate::effects::terminal::{Terminal, Verbosity, ask, say};
 use crate::hazards::{self, Blocked};
+use crate::health::{Health, Verdict};
 use crate::model::Existing;
 use crate::refuse;
 use crate::rehearsals;
@@ -59,6 +60,8 @@ enum Command {
     /// The local servers by themselves
     #[command(subcommand)]
     Stack(StackCommand),
+    /// What containers need: met or not, and the command that mends it
+    Doctor(DoctorArgs),
     /// What an environment's file comes to
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -139,6 +142,13 @@ struct LogsArgs {
     /// Lines of each
     #[arg(long, default_value_t = 20, value_name = "N")]
     tail: usize,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// Why services cannot reach their databases: every container, from inside and from here
+    #[arg(long)]
+    network: bool,
 }
 
 #[derive(Debug, Args)]
@@ -308,6 +318,8 @@ impl Cli {
         match self.command {
             Command::Rehearse(args) => session.rehearse(args).await,
             Command::Stack(command) => session.stack(command).await,
+            Command::Doctor(args) if args.network => session.network().await,
+            Command::Doctor(_) => session.containers_doctor().await,
             Command::Config(ConfigCommand::Show) => session.config(),
             Command::Completions(args) => completions(args.shell),
             Command::Backup(args) => session.backup(args).await,
@@ -411,8 +423,11 @@ struct Session<'a> {
 impl Command {
     /// Whether it works on the servers of an environment.
     fn uses_servers(&self) -> bool {
-        use Command::{Bench, BenchPart, Completions, Rehearse, Stack, Status};
-        !matches!(self, Rehearse(_) | Stack(_) | Bench(_) | BenchPart(_) | Completions(_) | Status(_))
+        use Command::{Bench, BenchPart, Completions, Doctor, Rehearse, Stack, Status};
+        !matches!(
+            self,
+            Doctor(_) | Rehearse(_) | Stack(_) | Bench(_) | BenchPart(_) | Completions(_) | Status(_)
+        )
     }
 }
 
@@ -769,6 +784,29 @@ impl Session<'_> {
                 refuse!("it would remove the volumes {}: if that is meant, add --yes", volumes.join(", "))
             }
         }
+    }
+
+    async fn network(&self) -> Result<()> {
+        let engine = Engine::connect().await?;
+        let looked = network::run(&engine, &self.workspace, &self.environment()?).await?;
+        let next = if looked.health.ready { "stack status" } else { "doctor --network" };
+        self.done(&looked, looked.text(), self.then(next))?;
+        self.well(&looked.health)
+    }
+
+    async fn containers_doctor(&self) -> Result<()> {
+        let health = Health::new(doctor_containers::lines(&self.workspace).await);
+        let next = if health.ready { "stack up" } else { "doctor" };
+        self.done(&health, health.text(), self.then(next))?;
+        self.well(&health)
+    }
+
+    /// Exit code 4 where something is missing.
+    fn well(&self, health: &Health) -> Result<()> {
+        if !health.ready {
+            refuse!("{} prerequisites are not met: see above", health.count(Verdict::NotMet));
+        }
+        Ok(())
     }
 
     async fn bench(&self, args: BenchArgs) -> Result<()> {

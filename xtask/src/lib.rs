@@ -11,6 +11,7 @@ pub mod csv_text;
 pub mod digest;
 pub mod document;
 pub mod hazards;
+pub mod health;
 pub mod journal;
 pub mod ledger;
 pub mod manifest;

@@ -473,6 +473,45 @@ async fn an_engine_that_goes_in_the_middle_is_said_and_nothing_stays_for_good() 
     assert_eq!(everything(), before);
 }
 
+/// `doctor` and `doctor --network`, on a stack that is well and on one that is not.
+#[tokio::test]
+async fn doctor_tells_what_is_wrong_with_containers() {
+    let Some((_engine, _one)) = engine().await else { return };
+    let stack = Stack::new();
+    let well = stack.xtask(&["doctor"]).expect_code(0).stdout;
+    for line in ["✓ engine", "✓ compose", "✓ passwords", "✓ images", "✓ ports", "✓ disk"] {
+        assert_words(&well, &[line]);
+    }
+    let order: u16 = stack.variable("ORDER_PORT").parse().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", order)).unwrap();
+    let ill = stack.xtask(&["doctor"]).expect_code(4).stdout;
+    assert_words(&ill, &["✗ ports", &format!("the port {order} of postgres-order is taken by pid")]);
+    drop(listener);
+    let mut command = stack.command(&["doctor"]);
+    let said: Said = command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap().into();
+    assert_words(&said.expect_code(4).stdout, &["✗ engine", "– images", "there is no Docker engine"]);
+
+    stack.xtask(&["stack", "up", "--runtime", "docker", "--scale", "0"]).expect_code(0);
+    let said = stack.xtask(&["doctor", "--network"]).expect_code(0).stdout;
+    assert_words(&said, &["✓ from inside", "✓ from a neighbour", "✓ from here", "verdict: every database"]);
+    // Another password than the volume's, a network that is gone, a container that is.
+    let psql =
+        ["psql", "-U", "order_user", "-d", "order_database", "-c", "ALTER ROLE order_user PASSWORD 'other'"];
+    docker(&[&["exec", &stack.container("postgres-order")][..], &psql].concat()).expect_code(0);
+    let said = stack.xtask(&["doctor", "--network"]).expect_code(4).stdout;
+    let verdict = format!("verdict: {} refuses even a login from inside", stack.container("postgres-order"));
+    assert_words(&said, &["✗ from here", "password authentication failed", &verdict]);
+    assert!(!said.contains("secret-of-"), "{said}");
+    let network = format!("{}_default", stack.name);
+    docker(&["network", "disconnect", &network, &stack.container("postgres-product")]).expect_code(0);
+    let said = stack.xtask(&["doctor", "--network"]).expect_code(4).stdout;
+    assert_words(&said, &["✗ networks", "on none"]);
+    docker(&["stop", &stack.container("postgres-gateway")]).expect_code(0);
+    let said = stack.xtask(&["doctor", "--network"]).expect_code(4).stdout;
+    let verdict = format!("verdict: {} does not run: exited (0)", stack.container("postgres-gateway"));
+    assert_words(&said, &[&verdict]);
+}
+
 // ── The files ───────────────────────────────────────────────────────────────────────────────────────
 
 #[test]

@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
         "csv_text",
         "document",
         "hazards",
+        "health",
         "journal",
         "ledger",
         "manifest",

@@ -43,9 +43,14 @@ pub async fn ready(workspace: &Path, dotenv: bool, terminal: &Terminal) -> Resul
     Ok(engine)
 }
 
-fn passwords(project: &Project) -> Result<()> {
+/// The variables of passwords that are not set.
+pub fn missing_passwords(project: &Project) -> Vec<&'static str> {
     let names = ["SOURCE_PASSWORD", "PRODUCT_PASSWORD", "ORDER_PASSWORD", "GATEWAY_PASSWORD"];
-    let missing: Vec<&str> = names.into_iter().filter(|name| project.variable(name).is_none()).collect();
+    names.into_iter().filter(|name| project.variable(name).is_none()).collect()
+}
+
+fn passwords(project: &Project) -> Result<()> {
+    let missing = missing_passwords(project);
     if !missing.is_empty() {
         refuse!(
             "the containers have no passwords: {} set neither in {} nor outside: `cp .env.example .env && chmod \
@@ -123,7 +128,7 @@ pub async fn at_work(
         terminal.line(format!("starting {}", stopped.join(", ")));
         let project = Project::of(workspace);
         images(engine, &project, terminal).await?;
-        unclaimed(engine, &project, &found).await?;
+        unclaimed(engine, &project).await?;
         let compose = Compose::that_made(Some(&found[0].compose)).await?;
         compose.up(engine, &project, &stopped).await?;
     }
@@ -230,7 +235,7 @@ pub async fn up(
 ) -> Result<String> {
     let project = Project::of(workspace);
     let found = of(engine, workspace).await?;
-    unclaimed(engine, &project, &found).await?;
+    unclaimed(engine, &project).await?;
     terminal.phase("Containers: 4 × PostgreSQL, Firestore emulator");
     let compose = Compose::that_made(found.first().map(|c| c.compose.as_str())).await?;
     compose.up(engine, &project, &SERVICES.map(|(_, service)| service)).await?;
@@ -247,7 +252,17 @@ pub async fn up(
 ///
 /// # Errors
 /// Refuses with all that is taken, and by whom.
-async fn unclaimed(engine: &Engine, project: &Project, found: &[Container]) -> Result<()> {
+async fn unclaimed(engine: &Engine, project: &Project) -> Result<()> {
+    let taken = taken(engine, project).await?;
+    if !taken.is_empty() {
+        refuse!("{}", taken.join("\n  "));
+    }
+    Ok(())
+}
+
+/// What `up` would take and somebody else has: a sentence for each.
+pub async fn taken(engine: &Engine, project: &Project) -> Result<Vec<String>> {
+    let found = of(engine, &project.directory).await?;
     let mut taken = Vec::new();
     let directory = project.directory.display().to_string();
     for (_, service) in SERVICES {
@@ -284,14 +299,11 @@ async fn unclaimed(engine: &Engine, project: &Project, found: &[Container]) -> R
             ));
         }
     }
-    if !taken.is_empty() {
-        refuse!("{}", taken.join("\n  "));
-    }
-    Ok(())
+    Ok(taken)
 }
 
 /// Who has a port.
-pub async fn holder(engine: &Engine, port: u16) -> Result<String> {
+async fn holder(engine: &Engine, port: u16) -> Result<String> {
     if let Some(container) = engine.publisher(port).await? {
         return Ok(format!("the container {container}"));
     }
@@ -383,7 +395,7 @@ pub async fn status(engine: &Engine, containers: &[Container], environment: &Env
 }
 
 /// The server of a service, with the tables that it should have.
-fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Server, Vec<&'static str>)> {
+pub fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Server, Vec<&'static str>)> {
     if service == MONOLITH {
         return Some((&settings.source, TABLES.iter().map(|t| t.source).collect()));
     }

@@ -1,6 +1,7 @@
 //! The only modules that touch the world: each is thin, and none knows the migration.
 
 pub mod cleanup;
+pub mod disk;
 pub mod docker;
 pub mod dump;
 pub mod firestore;

@@ -183,6 +183,12 @@ impl Engine {
         Ok(ran)
     }
 
+    /// Where it keeps images, containers and volumes.
+    pub async fn root(&self) -> Result<PathBuf> {
+        let info = self.said("asking the engine about itself", self.docker.info().await)?;
+        Ok(info.docker_root_dir.context("the engine does not say where it keeps its things")?.into())
+    }
+
     pub async fn has_image(&self, image: &str) -> Result<bool> {
         match self.docker.inspect_image(image).await {
             Ok(_) => Ok(true),
