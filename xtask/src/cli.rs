@@ -5,8 +5,8 @@ use crate::commands::local::{self, Wanted};
 use crate::commands::runtime::{self, Runtime};
 use crate::commands::status::Status;
 use crate::commands::{
-    backup, config, containers, cutover, doctor_containers, export, freeze, guard, import, migrate, network,
-    rehearse, resume, stack, status, verify,
+    backup, config, containers, cutover, export, freeze, guard, import, migrate, rehearse, resume, stack,
+    status, verify,
 };
 use crate::ctx::{Ctx, Options};
 use crate::effects::cleanup::Cleanup;
@@ -788,14 +788,14 @@ impl Session<'_> {
 
     async fn network(&self) -> Result<()> {
         let engine = Engine::connect().await?;
-        let looked = network::run(&engine, &self.workspace, &self.environment()?).await?;
+        let looked = containers::network::run(&engine, &self.workspace, &self.environment()?).await?;
         let next = if looked.health.ready { "stack status" } else { "doctor --network" };
         self.done(&looked, looked.text(), self.then(next))?;
         self.well(&looked.health)
     }
 
     async fn containers_doctor(&self) -> Result<()> {
-        let health = Health::new(doctor_containers::lines(&self.workspace).await);
+        let health = Health::new(containers::doctor::lines(&self.workspace).await);
         let next = if health.ready { "stack up" } else { "doctor" };
         self.done(&health, health.text(), self.then(next))?;
         self.well(&health)

@@ -19,7 +19,8 @@ pub const DOTENV: &str = ".env";
 /// Which Compose there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compose {
-    v2: bool,
+    /// `docker compose`; else the program `docker-compose`.
+    plugin: bool,
     /// `1.29.2`
     pub version: String,
 }
@@ -93,38 +94,35 @@ impl Compose {
     /// # Errors
     /// Refuses where there is none, with the command that installs one.
     pub async fn find() -> Result<Compose> {
-        for v2 in [true, false] {
-            let mut arguments = if v2 { vec!["compose"] } else { Vec::new() };
-            arguments.extend(["version", "--short"]);
-            if let Ok(version) = Program::new(program(v2), arguments).read().await {
-                return Ok(Compose { v2, version: version.trim().trim_start_matches('v').to_string() });
-            }
-        }
-        refuse!(
-            "there is no Compose, neither `docker compose` nor `docker-compose`: `apt-get install docker-compose`"
-        )
+        Compose::that_made(None).await
     }
 
-    /// The one that made these containers (`1.29.2`; nothing: there are none), else the first.
+    /// One of the generation that made these containers (`1.29.2`); `None`: there are none.
     ///
     /// # Errors
-    /// Refuses to let the other one recreate them.
-    pub async fn that_made(version: Option<&str>) -> Result<Compose> {
-        let found = Compose::find().await?;
-        let Some(version) = version.filter(|v| !v.is_empty()) else { return Ok(found) };
-        let v1 = version.trim_start_matches('v').starts_with("1.");
-        if v1 != found.v2 {
-            return Ok(found);
+    /// Refuses to let another one recreate them.
+    pub async fn that_made(containers: Option<&str>) -> Result<Compose> {
+        let mut here = Vec::new();
+        for plugin in [true, false] {
+            let mut arguments = if plugin { vec!["compose"] } else { Vec::new() };
+            arguments.extend(["version", "--short"]);
+            if let Ok(version) = Program::new(program(plugin), arguments).read().await {
+                here.push(Compose { plugin, version: version.trim().to_string() });
+            }
         }
-        let other = Compose { v2: !v1, version: version.to_string() };
-        if Program::new(program(other.v2), ["--version"]).read().await.is_ok() && !other.v2 {
-            return Ok(other);
+        let wanted = containers.filter(|version| !version.is_empty());
+        let fits = |c: &&Compose| wanted.is_none_or(|version| is_first(version) == is_first(&c.version));
+        match (here.iter().find(fits), here.first(), wanted) {
+            (Some(compose), ..) => Ok(compose.clone()),
+            (None, Some(other), Some(version)) => refuse!(
+                "the containers were made by Compose {version}, and here is {}, which would make them anew: install \
+                 that one, or take them down first with the one that made them",
+                other.version
+            ),
+            _ => refuse!(
+                "there is no Compose, neither `docker compose` nor `docker-compose`: `apt-get install docker-compose`"
+            ),
         }
-        refuse!(
-            "the containers were made by Compose {version}, and here is {}, which would make them anew: \
-             install that one, or take them down first with the one that made them",
-            found.version
-        )
     }
 
     pub async fn up(&self, engine: &Engine, project: &Project, services: &[&str]) -> Result<()> {
@@ -160,17 +158,17 @@ impl Compose {
     }
 
     async fn call(&self, engine: Option<&Engine>, project: &Project, arguments: &[&str]) -> Result<String> {
-        let what = || format!("{} {}", self.name(), arguments.join(" "));
         let said = self.program(engine, project, arguments).read().await;
-        said.map_err(|error| anyhow!(failures::compose(&format!("{error:#}"))).context(Said(what())))
+        said.map_err(|error| anyhow!(failures::compose(&format!("{error:#}"))))
+            .with_context(|| format!("`{} {}` failed", self.name(), arguments.join(" ")))
     }
 
     fn program(&self, engine: Option<&Engine>, project: &Project, arguments: &[&str]) -> Program {
-        let mut all: Vec<&str> = if self.v2 { vec!["compose"] } else { Vec::new() };
+        let mut all: Vec<&str> = if self.plugin { vec!["compose"] } else { Vec::new() };
         all.extend(["-p", &project.name]);
         project.files.iter().for_each(|file| all.extend(["-f", file]));
         all.extend(arguments);
-        let mut program = Program::new(program(self.v2), all).directory(&project.directory);
+        let mut program = Program::new(program(self.plugin), all).directory(&project.directory);
         if let Some(engine) = engine {
             program = program.env("DOCKER_HOST", &engine.host);
         }
@@ -185,22 +183,17 @@ impl Compose {
 
     /// The words by which a person calls it.
     pub fn name(&self) -> &'static str {
-        if self.v2 { "docker compose" } else { "docker-compose" }
+        if self.plugin { "docker compose" } else { "docker-compose" }
     }
 }
 
-/// What was asked of Compose, over what it answered.
-#[derive(Debug)]
-struct Said(String);
-
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` failed", self.0)
-    }
+/// Whether it is Compose v1.
+fn is_first(version: &str) -> bool {
+    version.trim_start_matches('v').starts_with("1.")
 }
 
-fn program(v2: bool) -> &'static Path {
-    Path::new(if v2 { "docker" } else { "docker-compose" })
+fn program(plugin: bool) -> &'static Path {
+    Path::new(if plugin { "docker" } else { "docker-compose" })
 }
 
 /// What the compose files of a directory come to.

@@ -157,20 +157,24 @@ async fn remove(engine: Engine, home: PathBuf) -> Result<()> {
     private::remove(&home)
 }
 
-/// Everything that carries the label, until two looks in a row find nothing.
+/// Everything that carries the label, until two looks in a row find nothing. A volume that goes before a
+/// container that was still being made comes back without its label: so those that the run's containers
+/// use by the run's name are looked for, too.
 async fn sweep(engine: &Engine, home: &Path) -> Result<()> {
     let home = label(home);
     let label = (HOME_LABEL, home.as_str());
+    let mut used = BTreeSet::new();
     let mut clean = 0;
     while clean < 2 {
         let containers = engine.containers(&[label]).await?;
+        used.extend(containers.iter().flat_map(volumes_of_run));
         let removing = containers.iter().map(|c| engine.remove_container(&c.id));
         futures_util::future::try_join_all(removing).await?;
         let (networks, volumes) = (engine.networks(label).await?, engine.volumes(label).await?);
         for (network, _) in &networks {
             engine.remove_network(network).await?;
         }
-        for volume in &volumes {
+        for volume in volumes.iter().chain(&used) {
             engine.remove_volume(volume).await?;
         }
         let nothing = containers.is_empty() && networks.is_empty() && volumes.is_empty();
@@ -180,6 +184,11 @@ async fn sweep(engine: &Engine, home: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn volumes_of_run(container: &Container) -> Vec<String> {
+    let Some(run) = container.labels.get(RUN_LABEL) else { return Vec::new() };
+    container.volumes.iter().filter(|v| v.starts_with(&format!("{run}-"))).cloned().collect()
 }
 
 /// Removes what killed rehearsals left behind; a line for each.

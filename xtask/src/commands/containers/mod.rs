@@ -1,17 +1,28 @@
-//! The compose stack of this checkout, started by this tool or by hand: found, started, looked at, taken
-//! down.
+//! The compose stack of this checkout, started by this tool or by hand: found, started, taken down.
+
+pub mod doctor;
+mod needs;
+pub mod network;
+mod news;
+mod shown;
+
+pub use needs::ready;
+pub use news::news;
+pub use shown::{how_to_connect, logs, status};
 
 use super::local;
 use crate::effects::docker::{self, Compose, Container, Engine, MONOLITH, Project, SERVICES, state_of};
+use crate::effects::postgres;
 use crate::effects::terminal::Terminal;
-use crate::effects::{native, postgres};
 use crate::model::{Database, Stop};
+use crate::refuse;
 use crate::settings::{self, Environment, Server, Settings, Tls};
 use crate::tables::TABLES;
-use crate::{refuse, sql_file};
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
+use needs::{images, unclaimed};
 use secrecy::{ExposeSecret, SecretString};
+use shown::look;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,57 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Says where a service's password comes from.
 const PASSWORD: &str = "POSTGRES_PASSWORD";
-
-/// An engine that answers, with Compose and the images; they are pulled where that is possible.
-///
-/// # Errors
-/// Refuses with what is missing, and the command that brings it.
-pub async fn ready(workspace: &Path, dotenv: bool, terminal: &Terminal) -> Result<Engine> {
-    let engine = Engine::connect().await?;
-    Compose::find().await?;
-    let project = Project::of(workspace);
-    if dotenv {
-        passwords(&project)?;
-    }
-    images(&engine, &project, terminal).await?;
-    Ok(engine)
-}
-
-/// The variables of passwords that are not set.
-pub fn missing_passwords(project: &Project) -> Vec<&'static str> {
-    let names = ["SOURCE_PASSWORD", "PRODUCT_PASSWORD", "ORDER_PASSWORD", "GATEWAY_PASSWORD"];
-    names.into_iter().filter(|name| project.variable(name).is_none()).collect()
-}
-
-fn passwords(project: &Project) -> Result<()> {
-    let missing = missing_passwords(project);
-    if !missing.is_empty() {
-        refuse!(
-            "the containers have no passwords: {} set neither in {} nor outside: `cp .env.example .env && chmod \
-             600 .env`",
-            missing.join(", "),
-            project.directory.join(docker::DOTENV).display()
-        );
-    }
-    Ok(())
-}
-
-/// The images are here, or are pulled, or it is said how to make them.
-pub async fn images(engine: &Engine, project: &Project, terminal: &Terminal) -> Result<()> {
-    let [postgres, emulator] = project.images();
-    let jar =
-        native::emulator_jar().ok().map(|(_, jar)| jar).unwrap_or_else(|| "DIRECTORY-OF-THE-JAR/x".into());
-    for (image, jar) in [(postgres, None), (emulator, Some(jar.as_path()))] {
-        if engine.has_image(&image).await? {
-            continue;
-        }
-        terminal.line(format!("pulling {image}"));
-        if let Err(why) = engine.pull(&image).await {
-            refuse!("{}", docker::no_image(&image, &why, jar));
-        }
-    }
-    Ok(())
-}
 
 /// The containers of this checkout's compose stack, running or not; none where there is none. Neither
 /// rehearsals nor projects of another name are among them.
@@ -248,68 +208,6 @@ pub async fn up(
     Ok(how_to_connect(&containers, &settings))
 }
 
-/// Names, volumes and ports that `up` would take belong to nobody else.
-///
-/// # Errors
-/// Refuses with all that is taken, and by whom.
-async fn unclaimed(engine: &Engine, project: &Project) -> Result<()> {
-    let taken = taken(engine, project).await?;
-    if !taken.is_empty() {
-        refuse!("{}", taken.join("\n  "));
-    }
-    Ok(())
-}
-
-/// What `up` would take and somebody else has: a sentence for each.
-pub async fn taken(engine: &Engine, project: &Project) -> Result<Vec<String>> {
-    let found = of(engine, &project.directory).await?;
-    let mut taken = Vec::new();
-    let directory = project.directory.display().to_string();
-    for (_, service) in SERVICES {
-        let name = format!("{}{service}", project.prefix());
-        let other = engine.container(&name).await?;
-        let foreign = |c: &Container| c.project != project.name || c.directory != directory;
-        if let Some(other) = other.filter(foreign) {
-            let whose = if other.project.is_empty() {
-                "made without Compose".to_string()
-            } else {
-                format!("of the compose project {} in {}", other.project, other.directory)
-            };
-            taken.push(format!("the name {name} is in use by a container {whose}: remove that one (`docker rm -f {name}`), or set STACK_PREFIX in .env"));
-        }
-        let volume = format!("{}{service}-data", project.prefix());
-        let owner =
-            engine.volume(&volume).await?.and_then(|v| v.labels.get("com.docker.compose.project").cloned());
-        if let Some(owner) = owner.filter(|owner| *owner != project.name) {
-            taken.push(format!(
-                "the volume {volume} holds the data of the compose project {owner}: set STACK_PREFIX in .env"
-            ));
-        }
-    }
-    for (service, port) in project.ports() {
-        let runs = found.iter().any(|c| c.service == service && c.running);
-        let Ok(number) = port.parse() else {
-            taken.push(format!("the port of {service} is no number: {port}"));
-            continue;
-        };
-        if !runs && !docker::is_free(number) {
-            taken.push(format!(
-                "the port {port} of {service} is taken by {}: stop that, or give another port in .env",
-                holder(engine, number).await?
-            ));
-        }
-    }
-    Ok(taken)
-}
-
-/// Who has a port.
-async fn holder(engine: &Engine, port: u16) -> Result<String> {
-    if let Some(container) = engine.publisher(port).await? {
-        return Ok(format!("the container {container}"));
-    }
-    Ok(docker::holder(port).unwrap_or_else(|| "a process of another user".to_string()))
-}
-
 /// Stops and removes the containers of this checkout's stack.
 pub async fn down(engine: &Engine, workspace: &Path) -> Result<String> {
     let found = of(engine, workspace).await?;
@@ -359,41 +257,6 @@ pub async fn run_inside(workspace: &Path, arguments: &[String]) -> Result<()> {
     }
 }
 
-/// How each container is, as a table.
-pub async fn status(engine: &Engine, containers: &[Container], environment: &Environment) -> Result<String> {
-    let mut table = comfy_table::Table::new();
-    table.load_style(crate::summary::table_style());
-    table.set_header(["service", "container", "health", "port", "tables", "size", "volume"]);
-    let settings = settings(environment, containers).ok();
-    for container in containers {
-        let server = settings.as_ref().and_then(|s| server_of(s, &container.service));
-        let (tables, size) = match server {
-            Some((server, expected)) if container.running => match look(server).await {
-                Ok((bytes, tables)) => {
-                    (presence(&expected, &tables), format!("{:.1} MB", bytes as f64 / 1e6))
-                }
-                Err(error) => (format!("{error:#}"), String::new()),
-            },
-            _ => (String::new(), String::new()),
-        };
-        let inside = if container.service == "firestore-emulator" { 8080 } else { 5432 };
-        let port =
-            container.published(inside).map(|(host, port)| format!("{host}:{port}")).unwrap_or_default();
-        let volume = container.volumes.join(", ");
-        table.add_row([
-            &container.service,
-            &container.name,
-            &container.condition(),
-            &port,
-            &tables,
-            &size,
-            &volume,
-        ]);
-    }
-    let project = containers.first().map(|c| c.project.as_str()).unwrap_or_default();
-    Ok(format!("compose project {project}, engine {} at {}\n{table}\n", engine.version, engine.host))
-}
-
 /// The server of a service, with the tables that it should have.
 pub fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Server, Vec<&'static str>)> {
     if service == MONOLITH {
@@ -402,125 +265,4 @@ pub fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Serve
     let database = Database::ALL.into_iter().find(|d| service == format!("postgres-{d}"))?;
     let tables = TABLES.iter().filter(|t| t.database() == Some(database)).map(|t| t.name).collect();
     Some((settings.target(database), tables))
-}
-
-fn presence(expected: &[&str], found: &[String]) -> String {
-    let missing: Vec<&str> = expected.iter().copied().filter(|t| !found.iter().any(|f| f == t)).collect();
-    match missing.len() {
-        0 => format!("all {}", expected.len()),
-        n if n == expected.len() => format!("none of {n}"),
-        _ => format!("without {}", missing.join(", ")),
-    }
-}
-
-/// The size of a database in bytes, and its tables.
-async fn look(server: &Server) -> Result<(i64, Vec<String>)> {
-    let mut connection = postgres::connect(server, "stack").await?;
-    let row = connection.row(sql_file!("phases/stack/tables.sql").text).await?;
-    connection.close().await?;
-    Ok((sqlx::Row::try_get(&row, 0)?, sqlx::Row::try_get(&row, 1)?))
-}
-
-/// The end of the log of each container, or of one service's.
-pub async fn logs(
-    engine: &Engine,
-    containers: &[Container],
-    service: Option<&str>,
-    lines: usize,
-) -> Result<String> {
-    let wanted = |c: &&Container| service.is_none_or(|s| c.service == s || c.name == s);
-    let chosen: Vec<&Container> = containers.iter().filter(wanted).collect();
-    if chosen.is_empty() {
-        let there: Vec<&str> = containers.iter().map(|c| c.service.as_str()).collect();
-        refuse!(
-            "there is no container of the service {}: there are {}",
-            service.unwrap_or("asked for"),
-            there.join(", ")
-        );
-    }
-    let mut out = String::new();
-    for container in chosen {
-        for line in engine.log(&container.id, lines).await? {
-            out += &format!("{} | {line}\n", container.service);
-        }
-    }
-    Ok(out)
-}
-
-/// The commands with which a person connects.
-pub fn how_to_connect(containers: &[Container], settings: &Settings) -> String {
-    let mut out = String::new();
-    for (_, service) in &SERVICES[..4] {
-        let server = server_of(settings, service).map(|(server, _)| server);
-        let container = containers.iter().find(|c| c.service == *service);
-        if let (Some(Server { port, user, database, .. }), Some(container)) = (server, container) {
-            out += &format!(
-                "docker exec -it {} psql -U {user} {database}   # 127.0.0.1:{port}\n",
-                container.name
-            );
-        }
-    }
-    if let Some(emulator) = &settings.firestore.emulator {
-        out += &format!(
-            "export FIRESTORE_EMULATOR_HOST={emulator}   # project {}\n",
-            settings.firestore.project
-        );
-    }
-    out
-}
-
-/// What has become of containers since they were looked at, for somebody whose work on them failed: a
-/// line for each that is not as it was.
-pub async fn news(before: &[Container]) -> Vec<String> {
-    let now = async {
-        let engine = Engine::connect().await?;
-        let mut lines = Vec::new();
-        for old in before {
-            lines.extend(change(&engine, old, settled(&engine, &old.id).await?).await?);
-        }
-        anyhow::Ok(lines)
-    };
-    let told = "`cargo xtask stack up --runtime docker` starts the containers again";
-    match now.await.context("looking at the containers") {
-        Ok(lines) if lines.is_empty() => lines,
-        Ok(mut lines) => {
-            lines.push(told.to_string());
-            lines
-        }
-        Err(error) => vec![format!("{error:#}"), told.to_string()],
-    }
-}
-
-/// A container as it is, or as it is once it has come back.
-async fn settled(engine: &Engine, id: &str) -> Result<Option<Container>> {
-    let deadline = Instant::now() + Duration::from_secs(2);
-    loop {
-        let container = engine.container(id).await?;
-        if container.as_ref().is_none_or(|c| c.running) || Instant::now() > deadline {
-            return Ok(container);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-async fn change(engine: &Engine, old: &Container, now: Option<Container>) -> Result<Option<String>> {
-    let Some(now) = now else {
-        return Ok(Some(format!("the container {} has been removed meanwhile", old.name)));
-    };
-    if !now.running {
-        let log = engine.log(&now.id, 4).await?.join("\n    ");
-        let condition = now.condition();
-        return Ok(Some(format!(
-            "the container {} is not running any more: {condition}; its log ends\n    {log}",
-            old.name
-        )));
-    }
-    if now.started_at != old.started_at {
-        let at = &now.started_at;
-        return Ok(Some(format!(
-            "the container {} was started again at {at}: whoever was connected has lost it",
-            old.name
-        )));
-    }
-    Ok(None)
 }

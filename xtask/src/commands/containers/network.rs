@@ -2,7 +2,6 @@
 //! health, what its log says of failures, its networks; TCP and a login tried from here, from inside the
 //! database's own container, and from its neighbours. With a verdict in one sentence.
 
-use super::containers;
 use crate::effects::docker::{Container, Engine, Health as Check, SERVICES};
 use crate::effects::postgres;
 use crate::health::{Health, Lines};
@@ -46,11 +45,11 @@ struct Seen {
 }
 
 pub async fn run(engine: &Engine, workspace: &Path, environment: &Environment) -> Result<Network> {
-    let found = containers::of(engine, workspace).await?;
+    let found = super::of(engine, workspace).await?;
     if found.is_empty() {
         refuse!("this checkout's compose stack has no container: `cargo xtask stack up --runtime docker`");
     }
-    let settings = containers::settings(environment, &found).ok();
+    let settings = super::settings(environment, &found).ok();
     let (mut lines, mut seen) = (Vec::new(), Vec::new());
     for container in &found {
         let mut of = Lines::of(&container.name);
@@ -67,7 +66,7 @@ pub async fn run(engine: &Engine, workspace: &Path, environment: &Environment) -
 }
 
 fn server<'a>(settings: &'a Settings, service: &str) -> Option<&'a Server> {
-    containers::server_of(settings, service).map(|(server, _)| server)
+    super::server_of(settings, service).map(|(server, _)| server)
 }
 
 async fn state(engine: &Engine, container: &Container, lines: &mut Lines) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What `doctor` looks at of Docker: engine, socket, Compose, passwords, images, ports, disk. Changes
 //! nothing, and pulls nothing.
 
-use super::containers;
+use super::needs;
 use crate::effects::disk;
 use crate::effects::docker::{Compose, Engine, Project};
 use crate::health::{Line, Lines};
@@ -21,7 +21,7 @@ pub async fn lines(workspace: &Path) -> Vec<Line> {
         Ok(compose) => lines.met("compose", format!("{} {}", compose.name(), compose.version)),
         Err(error) => lines.failed("compose", &error, "apt-get install docker-compose"),
     }
-    let missing = containers::missing_passwords(&project);
+    let missing = needs::missing_passwords(&project);
     if missing.is_empty() {
         lines.met("passwords", format!("set, for the project {}", project.name));
     } else {
@@ -51,7 +51,7 @@ async fn of_engine(engine: &Engine, project: &Project, lines: &mut Lines) {
             Err(error) => lines.failed("images", &error, "systemctl status docker"),
         }
     }
-    match containers::taken(engine, project).await {
+    match needs::taken(engine, project).await {
         Ok(taken) if taken.is_empty() => {
             lines.met("ports", "names, volumes and ports are free, or this stack's own")
         }
