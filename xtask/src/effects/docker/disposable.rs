@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Carried by every container, volume and network of a rehearsal: the run, and its directory.
 pub const RUN_LABEL: &str = "xtask.run";
@@ -30,7 +30,9 @@ const KEEP: &str = "keep";
 const PORTS_TO_TRY: usize = 5;
 /// A directory without containers is a leftover only after that long: a tool may be making them.
 const MAKING: Duration = Duration::from_secs(60);
-/// Between two looks whether all is gone: the engine may still be at what a killed Compose asked for.
+/// How long something may be in use that is to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks whether all is gone.
 const TICK: Duration = Duration::from_millis(300);
 
 /// Running containers of a rehearsal. They go with `stop`, or when what is noted in `cleanup` is undone.
@@ -157,33 +159,39 @@ async fn remove(engine: Engine, home: PathBuf) -> Result<()> {
     private::remove(&home)
 }
 
-/// Everything that carries the label, until two looks in a row find nothing. A volume that goes before a
-/// container that was still being made comes back without its label: so those that the run's containers
-/// use by the run's name are looked for, too.
+/// Everything that carries the label, until two looks in a row find nothing: the engine may still be at
+/// what a killed Compose asked for, and then something is in use, or comes anew.
 async fn sweep(engine: &Engine, home: &Path) -> Result<()> {
-    let home = label(home);
-    let label = (HOME_LABEL, home.as_str());
-    let mut used = BTreeSet::new();
-    let mut clean = 0;
+    let label = label(home);
+    let deadline = Instant::now() + PATIENCE;
+    let (mut used, mut clean) = (BTreeSet::new(), 0);
     while clean < 2 {
-        let containers = engine.containers(&[label]).await?;
-        used.extend(containers.iter().flat_map(volumes_of_run));
-        let removing = containers.iter().map(|c| engine.remove_container(&c.id));
-        futures_util::future::try_join_all(removing).await?;
-        let (networks, volumes) = (engine.networks(label).await?, engine.volumes(label).await?);
-        for (network, _) in &networks {
-            engine.remove_network(network).await?;
+        match sweep_once(engine, (HOME_LABEL, &label), &mut used).await {
+            Ok(true) => clean += 1,
+            Ok(false) => clean = 0,
+            Err(_) if Instant::now() < deadline => clean = 0,
+            Err(error) => return Err(error),
         }
-        for volume in volumes.iter().chain(&used) {
-            engine.remove_volume(volume).await?;
-        }
-        let nothing = containers.is_empty() && networks.is_empty() && volumes.is_empty();
-        clean = if nothing { clean + 1 } else { 0 };
-        if clean < 2 {
-            tokio::time::sleep(TICK).await;
-        }
+        tokio::time::sleep(TICK).await;
     }
     Ok(())
+}
+
+/// Whether there was nothing. A volume that goes before a container that was still being made comes back
+/// without its label: so those that the run's containers use (`used`) are looked for, too.
+async fn sweep_once(engine: &Engine, label: (&str, &str), used: &mut BTreeSet<String>) -> Result<bool> {
+    let containers = engine.containers(&[label]).await?;
+    used.extend(containers.iter().flat_map(volumes_of_run));
+    let removing = containers.iter().map(|c| engine.remove_container(&c.id));
+    futures_util::future::try_join_all(removing).await?;
+    let (networks, volumes) = (engine.networks(label).await?, engine.volumes(label).await?);
+    for (network, _) in &networks {
+        engine.remove_network(network).await?;
+    }
+    for volume in volumes.iter().chain(used.iter()) {
+        engine.remove_volume(volume).await?;
+    }
+    Ok(containers.is_empty() && networks.is_empty() && volumes.is_empty())
 }
 
 fn volumes_of_run(container: &Container) -> Vec<String> {
