@@ -3,16 +3,18 @@
 use crate::commands::bench::{self, Reference, part};
 use crate::commands::chaos;
 use crate::commands::local::{self, Wanted};
+use crate::commands::runtime::{self, Runtime};
 use crate::commands::status::Status;
 use crate::commands::{
-    backup, config, cutover, doctor, export, freeze, guard, import, migrate, plan, rehearse, repair, replay,
-    resume, stack, status, verify,
+    backup, config, containers, cutover, doctor, export, freeze, guard, import, migrate, plan, rehearse,
+    repair, replay, resume, stack, status, verify,
 };
 use crate::ctx::{Ctx, Options};
 use crate::effects::cleanup::Cleanup;
+use crate::effects::docker::{self, Container, Engine};
 use crate::effects::dump::Tools;
 use crate::effects::native::{self, EmulatorChoice};
-use crate::effects::terminal::{Terminal, Verbosity, say};
+use crate::effects::terminal::{Terminal, Verbosity, ask, say};
 use crate::hazards::{self, Blocked};
 use crate::model::Existing;
 use crate::phases::by_keys::Change;
@@ -24,7 +26,7 @@ use crate::summary::Report;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +61,7 @@ enum Command {
     /// The local servers by themselves
     #[command(subcommand)]
     Stack(StackCommand),
+    /// What containers need: met or not, and the command that mends it
     /// What an environment's file comes to
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -115,10 +118,50 @@ struct CompletionsArgs {
 enum StackCommand {
     /// Start four PostgreSQL servers and a Firestore emulator, fill the monolith, leave them running
     Up(StackArgs),
-    /// Stop the servers that `up` or `--keep` left running, and remove their data
-    Down,
-    /// What runs, and how to connect
+    /// Stop what `up` or `--keep` left running; processes go with their data, of containers the volumes stay
+    Down(DownArgs),
+    /// What runs, how it is, and how to connect
     Status,
+    /// The end of the servers' logs
+    Logs(LogsArgs),
+    /// This tool inside the network of docker-compose.hardened.yml: `stack run -- verify --run latest`
+    Run(InsideArgs),
+}
+
+#[derive(Debug, Args)]
+struct InsideArgs {
+    /// What it is to do there
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct DownArgs {
+    /// Also remove the volumes of this checkout's containers, with all that is in them
+    #[arg(long)]
+    volumes: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+struct LogsArgs {
+    /// One service, such as postgres-order [default: all]
+    service: Option<String>,
+    /// Lines of each
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    tail: usize,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// Also what holding the source back needs
+    #[arg(long)]
+    freeze: bool,
+    /// Why services cannot reach their databases: every container, from inside and from here
+    #[arg(long)]
+    network: bool,
 }
 
 #[derive(Debug, Args)]
@@ -185,13 +228,6 @@ struct UnfreezeArgs {
     /// Only if the source was frozen by this run
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct DoctorArgs {
-    /// Also what holding the source back needs
-    #[arg(long)]
-    freeze: bool,
 }
 
 #[derive(Debug, Default, Args)]
@@ -279,6 +315,9 @@ struct Common {
     /// Use the local servers in this directory [default: the newest that `stack up` or `--keep` left]
     #[arg(long, global = true, value_name = "DIR")]
     stack: Option<PathBuf>,
+    /// Where local servers run: `rehearse` takes processes if nothing is said, all others what is there
+    #[arg(long, global = true, value_name = "RUNTIME", env = "XTASK_RUNTIME", hide_env = true)]
+    runtime: Option<Runtime>,
     /// Where run directories are
     #[arg(long, global = true, value_name = "DIR")]
     backup_dir: Option<PathBuf>,
@@ -317,10 +356,16 @@ impl Cli {
     pub async fn run(self, variables: &Variables, last_words: &LastWords, cleanup: &Cleanup) -> Result<()> {
         let common = Common { jobs: self.common.jobs.map(|j| j.max(1)), ..self.common };
         let terminal = common.terminal(variables);
-        let session = Session { common, variables, terminal, last_words, cleanup, workspace: workspace()? };
+        let workspace = workspace()?;
+        let containers = Vec::new();
+        let mut session = Session { common, variables, terminal, last_words, cleanup, workspace, containers };
+        if self.command.uses_servers() {
+            session.containers = Box::pin(session.found_containers(self.command.fills_servers())).await?;
+        }
         match self.command {
             Command::Rehearse(args) => session.rehearse(args).await,
             Command::Stack(command) => session.stack(command).await,
+            Command::Doctor(args) if args.network => session.network().await,
             Command::Config(ConfigCommand::Show) => session.config(),
             Command::Completions(args) => completions(args.shell),
             Command::Doctor(args) => session.doctor(&args).await,
@@ -453,6 +498,28 @@ struct Session<'a> {
     last_words: &'a LastWords,
     workspace: PathBuf,
     cleanup: &'a Cleanup,
+    /// Those that take the place of the environment's servers; none: there are none.
+    containers: Vec<Container>,
+}
+
+impl Command {
+    /// Whether it may start the servers that it fills.
+    fn fills_servers(&self) -> bool {
+        match self {
+            Command::Migrate(args) => !args.dry_run,
+            Command::Import(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it works on the servers of an environment.
+    fn uses_servers(&self) -> bool {
+        use Command::{Bench, BenchPart, Completions, Doctor, Rehearse, Stack, Status};
+        !matches!(
+            self,
+            Doctor(_) | Rehearse(_) | Stack(_) | Bench(_) | BenchPart(_) | Completions(_) | Status(_)
+        )
+    }
 }
 
 impl Session<'_> {
@@ -504,6 +571,10 @@ impl Session<'_> {
     /// Local servers that are running take the place of the file's, where the file says so.
     fn settings(&self) -> Result<Settings> {
         let environment = self.environment()?;
+        if let Some(first) = self.containers.first() {
+            self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
+            return containers::settings(&environment, &self.containers);
+        }
         if let Some(stack) = self.running(&environment)? {
             self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
             return local::settings(&environment, &stack);
@@ -528,9 +599,65 @@ impl Session<'_> {
         }
     }
 
+    /// The containers that take the place of the file's servers, where it says so: those that were asked
+    /// for, or those that run, unless processes do, too. `start`: those that were asked for may be started.
+    async fn found_containers(&self, start: bool) -> Result<Vec<Container>> {
+        let environment = self.environment()?;
+        if !environment.uses_stack() {
+            if self.common.runtime == Some(Runtime::Docker) {
+                refuse!("environment `{}` is not for local servers: leave --runtime out", self.common.env);
+            }
+            return Ok(Vec::new());
+        }
+        match (&self.common.stack, self.common.runtime.unwrap_or(Runtime::Auto)) {
+            (Some(dir), _) if stack::is_of_containers(dir) => {
+                let kept = docker::kept(&Engine::connect().await?, &self.workspace).await?;
+                let Some((_, containers)) = kept.into_iter().find(|(home, _)| home == dir) else {
+                    refuse!("no containers were kept in {}: `cargo xtask stack status`", dir.display());
+                };
+                Ok(containers)
+            }
+            (Some(_), Runtime::Docker) => {
+                refuse!("--stack names processes: leave it out, or --runtime docker")
+            }
+            (Some(_), _) | (None, Runtime::Native) => Ok(Vec::new()),
+            (None, Runtime::Docker) => {
+                let engine = Engine::connect().await?;
+                containers::at_work(&engine, &self.workspace, &environment, start, &self.terminal).await
+            }
+            (None, Runtime::Auto) => self.running_containers().await,
+        }
+    }
+
+    async fn running_containers(&self) -> Result<Vec<Container>> {
+        let engine = match Engine::connect().await {
+            Ok(engine) => engine,
+            Err(why) => {
+                self.terminal.detail(format!("containers are not looked at: {why:#}"));
+                return Ok(Vec::new());
+            }
+        };
+        let containers = containers::of(&engine, &self.workspace).await?;
+        if !containers::all_run(&containers) {
+            return Ok(Vec::new());
+        }
+        if let Some(stack) = local::running(&self.workspace)? {
+            refuse!(
+                "two stacks of this checkout are running, containers and the processes in {}: say --runtime docker \
+                 or --runtime native",
+                stack.dir.display()
+            );
+        }
+        Ok(containers)
+    }
+
     fn config(&self) -> Result<()> {
         let environment = self.environment()?;
-        let shown = config::show(&environment, self.running(&environment)?.as_ref(), self.variables)?;
+        let shown = if self.containers.is_empty() {
+            config::show(&environment, self.running(&environment)?.as_ref(), self.variables)?
+        } else {
+            environment.shown_on(&containers::settings(&environment, &self.containers)?, &self.workspace)
+        };
         if self.common.json {
             return print(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
         }
@@ -618,9 +745,21 @@ impl Session<'_> {
         plan::judge(&forecast)
     }
 
-    async fn doctor(&self, args: &DoctorArgs) -> Result<()> {
-        let ctx = self.looking(&SourceArgs::default(), Existing::Refuse)?;
-        let health = doctor::run(&ctx, crate::phases::doctor::Wanted { freeze: args.freeze }).await;
+    async fn doctor(&mut self, args: &DoctorArgs) -> Result<()> {
+        let found = Box::pin(self.found_containers(false)).await;
+        let of_containers = match (&found, self.common.runtime) {
+            (Ok(none), None | Some(Runtime::Auto | Runtime::Native)) if none.is_empty() => Vec::new(),
+            _ => containers::doctor::lines(&self.workspace).await,
+        };
+        let health = match found {
+            Ok(found) => {
+                self.containers = found;
+                let ctx = self.looking(&SourceArgs::default(), Existing::Refuse)?;
+                let wanted = crate::phases::doctor::Wanted { freeze: args.freeze };
+                doctor::run(&ctx, wanted, of_containers).await
+            }
+            Err(error) => doctor::without_servers(of_containers, &error),
+        };
         let next = if health.ready { "plan" } else { "doctor" };
         self.done(&health, health.text(), self.then(next))?;
         doctor::judge(&health)
@@ -687,7 +826,11 @@ impl Session<'_> {
     /// Does the work; whatever cuts it off, `again` is said after it.
     async fn or_say<T>(&self, ctx: &Ctx, again: String, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.last_words.set(Some((ctx.run.path().to_path_buf(), again)));
-        let result = work.await?;
+        let result = work.await;
+        if result.is_err() {
+            containers::news(&self.containers).await.iter().for_each(|line| self.terminal.always(line));
+        }
+        let result = result?;
         self.last_words.set(None);
         Ok(result)
     }
@@ -733,38 +876,80 @@ impl Session<'_> {
 
     async fn rehearse(&self, args: RehearseArgs) -> Result<()> {
         let wanted = self.wanted(&args.stack);
-        let plan =
-            rehearse::Plan { keep: args.keep, runs: self.common.backup_dir.clone(), baseline: args.baseline };
-        let environment = self.environment()?;
-        // Before the first look for PostgreSQL's programs: they may have to be installed.
-        local::require(&wanted, &self.terminal)?;
-        let rehearsed = rehearse::run(wanted, plan, &environment, self.options()?).await?;
-        if let Some(kept) = &rehearsed.kept {
-            self.terminal.always(&format!("the servers are still running:\n{kept}"));
+        let asked = self.common.runtime.unwrap_or(Runtime::Native);
+        let runtime = runtime::choose(asked, &self.workspace, false, &self.terminal).await?;
+        if let runtime::Taken::Native = runtime {
+            // Before the first look for PostgreSQL's programs: they may have to be installed.
+            local::require(&wanted, &self.terminal)?;
         }
-        let next = match rehearsed.kept {
-            Some(_) => format!(
-                "{}; at the end: cargo xtask stack down",
-                self.then(&format!("verify --run {}", rehearsed.report.run))
-            ),
-            None => "cargo xtask stack up, then cargo xtask migrate --env local".to_string(),
+        let runs = self.common.backup_dir.clone();
+        let plan = rehearse::Plan { runtime, keep: args.keep, runs, baseline: args.baseline };
+        let environment = self.environment()?;
+        let running = rehearse::run(wanted, plan, &environment, self.options()?, self.cleanup);
+        let rehearsed = Box::pin(running).await?;
+        let Some(kept) = &rehearsed.kept else {
+            return self
+                .judged(&rehearsed.report, "cargo xtask stack up, then cargo xtask migrate --env local");
         };
-        self.judged(&rehearsed.report, &next)
+        self.terminal.always(&format!("the servers are still running:\n{}", kept.how_to_connect));
+        let home = kept.home.as_ref().map(|home| format!(" --stack {}", home.display())).unwrap_or_default();
+        let verify = self.then(&format!("verify --run {}{home}", rehearsed.report.run));
+        self.judged(&rehearsed.report, &format!("{verify}; at the end: cargo xtask stack down{home}"))
     }
 
     async fn stack(&self, command: StackCommand) -> Result<()> {
-        let only = self.common.stack.as_deref();
+        let asked = self.common.runtime.unwrap_or(Runtime::Auto);
+        let (workspace, only) = (self.workspace.as_path(), self.common.stack.as_deref());
+        let meant = stack::Meant { runtime: asked, workspace, only };
         let said = match command {
-            StackCommand::Up(args) => Said {
-                text: stack::up(self.wanted(&args), &self.environment()?, &self.terminal).await?,
-                next: Some("cargo xtask migrate --env local; at the end: cargo xtask stack down".into()),
-            },
-            StackCommand::Down => Said { text: stack::down(&self.workspace, only)?, next: None },
+            StackCommand::Up(args) => {
+                let taken = runtime::choose(asked, &self.workspace, true, &self.terminal).await?;
+                let up = stack::up(taken, self.wanted(&args), &self.environment()?, &self.terminal).await?;
+                let next = format!("{}; at the end: {}", self.then("migrate"), self.then("stack down"));
+                Said { text: up, next: Some(next) }
+            }
+            StackCommand::Down(args) => {
+                let volumes = self.consented(&meant, &args).await?;
+                Said { text: stack::down(&meant, &volumes, &self.terminal).await?, next: None }
+            }
             StackCommand::Status => {
-                Said { text: stack::status(&self.workspace, only, &self.environment()?)?, next: None }
+                let text = stack::status(&meant, &self.environment()?, &self.terminal).await?;
+                Said { text, next: None }
+            }
+            StackCommand::Run(args) => return containers::run_inside(&self.workspace, &args.command).await,
+            StackCommand::Logs(args) => {
+                let service = args.service.as_deref();
+                Said { text: stack::logs(&meant, service, args.tail, &self.terminal).await?, next: None }
             }
         };
         self.say(said)
+    }
+
+    /// The volumes that go, once somebody has agreed to that.
+    async fn consented(&self, meant: &stack::Meant<'_>, args: &DownArgs) -> Result<Vec<String>> {
+        if !args.volumes {
+            return Ok(Vec::new());
+        }
+        let volumes = stack::volumes(meant, &self.terminal).await?.unwrap_or_default();
+        if args.yes || volumes.is_empty() {
+            return Ok(volumes);
+        }
+        let question = format!("Remove the volumes {}, with all that is in them?", volumes.join(", "));
+        match ask(&question).context("asking")? {
+            Some(true) => Ok(volumes),
+            Some(false) => refuse!("nothing was changed"),
+            None => {
+                refuse!("it would remove the volumes {}: if that is meant, add --yes", volumes.join(", "))
+            }
+        }
+    }
+
+    async fn network(&self) -> Result<()> {
+        let engine = Engine::connect().await?;
+        let looked = containers::network::run(&engine, &self.workspace, &self.environment()?).await?;
+        let next = if looked.health.ready { "stack status" } else { "doctor --network" };
+        self.done(&looked, looked.text(), self.then(next))?;
+        doctor::judge(&looked.health)
     }
 
     async fn bench(&self, args: BenchArgs) -> Result<()> {
@@ -916,6 +1101,9 @@ impl Session<'_> {
         let mut line = format!("cargo xtask {command}");
         if environment != "local" {
             line += &format!(" --env {environment}");
+        }
+        if let Some(runtime) = self.common.runtime.and_then(|r| r.to_possible_value()) {
+            line += &format!(" --runtime {}", runtime.get_name());
         }
         for (flag, dir) in [("--stack", &self.common.stack), ("--backup-dir", &self.common.backup_dir)] {
             line += &dir.as_ref().map(|dir| format!(" {flag} {}", dir.display())).unwrap_or_default();

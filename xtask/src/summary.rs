@@ -242,8 +242,7 @@ impl Report {
 
     fn table(&self) -> String {
         let mut table = comfy_table::Table::new();
-        let line = LineStyle::none().fill('─').junction('─');
-        table.load_style(TableStyle::new().header_separator(line).bottom_border(line));
+        table.load_style(table_style());
         table.set_content_arrangement(ContentArrangement::Disabled);
         table.set_header([
             "table",
@@ -279,4 +278,9 @@ impl Report {
 /// A part under its title; nothing where there is nothing to say.
 fn titled(title: &str, lines: String) -> String {
     if lines.is_empty() { lines } else { format!("{title}\n{lines}") }
+}
+/// How tables look on the screen: a line under the header, one at the end.
+pub fn table_style() -> TableStyle {
+    let line = LineStyle::none().fill('─').junction('─');
+    TableStyle::new().header_separator(line).bottom_border(line)
 }

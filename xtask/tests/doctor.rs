@@ -631,9 +631,8 @@ async fn tools_that_are_missing_or_too_old(shop: &Shop) {
     };
     let run = RunDir::imagined(shop.runs.path());
     let ctx = Arc::new(Ctx::new(shop.settings.clone(), TABLES, run, options));
-    let health = doctor::run(&ctx, doctor::Wanted::default()).await;
-    let missing: Vec<String> = health
-        .lines
+    let lines = doctor::run(&ctx, doctor::Wanted::default()).await;
+    let missing: Vec<String> = lines
         .iter()
         .filter(|l| l.verdict == Verdict::NotMet)
         .map(|l| format!("{} {}: {} → {}", l.place, l.what, l.found, l.mend.as_deref().unwrap()))

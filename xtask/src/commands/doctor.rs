@@ -1,19 +1,30 @@
 //! Every prerequisite, with what mends those that are not met.
 
 use crate::ctx::Ctx;
-use crate::health::{Health, Verdict};
+use crate::health::{Health, Line, Lines, Verdict};
 use crate::model::Stop;
 use crate::phases::doctor;
 use anyhow::Result;
 use std::sync::Arc;
 
-pub async fn run(ctx: &Arc<Ctx>, wanted: doctor::Wanted) -> Health {
+/// `of_containers`: what was found of them, where the servers are some.
+pub async fn run(ctx: &Arc<Ctx>, wanted: doctor::Wanted, of_containers: Vec<Line>) -> Health {
     ctx.terminal.phase("Doctor: the prerequisites");
     ctx.terminal.line(format!(
         "  Firestore gets one probe document in the collection {}, and it is removed again",
         doctor::PROBE
     ));
-    Box::pin(doctor::run(ctx, wanted)).await
+    let mut lines = of_containers;
+    lines.extend(Box::pin(doctor::run(ctx, wanted)).await);
+    Health::new(lines)
+}
+
+/// There are no containers to look into; `why`: none were found.
+pub fn without_servers(mut of_containers: Vec<Line>, why: &anyhow::Error) -> Health {
+    let mut servers = Lines::of("the environment");
+    servers.not_looked_at(&["servers"], &format!("{why:#}"));
+    of_containers.extend(servers.lines);
+    Health::new(of_containers)
 }
 
 /// What is not met as the error that gives exit code 4; the lines have been shown.

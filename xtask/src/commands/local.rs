@@ -117,8 +117,13 @@ async fn monolith(settings: &Settings, stack: &Connections, scale: u32, terminal
     let mut connection = superuser(stack, source, "postgres").await?;
     connection.run(&sql::create_database(&source.database, "postgres")).await?;
     connection.close().await?;
+    fill(source, scale, terminal).await
+}
+
+/// Tables and made-up rows, into an empty database; as its superuser.
+pub(super) async fn fill(source: &Server, scale: u32, terminal: &Terminal) -> Result<()> {
     let task = terminal.task("fill", "the monolith", 0);
-    let mut connection = superuser(stack, source, &source.database).await?;
+    let mut connection = postgres::connect(source, "stack").await?;
     connection.run(include_str!("../../../fixtures/monolith/schema.sql")).await?;
     connection.run(&format!("SET seed.scale = '{scale}'")).await?;
     connection

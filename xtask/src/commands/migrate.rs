@@ -47,10 +47,15 @@ pub(super) async fn from_the_source(
     assessed: Assessment,
 ) -> Result<Report> {
     let mut times = Times::default();
-    let timing = forecast::quick(ctx, hash, &assessed.reading).await?;
-    ctx.terminal.line(format!("about {:.0} s, by a sample of the source", timing.predicted.total()));
-    manifest.time = Some(timing);
-    ctx.run.save_manifest(&manifest)?;
+    match forecast::quick(ctx, hash, &assessed.reading).await {
+        Ok(timing) => {
+            ctx.terminal.line(format!("about {:.0} s, by a sample of the source", timing.predicted.total()));
+            manifest.time = Some(timing);
+            ctx.run.save_manifest(&manifest)?;
+        }
+        // No reason not to migrate.
+        Err(error) => ctx.terminal.warn(format!("how long it takes is not known: {error:#}")),
+    }
     let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
     let export = times.of(EXPORT, exporting).await?;
     Box::pin(to_the_targets(ctx, manifest, export, times)).await

@@ -1,12 +1,13 @@
 //! The rehearsal: the real migration, pointed at disposable servers.
 
-use super::local::{self, Wanted};
+use super::local::Wanted;
+use super::runtime::{Kept, Servers, Taken};
 use super::{Times, migrate};
 use crate::ctx::{Ctx, Options};
-use crate::effects::native::Stack;
+use crate::effects::cleanup::Cleanup;
 use crate::rehearsals::{self, Rehearsal};
 use crate::run_dir::RunDir;
-use crate::settings::{Environment, Settings};
+use crate::settings::Environment;
 use crate::sql;
 use crate::summary::Report;
 use crate::tables::TABLES;
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 /// What happens to what the rehearsal makes.
 pub struct Plan {
+    pub runtime: Taken,
     /// Leave servers and run directory.
     pub keep: bool,
     /// Where the run directory goes if it is to stay; `None`: away with the servers.
@@ -29,7 +31,7 @@ pub struct Plan {
 pub struct Rehearsed {
     pub report: Report,
     /// For `--keep`: how a person connects.
-    pub kept: Option<String>,
+    pub kept: Option<Kept>,
 }
 
 pub async fn run(
@@ -37,20 +39,25 @@ pub async fn run(
     plan: Plan,
     environment: &Environment,
     options: Options,
+    cleanup: &Cleanup,
 ) -> Result<Rehearsed> {
     let (terminal, scale) = (options.terminal.clone(), wanted.scale);
     let mut times = Times::default();
     let runs = plan.runs.clone().unwrap_or_else(|| wanted.workspace.join("database-backups"));
-    let (stack, settings) = times.of("servers", local::start(wanted, environment, &terminal)).await?;
+    let starting = Servers::start(plan.runtime, wanted, environment, &terminal, cleanup);
+    let (servers, settings) = times.of("servers", Box::pin(starting)).await?;
     let stays = plan.keep || plan.runs.is_some();
-    let parent = if stays { runs } else { stack.connections().dir.join("runs") };
+    let parent = if stays { runs } else { servers.home().join("runs") };
     let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options));
     let result = measured(&ctx, plan.baseline, times).await;
     note(&ctx, scale, &result);
     // Also after a failure: --keep is there to look at it.
-    let kept = end(stack, &ctx.settings, plan.keep)?;
+    if result.is_err() {
+        servers.news().await.iter().for_each(|line| terminal.always(line));
+    }
+    let kept = servers.end(&ctx.settings, plan.keep).await?;
     if let (Err(_), Some(kept)) = (&result, &kept) {
-        terminal.always(&format!("the servers are still running:\n{kept}"));
+        terminal.always(&format!("the servers are still running:\n{}", kept.how_to_connect));
     }
     let mut report = result?;
     if !stays {
@@ -81,16 +88,6 @@ async fn measured(ctx: &Arc<Ctx>, baseline: bool, mut times: Times) -> Result<Re
         report.seconds.insert("baseline: dump and restore".into(), self::baseline(ctx).await?);
     }
     Ok(report)
-}
-
-/// Stops the servers, or says how to connect.
-fn end(stack: Stack, settings: &Settings, keep: bool) -> Result<Option<String>> {
-    if keep {
-        let connections = stack.keep()?;
-        return Ok(Some(local::how_to_connect(settings, &connections)));
-    }
-    stack.stop().context("stopping the local servers")?;
-    Ok(None)
 }
 
 /// Seconds of a dump and a parallel restore into a scratch database of the source's server.

@@ -15,7 +15,8 @@ fn user() -> String {
     name.unwrap_or_else(|| format!("uid {uid}"))
 }
 
-fn host() -> String {
+/// This machine's name.
+pub fn host() -> String {
     gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "unknown".into())
 }
 

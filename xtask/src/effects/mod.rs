@@ -1,8 +1,8 @@
 //! The only modules that touch the world: each is thin, and none knows the migration.
-//! Docker's engine gets its place here (`docker.rs`, on bollard) with the containers.
 
 pub mod cleanup;
 pub mod disk;
+pub mod docker;
 pub mod dump;
 pub mod faults;
 pub mod firestore;

@@ -51,7 +51,7 @@ impl Program {
     pub fn new(path: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Not as a Path: duct takes a bare name then for a file in this directory.
-        let mut expression = duct::cmd(path.as_os_str().to_os_string(), arguments).stdin_null();
+        let mut expression = duct::cmd(path.as_os_str().to_os_string(), arguments);
         // Nothing ambient chooses a server (DESIGN rule 17).
         for (key, _) in std::env::vars_os() {
             if is_ambient(&key.to_string_lossy()) {
@@ -70,6 +70,12 @@ impl Program {
         self
     }
 
+    /// Where it runs.
+    pub fn directory(mut self, path: &Path) -> Program {
+        self.expression = self.expression.dir(path);
+        self
+    }
+
     pub fn secret(mut self, key: &str, value: &SecretString) -> Program {
         self.expression = self.expression.env(key, value.expose_secret());
         self
@@ -84,6 +90,7 @@ impl Program {
         let name = self.name;
         let handle = self
             .expression
+            .stdin_null()
             .stdout_capture()
             .stderr_capture()
             .unchecked()
@@ -100,6 +107,20 @@ impl Program {
             bail!("{name} ended with {}: {}", output.status, last_lines(&output.stderr));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Program {
+    /// Runs it to its end with our own input and output, and returns its exit code.
+    pub async fn foreground(self) -> Result<i32> {
+        let name = self.name;
+        let handle = self.expression.unchecked().start().with_context(|| format!("starting {name}"))?;
+        let handle = Arc::new(handle);
+        let _guard = KillOnDrop(|| handle.kill());
+        let waiting = handle.clone();
+        let ended = tokio::task::spawn_blocking(move || waiting.wait().map(|output| output.status)).await;
+        let status = ended.with_context(|| format!("waiting for {name}"))??;
+        status.code().with_context(|| format!("{name} was ended: {status}"))
     }
 }
 
@@ -127,7 +148,7 @@ impl Program {
         reader: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let name = self.name;
-        let child = self.expression.stderr_capture().unchecked().reader();
+        let child = self.expression.stdin_null().stderr_capture().unchecked().reader();
         let child = Arc::new(child.with_context(|| format!("starting {name}"))?);
         let _guard = KillOnDrop(|| child.kill());
         let read = Arc::new(AtomicU64::new(0));
@@ -158,24 +179,6 @@ impl Program {
             bail!("{name} ended with {}: {}", ended.status, last_lines(&ended.stderr));
         }
         result.with_context(|| format!("reading from {name}"))
-    }
-}
-
-/// What Compose makes of a compose file and its `.env`, by the first Compose that answers.
-pub async fn compose_config(file: &Path) -> Result<String> {
-    let file = file.display().to_string();
-    let v2 = Program::new(Path::new("docker"), ["compose", "-f", &file, "config"]).read().await;
-    match v2 {
-        Ok(text) => Ok(text),
-        Err(_) => Program::new(Path::new("docker-compose"), ["-f", &file, "config"]).read().await,
-    }
-}
-
-/// The version of the first Compose that answers.
-pub async fn compose_version() -> Result<String> {
-    match Program::new(Path::new("docker"), ["compose", "version"]).read().await {
-        Ok(text) => Ok(text),
-        Err(_) => Program::new(Path::new("docker-compose"), ["version"]).read().await,
     }
 }
 

@@ -60,7 +60,7 @@ impl Holder {
 }
 
 /// Who holds the lock on the database of this session; takes none.
-pub async fn holder(session: &mut Connection) -> Result<Option<Holder>> {
+async fn holder(session: &mut Connection) -> Result<Option<Holder>> {
     let rows = session.rows(&sql::bind(sql_file!("phases/lock/holder.sql"), &LOCK)).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some(Holder {
@@ -71,12 +71,24 @@ pub async fn holder(session: &mut Connection) -> Result<Option<Holder>> {
     }))
 }
 
+/// Who holds it for longer than the lock of a run that has just ended may take to go.
+pub async fn lasting_holder(session: &mut Connection) -> Result<Option<Holder>> {
+    let began = Instant::now();
+    loop {
+        let holder = holder(session).await?;
+        if holder.is_none() || began.elapsed() > GRACE {
+            return Ok(holder);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// The other runs that are at work on the source or a target, a line each.
 pub async fn others(ctx: &Ctx) -> Result<Vec<String>> {
     let mut others = Vec::new();
     for server in everywhere(ctx) {
         let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
-        if let Some(holder) = holder(&mut session).await? {
+        if let Some(holder) = lasting_holder(&mut session).await? {
             others.push(format!("another run is at work on {server}: {holder}"));
         }
         session.close().await?;

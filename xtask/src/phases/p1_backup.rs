@@ -4,6 +4,7 @@
 use super::snapshot::{RawName, Snapshot, worker};
 use crate::ctx::Ctx;
 use crate::digest::Digest;
+use crate::effects::docker;
 use crate::effects::dump::Form;
 use crate::effects::postgres;
 use crate::manifest::{Backup, FileInfo, SnapshotInfo};
@@ -30,13 +31,17 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let step = ctx.run.step("1 backup")?;
     let pg_dump = version_check(ctx, &snapshot.info).await?;
     let writes = writes(ctx).await?;
-    let (files, counts, raw) =
-        tokio::try_join!(dump(ctx, snapshot), record_counts(ctx, snapshot), raw_digests(ctx, snapshot),)?;
+    let (files, counts, raw, compose) = tokio::try_join!(
+        dump(ctx, snapshot),
+        record_counts(ctx, snapshot),
+        raw_digests(ctx, snapshot),
+        compose_configuration(ctx),
+    )?;
     // After the last reading, as the exports' own are.
     let sequences = sequences(ctx).await?;
     let mut files = files;
     files.insert(COUNTS.into(), counts);
-    files.extend(compose_configuration(ctx).await?);
+    files.extend(compose);
     step.done(&format!("{} files, {} tables", files.len(), raw.len()))?;
     Ok(Backup {
         snapshot: snapshot.info.clone(),
@@ -184,21 +189,33 @@ pub(super) async fn raw_rows(
     Ok(digests)
 }
 
-/// The configuration of the containers as they are, where the workspace has one.
-async fn compose_configuration(ctx: &Ctx) -> Result<Option<(String, FileInfo)>> {
-    let Some(file) =
-        ["docker-compose.yml", "compose.yaml"].iter().map(|f| ctx.workspace.join(f)).find(|f| f.is_file())
-    else {
-        return Ok(None);
-    };
-    let text = match crate::effects::process::compose_config(&file).await {
+/// The configuration of the containers, where the workspace has one: what Compose makes of it, passwords
+/// in clear, and the files that it is made of.
+async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> {
+    let raw = docker::configuration_files(&ctx.workspace);
+    let mut files = BTreeMap::new();
+    let Some(main) = raw.first() else { return Ok(files) };
+    for path in &raw {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        files.insert(name.clone(), ctx.run.write(&name, &text)?);
+    }
+    let text = match docker::configuration(&ctx.workspace).await {
         Ok(text) => text,
         Err(error) => {
-            ctx.terminal.warn(format!("{COMPOSE} is a plain copy of the file: {error:#}"));
-            std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?
+            let plain = format!("{COMPOSE} is a plain copy of {}: {error:#}", main.display());
+            // Without .env nobody has started these containers here.
+            let used = files.contains_key(docker::DOTENV);
+            if used {
+                ctx.terminal.warn(plain)
+            } else {
+                ctx.terminal.detail(plain)
+            }
+            std::fs::read_to_string(main).with_context(|| format!("reading {}", main.display()))?
         }
     };
-    Ok(Some((COMPOSE.to_string(), ctx.run.write(COMPOSE, &text)?)))
+    files.insert(COMPOSE.to_string(), ctx.run.write(COMPOSE, &text)?);
+    Ok(files)
 }
 
 /// Whether the files of a backup are still what they were: a finding for each that is not.

@@ -40,7 +40,11 @@ impl Place {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(arguments).env("TMPDIR", self.path()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("TMPDIR", self.path())
+            .env("XTASK_RUNTIME", "native")
+            .stdin(Stdio::null());
         command
     }
 

@@ -223,7 +223,7 @@ impl Drop for Home {
     }
 }
 
-fn locked_directory(new: &Path, dir: &Path) -> Result<File> {
+pub(in crate::effects) fn locked_directory(new: &Path, dir: &Path) -> Result<File> {
     DirBuilder::new().mode(0o700).create(new).context("making a directory")?;
     let lock = private_file(&new.join(LOCK))?;
     lock.try_lock().context("taking its lock")?;
@@ -232,14 +232,14 @@ fn locked_directory(new: &Path, dir: &Path) -> Result<File> {
 }
 
 /// Whether the directory is one of ours: by name prefix, and nobody else's.
-pub(super) fn is_ours(dir: &Path, prefix: &str) -> bool {
+pub(in crate::effects) fn is_ours(dir: &Path, prefix: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     let named = dir.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix));
     named && fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
 }
 
 /// Removes a stack's directory, the lock last: until then nobody else takes it for a leftover.
-pub(super) fn remove(dir: &Path) -> Result<()> {
+pub(in crate::effects) fn remove(dir: &Path) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
         match remove_once(dir) {
@@ -268,7 +268,7 @@ fn remove_once(dir: &Path) -> std::io::Result<()> {
 }
 
 /// Creates or empties a file that only its owner may read.
-pub(super) fn private_file(path: &Path) -> Result<File> {
+pub(in crate::effects) fn private_file(path: &Path) -> Result<File> {
     (OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path))
         .with_context(|| format!("writing {}", path.display()))
 }

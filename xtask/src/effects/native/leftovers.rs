@@ -29,7 +29,7 @@ pub struct ServerState {
 }
 
 /// Whether somebody has the lock of a stack.
-enum Lock {
+pub(in crate::effects) enum Lock {
     Ours(File),
     Held,
     NoFile,
@@ -131,7 +131,7 @@ fn directories(prefix: &str) -> Vec<PathBuf> {
     all.filter(|dir| is_ours(dir, prefix)).collect()
 }
 
-fn lock(dir: &Path) -> Result<Lock> {
+pub(in crate::effects) fn lock(dir: &Path) -> Result<Lock> {
     let path = dir.join(LOCK);
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -158,7 +158,7 @@ fn is_kept(dir: &Path) -> bool {
         .is_some_and(|stack| stack["keep"] == true)
 }
 
-fn is_older(dir: &Path, age: Duration) -> bool {
+pub(in crate::effects) fn is_older(dir: &Path, age: Duration) -> bool {
     let modified = fs::metadata(dir).and_then(|found| found.modified()).ok();
     modified.and_then(|time| time.elapsed().ok()).is_some_and(|passed| passed > age)
 }

@@ -114,7 +114,7 @@ pub(super) fn temp_root(account: Option<Account>) -> Result<PathBuf> {
 }
 
 /// Everywhere a stack may stand.
-pub(super) fn temp_roots() -> Vec<PathBuf> {
+pub(in crate::effects) fn temp_roots() -> Vec<PathBuf> {
     let mut roots = Vec::new();
     for dir in [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()] {
         if let Ok(dir) = dir.canonicalize()
@@ -276,12 +276,12 @@ fn path_dirs() -> Vec<PathBuf> {
 }
 
 /// What stands in a directory; nothing where it cannot be read.
-pub(super) fn entries(dir: &Path) -> Vec<PathBuf> {
+pub(in crate::effects) fn entries(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 /// `bytes` random bytes as hexadecimal digits.
-pub(super) fn random_hex(bytes: usize) -> Result<String> {
+pub(in crate::effects) fn random_hex(bytes: usize) -> Result<String> {
     let mut buffer = vec![0; bytes];
     fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut buffer))

@@ -19,6 +19,13 @@ mod machine;
 mod postgres;
 mod processes;
 
+/// Private directories with a lock, for others that leave things running.
+pub(super) mod private {
+    pub(in crate::effects) use super::home::{is_ours, locked_directory, private_file as file, remove};
+    pub(in crate::effects) use super::leftovers::{Lock, is_older, lock};
+    pub(in crate::effects) use super::machine::{entries, random_hex, temp_roots};
+}
+
 pub use leftovers::{KeptStack, ServerState, kept, remove_leftovers, take_down};
 pub use machine::{Missing, describe, emulator_jar, missing, postgres_bindir};
 

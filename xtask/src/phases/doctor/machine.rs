@@ -1,7 +1,8 @@
 //! What this machine has to have: PostgreSQL's programs, and room for the files.
 
 use crate::ctx::Ctx;
-use crate::effects::{disk, process};
+use crate::effects::disk;
+use crate::effects::docker::Compose;
 use crate::health::{Line, Lines};
 use crate::model::{ServerInfo, grouped};
 use crate::rehearsals;
@@ -34,7 +35,8 @@ pub(super) async fn versions(ctx: &Ctx) -> Versions {
 
 /// The version of Compose, where there is one.
 pub(super) async fn compose() -> Result<String> {
-    process::compose_version().await
+    let compose = Compose::find().await?;
+    Ok(format!("{} {}", compose.name(), compose.version))
 }
 
 pub(super) fn lines(
@@ -60,7 +62,7 @@ pub(super) fn lines(
         None => lines.not_looked_at(&["free disk"], "the source's size is not known"),
     }
     match compose {
-        Ok(version) => lines.met("docker compose", version.trim()),
+        Ok(version) => lines.met("docker compose", version),
         Err(_) => lines.warn(
             "docker compose",
             "not found: the migration does not need it, but the backup keeps a plain copy of the compose file",

@@ -11,7 +11,7 @@ mod target;
 pub use firestore::PROBE;
 
 use crate::ctx::Ctx;
-use crate::health::{Health, Line};
+use crate::health::Line;
 use crate::model::{Database, ServerInfo};
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ struct Looked {
     info: Option<ServerInfo>,
 }
 
-pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted) -> Health {
+pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted) -> Vec<Line> {
     let tools = machine::versions(ctx).await;
     let pg_dump = tools.pg_dump();
     let (compose, source, product, order, gateway, firestore) = tokio::join!(
@@ -45,5 +45,5 @@ pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted) -> Health {
     for part in [source.lines, product.lines, order.lines, gateway.lines, firestore] {
         lines.extend(part);
     }
-    Health::new(lines)
+    lines
 }

@@ -142,7 +142,7 @@ pub(super) async fn privileges(
 /// Whether another run is at work there: who it is.
 pub(super) async fn lock(connection: &mut Connection, lines: &mut Lines) {
     let what = "lock";
-    match lock::holder(connection).await {
+    match lock::lasting_holder(connection).await {
         Err(error) => lines.failed(what, &error, "look by hand: SELECT * FROM pg_locks;"),
         Ok(None) => lines.met(what, "free: no other run is at work"),
         Ok(Some(holder)) => lines.not_met(what, holder.to_string(), holder.mend("then look again")),
