@@ -195,7 +195,7 @@ async fn what_rows_cannot_mend_is_listed_with_its_statement() {
         &[
             "CREATE INDEX idx_orders_status ON orders USING btree (status);\n",
             "ALTER TABLE \"public\".\"payments\" ADD CONSTRAINT \"payments_pkey\" PRIMARY KEY (id);\n",
-            "ALTER TABLE \"public\".\"order_items\" ADD COLUMN \"product_name\" character varying(255);\n",
+            "ALTER TABLE \"public\".\"order_items\" ADD COLUMN IF NOT EXISTS \"product_name\" character varying(255);\n",
             "SELECT setval(pg_get_serial_sequence('\"public\".\"orders\"', 'id'), 937, false);\n",
             "-- order payments id 1: not by rows: is there 2 times",
             "UPDATE \"public\".\"payments\" SET \"amount\" = '100.00' WHERE id = 2;\n",
