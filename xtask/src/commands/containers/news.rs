@@ -19,7 +19,7 @@ pub async fn news(before: &[Container]) -> Vec<String> {
         anyhow::Ok(lines)
     };
     let told = "`cargo xtask stack up --runtime docker` starts the containers again";
-    match now.await.context("looking at the containers") {
+    match now.await.context("the Docker engine that ran the containers does not answer any more") {
         Ok(lines) if lines.is_empty() => lines,
         Ok(mut lines) => {
             lines.push(told.to_string());
