@@ -14,20 +14,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{Said, Shop};
-use tool::Place;
+use tool::{Place, everything};
 use xtask::effects::postgres;
-use xtask::model::Database;
 use xtask::settings::Tls;
-
-/// All that a refusal must not change.
-async fn everything(shop: &Shop) -> Vec<String> {
-    let mut all = vec![tool::contents(&mut shop.superuser(&shop.settings.source).await).await];
-    for database in Database::ALL {
-        let server = shop.settings.target(database);
-        all.push(tool::contents(&mut shop.superuser(server).await).await);
-    }
-    all
-}
 
 fn directories(shop: &Shop) -> usize {
     fs::read_dir(shop.runs.path()).unwrap().count()

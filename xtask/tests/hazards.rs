@@ -9,22 +9,9 @@ mod tool;
 
 use std::collections::BTreeMap;
 use support::{Said, Shop};
+use tool::everything;
 use xtask::hazards::HAZARDS;
 use xtask::model::Database;
-
-/// All that a refusal must not change: source and targets.
-async fn everything(shop: &Shop) -> Vec<String> {
-    let mut all = vec![tool::contents(&mut shop.superuser(&shop.settings.source).await).await];
-    for database in Database::ALL {
-        let server = shop.settings.target(database);
-        all.push(tool::contents(&mut shop.superuser(server).await).await);
-    }
-    let firestore = shop.firestore().await;
-    for collection in ["users", "user_sessions"] {
-        all.push(firestore.count(collection).await.unwrap().to_string());
-    }
-    all
-}
 
 /// Name and count of each hazard, and its keys in one line.
 fn hazards(json: &serde_json::Value) -> BTreeMap<String, (u64, String)> {

@@ -14,33 +14,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use support::{Said, Shop};
-use tool::Tool;
+use tool::{Tool, everything};
 use xtask::model::Database;
 use xtask::tables::schema;
-
-/// Everything in the databases, and every document of every collection that this tool knows of.
-async fn everything(shop: &Shop) -> Vec<String> {
-    let mut all = vec![tool::contents(&mut shop.superuser(&shop.settings.source).await).await];
-    for database in Database::ALL {
-        all.push(tool::contents(&mut shop.superuser(shop.settings.target(database)).await).await);
-    }
-    let firestore = shop.firestore().await;
-    for collection in ["users", "user_sessions", "xtask_nowhere", "xtask_doctor"] {
-        let mut ids = Vec::new();
-        firestore
-            .ids(collection, |page| {
-                ids.extend(page);
-                Ok(())
-            })
-            .await
-            .unwrap();
-        for piece in ids.chunks(500) {
-            let read = firestore.read(collection, piece).await.unwrap();
-            all.extend(read.iter().map(|document| format!("{collection}: {document:?}")));
-        }
-    }
-    all
-}
 
 /// Every file beneath a directory, with what it holds.
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use support::{Said, Shop, workspace};
+use tool::everything;
 use xtask::commands::backup;
 use xtask::ctx::{Ctx, Options};
 use xtask::document::{Document, Value};
@@ -25,26 +26,6 @@ use xtask::phases::p1_backup::damaged_files;
 use xtask::run_dir::RunDir;
 use xtask::settings::{Environment, Settings, Variables};
 use xtask::tables::{TABLES, schema};
-
-/// All that a refusal must not change.
-async fn everything(shop: &Shop) -> Vec<String> {
-    let mut all = vec![tool::contents(&mut shop.superuser(&shop.settings.source).await).await];
-    for database in Database::ALL {
-        let server = shop.settings.target(database);
-        all.push(tool::contents(&mut shop.superuser(server).await).await);
-    }
-    let firestore = shop.firestore().await;
-    for collection in ["users", "user_sessions"] {
-        firestore
-            .ids(collection, |page| {
-                all.extend(page);
-                Ok(())
-            })
-            .await
-            .unwrap();
-    }
-    all
-}
 
 fn directories(shop: &Shop) -> usize {
     fs::read_dir(shop.runs.path()).unwrap().count()

@@ -9,6 +9,7 @@ mod tool;
 
 use std::collections::BTreeMap;
 use support::{Said, Shop};
+use tool::targets;
 use xtask::document::{Document, Value};
 use xtask::effects::firestore::Fields;
 use xtask::manifest::Cutover;
@@ -21,31 +22,6 @@ async fn migrated() -> Shop {
     let shop = Shop::open(0).await;
     shop.xtask(&["migrate", "--quiet"]).expect_code(0);
     shop
-}
-
-/// All targets, row by row and document by document; what the superuser sees.
-async fn everything(shop: &Shop) -> Vec<String> {
-    let mut all = Vec::new();
-    for database in Database::ALL {
-        all.push(tool::contents(&mut shop.superuser(shop.settings.target(database)).await).await);
-    }
-    for collection in ["users", "user_sessions"] {
-        for (id, fields) in documents(shop, collection).await {
-            all.push(format!("{collection}/{id} {fields:?}"));
-        }
-    }
-    all
-}
-
-async fn documents(shop: &Shop, collection: &str) -> BTreeMap<String, Option<Fields>> {
-    let firestore = shop.firestore().await;
-    let mut ids = Vec::new();
-    let page = |page: Vec<String>| {
-        ids.extend(page);
-        Ok(())
-    };
-    firestore.ids(collection, page).await.unwrap();
-    firestore.read(collection, &ids).await.unwrap().into_iter().collect()
 }
 
 async fn set(shop: &Shop, collection: &str, id: &str, change: impl Fn(&mut Fields)) {
@@ -82,10 +58,10 @@ fn actions(said: &Said) -> BTreeMap<(String, String), usize> {
 #[tokio::test]
 async fn every_kind_of_damage_is_shown_and_mended() {
     let shop = migrated().await;
-    let before = everything(&shop).await;
+    let before = targets(&shop).await;
     let said = shop.xtask(&["repair"]).expect_code(0);
     says(&said, &["-- 0 rows and documents to be changed"]);
-    assert!(everything(&shop).await == before, "nothing was wrong, and something has changed");
+    assert!(targets(&shop).await == before, "nothing was wrong, and something has changed");
 
     let mut product = shop.superuser(&shop.settings.product).await;
     let mut order = shop.superuser(&shop.settings.order).await;
@@ -120,9 +96,9 @@ async fn every_kind_of_damage_is_shown_and_mended() {
     set(&shop, "user_sessions", "stranger", |fields| drop(fields.insert("a".into(), text("b")))).await;
     shop.firestore().await.delete("user_sessions", &[SESSION.to_string()]).await.unwrap();
 
-    let damaged = everything(&shop).await;
+    let damaged = targets(&shop).await;
     let said = shop.xtask(&["repair", "--max-diffs", "1"]).expect_code(3);
-    assert!(everything(&shop).await == damaged, "it only shows");
+    assert!(targets(&shop).await == damaged, "it only shows");
     assert!(said.stderr.contains("repair --run") && said.stderr.contains("--apply"), "{}", said.stderr);
     says(
         &said,
@@ -167,7 +143,7 @@ async fn every_kind_of_damage_is_shown_and_mended() {
 
     let said = shop.xtask(&["repair", "--apply"]).expect_code(0);
     says(&said, &["WHERE id = 3;\n", "rows and documents changed"]);
-    assert!(everything(&shop).await == before, "not as it was");
+    assert!(targets(&shop).await == before, "not as it was");
     shop.xtask(&["verify"]).expect_code(0);
     let said = shop.xtask(&["repair", "--apply", "--json"]).expect_code(0);
     assert!(actions(&said).is_empty() && said.json()["report"]["proven"] == true, "{}", said.stdout);
@@ -187,9 +163,9 @@ async fn what_rows_cannot_mend_is_listed_with_its_statement() {
         )
         .await
         .unwrap();
-    let before = everything(&shop).await;
+    let before = targets(&shop).await;
     let said = shop.xtask(&["repair"]).expect_code(3);
-    assert!(everything(&shop).await == before, "it only shows");
+    assert!(targets(&shop).await == before, "it only shows");
     says(
         &said,
         &[
@@ -232,14 +208,14 @@ async fn what_a_trigger_changes_again_is_not_kept() {
         )
         .await
         .unwrap();
-    let before = everything(&shop).await;
+    let before = targets(&shop).await;
     let said = shop.xtask(&["repair", "--apply"]).expect_code(3);
     for word in
         ["payments id 1: what was written is not what is there now", "nothing in order has been changed"]
     {
         assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
     }
-    assert!(everything(&shop).await == before, "one transaction: all or nothing");
+    assert!(targets(&shop).await == before, "one transaction: all or nothing");
 }
 
 #[tokio::test]
@@ -249,10 +225,10 @@ async fn a_damaged_file_is_no_source_of_repairs() {
     let whole = std::fs::read_to_string(run.file("orders.csv")).unwrap();
     std::fs::write(run.file("orders.csv"), whole.replacen("delivered", "delivereD", 1)).unwrap();
     shop.target(Database::Order).await.run("DELETE FROM orders WHERE id = 3").await.unwrap();
-    let before = everything(&shop).await;
+    let before = targets(&shop).await;
     let said = shop.xtask(&["repair", "--apply"]).expect_code(3);
     assert!(said.stderr.contains("orders.csv is not the file that was written"), "{}", said.stderr);
-    assert!(everything(&shop).await == before, "written from a damaged file");
+    assert!(targets(&shop).await == before, "written from a damaged file");
 }
 
 #[tokio::test]
@@ -275,7 +251,7 @@ async fn after_the_cut_over_nothing_is_touched_that_others_have_written() {
     set(&shop, "users", ADA, |fields| drop(fields.insert("last_name".into(), text("King")))).await;
     set(&shop, "users", "new", |fields| drop(fields.insert("email".into(), text("new@example.com")))).await;
     shop.firestore().await.delete("user_sessions", &[SESSION.to_string()]).await.unwrap();
-    let before = everything(&shop).await;
+    let before = targets(&shop).await;
     for arguments in [&["repair"][..], &["repair", "--apply"]] {
         let said = shop.xtask(arguments).expect_code(3);
         says(
@@ -291,6 +267,6 @@ async fn after_the_cut_over_nothing_is_touched_that_others_have_written() {
             ],
         );
         assert!(said.stderr.contains("others have written there"), "{}", said.stderr);
-        assert!(everything(&shop).await == before, "{arguments:?} has touched what others wrote");
+        assert!(targets(&shop).await == before, "{arguments:?} has touched what others wrote");
     }
 }

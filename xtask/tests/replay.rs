@@ -8,6 +8,7 @@ mod tool;
 
 use std::collections::BTreeMap;
 use support::{Said, Shop};
+use tool::targets;
 use xtask::document::{Document, Value};
 use xtask::effects::postgres::Connection;
 use xtask::ledger::Sums;
@@ -29,26 +30,6 @@ async fn migrated() -> Shop {
         .unwrap();
     shop.xtask(&["migrate", "--quiet"]).expect_code(0);
     shop
-}
-
-async fn everything(shop: &Shop) -> Vec<String> {
-    let mut all = Vec::new();
-    for database in Database::ALL {
-        all.push(tool::contents(&mut shop.superuser(shop.settings.target(database)).await).await);
-    }
-    let firestore = shop.firestore().await;
-    for collection in ["users", "user_sessions"] {
-        let mut ids = Vec::new();
-        let page = |page: Vec<String>| {
-            ids.extend(page);
-            Ok(())
-        };
-        firestore.ids(collection, page).await.unwrap();
-        for (id, fields) in firestore.read(collection, &ids).await.unwrap() {
-            all.push(format!("{collection}/{id} {fields:?}"));
-        }
-    }
-    all
 }
 
 fn sums(manifest: &Manifest, table: &str) -> Sums {
@@ -101,10 +82,10 @@ const MENDED: &str = "\
 #[tokio::test]
 async fn mended_rows_come_in_with_what_hangs_on_them() {
     let shop = migrated().await;
-    let before = everything(&shop).await;
+    let before = targets(&shop).await;
     let said = shop.xtask(&["replay"]).expect_code(0);
     says(&said, &["still in quarantine (several users bear this firebase_uid", "Nothing to do"]);
-    assert!(everything(&shop).await == before, "nothing was mended");
+    assert!(targets(&shop).await == before, "nothing was mended");
     let first = shop.manifest();
     assert!(first.export.as_ref().unwrap().replays.is_empty());
     let was = ledger(&first);
@@ -119,7 +100,7 @@ async fn mended_rows_come_in_with_what_hangs_on_them() {
     ] {
         assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
     }
-    assert!(everything(&shop).await == before, "refused, and something has changed");
+    assert!(targets(&shop).await == before, "refused, and something has changed");
     let other = "UPDATE product_reviews SET product_id = 1 WHERE id = 114; \
                  UPDATE order_items SET product_id = NULL WHERE id = 921";
     shop.source().await.run(other).await.unwrap();
@@ -189,11 +170,11 @@ async fn mended_rows_come_in_with_what_hangs_on_them() {
     assert_eq!(record.unwrap(), now["orders"].0.to_string());
 
     // Again: nothing. Nor after a crash just before the manifest was written: it is all there already.
-    let after = everything(&shop).await;
+    let after = targets(&shop).await;
     let whole = std::fs::read_to_string(shop.latest().file("manifest.json")).unwrap();
     says(&shop.xtask(&["replay"]).expect_code(0), &["Nothing to do"]);
     assert_eq!(std::fs::read_to_string(shop.latest().file("manifest.json")).unwrap(), whole);
-    assert!(everything(&shop).await == after, "the second replay has changed something");
+    assert!(targets(&shop).await == after, "the second replay has changed something");
     std::fs::write(shop.latest().file("manifest.json"), old).unwrap();
     let said = shop.xtask(&["replay", "--json"]).expect_code(0);
     assert_eq!(ids(&said, "orders", "brought_in"), [113, 920, 930]);
@@ -244,7 +225,7 @@ async fn one_of(connection: &mut Connection, query: &str) -> String {
 
 /// Verification and repair know what replays brought in and changed.
 async fn damage_after_a_replay(shop: &Shop) {
-    let before = everything(shop).await;
+    let before = targets(shop).await;
     let mut target = shop.target(Database::Order).await;
     target
         .run("DELETE FROM orders WHERE id = 930; UPDATE orders SET user_uid = 'x' WHERE id = 800")
@@ -263,7 +244,7 @@ async fn damage_after_a_replay(shop: &Shop) {
         ],
     );
     shop.xtask(&["repair", "--apply"]).expect_code(0);
-    assert!(everything(shop).await == before, "not as it was");
+    assert!(targets(shop).await == before, "not as it was");
     let file = shop.latest().file("replay/1/orders.csv");
     let whole = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, whole.replacen("cleoAgain", "cleoagain", 1)).unwrap();
@@ -344,7 +325,7 @@ async fn what_others_wrote_is_left_alone_and_what_hangs_on_it_waits() {
 #[tokio::test]
 async fn a_row_that_needs_a_user_newer_than_the_run_is_refused_and_so_are_other_rules() {
     let shop = migrated().await;
-    let before = everything(&shop).await;
+    let before = targets(&shop).await;
     let mut source = shop.source().await;
     source
         .run(
@@ -369,5 +350,5 @@ async fn a_row_that_needs_a_user_newer_than_the_run_is_refused_and_so_are_other_
     run.save_manifest(&manifest).unwrap();
     let said = shop.xtask(&["replay"]).expect_code(4);
     assert!(said.stderr.contains("was made by other SQL than this tool has"), "{}", said.stderr);
-    assert!(everything(&shop).await == before, "refused, and something has changed");
+    assert!(targets(&shop).await == before, "refused, and something has changed");
 }

@@ -4,13 +4,14 @@
 #![allow(dead_code, reason = "every test file uses another part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use xtask::commands::local::{self, Wanted};
 use xtask::ctx::{Ctx, Options};
 use xtask::effects::dump::Tools;
-use xtask::effects::firestore::{Address, Firestore};
+use xtask::effects::firestore::{Address, Fields, Firestore};
 use xtask::effects::native::{self, EmulatorChoice, Stack};
 use xtask::effects::postgres::{self, Connection};
 use xtask::effects::terminal::{Terminal, Verbosity};
@@ -146,6 +147,21 @@ impl Shop {
         let mut server = server.clone();
         server.user = "postgres".into();
         postgres::connect(&server, "test").await.unwrap()
+    }
+
+    /// A whole collection, by id.
+    pub async fn documents(&self, collection: &str) -> BTreeMap<String, Option<Fields>> {
+        let firestore = self.firestore().await;
+        let (mut ids, mut documents) = (Vec::new(), BTreeMap::new());
+        let page = |page: Vec<String>| {
+            ids.extend(page);
+            Ok(())
+        };
+        firestore.ids(collection, page).await.unwrap();
+        for piece in ids.chunks(500) {
+            documents.extend(firestore.read(collection, piece).await.unwrap());
+        }
+        documents
     }
 
     pub async fn firestore(&self) -> Firestore {

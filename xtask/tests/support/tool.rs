@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "every test file uses another part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::support::Said;
+use super::support::{Said, Shop};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use xtask::effects::native;
 use xtask::effects::postgres::Connection;
+use xtask::model::Database;
 
 /// A temporary directory for stacks, which the servers' account can enter. What is left running in it
 /// is ended with it.
@@ -192,4 +193,26 @@ pub async fn contents(connection: &mut Connection) -> String {
         ) lines ORDER BY line";
     let rows = connection.rows(query).await.unwrap();
     rows.iter().map(|row| sqlx::Row::get::<String, _>(row, 0) + "\n").collect()
+}
+
+/// What the superuser sees in the targets: every row, and every document of every collection that the
+/// tool knows of.
+pub async fn targets(shop: &Shop) -> Vec<String> {
+    let mut all = Vec::new();
+    for database in Database::ALL {
+        all.push(contents(&mut shop.superuser(shop.settings.target(database)).await).await);
+    }
+    for collection in ["users", "user_sessions", "xtask_nowhere", "xtask_doctor"] {
+        for (id, fields) in shop.documents(collection).await {
+            all.push(format!("{collection}/{id} {fields:?}"));
+        }
+    }
+    all
+}
+
+/// The same, and the source: all that a refusal must not change.
+pub async fn everything(shop: &Shop) -> Vec<String> {
+    let mut all = targets(shop).await;
+    all.push(contents(&mut shop.superuser(&shop.settings.source).await).await);
+    all
 }
