@@ -1,0 +1,277 @@
+//! One call of the tool: which servers, which run, and whether it may.
+
+use super::arguments::{Common, RunArgs, SourceArgs};
+use super::existing;
+use super::said::LastWords;
+use crate::commands::local;
+use crate::commands::runtime::Runtime;
+use crate::commands::{containers, guard, stack};
+use crate::ctx::{Ctx, Options};
+use crate::effects::cleanup::Cleanup;
+use crate::effects::docker::{self, Container, Engine};
+use crate::effects::dump::Tools;
+use crate::effects::native;
+use crate::effects::terminal::Terminal;
+use crate::model::Existing;
+use crate::refuse;
+use crate::rehearsals;
+use crate::run_dir::{self, Latest, RunDir};
+use crate::settings::{Environment, Flags, Settings, Variables, nearest};
+use crate::tables::TABLES;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One call of the tool.
+pub(super) struct Session<'a> {
+    pub(super) common: Common,
+    pub(super) variables: &'a Variables,
+    pub(super) terminal: Terminal,
+    pub(super) last_words: &'a LastWords,
+    pub(super) workspace: PathBuf,
+    pub(super) cleanup: &'a Cleanup,
+    /// Those that take the place of the environment's servers; none: there are none.
+    pub(super) containers: Vec<Container>,
+}
+
+impl Session<'_> {
+    pub(super) fn environment(&self) -> Result<Environment> {
+        let (name, path) = self.environment_file()?;
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                refuse!(
+                    "there is no environment `{name}`: {} does not exist{}; `--env local` is for this machine",
+                    path.display(),
+                    self.other_environments(&name)
+                )
+            }
+            Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+        };
+        let flags = Flags { firestore_rate: self.common.firestore_rate };
+        Environment::read(&name, &path, &text)?.with(&flags, self.variables)
+    }
+
+    /// The name of the environment, and its file: what has a `/` is a path and is named by it.
+    pub(super) fn environment_file(&self) -> Result<(String, PathBuf)> {
+        let env = &self.common.env;
+        if !env.contains('/') {
+            return Ok((env.clone(), self.environments().join(format!("{env}.toml"))));
+        }
+        // With or without its ending, like a name.
+        let ending = if env.ends_with(".toml") { "" } else { ".toml" };
+        let path = std::path::absolute(format!("{env}{ending}")).with_context(|| format!("finding {env}"))?;
+        Ok((path.display().to_string(), path))
+    }
+
+    pub(super) fn environments(&self) -> PathBuf {
+        self.workspace.join("xtask/environments")
+    }
+
+    /// What could have been meant instead, as the rest of a sentence.
+    pub(super) fn other_environments(&self, name: &str) -> String {
+        let files = std::fs::read_dir(self.environments()).into_iter().flatten().flatten();
+        let names = files.filter_map(|f| Some(f.file_name().to_str()?.strip_suffix(".toml")?.to_string()));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        match nearest(name, names.iter().map(String::as_str)) {
+            Some(meant) => format!(" (did you mean {meant}?)"),
+            None => format!(" (there are {})", names.join(", ")),
+        }
+    }
+
+    /// Local servers that are running take the place of the file's, where the file says so.
+    pub(super) fn settings(&self) -> Result<Settings> {
+        let environment = self.environment()?;
+        if let Some(first) = self.containers.first() {
+            self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
+            return containers::settings(&environment, &self.containers);
+        }
+        if let Some(stack) = self.running(&environment)? {
+            self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
+            return local::settings(&environment, &stack);
+        }
+        environment.settings(self.variables)
+    }
+
+    pub(super) fn running(&self, environment: &Environment) -> Result<Option<native::Connections>> {
+        match (&self.common.stack, environment.uses_stack()) {
+            (Some(dir), true) => match native::Connections::read(dir) {
+                Ok(stack) => Ok(Some(stack)),
+                Err(error) => refuse!(
+                    "there are no local servers in {}: `cargo xtask stack status` lists what runs ({error:#})",
+                    dir.display()
+                ),
+            },
+            (Some(_), false) => {
+                refuse!("environment `{}` is not for local servers: leave --stack out", self.common.env)
+            }
+            (None, true) => local::running(&self.workspace),
+            (None, false) => Ok(None),
+        }
+    }
+
+    /// The containers that take the place of the file's servers, where it says so: those that were asked
+    /// for, or those that run, unless processes do, too. `start`: those that were asked for may be started.
+    pub(super) async fn found_containers(&self, start: bool) -> Result<Vec<Container>> {
+        let environment = self.environment()?;
+        if !environment.uses_stack() {
+            if self.common.runtime == Some(Runtime::Docker) {
+                refuse!("environment `{}` is not for local servers: leave --runtime out", self.common.env);
+            }
+            return Ok(Vec::new());
+        }
+        match (&self.common.stack, self.common.runtime.unwrap_or(Runtime::Auto)) {
+            (Some(dir), _) if stack::is_of_containers(dir) => {
+                let kept = docker::kept(&Engine::connect().await?, &self.workspace).await?;
+                let Some((_, containers)) = kept.into_iter().find(|(home, _)| home == dir) else {
+                    refuse!("no containers were kept in {}: `cargo xtask stack status`", dir.display());
+                };
+                Ok(containers)
+            }
+            (Some(_), Runtime::Docker) => {
+                refuse!("--stack names processes: leave it out, or --runtime docker")
+            }
+            (Some(_), _) | (None, Runtime::Native) => Ok(Vec::new()),
+            (None, Runtime::Docker) => {
+                let engine = Engine::connect().await?;
+                containers::at_work(&engine, &self.workspace, &environment, start, &self.terminal).await
+            }
+            (None, Runtime::Auto) => self.running_containers().await,
+        }
+    }
+
+    pub(super) async fn running_containers(&self) -> Result<Vec<Container>> {
+        let engine = match Engine::connect().await {
+            Ok(engine) => engine,
+            Err(why) => {
+                self.terminal.detail(format!("containers are not looked at: {why:#}"));
+                return Ok(Vec::new());
+            }
+        };
+        let containers = containers::of(&engine, &self.workspace).await?;
+        if !containers::all_run(&containers) {
+            return Ok(Vec::new());
+        }
+        if let Some(stack) = local::running(&self.workspace)? {
+            refuse!(
+                "two stacks of this checkout are running, containers and the processes in {}: say --runtime docker \
+                 or --runtime native",
+                stack.dir.display()
+            );
+        }
+        Ok(containers)
+    }
+
+    /// What every command asks first that writes to a target or holds the source back.
+    pub(super) fn permitted(&self, settings: &Settings) -> Result<()> {
+        guard::confirmed(settings, self.common.confirm.as_deref())
+    }
+
+    /// What the way into a migration asks besides.
+    pub(super) fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
+        match self.unrehearsed(ctx)? {
+            Some(why) => refuse!("{why}"),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn unrehearsed(&self, ctx: &Ctx) -> Result<Option<String>> {
+        let file = rehearsals::file()?;
+        Ok(guard::unrehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now()))
+    }
+
+    pub(super) fn options(&self) -> Result<Options> {
+        Ok(self.options_with(native::postgres_bindir()?))
+    }
+
+    pub(super) fn options_with(&self, bindir: PathBuf) -> Options {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Options {
+            terminal: self.terminal.clone(),
+            tools: Tools { bindir },
+            workspace: self.workspace.clone(),
+            jobs: self.common.jobs.unwrap_or(cores),
+            max_diffs: self.common.max_diffs,
+        }
+    }
+
+    pub(super) fn runs(&self) -> PathBuf {
+        self.common.backup_dir.clone().unwrap_or_else(|| self.workspace.join("database-backups"))
+    }
+
+    pub(super) fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+        let ctx = self.of_source(args, existing, self.options()?, RunDir::create)?;
+        if args.freeze {
+            self.permitted(&ctx.settings)?;
+        }
+        Ok(ctx)
+    }
+
+    pub(super) fn of_source(
+        &self,
+        args: &SourceArgs,
+        existing: Existing,
+        options: Options,
+        run: impl FnOnce(&Path) -> Result<RunDir>,
+    ) -> Result<Arc<Ctx>> {
+        let mut settings = self.settings()?;
+        settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
+        settings.policy.accepted.clone_from(&args.accept);
+        settings.policy.source_rate = args.source_rate.or(settings.policy.source_rate);
+        let mut ctx = Ctx::new(settings, TABLES, run(&self.runs())?, options);
+        ctx.existing = existing;
+        ctx.freeze = args.freeze.then(|| self.cleanup.clone());
+        ctx.look_again = !args.no_source_check;
+        Ok(Arc::new(ctx))
+    }
+
+    /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
+    /// found by those who call them.
+    pub(super) fn looking(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+        let options = self.options_with(native::postgres_bindir().unwrap_or_default());
+        self.of_source(args, existing, options, |runs| Ok(RunDir::imagined(runs)))
+    }
+
+    pub(super) fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
+        self.accepting_run(args, &[])
+    }
+
+    /// `accept`: besides what was accepted for the run before.
+    pub(super) fn accepting_run(&self, args: &RunArgs, accept: &[String]) -> Result<Arc<Ctx>> {
+        let run = self.open(&args.run, Latest::WithExport)?;
+        let manifest = run.load_manifest()?;
+        let mut settings = self.settings()?;
+        settings.policy.accepted = manifest.accepted;
+        settings.policy.accepted.extend_from_slice(accept);
+        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        ctx.existing = existing(manifest.replace);
+        Ok(Arc::new(ctx))
+    }
+
+    /// A run that was begun before. Which one `latest` is, is said.
+    pub(super) fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
+        let id = run_dir::resolve(&self.runs(), run, latest)?;
+        if run == "latest" {
+            self.terminal.line(format!("latest: run {id}"));
+        }
+        RunDir::open(&self.runs(), &id)
+    }
+
+    /// A run to go on with, under the policy that it was begun with.
+    pub(super) fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
+        let run = self.open(run, Latest::Unfinished)?;
+        let manifest = run.load_manifest()?;
+        let mut settings = self.settings()?;
+        let policy = &mut settings.policy;
+        let begun_with = manifest.policy.map_or(policy.max_quarantine, |begun| begun.max_quarantine);
+        policy.max_quarantine = args.max_quarantine.or(begun_with);
+        let accepted = manifest.hazards.into_iter().filter(|h| h.accepted).map(|h| h.name);
+        policy.accepted = args.accept.iter().cloned().chain(accepted).collect();
+        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        ctx.existing = existing(manifest.replace);
+        ctx.freeze = args.freeze.then(|| self.cleanup.clone());
+        ctx.look_again = !args.no_source_check;
+        Ok(Arc::new(ctx))
+    }
+}
