@@ -25,28 +25,18 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     freeze::preflight(ctx).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
-        let assessed = assessed(ctx, hash).await?;
+        let assessed = assessed(ctx).await?;
         let manifest = begin(ctx, "migrate")?;
         freeze::during(ctx, Box::pin(from_the_source(ctx, manifest, hash, assessed))).await
     };
     visibly(ctx, "migrate", locks.guard(Box::pin(work))).await
 }
 
-/// The source can be moved as it is, the targets can take it, and it does not cost too much; and about how
-/// long it will take, where that can be said: it is no reason not to migrate.
-pub(super) async fn assessed(ctx: &Arc<Ctx>, hash: HashFn) -> Result<(Assessment, Option<Timing>)> {
-    let timing = async { Ok(forecast::quick(ctx, hash).await) };
-    let (assessed, (), timing) =
-        tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None), timing)?;
+/// The source can be moved as it is, the targets can take it, and it does not cost too much.
+pub(super) async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
+    let (assessed, ()) = tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None))?;
     forecast::affordable(ctx, &assessed.reading).await?;
-    match &timing {
-        Ok(timing) => {
-            let seconds = timing.predicted.total();
-            ctx.terminal.line(format!("about {seconds:.0} s, by a sample of the source"));
-        }
-        Err(error) => ctx.terminal.warn(format!("how long it takes is not known: {error:#}")),
-    }
-    Ok((assessed, timing.ok()))
+    Ok(assessed)
 }
 
 /// Everything, from a new snapshot on.
@@ -54,10 +44,17 @@ pub(super) async fn from_the_source(
     ctx: &Arc<Ctx>,
     mut manifest: Manifest,
     hash: HashFn,
-    (assessed, timing): (Assessment, Option<Timing>),
+    assessed: Assessment,
 ) -> Result<Report> {
     let mut times = Times::default();
-    manifest.time = timing;
+    match forecast::quick(ctx, hash).await {
+        Ok(timing) => {
+            ctx.terminal.line(format!("about {:.0} s, by a sample of the source", timing.predicted.total()));
+            manifest.time = Some(timing);
+        }
+        // No reason not to migrate.
+        Err(error) => ctx.terminal.warn(format!("how long it takes is not known: {error:#}")),
+    }
     let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
     let export = times.of(EXPORT, exporting).await?;
     Box::pin(to_the_targets(ctx, manifest, export, times)).await

@@ -104,7 +104,7 @@ fn keep_policy(ctx: &Ctx, manifest: &mut Manifest) -> Result<()> {
 
 /// No target has been written yet. Files of two snapshots are never mixed: all tables are exported again.
 async fn again_from_the_source(ctx: &Arc<Ctx>, mut manifest: Manifest, hash: HashFn) -> Result<Report> {
-    let assessed = migrate::assessed(ctx, hash).await?;
+    let assessed = migrate::assessed(ctx).await?;
     let removed = ctx.run.clear()?;
     let what = format!(
         "no complete export: {removed} files of the one that was cut off are removed, everything is exported \

@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 const READING: Duration = Duration::from_millis(500);
 const READING_QUICKLY: Duration = Duration::from_millis(150);
 
+/// A run does not wait for a prediction.
+const AT_ONCE_OR_NOT: &str = "SET lock_timeout = '1s'";
+
 /// Where nobody has documents.
 const NOWHERE: &str = "xtask_nowhere";
 
@@ -87,6 +90,7 @@ async fn counted(
 /// text is read is not asked: that makes no difference to the time.
 pub async fn quick(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Timing> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
+    connection.run(AT_ONCE_OR_NOT).await?;
     let names = super::snapshot::tables(&mut connection).await?;
     connection.close().await?;
     let find = |t: &Table| names.iter().find(|r| r.schema == "public" && r.table == t.source);
