@@ -13,17 +13,11 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use source::{log_in, run, state};
 use std::fs;
-use support::{Said, Shop};
+use support::{Shop, assert_words};
 use tool::Tool;
 use xtask::document::{Document, Value};
 use xtask::manifest::Cutover;
 use xtask::model::Database;
-
-#[track_caller]
-fn assert_words(said: &Said, words: &[&str]) {
-    let text = format!("{}{}", said.stdout, said.stderr);
-    words.iter().for_each(|word| assert!(text.contains(word), "not a word of {word:?} in\n{text}"));
-}
 
 const OPEN: (Option<String>, bool) = (None, true);
 

@@ -18,17 +18,9 @@ use tool::{Place, everything};
 use xtask::effects::postgres;
 use xtask::settings::Tls;
 
-fn directories(shop: &Shop) -> usize {
-    fs::read_dir(shop.runs.path()).unwrap().count()
-}
-
 #[track_caller]
 fn assert_refused(case: &str, said: &Said, words: &[&str]) {
-    assert_eq!(said.code, Some(4), "{case}: {}{}", said.stdout, said.stderr);
-    assert_eq!(said.stdout, "", "{case}");
-    for word in words {
-        assert!(said.stderr.contains(word), "{case}: not a word of {word:?} in\n{}", said.stderr);
-    }
+    support::assert_refused(case, said, words);
     assert_silent(said);
 }
 
@@ -46,7 +38,7 @@ async fn servers_started_by_hand() {
     let before = everything(&hand.shop).await;
     what_is_taken_away_is_said(&hand).await;
     assert!(everything(&hand.shop).await == before, "something has changed");
-    assert_eq!(directories(&hand.shop), 0, "a refused run leaves no directory");
+    assert_eq!(hand.shop.directories(), 0, "a refused run leaves no directory");
     modes_of_tls(&hand).await;
 
     nothing_at_home_is_used(&hand);
@@ -255,7 +247,7 @@ async fn a_strict_policy() {
     assert_refused("no rehearsal", &said, &["cargo xtask rehearse", "--accept no-rehearsal"]);
     let nonsense = migrate(&["--accept", "rehearsal"]).expect_code(2);
     assert!(nonsense.stderr.contains("a similar value exists: 'no-rehearsal'"), "{}", nonsense.stderr);
-    assert_eq!(directories(&shop), 0, "a refused run leaves no directory");
+    assert_eq!(shop.directories(), 0, "a refused run leaves no directory");
 
     // Accepted, which is recorded, also where the run ends early.
     let accepted = ["--confirm", "ecommerce_db", "--accept", "no-rehearsal", "--max-quarantine", "0"];

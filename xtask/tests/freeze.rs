@@ -16,7 +16,7 @@ use source::{Elsewhere, log_in, run, state};
 use standby::Standby;
 use std::fs;
 use std::time::{Duration, Instant};
-use support::{Said, Shop};
+use support::{Shop, assert_words};
 use tool::Tool;
 use xtask::manifest::Manifest;
 
@@ -33,12 +33,6 @@ async fn shop_with_a_service() -> Shop {
     );
     shop.source().await.run(&role).await.unwrap();
     shop
-}
-
-#[track_caller]
-fn assert_words(said: &Said, words: &[&str]) {
-    let text = format!("{}{}", said.stdout, said.stderr);
-    words.iter().for_each(|word| assert!(text.contains(word), "not a word of {word:?} in\n{text}"));
 }
 
 const FREE: (Option<String>, bool) = (None, true);

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use support::{Said, Shop, workspace};
+use support::{Said, Shop, assert_refused, workspace};
 use tool::everything;
 use xtask::commands::backup;
 use xtask::ctx::{Ctx, Options};
@@ -26,20 +26,6 @@ use xtask::phases::p1_backup::damaged_files;
 use xtask::run_dir::RunDir;
 use xtask::settings::{Environment, Settings, Variables};
 use xtask::tables::{TABLES, schema};
-
-fn directories(shop: &Shop) -> usize {
-    fs::read_dir(shop.runs.path()).unwrap().count()
-}
-
-/// Runs the command: refused, with these words, and nothing has changed.
-#[track_caller]
-fn assert_refused(case: &str, said: &Said, words: &[&str]) {
-    assert_eq!(said.code, Some(4), "{case}: {}{}", said.stdout, said.stderr);
-    assert_eq!(said.stdout, "", "{case}");
-    for word in words {
-        assert!(said.stderr.contains(word), "{case}: not a word of {word:?} in\n{}", said.stderr);
-    }
-}
 
 #[tokio::test]
 async fn targets_that_are_not_empty_or_not_as_they_should_be() {
@@ -122,7 +108,7 @@ async fn targets_that_are_not_empty_or_not_as_they_should_be() {
     assert_refused("two at once", &shop.xtask(&["migrate"]), &words);
     shop.target(Database::Order).await.run("ALTER TABLE orders DROP COLUMN extra").await.unwrap();
     assert!(everything(&shop).await == before, "a document: something has changed");
-    assert_eq!(directories(&shop), 0, "a refused run leaves no directory");
+    assert_eq!(shop.directories(), 0, "a refused run leaves no directory");
 
     firestore.delete("users", &["stranger".to_owned()]).await.unwrap();
     shop.xtask(&["migrate"]).expect_code(0);
@@ -288,7 +274,7 @@ async fn environments_servers_sources_and_runs() {
         assert_refused(verb, &said, &["no run 20200101_000000 in", "found: none", "--run"]);
         assert_refused(verb, &shop.xtask(&[verb]), &["no run in", "cargo xtask migrate"]);
     }
-    assert_eq!(directories(&shop), 0, "a refused run leaves no directory");
+    assert_eq!(shop.directories(), 0, "a refused run leaves no directory");
 
     // The source.
     shop.source().await.run("ALTER TABLE payments RENAME TO payment").await.unwrap();

@@ -8,7 +8,7 @@ mod support;
 mod tool;
 
 use std::collections::BTreeMap;
-use support::{Said, Shop};
+use support::{Said, Shop, says};
 use tool::targets;
 use xtask::document::{Document, Value};
 use xtask::effects::firestore::Fields;
@@ -35,13 +35,6 @@ async fn set(shop: &Shop, collection: &str, id: &str, change: impl Fn(&mut Field
 
 fn text(text: &str) -> Value {
     Value::Text(text.to_string())
-}
-
-#[track_caller]
-fn says(said: &Said, words: &[&str]) {
-    for word in words {
-        assert!(said.stdout.contains(word), "not a word of {word:?} in\n{}\n{}", said.stdout, said.stderr);
-    }
 }
 
 /// How often each action was told, by table.

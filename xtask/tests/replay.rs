@@ -7,7 +7,7 @@ mod support;
 mod tool;
 
 use std::collections::BTreeMap;
-use support::{Said, Shop};
+use support::{Said, Shop, says};
 use tool::targets;
 use xtask::document::{Document, Value};
 use xtask::effects::postgres::Connection;
@@ -48,13 +48,6 @@ fn ledger(manifest: &Manifest) -> BTreeMap<String, (u64, u64, u64)> {
         (table.clone(), (sums.migrated, sums.excluded, sums.quarantined))
     };
     tables.map(line).collect()
-}
-
-#[track_caller]
-fn says(said: &Said, words: &[&str]) {
-    for word in words {
-        assert!(said.stdout.contains(word), "not a word of {word:?} in\n{}\n{}", said.stdout, said.stderr);
-    }
 }
 
 fn ids(said: &Said, table: &str, list: &str) -> Vec<i64> {

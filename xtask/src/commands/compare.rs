@@ -3,7 +3,7 @@
 use crate::effects::firestore::{Address, Fields, Firestore};
 use crate::effects::postgres;
 use crate::manifest::Export;
-use crate::model::Database;
+use crate::model::{Collection, Database};
 use crate::phases::{p5_verify, staging};
 use crate::settings::Settings;
 use crate::tables::{self, Home, TABLES};
@@ -51,18 +51,23 @@ pub async fn counts(settings: &Settings, export: &Export) -> Result<Vec<String>>
     Ok(lines)
 }
 
+/// Every id of a collection. All in memory: for small shops.
+pub async fn ids(firestore: &Firestore, collection: &Collection) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    let page = |ids: Vec<String>| {
+        all.extend(ids);
+        Ok(())
+    };
+    firestore.ids(collection.name, page).await?;
+    Ok(all)
+}
+
 /// Every document of our collections, by `collection/id`. All in memory: for small shops.
 pub async fn documents(settings: &Settings) -> Result<BTreeMap<String, Fields>> {
     let firestore = Firestore::connect(&Address::from(&settings.firestore)).await?;
     let mut documents = BTreeMap::new();
     for collection in TABLES.iter().filter_map(|t| t.collection()) {
-        let mut pages = Vec::new();
-        let page = |ids: Vec<String>| {
-            pages.push(ids);
-            Ok(())
-        };
-        firestore.ids(collection.name, page).await?;
-        for ids in pages.iter().flat_map(|page| page.chunks(500)) {
+        for ids in ids(&firestore, collection).await?.chunks(500) {
             for (id, fields) in firestore.read(collection.name, ids).await? {
                 let fields = fields.with_context(|| format!("{id} has gone while it was read"))?;
                 documents.insert(format!("{}/{id}", collection.name), fields);

@@ -7,6 +7,7 @@ use crate::model::Database;
 use crate::settings::{self, Environment, Server, Settings, Tls};
 use crate::{refuse, sql};
 use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 use secrecy::SecretString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -146,9 +147,12 @@ async fn target(settings: &Settings, stack: &Connections, database: Database) ->
     connection.close().await
 }
 
-/// A target's database as it was before any run, whatever stands in it.
-pub(super) async fn renew(settings: &Settings, stack: &Connections, database: Database) -> Result<()> {
-    let server = settings.target(database);
+/// The targets' databases as they were before any run, whatever stands in them.
+pub(super) async fn renew(settings: &Settings, stack: &Connections) -> Result<()> {
+    try_join_all(Database::ALL.map(|database| renew_one(stack, settings.target(database)))).await.map(drop)
+}
+
+async fn renew_one(stack: &Connections, server: &Server) -> Result<()> {
     let mut connection = superuser(stack, server, "postgres").await?;
     connection.run(&sql::drop_database(&server.database)).await?;
     connection.run(&sql::create_database(&server.database, &server.user)).await?;

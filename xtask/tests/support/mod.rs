@@ -58,6 +58,31 @@ impl From<Output> for Said {
     }
 }
 
+/// Refused: exit code 4, nothing on stdout, these words on stderr.
+#[track_caller]
+pub fn assert_refused(case: &str, said: &Said, words: &[&str]) {
+    assert_eq!(said.code, Some(4), "{case}: {}{}", said.stdout, said.stderr);
+    assert_eq!(said.stdout, "", "{case}");
+    for word in words {
+        assert!(said.stderr.contains(word), "{case}: not a word of {word:?} in\n{}", said.stderr);
+    }
+}
+
+/// On stdout or stderr.
+#[track_caller]
+pub fn assert_words(said: &Said, words: &[&str]) {
+    let text = format!("{}{}", said.stdout, said.stderr);
+    words.iter().for_each(|word| assert!(text.contains(word), "not a word of {word:?} in\n{text}"));
+}
+
+/// On stdout.
+#[track_caller]
+pub fn says(said: &Said, words: &[&str]) {
+    for word in words {
+        assert!(said.stdout.contains(word), "not a word of {word:?} in\n{}\n{}", said.stdout, said.stderr);
+    }
+}
+
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
@@ -107,6 +132,11 @@ impl Shop {
             max_diffs: 10,
         };
         Arc::new(Ctx::new(self.settings.clone(), self.tables, run, options))
+    }
+
+    /// How many runs have left a directory.
+    pub fn directories(&self) -> usize {
+        std::fs::read_dir(self.runs.path()).unwrap().count()
     }
 
     /// The newest run.

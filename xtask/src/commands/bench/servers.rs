@@ -105,12 +105,7 @@ impl Shop {
         if runs.is_dir() {
             fs::remove_dir_all(&runs).with_context(|| format!("removing {}", runs.display()))?;
         }
-        let connections = self.stack.connections();
-        tokio::try_join!(
-            local::renew(&self.settings, connections, Database::Product),
-            local::renew(&self.settings, connections, Database::Order),
-            local::renew(&self.settings, connections, Database::Gateway),
-        )?;
+        local::renew(&self.settings, self.stack.connections()).await?;
         // What stays goes to disk now, so that no run pays for another.
         nix::unistd::sync();
         Ok(())

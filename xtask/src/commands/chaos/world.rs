@@ -4,6 +4,7 @@
 use super::cut::{Cut, FIRESTORE, Fault, Moment};
 use super::ends::{self, Undisturbed};
 use super::writer::Writer;
+use crate::commands::compare;
 use crate::commands::local::{self, Wanted};
 use crate::effects::faults::{FirestoreFaults, SmallDisk, TcpFault, TcpFaults};
 use crate::effects::firestore::{Address, Firestore};
@@ -367,21 +368,11 @@ impl World {
             let run = self.runs().join(id);
             fs::remove_dir_all(&run).with_context(|| format!("removing {}", run.display()))?;
         }
-        let connections = self.stack.connections();
-        tokio::try_join!(
-            local::renew(&self.settings, connections, Database::Product),
-            local::renew(&self.settings, connections, Database::Order),
-            local::renew(&self.settings, connections, Database::Gateway),
-        )?;
+        local::renew(&self.settings, self.stack.connections()).await?;
         let firestore = Firestore::connect(&Address::from(&self.settings.firestore)).await?;
         for collection in TABLES.iter().filter_map(|t| t.collection()) {
-            let mut all = Vec::new();
-            let page = |ids: Vec<String>| {
-                all.extend(ids);
-                Ok(())
-            };
-            firestore.ids(collection.name, page).await?;
-            firestore.delete(collection.name, &all).await?;
+            let ids = compare::ids(&firestore, collection).await?;
+            firestore.delete(collection.name, &ids).await?;
         }
         Ok(())
     }
