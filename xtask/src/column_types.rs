@@ -1,8 +1,8 @@
 //! Whether a column holds all that comes out of a SELECT, judged by the two types as `format_type` writes
 //! them. Pure.
 
-use crate::model::Kind;
 use crate::sql::Limit;
+use datapath::document::Kind;
 
 /// How a type fits another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,14 @@ use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
 use crate::effects::throttle::Throttle;
 use crate::manifest::ToolVersion;
-use crate::model::{Database, Existing, NullPolicy};
+use crate::model::{Database, Existing};
 use crate::run_dir::RunDir;
 use crate::settings::{Server, Settings};
 use crate::tables::Table;
 use crate::turns::{Turn, Turns};
 use anyhow::Result;
-use sha2::{Digest as _, Sha256};
+use datapath::document::NullPolicy;
+use datapath::sha256::Sha256;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -144,13 +145,13 @@ impl Ctx {
             .iter()
             .flat_map(|t| [t.export, t.audit].into_iter().chain(t.fragments.iter().copied()))
         {
-            hash.update(file.path);
-            hash.update(file.text);
+            hash.update(file.path.as_bytes());
+            hash.update(file.text.as_bytes());
         }
         for database in Database::ALL {
-            hash.update(crate::tables::schema(database).text);
+            hash.update(crate::tables::schema(database).text.as_bytes());
         }
-        crate::run_dir::hex(&hash.finalize())
+        hash.hex()
     }
 }
 

@@ -1,8 +1,10 @@
 //! The ledger: every source row ends in exactly one outcome, and counts that were taken apart from
 //! each other agree (DESIGN rule 2). Pure.
 
-use crate::digest::Digest;
 use crate::model::{MIGRATED, explain, grouped};
+pub use datapath::sorting::kind_of;
+
+use datapath::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,11 +42,6 @@ pub fn left_behind(table: &str, outcomes: &BTreeMap<String, u64>) -> String {
         Some(format!("  {table:<17}{:>9}  {kind:<12} {name:<24} {meaning}\n", grouped(*rows)))
     };
     outcomes.iter().filter_map(line).collect()
-}
-
-/// `excluded` of `excluded:user_deleted`.
-pub fn kind_of(outcome: &str) -> &str {
-    outcome.split_once(':').map_or(outcome, |(kind, _)| kind)
 }
 
 /// Everything that was counted for one table, each figure on its own way.

@@ -7,9 +7,6 @@ pub mod tables;
 
 // Pure: no I/O.
 pub mod column_types;
-pub mod csv_text;
-pub mod digest;
-pub mod document;
 pub mod forecast;
 pub mod hazards;
 pub mod health;

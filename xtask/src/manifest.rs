@@ -1,11 +1,14 @@
 //! What a run knows and has proven, as it stands in `manifest.json`. Data only.
 
-use crate::digest::{Content, Digest, HashFn};
 use crate::forecast::Timing;
 use crate::hazards::Found;
 use crate::ledger::Outcomes;
-use crate::model::{Column, NullPolicy, ServerInfo, grouped};
+use crate::model::{Column, ServerInfo, grouped};
+use crate::sql::HashFn;
 use crate::sql::Reading;
+use datapath::digest::{Content, Digest};
+use datapath::document::NullPolicy;
+use datapath::files::{FileInfo, Piece};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -159,16 +162,6 @@ pub struct SnapshotInfo {
     pub reading: Reading,
 }
 
-/// A file of the run directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileInfo {
-    pub bytes: u64,
-    pub sha256: String,
-    /// Rows of a CSV file, its header not counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-}
-
 /// Phase 1: what the source was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Backup {
@@ -280,13 +273,6 @@ pub struct TableExport {
     /// The file in pieces that end with a row, the header in the first.
     pub pieces: Vec<Piece>,
     pub seconds: f64,
-}
-
-/// A piece of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Piece {
-    pub bytes: u64,
-    pub rows: u64,
 }
 
 /// A sequence's state, as `setval` takes it.

@@ -2,10 +2,10 @@
 
 use crate::effects::host;
 use crate::journal::{Entry, Journal, Process};
-use crate::manifest::{FORMAT, FileInfo, Manifest, Proof, ToolVersion};
+use crate::manifest::{FORMAT, Manifest, Proof, ToolVersion};
 use crate::model::Stop;
 use anyhow::{Context, Result, bail};
-use sha2::{Digest as _, Sha256};
+use datapath::files::{FileInfo, HashedFile, HashedReader};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -141,9 +141,7 @@ impl RunDir {
                 .create(folder)
                 .with_context(|| format!("creating {}", folder.display()))?;
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let file = file.with_context(|| format!("creating {}", path.display()))?;
-        Ok(HashedFile { file, path, hash: Sha256::new(), bytes: 0 })
+        HashedFile::create(path)
     }
 
     /// Writes a small file whole.
@@ -155,7 +153,7 @@ impl RunDir {
 
     /// Makes an empty private file for a program that writes it by itself.
     pub fn reserve(&self, name: &str) -> Result<PathBuf> {
-        Ok(self.create_file(name)?.path)
+        Ok(self.create_file(name)?.path().to_path_buf())
     }
 
     /// Size and SHA-256 of a file as it stands on disk, and makes sure that it is on disk.
@@ -414,64 +412,6 @@ impl Drop for Step<'_> {
             let _ = self.run.write_line(self.step, "ended early", "", None);
         }
     }
-}
-
-/// A file being written, hashed and counted on the way.
-pub struct HashedFile {
-    file: File,
-    path: PathBuf,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl HashedFile {
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hash.update(bytes);
-        self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes).with_context(|| format!("writing {}", self.path.display()))
-    }
-
-    /// Makes sure that it is on disk.
-    pub fn finish(self, rows: Option<u64>) -> Result<FileInfo> {
-        self.file.sync_all().with_context(|| format!("writing {}", self.path.display()))?;
-        Ok(FileInfo { bytes: self.bytes, sha256: hex(&self.hash.finalize()), rows })
-    }
-}
-
-/// A reader that takes size and hash of what passes through it.
-pub struct HashedReader<R> {
-    inner: R,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl<R: Read> HashedReader<R> {
-    fn new(inner: R) -> HashedReader<R> {
-        HashedReader { inner, hash: Sha256::new(), bytes: 0 }
-    }
-
-    /// Of what has been read so far: read to the end first.
-    pub fn finish(self) -> FileInfo {
-        FileInfo { bytes: self.bytes, sha256: hex(&self.hash.finalize()), rows: None }
-    }
-}
-
-impl<R: Read> Read for HashedReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{b:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

@@ -21,8 +21,10 @@ pub use resolve::{Found, Surroundings};
 pub use shown::{Entry, Origin, Shown};
 pub use values::human;
 
-use crate::model::{Database, NullPolicy};
+use crate::model::Database;
 use anyhow::Result;
+use datapath::document::NullPolicy;
+use datapath::firestore::Address;
 use file::File;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -283,5 +285,16 @@ impl Environment {
 
     fn show(&self, values: Vec<Entry>, problems: Vec<String>) -> Shown {
         Shown { environment: self.name.clone(), file: self.path.clone(), values, problems }
+    }
+}
+
+impl From<&Firestore> for Address {
+    fn from(settings: &Firestore) -> Address {
+        Address {
+            project: settings.project.clone(),
+            database: settings.database.clone(),
+            emulator: settings.emulator.clone(),
+            credentials: settings.credentials.clone(),
+        }
     }
 }

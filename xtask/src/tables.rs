@@ -1,9 +1,10 @@
 //! TABLES: the one description of every table, in load order. What a row becomes is said by the
 //! SELECT in the table's folder under `sql/tables`; everything else about a table is said here.
 
-use crate::model::{Collection, Database, Field, Kind};
+use crate::model::Database;
 use crate::sql::SqlFile;
 use crate::sql_file;
+use datapath::document::{Collection, Field, Kind};
 
 /// A table of the monolith and where its rows go.
 #[derive(Clone, Debug)]

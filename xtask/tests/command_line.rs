@@ -6,6 +6,7 @@ mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
+use datapath::digest::Digest;
 use secrecy::ExposeSecret;
 use sqlx::Row;
 use std::fs;
@@ -13,7 +14,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use support::{Said, Shop};
 use tool::{Place, Tool};
-use xtask::digest::Digest;
 use xtask::effects::native::{self, Connections};
 use xtask::effects::postgres;
 use xtask::sql;

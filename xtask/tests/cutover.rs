@@ -9,13 +9,13 @@ mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
+use datapath::document::{Document, Value};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use source::{log_in, run, state};
 use std::fs;
 use support::{Shop, assert_words};
 use tool::Tool;
-use xtask::document::{Document, Value};
 use xtask::manifest::Cutover;
 use xtask::model::Database;
 

@@ -4,12 +4,12 @@
 
 mod support;
 
+use datapath::document::{Document, Value};
+use datapath::firestore::{Fields, Firestore};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use support::Shop;
-use xtask::document::{Document, Value};
-use xtask::effects::firestore::{Fields, Firestore};
 use xtask::effects::postgres::Connection;
 use xtask::model::Database;
 

@@ -431,7 +431,7 @@ async fn each_prerequisite_has_its_own_line() {
     the_line("a row", places.run(&["doctor", "--json"]), "order", "empty", "holds 1 rows");
     order.run("DELETE FROM orders").await.unwrap();
     let firestore = shop.firestore().await;
-    let stranger = xtask::document::Document { id: "stranger".into(), fields: vec![] };
+    let stranger = datapath::document::Document { id: "stranger".into(), fields: vec![] };
     firestore.set("users", &stranger).await.unwrap();
     the_line("a document", places.run(&["doctor", "--json"]), "firestore", "empty", "collection users");
     firestore.delete("users", &["stranger".to_owned()]).await.unwrap();

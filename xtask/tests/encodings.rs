@@ -5,13 +5,13 @@
 
 mod support;
 
+use datapath::document::Value;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use support::Shop;
 use xtask::commands::{migrate, verify};
-use xtask::digest::HashFn;
-use xtask::document::Value;
 use xtask::model::Database;
+use xtask::sql::HashFn;
 
 /// Rows in ASCII with letters of the encoding put in as bytes: `é` stands for what `e_acute` gives.
 fn rows(text: impl Fn(&str) -> String) -> String {

@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 use anyhow::Result;
-use firestore::gcloud_sdk::google::firestore::v1 as fs;
-use firestore::gcloud_sdk::google_cloud_auth::credentials::anonymous;
-use firestore::gcloud_sdk::tonic::Code;
-use firestore::{FirestoreDb, FirestoreDbOptions};
+use datapath::document::{Collection, Field, Kind, NullPolicy};
+use datapath::document::{Document, Layout, Value, differences};
+use datapath::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Written};
+use gcloud_sdk::google::firestore::v1 as fs;
+use gcloud_sdk::google::firestore::v1::firestore_client::FirestoreClient;
+use gcloud_sdk::google_cloud_auth::credentials::anonymous;
+use gcloud_sdk::tonic::Code;
+use gcloud_sdk::{GoogleApi, GoogleAuthMiddleware};
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
 use std::path::Path;
@@ -16,11 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
-use xtask::document::{Document, Layout, Value, differences};
 use xtask::effects::faults::{FirestoreFaults, TcpFault, TcpFaults, WriteFault};
-use xtask::effects::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Written};
 use xtask::effects::native::{EmulatorChoice, Options, Stack};
-use xtask::model::{Collection, Field, Kind, NullPolicy};
 
 /// One emulator for all tests that run at the same time; it ends with the last of them.
 struct Emulator {
@@ -220,10 +221,10 @@ async fn missing_extra_and_different_documents_are_found() {
 }
 
 /// A client that shares no code with ours.
-async fn foreign(host: &str, project: &str) -> FirestoreDb {
-    let options = FirestoreDbOptions::new(project.to_owned()).with_firebase_api_url(format!("http://{host}"));
-    let nobody = anonymous::Builder::new().build();
-    FirestoreDb::with_options_auth(options, nobody).await.unwrap()
+async fn foreign(host: &str) -> FirestoreClient<GoogleAuthMiddleware> {
+    let (url, nobody) = (format!("http://{host}"), anonymous::Builder::new().build());
+    let api = GoogleApi::from_function_with_credentials(FirestoreClient::new, url, None, nobody);
+    api.await.unwrap().get()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +232,6 @@ async fn what_others_wrote_is_described() {
     use fs::value::ValueType::{ArrayValue, DoubleValue, MapValue};
     let emulator = Emulator::shared().await;
     let firestore = Firestore::connect(&address(&emulator.host, "foreign")).await.unwrap();
-    let db = foreign(&emulator.host, "foreign").await;
     let value = |value| fs::Value { value_type: Some(value) };
     let one = value(DoubleValue(1.0));
     let fields = HashMap::from([
@@ -240,13 +240,13 @@ async fn what_others_wrote_is_described() {
         ("number".to_owned(), one),
     ]);
     let request = fs::CreateDocumentRequest {
-        parent: db.get_documents_path().clone(),
+        parent: "projects/foreign/databases/(default)/documents".to_owned(),
         collection_id: USERS.name.to_owned(),
         document_id: "u1".to_owned(),
         document: Some(fs::Document { fields, ..Default::default() }),
         ..Default::default()
     };
-    db.client().get().create_document(request).await.unwrap();
+    foreign(&emulator.host).await.create_document(request).await.unwrap();
 
     let found = firestore.read(USERS.name, &["u1".to_owned()]).await.unwrap();
     let shown: BTreeMap<&str, String> =
@@ -315,13 +315,13 @@ async fn the_limit_holds_for_all_workers_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn says_where_nobody_answers() {
     let host = format!("127.0.0.1:{}", free_port());
-    let error = Firestore::connect(&address(&host, "nobody")).await.unwrap_err();
+    let error = Firestore::connect(&address(&host, "nobody")).await.err().unwrap();
     let message = format!("{error:#}");
     assert!(message.contains(&format!("the Firestore emulator at {host}")), "{message}");
 
     let key = std::path::PathBuf::from("/does/not/exist.json");
     let google = Address { emulator: None, credentials: Some(key), ..address("", "nobody") };
-    let error = Firestore::connect(&google).await.unwrap_err();
+    let error = Firestore::connect(&google).await.err().unwrap();
     let message = format!("{error:#}");
     assert!(message.contains("/does/not/exist.json"), "{message}");
 }

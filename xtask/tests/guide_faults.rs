@@ -14,6 +14,8 @@
 
 mod support;
 
+use datapath::document::Value;
+use datapath::firestore::Fields;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -21,8 +23,6 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::{Said, Shop, environment};
 use xtask::commands::export;
-use xtask::document::Value;
-use xtask::effects::firestore::Fields;
 use xtask::effects::postgres::Connection;
 use xtask::model::{Database, Stop};
 use xtask::tables::TABLES;

@@ -225,7 +225,7 @@ async fn a_mistake_in_a_file_ends_the_import_before_a_target_holds_a_row() {
             std::fs::write(run.file(file), lines.join("\n") + "\n").unwrap();
             let info = altered.export.as_mut().unwrap().files.get_mut(*file).unwrap();
             let rows = info.rows.map(|rows| rows + lines.len() as u64 - before);
-            *info = xtask::manifest::FileInfo { rows, ..run.measure(file).unwrap() };
+            *info = datapath::files::FileInfo { rows, ..run.measure(file).unwrap() };
         }
         run.save_manifest(&altered).unwrap();
         let said = shop.xtask(&["import"]).expect_code(3);

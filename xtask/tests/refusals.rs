@@ -7,6 +7,7 @@ mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
+use datapath::document::{Document, Value};
 use secrecy::ExposeSecret;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +18,6 @@ use support::{Said, Shop, assert_refused, workspace};
 use tool::everything;
 use xtask::commands::backup;
 use xtask::ctx::{Ctx, Options};
-use xtask::document::{Document, Value};
 use xtask::effects::dump::Tools;
 use xtask::effects::native;
 use xtask::effects::terminal::{Terminal, Verbosity};

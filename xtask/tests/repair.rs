@@ -7,11 +7,11 @@ mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
+use datapath::document::{Document, Value};
+use datapath::firestore::Fields;
 use std::collections::BTreeMap;
 use support::{Said, Shop, says};
 use tool::targets;
-use xtask::document::{Document, Value};
-use xtask::effects::firestore::Fields;
 use xtask::manifest::Cutover;
 use xtask::model::Database;
 

@@ -6,10 +6,10 @@ mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
+use datapath::document::{Document, Value};
 use std::collections::BTreeMap;
 use support::{Said, Shop, says};
 use tool::targets;
-use xtask::document::{Document, Value};
 use xtask::effects::postgres::Connection;
 use xtask::ledger::Sums;
 use xtask::manifest::Manifest;

@@ -460,9 +460,9 @@ async fn an_earlier_run_gives_way_and_nothing_else_does() {
     order.run("CREATE TABLE kept AS SELECT * FROM orders").await.unwrap();
     order.run(change).await.unwrap();
     let firestore = shop.firestore().await;
-    let stranger = xtask::document::Document {
+    let stranger = datapath::document::Document {
         id: user.clone(),
-        fields: vec![("email", xtask::document::Value::Text("by@hand".into()))],
+        fields: vec![("email", datapath::document::Value::Text("by@hand".into()))],
     };
     firestore.set("users", &stranger).await.unwrap();
     let before = stores(&shop).await;

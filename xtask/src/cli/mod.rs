@@ -1,9 +1,11 @@
 //! The command line: what can be said, and which command does it.
 
 mod arguments;
+mod process;
 mod said;
 mod session;
 
+pub use process::main;
 pub use said::LastWords;
 
 use crate::commands::bench::{self, Reference, part};

@@ -2,11 +2,11 @@
 
 use super::{begin, visibly};
 use crate::ctx::Ctx;
-use crate::digest::HashFn;
 use crate::manifest::Backup;
 use crate::phases::lock::Locks;
 use crate::phases::snapshot::Snapshot;
 use crate::phases::{freeze, load, p1_backup, preflight};
+use crate::sql::HashFn;
 use anyhow::Result;
 use std::sync::Arc;
 

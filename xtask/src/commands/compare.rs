@@ -1,13 +1,14 @@
 //! The stores against what an export says that they must hold, without the tool's own verification.
 
-use crate::effects::firestore::{Address, Fields, Firestore};
 use crate::effects::postgres;
 use crate::manifest::Export;
-use crate::model::{Collection, Database};
+use crate::model::Database;
 use crate::phases::{p5_verify, staging};
 use crate::settings::Settings;
 use crate::tables::{self, Home, TABLES};
 use anyhow::{Context, Result};
+use datapath::document::Collection;
+use datapath::firestore::{Address, Fields, Firestore};
 use std::collections::BTreeMap;
 
 /// What differs in the three databases, definitions included: a line each.

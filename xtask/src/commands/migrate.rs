@@ -2,7 +2,6 @@
 
 use super::{Times, agree, begin, visibly};
 use crate::ctx::Ctx;
-use crate::digest::HashFn;
 use crate::effects::terminal::peak_memory;
 use crate::forecast::{EXPORT, IMPORT, TOTAL, Timing, VERIFY};
 use crate::hazards::Found;
@@ -14,6 +13,7 @@ use crate::phases::snapshot::Snapshot;
 use crate::phases::{
     forecast, freeze, load, p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight, source_check,
 };
+use crate::sql::HashFn;
 use crate::summary::Report;
 use anyhow::Result;
 use std::sync::Arc;

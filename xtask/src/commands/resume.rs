@@ -2,12 +2,12 @@
 
 use super::{Times, migrate, verify, visibly};
 use crate::ctx::Ctx;
-use crate::digest::HashFn;
 use crate::manifest::{Backup, Export, Manifest, Proof};
 use crate::model::Stop;
 use crate::phases::lock::Locks;
 use crate::phases::{p1_backup, p2_export, preflight};
 use crate::refuse;
+use crate::sql::HashFn;
 use crate::summary::Report;
 use anyhow::Result;
 use std::sync::Arc;

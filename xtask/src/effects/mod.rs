@@ -5,7 +5,6 @@ pub mod disk;
 pub mod docker;
 pub mod dump;
 pub mod faults;
-pub mod firestore;
 pub mod host;
 pub mod native;
 pub mod postgres;

@@ -4,18 +4,19 @@
 
 use super::{p3_transform, p5_verify};
 use crate::ctx::Ctx;
-use crate::document::{self, Document, FieldDifference};
-use crate::effects::firestore::Firestore;
 use crate::effects::postgres::Connection;
 use crate::manifest::{Export, Published};
-use crate::model::{Collection, Database, NullPolicy};
+use crate::model::Database;
 use crate::run_dir::{self, RunDir};
 use crate::tables::Table;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
+use datapath::document::{self, Document, FieldDifference};
+use datapath::document::{Collection, NullPolicy};
+use datapath::firestore::Firestore;
+use datapath::ids::IdSet;
 use sqlx::Row;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A run that brought something into a database, and what of each table.
@@ -144,7 +145,7 @@ pub(super) async fn changed_documents(
     if there == 0 {
         return Ok(Vec::new());
     }
-    let mut known = Known { hasher: RandomState::new(), same: HashSet::new(), differing: BTreeMap::new() };
+    let mut known = Known { same: IdSet::default(), differing: BTreeMap::new() };
     if let Some(export) = export {
         known.look(ctx, firestore, table, collection, export).await?;
     }
@@ -195,15 +196,14 @@ fn folder(ctx: &Ctx) -> String {
 
 /// Documents of a collection that are what some run wrote.
 struct Known {
-    hasher: RandomState,
-    same: HashSet<u64>,
+    same: IdSet,
     /// By id: how it differs from what a run wrote there. Some of them only: they are for people.
     differing: BTreeMap<String, String>,
 }
 
 impl Known {
     fn knows(&self, id: &str) -> bool {
-        self.same.contains(&self.hasher.hash_one(id))
+        self.same.contains(id)
     }
 
     /// Compares what stands in the collection with what the run of `ctx` writes.
@@ -220,9 +220,7 @@ impl Known {
             let found = read(firestore, collection, &piece).await?;
             for (document, differences) in found {
                 match differences.first() {
-                    None => {
-                        self.same.insert(self.hasher.hash_one(document.id.as_str()));
-                    }
+                    None => self.same.insert(&document.id),
                     Some(first) if self.differing.len() < 1_000 => {
                         let line = format!(
                             "{}/{}: is not what run {} wrote: {first}",

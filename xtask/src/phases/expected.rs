@@ -2,11 +2,13 @@
 //! compares a store with the run reads here.
 
 use super::p2_export::MAPPING;
-use crate::csv_text::{self, Lines};
-use crate::manifest::{Export, FileInfo};
+use crate::manifest::Export;
 use crate::model::Stop;
-use crate::run_dir::{HashedReader, RunDir};
+use crate::run_dir::RunDir;
 use anyhow::{Context, Result};
+use datapath::csv_text::{self, Lines};
+use datapath::files::FileInfo;
+use datapath::files::HashedReader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -175,9 +177,9 @@ impl Read for Changed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::HashFn;
     use crate::manifest::{Replay, SnapshotInfo};
     use crate::model::ServerInfo;
+    use crate::sql::HashFn;
     use crate::sql::Reading;
 
     fn export(files: BTreeMap<String, FileInfo>, replays: usize) -> Export {

@@ -7,9 +7,7 @@
 use super::snapshot::{RawName, Snapshot, worker};
 use super::{assess, lock, locked, p3_transform, preflight};
 use crate::ctx::Ctx;
-use crate::digest::HashFn;
 use crate::effects::disk;
-use crate::effects::firestore::{Address, Firestore, Pace};
 use crate::effects::postgres::{self, Connection};
 use crate::forecast::{
     Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Timing, Writing, seconds,
@@ -18,10 +16,12 @@ use crate::ledger::Outcomes;
 use crate::manifest::{Export, SnapshotInfo};
 use crate::model::{Database, MIGRATED};
 use crate::settings::Server;
+use crate::sql::HashFn;
 use crate::sql::{self, Reading, Rows};
 use crate::tables::Table;
 use crate::{refuse, rehearsals, run_dir};
 use anyhow::{Context, Result};
+use datapath::firestore::{Address, Firestore, Pace};
 use sqlx::Row;
 use std::path::Path;
 use std::sync::Arc;

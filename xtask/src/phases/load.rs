@@ -86,7 +86,7 @@ async fn look(ctx: &Ctx, connection: &mut Connection) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NullPolicy;
+    use datapath::document::NullPolicy;
 
     #[test]
     fn what_is_above_the_policy_is_too_much() {

@@ -3,13 +3,14 @@
 
 use super::snapshot::{RawName, Snapshot, worker};
 use crate::ctx::Ctx;
-use crate::digest::Digest;
 use crate::effects::docker;
 use crate::effects::dump::Form;
 use crate::effects::postgres;
-use crate::manifest::{Backup, FileInfo, SnapshotInfo};
+use crate::manifest::{Backup, SnapshotInfo};
 use crate::{refuse, run_dir, sql, sql_file};
 use anyhow::{Context, Result, ensure};
+use datapath::digest::Digest;
+use datapath::files::FileInfo;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -2,15 +2,15 @@
 
 use super::earlier;
 use crate::ctx::Ctx;
-use crate::document::{Document, Layout};
-use crate::effects::firestore::{Address, Firestore, Pace};
 use crate::manifest::Export;
-use crate::model::{Collection, Existing, Stop};
+use crate::model::{Existing, Stop};
 use crate::refuse;
 use crate::tables::Table;
 use anyhow::{Context, Result};
+use datapath::document::Collection;
+use datapath::document::{Document, DocumentReader};
+use datapath::firestore::{Address, Firestore, Pace};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -121,30 +121,25 @@ pub(super) fn documents(
     let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
     let (sender, receiver) = mpsc::channel(4);
     let ctx = ctx.clone();
-    let rows = super::expected::open(&ctx.run, export, &file)?;
+    let mut rows = super::expected::open(&ctx.run, export, &file)?;
     let reading = tokio::task::spawn_blocking(move || {
-        let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(rows);
-        let headers = reader.headers().with_context(|| format!("reading the header of {file}"))?.clone();
-        let mut layout = Layout::new(&headers, collection, ctx.settings.policy.null_policy)
-            .with_context(|| format!("in {file}"))?;
         let mut read = FileRead::default();
-        let mut piece = Vec::with_capacity(PIECE);
-        let mut record = csv::StringRecord::new();
-        while reader.read_record(&mut record).with_context(|| format!("reading {file}"))? {
-            piece.push(layout.document(&record).with_context(|| format!("in {file}"))?);
-            read.documents += 1;
-            if piece.len() == PIECE && sender.blocking_send(std::mem::take(&mut piece)).is_err() {
+        let mut reader = DocumentReader::open(&mut rows, collection, ctx.settings.policy.null_policy)
+            .with_context(|| format!("in {file}"))?;
+        loop {
+            let piece = reader.next(PIECE).with_context(|| format!("reading {file}"))?;
+            if piece.is_empty() {
+                break;
+            }
+            read.documents += piece.len() as u64;
+            if sender.blocking_send(piece).is_err() {
                 // Those who wanted the documents have given up; they say why.
                 return Ok(read);
             }
         }
-        if !piece.is_empty() && sender.blocking_send(piece).is_err() {
-            return Ok(read);
-        }
-        let mut reader = reader.into_inner();
-        std::io::copy(&mut reader.by_ref(), &mut std::io::sink())
-            .with_context(|| format!("reading {file}"))?;
-        let found = reader.finish();
+        read.defaults = reader.defaults();
+        std::io::copy(&mut rows, &mut std::io::sink()).with_context(|| format!("reading {file}"))?;
+        let found = rows.finish();
         if found.sha256 != info.sha256 {
             return Err(Stop::Differs(format!(
                 "{file} is not the file that was exported: SHA-256 {} (expected {})",
@@ -152,7 +147,6 @@ pub(super) fn documents(
             ))
             .into());
         }
-        read.defaults = layout.defaults().map(|(field, n)| (field.to_string(), n)).collect();
         Ok(read)
     });
     Ok((receiver, reading))

@@ -2,13 +2,13 @@
 
 use super::{earlier, locked, p3_transform, staging};
 use crate::ctx::Ctx;
-use crate::digest::HashFn;
-use crate::effects::firestore::{Address, Firestore};
 use crate::effects::postgres;
 use crate::manifest::Export;
 use crate::model::{Database, Existing, ServerInfo, Stop};
 use crate::refuse;
+use crate::sql::HashFn;
 use anyhow::Result;
+use datapath::firestore::{Address, Firestore};
 use std::sync::Arc;
 
 /// What ends every refusal of a preflight.

@@ -5,12 +5,13 @@
 use super::by_keys::{self, Action, Agreement, Change, Tell, Wanted};
 use super::{expected, p1_backup, p3_transform, p5_verify, staging};
 use crate::ctx::Ctx;
-use crate::effects::firestore::{Address, Firestore};
 use crate::manifest::Export;
-use crate::model::{Collection, Database, Stop};
+use crate::model::{Database, Stop};
 use crate::sql::{self, Owner, Scope};
 use crate::tables::{self, Table};
 use anyhow::{Context, Result};
+use datapath::document::Collection;
+use datapath::firestore::{Address, Firestore};
 use serde::Serialize;
 use std::sync::Arc;
 

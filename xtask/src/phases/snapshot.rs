@@ -4,9 +4,9 @@
 
 use super::locked;
 use crate::ctx::Ctx;
-use crate::digest::HashFn;
 use crate::effects::postgres::{self, Connection};
 use crate::manifest::SnapshotInfo;
+use crate::sql::HashFn;
 use crate::sql::Reading;
 use crate::tables::Table;
 use crate::{refuse, run_dir, sql, sql_file};

@@ -4,10 +4,10 @@
 use super::p1_backup::{raw_digests, sequences, writes};
 use super::snapshot::Snapshot;
 use crate::ctx::Ctx;
-use crate::digest::Digest;
 use crate::manifest::{Backup, Change, Known, Manifest, SourceCheck};
 use crate::run_dir;
 use anyhow::{Context, Result};
+use datapath::digest::Digest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -4,8 +4,9 @@ use super::reader::{At, Notes, Section};
 use super::shown::Entry;
 use super::values::{self, Place, SecretFrom, TlsMode};
 use super::{Policy, Prices, Services};
-use crate::model::{Database, NullPolicy};
+use crate::model::Database;
 use anyhow::Result;
+use datapath::document::NullPolicy;
 use std::path::Path;
 use toml::de::DeTable;
 

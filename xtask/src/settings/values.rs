@@ -2,7 +2,7 @@
 //! secret in the wrong place.
 
 use super::nearest;
-use crate::model::NullPolicy;
+use datapath::document::NullPolicy;
 use std::fmt::Write as _;
 use std::time::Duration;
 use toml::de::DeValue;

@@ -251,7 +251,7 @@ pub enum Held {
 }
 
 /// Digest of exactly the wanted rows' keys, by bucket, on one of the three sides.
-pub fn digest_keys_of(table: &str, columns: &[Column], hash: crate::digest::HashFn, held: Held) -> String {
+pub fn digest_keys_of(table: &str, columns: &[Column], hash: crate::sql::HashFn, held: Held) -> String {
     let from = match held {
         Held::Wanted => temporary("wanted", table),
         Held::Last => temporary("last", table),

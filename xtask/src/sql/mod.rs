@@ -5,6 +5,7 @@
 //! not fit `work_mem`, joins do not; so the SELECTs join, and sessions on the source get memory.
 
 mod definitions;
+mod hash;
 mod hazards;
 mod keys;
 mod reading;
@@ -16,10 +17,11 @@ pub use keys::*;
 pub use reading::{Decoding, Limit, Reading, SourceColumn, all_convert, byte_converts};
 pub use rows::{Only, Rows};
 
-use crate::digest::HashFn;
 use crate::model::Column;
 use crate::tables::Table;
 use anyhow::{Context, Result};
+pub use datapath::digest::BUCKET;
+pub use hash::HashFn;
 
 /// A file of `sql/`, compiled in; `path` is relative to `sql/`.
 #[derive(Clone, Copy, Debug)]
@@ -134,9 +136,6 @@ fn relative(from: &str, path: &str) -> String {
     }
     parts.join("/")
 }
-
-/// Ids are digested in buckets of this many, so that a difference is narrowed down cheaply.
-pub const BUCKET: i64 = 10_000;
 
 fn bucket(id: &str) -> String {
     format!("({id} / {BUCKET})::bigint")

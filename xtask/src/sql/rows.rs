@@ -1,8 +1,8 @@
 //! The wrappers around a table's SELECT: the only way to its rows.
 
 use super::{Reading, copy_csv, ident, literal, qualified};
-use crate::digest::HashFn;
 use crate::model::{Column, MIGRATED};
+use crate::sql::HashFn;
 use crate::tables::Table;
 use anyhow::Result;
 

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test file uses another part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use datapath::firestore::{Address, Fields, Firestore};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use xtask::commands::local::{self, Wanted};
 use xtask::ctx::{Ctx, Options};
 use xtask::effects::dump::Tools;
-use xtask::effects::firestore::{Address, Fields, Firestore};
 use xtask::effects::native::{self, EmulatorChoice, Stack};
 use xtask::effects::postgres::{self, Connection};
 use xtask::effects::terminal::{Terminal, Verbosity};

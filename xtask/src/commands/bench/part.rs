@@ -5,7 +5,6 @@
 
 use super::super::{Times, begin};
 use crate::ctx::Ctx;
-use crate::effects::firestore::{Address, Firestore};
 use crate::effects::terminal::peak_memory;
 use crate::manifest::Export;
 use crate::phases::snapshot::Snapshot;
@@ -14,6 +13,7 @@ use crate::sql;
 use crate::tables::Home;
 use anyhow::Result;
 use clap::ValueEnum;
+use datapath::firestore::{Address, Firestore};
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use std::collections::BTreeMap;

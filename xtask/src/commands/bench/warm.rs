@@ -4,12 +4,12 @@
 
 use super::references::{Node, References, succeeded};
 use super::servers::Shop;
-use crate::document::Layout;
-use crate::effects::firestore::{Address, Firestore, Pace};
 use crate::effects::usage;
-use crate::model::{Collection, Kind, NullPolicy};
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
+use datapath::document::Layout;
+use datapath::document::{Collection, Kind, NullPolicy};
+use datapath::firestore::{Address, Firestore, Pace};
 use tokio::sync::mpsc;
 
 /// Documents of each collection and client at scale 25: then twice as many change nothing any more.

@@ -3,7 +3,7 @@
 use crate::effects::faults::WriteFault;
 use crate::effects::native::SERVERS;
 use fastrand::Rng;
-use firestore::gcloud_sdk::tonic::Code;
+use gcloud_sdk::tonic::Code;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;

@@ -2,17 +2,18 @@
 //! beside what an undisturbed run leaves.
 
 use crate::commands::compare;
-use crate::document::Layout;
-use crate::effects::firestore::Fields;
 use crate::effects::postgres::{self, Connection};
 use crate::manifest::{Export, Manifest, Proof, Sequence};
-use crate::model::{Database, MIGRATED, NullPolicy};
+use crate::model::{Database, MIGRATED};
 use crate::phases::p1_backup;
 use crate::run_dir;
 use crate::settings::Settings;
 use crate::tables::{self, TABLES};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
+use datapath::document::Layout;
+use datapath::document::NullPolicy;
+use datapath::firestore::Fields;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

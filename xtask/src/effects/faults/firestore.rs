@@ -2,15 +2,15 @@
 //! they took effect; everything else passes.
 
 use anyhow::{Context as _, Result};
-use firestore::gcloud_sdk::google::firestore::v1 as fs;
-use firestore::gcloud_sdk::google::rpc;
-use firestore::gcloud_sdk::tonic::body::Body;
-use firestore::gcloud_sdk::tonic::codegen::{BoxFuture, Context, Poll, Service, http};
-use firestore::gcloud_sdk::tonic::server::{Grpc, NamedService, UnaryService};
-use firestore::gcloud_sdk::tonic::transport::server::TcpIncoming;
-use firestore::gcloud_sdk::tonic::transport::{Channel, Endpoint, Server};
-use firestore::gcloud_sdk::tonic::{Code, Request, Response, Status};
 use fs::firestore_client::FirestoreClient;
+use gcloud_sdk::google::firestore::v1 as fs;
+use gcloud_sdk::google::rpc;
+use gcloud_sdk::tonic::body::Body;
+use gcloud_sdk::tonic::codegen::{BoxFuture, Context, Poll, Service, http};
+use gcloud_sdk::tonic::server::{Grpc, NamedService, UnaryService};
+use gcloud_sdk::tonic::transport::server::TcpIncoming;
+use gcloud_sdk::tonic::transport::{Channel, Endpoint, Server};
+use gcloud_sdk::tonic::{Code, Request, Response, Status};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,12 +1,12 @@
 //! Firestore: reachable, writable, its collections empty.
 
 use crate::ctx::Ctx;
-use crate::document::{Document, Value};
-use crate::effects::firestore::{Address, Firestore};
 use crate::effects::terminal::say;
 use crate::health::{Line, Lines};
 use crate::phases::preflight;
 use anyhow::{Context, Result, ensure};
+use datapath::document::{Document, Value};
+use datapath::firestore::{Address, Firestore};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,22 +1,22 @@
 //! Phase 2, export: every source row gets exactly one outcome, the migrated ones go to one CSV a
 //! table, the quarantined ones to another, and what each target must hold is digested.
 
-mod sorting;
-
-use self::sorting::{CountedFile, Sorted, Sorting, notes_of};
 use super::expected;
 use super::p1_backup::raw_rows;
 use super::snapshot::{Snapshot, worker};
 use crate::ctx::Ctx;
-use crate::digest::Digest;
 use crate::effects::postgres::Connection;
 use crate::ledger::{Counted, Outcomes};
-use crate::manifest::{Export, FileInfo, Sequence, SnapshotInfo, TableExport};
+use crate::manifest::{Export, Sequence, SnapshotInfo, TableExport};
 use crate::model::Stop;
 use crate::sql::{self, Rows};
 use crate::sql_file;
 use crate::tables::Table;
 use anyhow::{Context, Result};
+use datapath::digest::Digest;
+use datapath::files::CountedFile;
+use datapath::files::FileInfo;
+use datapath::sorting::{Sorted, Sorting, notes_of};
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -187,7 +187,7 @@ async fn sort(
     let _turn = ctx.turn_on_source(3 * size.rows).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let task = ctx.terminal.task("export", table.name, size.rows);
-    let mut sorting = Sorting::new(&ctx.run, table.name, &table.file())?;
+    let mut sorting = Sorting::new(Box::new(|name| ctx.run.create_file(name)), table.name, &table.file())?;
     let mut rows_seen = 0_u64;
     let take = |line: &[u8]| {
         rows_seen += 1;
@@ -207,7 +207,7 @@ async fn sort(
 async fn copy(ctx: &Ctx, snapshot: &SnapshotInfo, statement: &str, name: &str) -> Result<FileInfo> {
     let _turn = ctx.turn_on_source(0).await;
     let worker = worker(ctx, snapshot, "copy").await?;
-    let mut file = CountedFile::create(&ctx.run, name)?;
+    let mut file = CountedFile::new(ctx.run.create_file(name)?);
     worker.copy_rows_slowly(statement, &ctx.throttle, |line| file.write(line)).await?;
     Ok(file.finish()?.0)
 }

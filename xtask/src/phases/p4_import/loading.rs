@@ -7,14 +7,15 @@
 use super::super::staging::{self, Plan, STAGING};
 use super::super::{all, p1_backup, p5_verify};
 use super::weight;
-use crate::csv_text::WithoutColumn;
 use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
-use crate::manifest::{Export, Piece, TableExport};
+use crate::manifest::{Export, TableExport};
 use crate::model::{Column, Database, Stop};
 use crate::sql;
 use crate::tables::Table;
 use anyhow::{Context, Result, anyhow, ensure};
+use datapath::csv_text::WithoutColumn;
+use datapath::files::Piece;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};

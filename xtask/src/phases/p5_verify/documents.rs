@@ -2,16 +2,15 @@
 
 use super::Era;
 use crate::ctx::Ctx;
-use crate::digest::Digest;
-use crate::document::{self, Document};
-use crate::effects::firestore::{Address, Firestore};
 use crate::manifest::{Export, Services, TableProof};
-use crate::model::Collection;
 use crate::phases::p3_transform;
 use crate::tables::Table;
 use anyhow::{Context, Result};
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use datapath::digest::Digest;
+use datapath::document::Collection;
+use datapath::document::{self, Document};
+use datapath::firestore::{Address, Firestore};
+use datapath::ids::IdSet;
 use std::sync::{Arc, Mutex};
 
 /// Requests for documents that are under way at once.
@@ -177,18 +176,15 @@ pub(in crate::phases) async fn foreign(
     export: &Export,
     table: &'static Table,
     collection: &Collection,
-    mut found: impl FnMut(Vec<String>) -> Result<()>,
+    mut found: impl FnMut(Vec<String>) -> Result<()> + Send,
 ) -> Result<()> {
-    let hasher = RandomState::new();
     let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
-    let mut expected = HashSet::new();
+    let mut expected = IdSet::default();
     while let Some(piece) = documents.recv().await {
-        expected.extend(piece.iter().map(|d| hasher.hash_one(d.id.as_str())));
+        piece.iter().for_each(|d| expected.insert(&d.id));
     }
     reading.await.context("the reader of the file ended unexpectedly")??;
     firestore
-        .ids(collection.name, |page| {
-            found(page.into_iter().filter(|id| !expected.contains(&hasher.hash_one(id.as_str()))).collect())
-        })
+        .ids(collection.name, |page| found(page.into_iter().filter(|id| !expected.contains(id)).collect()))
         .await
 }

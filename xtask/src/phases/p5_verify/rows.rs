@@ -2,14 +2,16 @@
 
 use super::Era;
 use crate::ctx::Ctx;
-use crate::digest::{Content, Digest, HashFn};
 use crate::effects::postgres::Connection;
 use crate::manifest::{Export, Services, TableExport, TableProof};
 use crate::model::{Column, Database};
 use crate::phases::{expected, p4_import, staging};
+use crate::sql;
+use crate::sql::HashFn;
 use crate::tables::Table;
-use crate::{csv_text, sql};
 use anyhow::{Context, Result};
+use datapath::csv_text;
+use datapath::digest::{Content, Digest};
 use sqlx::Row;
 use std::sync::Arc;
 

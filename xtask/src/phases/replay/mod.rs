@@ -15,15 +15,16 @@ use super::snapshot::Snapshot;
 use super::source_check::known;
 use super::{p1_backup, p2_export, p4_import};
 use crate::ctx::Ctx;
-use crate::digest::{Content, Digest};
-use crate::document::{Document, Layout};
-use crate::effects::firestore::{Address, Firestore};
 use crate::ledger::kind_of;
-use crate::manifest::{Export, FileInfo, Known, Manifest, Moved, Replay, SnapshotInfo, TableReplay};
+use crate::manifest::{Export, Known, Manifest, Moved, Replay, SnapshotInfo, TableReplay};
 use crate::model::{Database, MIGRATED, Stop};
 use crate::sql::{self, BUCKET, Held, Kind, Owner};
 use crate::{refuse, run_dir};
 use anyhow::{Context, Result};
+use datapath::digest::{Content, Digest};
+use datapath::document::{Document, DocumentReader, NullPolicy};
+use datapath::files::FileInfo;
+use datapath::firestore::{Address, Firestore};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -431,16 +432,14 @@ impl Replaying {
 
 impl reading::Part {
     /// The wanted rows as documents, by the rows' ids.
-    fn documents(&self, policy: crate::model::NullPolicy) -> Result<Vec<(i64, Document)>> {
+    fn documents(&self, policy: NullPolicy) -> Result<Vec<(i64, Document)>> {
         let collection = self.table.collection().context("not a collection")?;
         if self.wanted.is_empty() {
             return Ok(Vec::new());
         }
         let csv = self.csv(self.wanted.values());
-        let mut reader = csv::Reader::from_reader(&csv[..]);
-        let mut layout = Layout::new(&reader.headers()?.clone(), collection, policy)?;
-        let documents = reader.records().map(|record| layout.document(&record?));
-        let documents = documents.collect::<Result<Vec<_>>>()?;
+        let mut rows = &csv[..];
+        let documents = DocumentReader::open(&mut rows, collection, policy)?.next(self.wanted.len())?;
         Ok(self.wanted.keys().copied().zip(documents).collect())
     }
 }

@@ -5,9 +5,7 @@ use super::super::p1_backup::raw_rows;
 use super::super::p2_export::USERS;
 use super::super::snapshot::worker;
 use super::super::{expected, p2_export};
-use crate::csv_text::{field, fields};
 use crate::ctx::Ctx;
-use crate::digest::Digest;
 use crate::ledger::kind_of;
 use crate::manifest::{Export, SnapshotInfo};
 use crate::model::{MIGRATED, Stop};
@@ -15,6 +13,8 @@ use crate::sql::{self, Only, Rows};
 use crate::tables::{Table, To};
 use crate::{refuse, sql_file};
 use anyhow::{Context, Result, ensure};
+use datapath::csv_text::{field, fields};
+use datapath::digest::Digest;
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 

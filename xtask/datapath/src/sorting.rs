@@ -4,76 +4,18 @@
 //! What was learnt: classifying in one statement and copying in another evaluates the SELECT twice, and
 //! that was a third of the export. The text of a row is nearly all of a digest's cost.
 
-use crate::csv_text::{RowCounter, field};
-use crate::digest::{Content, Digest};
-use crate::ledger::kind_of;
-use crate::manifest::{FileInfo, Piece};
-use crate::model::MIGRATED;
-use crate::run_dir::{HashedFile, RunDir};
-use crate::sql::BUCKET;
+use crate::csv_text::field;
+use crate::digest::{BUCKET, Content, Digest};
+use crate::files::{CountedFile, FileInfo, HashedFile, Piece};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
-/// Bytes that are written at once.
-const WRITE: usize = 256 * 1024;
+/// The outcome of a row that goes to its target.
+pub const MIGRATED: &str = "migrated";
 
-/// Bytes that are loaded at once, at least, where there are as many.
-const PIECE: u64 = 8 * 1024 * 1024;
-
-/// A CSV file of the run, whose rows are counted from its own bytes: not from what was meant to be
-/// written (DESIGN rule 2).
-pub(super) struct CountedFile {
-    file: HashedFile,
-    /// Whole rows that are not written yet.
-    unwritten: Vec<u8>,
-    rows: RowCounter,
-    /// Those that have ended, and the one that has not.
-    pieces: Vec<Piece>,
-    piece: Piece,
-}
-
-impl CountedFile {
-    pub fn create(run: &RunDir, name: &str) -> Result<CountedFile> {
-        Ok(CountedFile {
-            file: run.create_file(name)?,
-            unwritten: Vec::with_capacity(WRITE + 64 * 1024),
-            rows: RowCounter::default(),
-            pieces: Vec::new(),
-            piece: Piece::default(),
-        })
-    }
-
-    /// Takes one whole row.
-    pub fn write(&mut self, row: &[u8]) -> Result<()> {
-        self.unwritten.extend_from_slice(row);
-        if self.unwritten.len() >= WRITE { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.rows.count(&self.unwritten);
-        self.file.write(&self.unwritten)?;
-        self.piece.bytes += self.unwritten.len() as u64;
-        self.unwritten.clear();
-        if self.piece.bytes >= PIECE {
-            self.end_piece();
-        }
-        Ok(())
-    }
-
-    fn end_piece(&mut self) {
-        // The header is not a row.
-        let rows = self.rows.lines().saturating_sub(1) - self.pieces.iter().map(|p| p.rows).sum::<u64>();
-        self.pieces.push(Piece { rows, ..std::mem::take(&mut self.piece) });
-    }
-
-    pub fn finish(mut self) -> Result<(FileInfo, Vec<Piece>)> {
-        self.flush()?;
-        if self.piece.bytes > 0 {
-            self.end_piece();
-        }
-        let rows = self.rows.lines().saturating_sub(1);
-        Ok((self.file.finish(Some(rows))?, self.pieces))
-    }
+/// `excluded` of `excluded:user_deleted`.
+pub fn kind_of(outcome: &str) -> &str {
+    outcome.split_once(':').map_or(outcome, |(kind, _)| kind)
 }
 
 /// Rows of one outcome.
@@ -82,9 +24,12 @@ struct Outcome {
     keys: Digest,
 }
 
-/// Takes the rows of `Rows::copy_sorted` one by one.
-pub(super) struct Sorting<'a> {
-    run: &'a RunDir,
+/// Makes a file of the run by its name.
+type Create<'a> = Box<dyn Fn(&str) -> Result<HashedFile> + Send + Sync + 'a>;
+
+/// Takes the rows of the sorted reading one by one.
+pub struct Sorting<'a> {
+    create: Create<'a>,
     table: &'static str,
     file: CountedFile,
     notes: Option<CountedFile>,
@@ -99,7 +44,7 @@ pub(super) struct Sorting<'a> {
 }
 
 /// What one reading of a table came to.
-pub(super) struct Sorted {
+pub struct Sorted {
     pub file: FileInfo,
     pub pieces: Vec<Piece>,
     pub notes: Option<FileInfo>,
@@ -112,11 +57,13 @@ pub(super) struct Sorted {
 }
 
 impl<'a> Sorting<'a> {
-    pub fn new(run: &'a RunDir, table: &'static str, file: &str) -> Result<Sorting<'a>> {
+    /// `create` makes a file of the run by its name; `file` holds the table's migrated rows.
+    pub fn new(create: Create<'a>, table: &'static str, file: &str) -> Result<Sorting<'a>> {
+        let file = CountedFile::new(create(file)?);
         Ok(Sorting {
-            run,
+            create,
             table,
-            file: CountedFile::create(run, file)?,
+            file,
             notes: None,
             outcomes: Vec::new(),
             bucket: 0,
@@ -187,7 +134,7 @@ impl<'a> Sorting<'a> {
         let notes = match &mut self.notes {
             Some(notes) => notes,
             none => {
-                let mut notes = CountedFile::create(self.run, &notes_of(self.table))?;
+                let mut notes = CountedFile::new((self.create)(&notes_of(self.table))?);
                 notes.write(b"id,note\n")?;
                 none.insert(notes)
             }
@@ -214,7 +161,7 @@ impl<'a> Sorting<'a> {
 }
 
 /// Where the notes about a table's rows stand.
-pub(super) fn notes_of(table: &str) -> String {
+pub fn notes_of(table: &str) -> String {
     format!("notes/{table}.csv")
 }
 
@@ -235,9 +182,9 @@ mod tests {
     #[test]
     fn rows_are_sorted_and_their_bytes_stay() {
         let parent = tempfile::tempdir().unwrap();
-        let run = RunDir::create(parent.path()).unwrap();
-        run.write("manifest.json", "{}").unwrap();
-        let mut sorting = Sorting::new(&run, "logs", "logs.csv").unwrap();
+        std::fs::create_dir(parent.path().join("notes")).unwrap();
+        let create = |name: &str| HashedFile::create(parent.path().join(name));
+        let mut sorting = Sorting::new(Box::new(create), "logs", "logs.csv").unwrap();
         for line in [
             "outcome,note,key,hash,id,text\n",
             "migrated,,5,7,1,\"a,\"\"b\"\"\nc\"\n",
@@ -249,7 +196,7 @@ mod tests {
             sorting.row(line.as_bytes()).unwrap();
         }
         let sorted = sorting.finish().unwrap();
-        let text = |name: &str| std::fs::read_to_string(run.file(name)).unwrap();
+        let text = |name: &str| std::fs::read_to_string(parent.path().join(name)).unwrap();
         assert_eq!(text("logs.csv"), "id,text\n1,\"a,\"\"b\"\"\nc\"\n20001,\n");
         assert_eq!(sorted.file.rows, Some(2));
         assert_eq!(text("notes/logs.csv"), "id,note\n20001,\"lost, \"\"9\"\"\"\n");

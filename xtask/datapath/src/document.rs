@@ -10,14 +10,54 @@
 //!   range ends on 9999-12-30, two days before Firestore's and PostgreSQL's four-digit years do.
 //!   The tests compare with jiff where both can.
 
-use crate::model::{Collection, Field, Kind, NullPolicy};
+use crate::sha256::Sha256;
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest as _, Sha256};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 
 /// The last column of an export file that is read here: the names of the row's NULL columns.
 pub const NULL_FIELDS: &str = "null_fields";
+
+/// A Firestore collection: the shape of its documents, in one place.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    /// Its name in Firestore, the table's too.
+    pub name: &'static str,
+    /// The CSV column that gives a document its id; the column is a field of the document as well.
+    pub id: &'static str,
+    /// The fields of a document, each named like the CSV column it is read from.
+    pub fields: &'static [Field],
+}
+
+/// One field of a document.
+#[derive(Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// The type of a field, with the guide's default for NULL (DESIGN rule 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text(&'static str),
+    Integer(i64),
+    Boolean(bool),
+    /// A time stamp with microseconds. It has no default: NULL stays null.
+    Time,
+}
+
+/// What a NULL becomes in a document (`null_policy` in the environment).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NullPolicy {
+    /// The guide's default of the field, because that is the shape the User Service reads.
+    #[default]
+    Default,
+    /// null.
+    Keep,
+}
 
 /// The value of one field.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +93,8 @@ pub struct Document {
 pub fn hash(id: &str, fields: &BTreeMap<String, Value>) -> i64 {
     let mut hash = Sha256::new();
     let mut part = |kind: u8, bytes: &[u8]| {
-        hash.update([kind]);
-        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(&[kind]);
+        hash.update(&(bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
     part(b'#', id.as_bytes());
@@ -70,8 +110,45 @@ pub fn hash(id: &str, fields: &BTreeMap<String, Value>) -> i64 {
         }
     }
     let mut first = [0; 8];
-    first.copy_from_slice(&hash.finalize()[..8]);
+    first.copy_from_slice(&hash.finish()[..8]);
     i64::from_be_bytes(first)
+}
+
+/// Reads the documents of one export file, in pieces.
+pub struct DocumentReader<'a> {
+    rows: csv::Reader<&'a mut (dyn Read + Send)>,
+    record: csv::StringRecord,
+    layout: Layout,
+}
+
+impl<'a> DocumentReader<'a> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// As of [`Layout::new`].
+    pub fn open(
+        rows: &'a mut (dyn Read + Send),
+        collection: &Collection,
+        policy: NullPolicy,
+    ) -> Result<DocumentReader<'a>> {
+        let mut rows = csv::ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(rows);
+        let layout = Layout::new(rows.headers().context("reading the header")?, collection, policy)?;
+        Ok(DocumentReader { rows, record: csv::StringRecord::new(), layout })
+    }
+
+    /// As many documents as this, fewer at the end of the file; none after it.
+    pub fn next(&mut self, at_most: usize) -> Result<Vec<Document>> {
+        let mut piece = Vec::with_capacity(at_most);
+        while piece.len() < at_most && self.rows.read_record(&mut self.record)? {
+            piece.push(self.layout.document(&self.record)?);
+        }
+        Ok(piece)
+    }
+
+    /// How often each field took its default so far.
+    pub fn defaults(&self) -> BTreeMap<String, u64> {
+        self.layout.defaults().map(|(field, n)| (field.to_string(), n)).collect()
+    }
 }
 
 /// Turns the records of one export file into documents, and counts the defaults it put in.

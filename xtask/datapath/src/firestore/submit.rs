@@ -13,9 +13,9 @@ use super::pace::{Limiter, Pace};
 use super::wire::Change;
 use anyhow::{Result, bail};
 use backon::{BackoffBuilder, ExponentialBuilder};
-use firestore::gcloud_sdk::error::ErrorKind;
-use firestore::gcloud_sdk::google::rpc;
-use firestore::gcloud_sdk::tonic::{Code, Status};
+use gcloud_sdk::error::ErrorKind;
+use gcloud_sdk::google::rpc;
+use gcloud_sdk::tonic::{Code, Status};
 use std::error::Error;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -111,7 +111,7 @@ impl std::fmt::Display for Refusal {
 
 /// Credentials that yield no token reach us as UNKNOWN; only some of these failures pass.
 fn credentials_failed(status: &Status) -> bool {
-    type Sdk = firestore::gcloud_sdk::error::Error;
+    type Sdk = gcloud_sdk::error::Error;
     let failed = |error: &Sdk| match error.kind() {
         ErrorKind::Credentials(error) => !error.is_transient(),
         ErrorKind::CredentialsBuild(_) => true,
@@ -398,11 +398,11 @@ mod tests {
 
     #[test]
     fn credentials_that_will_never_yield_a_token_stop_it() {
-        use firestore::gcloud_sdk::google_cloud_auth::errors::CredentialsError;
+        use gcloud_sdk::google_cloud_auth::errors::CredentialsError;
         // As the crate's middleware hands it on.
         let call = |transient| {
             let error = CredentialsError::from_msg(transient, "m");
-            let error = firestore::gcloud_sdk::error::Error::from(error);
+            let error = gcloud_sdk::error::Error::from(error);
             judge(1, Err(Status::from_error(Box::new(Box::new(error)))))
         };
         let is = |verdict: Verdict| match verdict {

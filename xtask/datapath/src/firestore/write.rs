@@ -6,9 +6,10 @@ use super::wire::{self, Change, Version};
 use super::{Firestore, total, within};
 use crate::document::Document;
 use anyhow::{Context, Result, bail};
-use firestore::gcloud_sdk::google::firestore::v1 as fs;
-use firestore::gcloud_sdk::google::rpc;
-use firestore::gcloud_sdk::tonic::Status;
+use futures_util::future::BoxFuture;
+use gcloud_sdk::google::firestore::v1 as fs;
+use gcloud_sdk::google::rpc;
+use gcloud_sdk::tonic::Status;
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,53 +25,71 @@ impl Firestore {
     /// What concerns more than single documents: no permission, no database, no answer in all
     /// attempts, over 1,000 rejected. The receiver is dropped then, and the producer's next send
     /// fails. What had been written stays.
-    pub async fn write(
-        &self,
-        collection: &str,
+    pub fn write<'a>(
+        &'a self,
+        collection: &'a str,
         documents: mpsc::Receiver<Vec<Document>>,
-        pace: &Pace,
+        pace: &'a Pace,
         written: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<Written> {
-        let job = Arc::new(Job {
-            target: self.target(collection),
-            source: Mutex::new(Source::new(documents)),
-            pace: pace.clone(),
-            limiter: Limiter::new(pace.limit),
-            written,
-        });
-        let mut workers = JoinSet::new();
-        for _ in 0..pace.workers.max(1) {
-            workers.spawn(Arc::clone(&job).work());
-        }
-        // The workers alone hold the source now: with the last of them the receiver is dropped.
-        drop(job);
-        let mut total = Written::default();
-        while let Some(worker) = workers.join_next().await {
-            let part = worker.context("a writer of documents ended early")?;
-            total.add(part.with_context(|| format!("writing {collection}"))?)?;
-        }
-        Ok(total)
+    ) -> BoxFuture<'a, Result<Written>> {
+        self.write_from(collection, documents, pace, Box::new(written))
+    }
+
+    fn write_from<'a>(
+        &'a self,
+        collection: &'a str,
+        documents: mpsc::Receiver<Vec<Document>>,
+        pace: &'a Pace,
+        written: Box<dyn Fn(u64) + Send + Sync>,
+    ) -> BoxFuture<'a, Result<Written>> {
+        Box::pin(async move {
+            let job = Arc::new(Job {
+                target: self.target(collection),
+                source: Mutex::new(Source::new(documents)),
+                pace: pace.clone(),
+                limiter: Limiter::new(pace.limit),
+                written,
+            });
+            let mut workers = JoinSet::new();
+            for _ in 0..pace.workers.max(1) {
+                workers.spawn(Arc::clone(&job).work());
+            }
+            // The workers alone hold the source now: with the last of them the receiver is dropped.
+            drop(job);
+            let mut total = Written::default();
+            while let Some(worker) = workers.join_next().await {
+                let part = worker.context("a writer of documents ended early")?;
+                total.add(part.with_context(|| format!("writing {collection}"))?)?;
+            }
+            Ok(total)
+        })
     }
 
     /// Deletes these documents; to delete what is not there is no error. Returns how many
     /// deletions Firestore confirmed, which is all of them.
-    pub async fn delete(&self, collection: &str, ids: &[String]) -> Result<u64> {
-        let target = self.target(collection);
-        let mut deleted = 0;
-        for ids in ids.chunks(self.pace.batch) {
-            let changes = ids.iter().map(|id| Change::Delete(id.clone())).collect();
-            deleted +=
-                target.submit_all(changes).await.with_context(|| format!("deleting from {collection}"))?;
-        }
-        Ok(deleted)
+    pub fn delete<'a>(&'a self, collection: &'a str, ids: &'a [String]) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let target = self.target(collection);
+            let mut deleted = 0;
+            for ids in ids.chunks(self.pace.batch) {
+                let changes = ids.iter().map(|id| Change::Delete(id.clone())).collect();
+                deleted += target
+                    .submit_all(changes)
+                    .await
+                    .with_context(|| format!("deleting from {collection}"))?;
+            }
+            Ok(deleted)
+        })
     }
 
     /// Writes one whole document, replacing what stands there.
-    pub async fn set(&self, collection: &str, document: &Document) -> Result<()> {
-        let change = Change::Set(document.clone());
-        let context = || format!("writing document {} of {collection}", document.id);
-        self.target(collection).submit_all(vec![change]).await.with_context(context)?;
-        Ok(())
+    pub fn set<'a>(&'a self, collection: &'a str, document: &'a Document) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let change = Change::Set(document.clone());
+            let context = || format!("writing document {} of {collection}", document.id);
+            self.target(collection).submit_all(vec![change]).await.with_context(context)?;
+            Ok(())
+        })
     }
 
     /// Does what is asked to documents that are still as they were read, and leaves the others alone.
@@ -79,21 +98,27 @@ impl Firestore {
     ///
     /// # Errors
     /// What concerns more than single documents, and documents that Firestore will not take.
-    pub async fn change(&self, collection: &str, changes: Vec<(Guarded, Version)>) -> Result<Vec<String>> {
-        let target = self.target(collection);
-        let context = || format!("changing {collection}");
-        let mut others = Vec::new();
-        for batch in batches(&target.path, changes, self.pace.batch) {
-            let limiter = Limiter::new(self.pace.limit);
-            let written = submit(&target, batch, &self.pace, &limiter).await.with_context(context)?;
-            for Rejected { id, code, message } in written.rejected {
-                match code {
-                    "FAILED_PRECONDITION" | "ALREADY_EXISTS" | "NOT_FOUND" => others.push(id),
-                    _ => bail!("Firestore refused {collection}/{id} with {code}: {message}"),
+    pub fn change<'a>(
+        &'a self,
+        collection: &'a str,
+        changes: Vec<(Guarded, Version)>,
+    ) -> BoxFuture<'a, Result<Vec<String>>> {
+        Box::pin(async move {
+            let target = self.target(collection);
+            let context = || format!("changing {collection}");
+            let mut others = Vec::new();
+            for batch in batches(&target.path, changes, self.pace.batch) {
+                let limiter = Limiter::new(self.pace.limit);
+                let written = submit(&target, batch, &self.pace, &limiter).await.with_context(context)?;
+                for Rejected { id, code, message } in written.rejected {
+                    match code {
+                        "FAILED_PRECONDITION" | "ALREADY_EXISTS" | "NOT_FOUND" => others.push(id),
+                        _ => bail!("Firestore refused {collection}/{id} with {code}: {message}"),
+                    }
                 }
             }
-        }
-        Ok(others)
+            Ok(others)
+        })
     }
 
     fn target(&self, collection: &str) -> Target {
@@ -147,7 +172,7 @@ impl submit::Server for Target {
         // What cannot be written is treated as what the server finds malformed: one row is lost.
         let writes =
             writes.collect::<Result<_>>().map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let database = self.firestore.db.get_database_path().clone();
+        let database = self.firestore.database.clone();
         let request = fs::BatchWriteRequest { database, writes, ..Default::default() };
         let answer = self.firestore.client().batch_write(within(total(timeout), request)).await?;
         Ok(answer.into_inner().status)
@@ -173,15 +198,15 @@ impl Target {
 }
 
 /// What the workers of one write share.
-struct Job<W> {
+struct Job {
     target: Target,
     source: Mutex<Source>,
     pace: Pace,
     limiter: Limiter,
-    written: W,
+    written: Box<dyn Fn(u64) + Send + Sync>,
 }
 
-impl<W: Fn(u64)> Job<W> {
+impl Job {
     async fn work(self: Arc<Self>) -> Result<Written> {
         let mut total = Written::default();
         loop {

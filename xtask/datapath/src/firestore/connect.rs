@@ -1,17 +1,17 @@
 //! Where a Firestore is, and how to get in.
 
-use super::Firestore;
 use super::submit::Refusal;
-use crate::settings;
+use super::{Api, Firestore};
 use anyhow::{Context, Result, anyhow, bail};
-use firestore::gcloud_sdk::google_cloud_auth::credentials::{
+use futures_util::future::BoxFuture;
+use gcloud_sdk::google::firestore::v1::firestore_client::FirestoreClient;
+use gcloud_sdk::google_cloud_auth::credentials::{
     CacheableResource, Credentials, CredentialsProvider, EntityTag,
 };
-use firestore::gcloud_sdk::google_cloud_auth::errors::CredentialsError;
-use firestore::gcloud_sdk::tonic::Code;
-use firestore::gcloud_sdk::tonic::codegen::http::{Extensions, HeaderValue, header::AUTHORIZATION};
-use firestore::gcloud_sdk::{GCP_DEFAULT_SCOPES, GoogleAuthHeaders, HeaderMap};
-use firestore::{FirestoreDb, FirestoreDbOptions};
+use gcloud_sdk::google_cloud_auth::errors::CredentialsError;
+use gcloud_sdk::tonic::Code;
+use gcloud_sdk::tonic::codegen::http::{Extensions, HeaderValue, header::AUTHORIZATION};
+use gcloud_sdk::{GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthHeaders, GoogleAuthMiddlewareLayer, HeaderMap};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -28,22 +28,18 @@ pub struct Address {
     pub credentials: Option<PathBuf>,
 }
 
+impl Address {
+    /// `projects/…/databases/…`
+    pub(super) fn database_path(&self) -> String {
+        format!("projects/{}/databases/{}", self.project, self.database)
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.emulator {
             Some(host) => write!(f, "the Firestore emulator at {host}"),
             None => write!(f, "Firestore database {} of project {}", self.database, self.project),
-        }
-    }
-}
-
-impl From<&settings::Firestore> for Address {
-    fn from(settings: &settings::Firestore) -> Address {
-        Address {
-            project: settings.project.clone(),
-            database: settings.database.clone(),
-            emulator: settings.emulator.clone(),
-            credentials: settings.credentials.clone(),
         }
     }
 }
@@ -58,39 +54,41 @@ impl Firestore {
     ///
     /// # Errors
     /// Says where, and what to check: nobody there, no credentials, no permission, no database.
-    pub async fn connect(address: &Address) -> Result<Firestore> {
-        let ready = async {
-            let db = open(address).await;
-            let db = db.with_context(|| format!("connecting to {address}"))?;
-            let firestore = Firestore::new(db, address.clone());
-            match firestore.one_call("-ping-", &["-ping-".to_owned()]).await {
-                Ok(_) => anyhow::Ok(firestore),
-                Err(status) => Err(explain(address, &Refusal::of(&status))),
+    pub fn connect(address: &Address) -> BoxFuture<'_, Result<Firestore>> {
+        Box::pin(async move {
+            let ready = async {
+                let api = open(address).await;
+                let api = api.with_context(|| format!("connecting to {address}"))?;
+                let firestore = Firestore::new(api, address.clone());
+                match firestore.one_call("-ping-", &["-ping-".to_owned()]).await {
+                    Ok(_) => anyhow::Ok(firestore),
+                    Err(status) => Err(explain(address, &Refusal::of(&status))),
+                }
+            };
+            match tokio::time::timeout(PATIENCE, ready).await {
+                Ok(result) => result,
+                Err(_) => bail!("{address} did not answer within {} s", PATIENCE.as_secs()),
             }
-        };
-        match tokio::time::timeout(PATIENCE, ready).await {
-            Ok(result) => result,
-            Err(_) => bail!("{address} did not answer within {} s", PATIENCE.as_secs()),
-        }
+        })
     }
 }
 
-/// The URL is always given: without it the crate takes it from `FIRESTORE_EMULATOR_HOST`, and
-/// nothing ambient may choose a server.
-async fn open(address: &Address) -> Result<FirestoreDb> {
+/// Opens the channel; nothing is asked yet.
+async fn open(address: &Address) -> Result<Api> {
     let (url, auth) = match &address.emulator {
         Some(host) => {
-            // For its error: the crate's own is a page long and shows no address.
+            // For its error: the SDK's own is a page long and shows no address.
             TcpStream::connect(host).await.context("nobody answers; check that it is running")?;
             (format!("http://{host}"), Credentials::from(Owner::new()).into())
         }
         None => (GOOGLE.to_owned(), credentials(address).await?),
     };
-    let options = FirestoreDbOptions::new(address.project.clone())
-        .with_database_id(address.database.clone())
-        .with_firebase_api_url(url);
-    // As text: the crate's error says everything again as its own source.
-    FirestoreDb::with_options_auth(options, auth).await.map_err(|error| anyhow!("{error}"))
+    let open = async {
+        let middleware = GoogleAuthMiddlewareLayer::new(auth, Some(address.database_path()))?;
+        GoogleApi::from_function_with_middleware(FirestoreClient::new, url, middleware).await
+    };
+    // As text: the SDK's error says everything again as its own source.
+    open.await.map_err(|error: gcloud_sdk::error::Error| anyhow!("{error}"))
 }
 
 async fn credentials(address: &Address) -> Result<GoogleAuthHeaders> {
@@ -132,7 +130,7 @@ pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
     anyhow!("{address}: {refusal}; {advice}")
 }
 
-/// The token that Firebase's own tools send to emulators. With credentials of our own the crate
+/// The token that Firebase's own tools send to emulators. With credentials of our own the SDK
 /// looks for none on the machine.
 #[derive(Debug)]
 struct Owner {

@@ -5,9 +5,9 @@
 
 use crate::document::{Document, Value, format_time};
 use anyhow::{Result, bail, ensure};
-use firestore::gcloud_sdk::google::firestore::v1 as fs;
-use firestore::gcloud_sdk::prost_types::Timestamp;
 use fs::value::ValueType;
+use gcloud_sdk::google::firestore::v1 as fs;
+use gcloud_sdk::prost_types::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
 /// The bytes of one write call: below the emulator's 4 MiB, which it answers with the same code as
@@ -209,7 +209,7 @@ fn query(collection: &str) -> fs::StructuredQuery {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use firestore::gcloud_sdk::prost::Message;
+    use gcloud_sdk::prost::Message;
 
     const PATH: &str = "projects/p/databases/(default)/documents/users";
 

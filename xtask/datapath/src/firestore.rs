@@ -1,17 +1,16 @@
 //! The only place that talks to Firestore, Google's own or an emulator.
 //!
-//! What was learnt (crate `firestore` 0.61.1; its `client()` is outside semver, hence the exact
-//! version):
-//! - Documents are written with raw BatchWrite calls. The crate's streaming writer has no status a
-//!   document, an unbounded queue and a throttle of 500 ms; its simple one does not repeat what
-//!   failed (see `firestore/submit.rs`).
+//! What was learnt:
+//! - Documents are written with raw BatchWrite calls, by `gcloud-sdk` alone: the writers of the crate
+//!   `firestore` have no status per document, an unbounded queue, a throttle of 500 ms, or do not
+//!   repeat what failed (see `firestore/submit.rs`).
 //! - The emulator takes 5,000 writes a batch but no message over 4 MiB; Google 10 MiB and, in its
 //!   own SDKs, 20 documents. The same document twice in a batch fails it; apart, both are written
 //!   and the last one wins: ids are made unique before.
 //! - BatchGet is by far the fastest way to read everything (117k documents/s against 21k by query;
 //!   ListDocuments does not finish on the emulator). Its answers come in any order, one document a
 //!   message, so the limit of 4 MiB a message is never met.
-//! - A time limit on the crate's request surfaces as CANCELLED; `RequestTimeouts` is the way.
+//! - A time limit on tonic's request surfaces as CANCELLED; `RequestTimeouts` is the way.
 //! - NOT_FOUND of a whole call means database or project: a missing document is a normal answer.
 
 mod connect;
@@ -29,11 +28,11 @@ pub use write::Guarded;
 use crate::document::Value;
 use anyhow::{Context, Result};
 use backon::{BackoffBuilder, Retryable};
-use firestore::FirestoreDb;
-use firestore::gcloud_sdk::google::firestore::v1 as fs;
-use firestore::gcloud_sdk::tonic::{Request, Status};
-use firestore::gcloud_sdk::{GoogleAuthMiddleware, RequestTimeouts};
 use fs::firestore_client::FirestoreClient;
+use futures_util::future::BoxFuture;
+use gcloud_sdk::google::firestore::v1 as fs;
+use gcloud_sdk::tonic::{Request, Status};
+use gcloud_sdk::{GoogleApi, GoogleAuthMiddleware, RequestTimeouts};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,14 +41,23 @@ use submit::Refusal;
 /// A document as it was found.
 pub type Fields = BTreeMap<String, Value>;
 
+type Api = GoogleApi<FirestoreClient<GoogleAuthMiddleware>>;
+
 /// A connection; clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Firestore {
-    db: FirestoreDb,
+    api: Arc<Api>,
+    /// `projects/…/databases/…`
+    database: String,
+    /// `projects/…/databases/…/documents`
+    documents: String,
     address: Arc<Address>,
     /// For reads, deletions and single documents.
     pace: Arc<Pace>,
 }
+
+/// What takes the pages of [`Firestore::ids`].
+type Page<'a> = Box<dyn FnMut(Vec<String>) -> Result<()> + Send + 'a>;
 
 /// Ids a page of [`Firestore::ids`].
 const PAGE: usize = 5_000;
@@ -62,95 +70,119 @@ const READ_ATTEMPTS: usize = 6;
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Firestore {
-    fn new(db: FirestoreDb, address: Address) -> Firestore {
+    fn new(api: Api, address: Address) -> Firestore {
         let pace = match address.emulator {
             Some(_) => Pace::for_emulator(),
             None => Pace::for_project(pace::START),
         };
         let pace = Arc::new(Pace { attempts: READ_ATTEMPTS, ..pace });
-        Firestore { db, address: Arc::new(address), pace }
+        let database = address.database_path();
+        let documents = format!("{database}/documents");
+        Firestore { api: Arc::new(api), database, documents, address: Arc::new(address), pace }
     }
 
     /// The documents of a collection, counted by the server.
     ///
     /// # Errors
     /// No answer; Google itself gives up after a minute with DEADLINE_EXCEEDED.
-    pub async fn count(&self, collection: &str) -> Result<u64> {
-        let request = wire::count_request(self.db.get_documents_path(), collection);
-        let count = self.patiently(async || {
-            let request = within(total(COUNT_TIMEOUT), request.clone());
-            let mut answers = self.client().run_aggregation_query(request).await?.into_inner();
-            while let Some(answer) = answers.message().await? {
-                if let Some(count) = wire::count_from(&answer) {
-                    return Ok(count);
+    pub fn count<'a>(&'a self, collection: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let request = wire::count_request(&self.documents, collection);
+            let count = self.patiently(async || {
+                let request = within(total(COUNT_TIMEOUT), request.clone());
+                let mut answers = self.client().run_aggregation_query(request).await?.into_inner();
+                while let Some(answer) = answers.message().await? {
+                    if let Some(count) = wire::count_from(&answer) {
+                        return Ok(count);
+                    }
                 }
-            }
-            Err(Status::unknown("an answer without a count"))
-        });
-        count.await.with_context(|| format!("counting {collection}"))
+                Err(Status::unknown("an answer without a count"))
+            });
+            count.await.with_context(|| format!("counting {collection}"))
+        })
     }
 
     /// Reads these documents in one call, some hundred ids at most, in the order of the ids; None
     /// for one that is not there.
-    pub async fn read(&self, collection: &str, ids: &[String]) -> Result<Vec<(String, Option<Fields>)>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let context = || format!("reading {} documents of {collection}", ids.len());
-        let answer = self.patiently(|| self.one_call(collection, ids)).await;
-        let mut found = answer.with_context(context)?;
-        // An id that is asked for twice (a damaged file) is answered once.
-        let twice = found.len() < ids.len();
-        let mut take = |id: &String| match found.get(id) {
-            Some(fields) if twice => Some((id.clone(), fields.clone())),
-            _ => found.remove_entry(id),
-        };
-        ids.iter().map(|id| take(id).with_context(|| format!("{}: no answer for {id}", context()))).collect()
+    pub fn read<'a>(
+        &'a self,
+        collection: &'a str,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<(String, Option<Fields>)>>> {
+        Box::pin(async move {
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let context = || format!("reading {} documents of {collection}", ids.len());
+            let answer = self.patiently(|| self.one_call(collection, ids)).await;
+            let mut found = answer.with_context(context)?;
+            // An id that is asked for twice (a damaged file) is answered once.
+            let twice = found.len() < ids.len();
+            let mut take = |id: &String| match found.get(id) {
+                Some(fields) if twice => Some((id.clone(), fields.clone())),
+                _ => found.remove_entry(id),
+            };
+            ids.iter()
+                .map(|id| take(id).with_context(|| format!("{}: no answer for {id}", context())))
+                .collect()
+        })
     }
 
     /// The same with the version of each: what a guarded change goes by.
-    pub async fn read_versions(
-        &self,
-        collection: &str,
-        ids: &[String],
-    ) -> Result<BTreeMap<String, (Option<Fields>, Version)>> {
-        if ids.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let answer = self.patiently(|| self.versions_in_one_call(collection, ids)).await;
-        answer.with_context(|| format!("reading {} documents of {collection}", ids.len()))
+    pub fn read_versions<'a>(
+        &'a self,
+        collection: &'a str,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<BTreeMap<String, (Option<Fields>, Version)>>> {
+        Box::pin(async move {
+            if ids.is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            let answer = self.patiently(|| self.versions_in_one_call(collection, ids)).await;
+            answer.with_context(|| format!("reading {} documents of {collection}", ids.len()))
+        })
     }
 
     /// The ids of all documents of a collection, in the order of their names, some thousand at a
     /// time: constant memory. A stream that breaks off is resumed. An error of `page` ends it.
-    pub async fn ids(&self, collection: &str, mut page: impl FnMut(Vec<String>) -> Result<()>) -> Result<()> {
-        let context = || format!("listing {collection}");
-        let mut last = None;
-        let mut pauses = self.pace.pauses().build();
-        loop {
-            let before = last.clone();
-            let names = self.names_after(collection, &mut last, &mut page).await;
-            let Err(status) = names.with_context(context)? else {
-                return Ok(());
-            };
-            if last != before {
-                pauses = self.pace.pauses().build();
+    pub fn ids<'a>(
+        &'a self,
+        collection: &'a str,
+        page: impl FnMut(Vec<String>) -> Result<()> + Send + 'a,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.ids_to(collection, Box::new(page))
+    }
+
+    fn ids_to<'a>(&'a self, collection: &'a str, mut page: Page<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let context = || format!("listing {collection}");
+            let mut last = None;
+            let mut pauses = self.pace.pauses().build();
+            loop {
+                let before = last.clone();
+                let names = self.names_after(collection, &mut last, &mut page).await;
+                let Err(status) = names.with_context(context)? else {
+                    return Ok(());
+                };
+                if last != before {
+                    pauses = self.pace.pauses().build();
+                }
+                let refusal = Refusal::of(&status);
+                match pauses.next() {
+                    Some(pause) if refusal.passes() => tokio::time::sleep(pause).await,
+                    _ => return Err(self.explain_refusal(&refusal)).with_context(context),
+                }
             }
-            let refusal = Refusal::of(&status);
-            match pauses.next() {
-                Some(pause) if refusal.passes() => tokio::time::sleep(pause).await,
-                _ => return Err(self.explain_refusal(&refusal)).with_context(context),
-            }
-        }
+        })
     }
 
     /// `projects/…/documents/users`
     fn path(&self, collection: &str) -> String {
-        format!("{}/{collection}", self.db.get_documents_path())
+        format!("{}/{collection}", self.documents)
     }
 
     fn client(&self) -> FirestoreClient<GoogleAuthMiddleware> {
-        self.db.client().get()
+        self.api.get()
     }
 
     fn explain_refusal(&self, refusal: &Refusal) -> anyhow::Error {
@@ -186,7 +218,7 @@ impl Firestore {
         use fs::batch_get_documents_response::Result::{Found, Missing};
         let path = self.path(collection);
         let request = fs::BatchGetDocumentsRequest {
-            database: self.db.get_database_path().clone(),
+            database: self.database.clone(),
             documents: ids.iter().map(|id| format!("{path}/{id}")).collect(),
             ..Default::default()
         };
@@ -219,10 +251,10 @@ impl Firestore {
         &self,
         collection: &str,
         last: &mut Option<String>,
-        page: &mut impl FnMut(Vec<String>) -> Result<()>,
+        page: &mut Page<'_>,
     ) -> Result<Result<(), Status>> {
         let path = self.path(collection);
-        let query = wire::names_request(self.db.get_documents_path(), collection, last.as_deref());
+        let query = wire::names_request(&self.documents, collection, last.as_deref());
         let timeouts = RequestTimeouts::new().with_idle(READ_TIMEOUT);
         let mut answers = match self.client().run_query(within(timeouts, query)).await {
             Ok(answers) => answers.into_inner(),

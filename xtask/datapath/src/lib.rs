@@ -1,0 +1,15 @@
+//! What touches every row and every byte: CSV text, digests, hashes, documents and Firestore's protocol.
+//! A crate of its own, because it alone is optimised in the profile that everybody builds.
+//!
+//! Rust compiles what is generic, and every future, where it is used. Therefore nothing here that runs
+//! once per row is generic over its caller's types, and public functions return boxed futures: so they
+//! are compiled here.
+
+pub mod csv_text;
+pub mod digest;
+pub mod document;
+pub mod files;
+pub mod firestore;
+pub mod ids;
+pub mod sha256;
+pub mod sorting;

@@ -1,0 +1,112 @@
+//! The process: takes its variables, waits for the command or for Ctrl-C, and turns the result into an
+//! exit code.
+//!
+//! In the library and not in `main.rs`, because a future is compiled where it is polled: this way the
+//! whole tool is compiled once, and programs that link it (the tests) have nothing left to compile.
+
+use super::{Cli, LastWords};
+use crate::effects::cleanup::Cleanup;
+use crate::effects::process::is_ambient;
+use crate::effects::terminal::say;
+use crate::model::Stop;
+use crate::settings::Variables;
+use clap::Parser;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long undoing one thing may take.
+const UNDO_LIMIT: Duration = Duration::from_secs(60);
+
+pub fn main() -> ExitCode {
+    let variables = take_variables();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("error: starting: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    let (last_words, cleanup) = (LastWords::default(), Cleanup::default());
+    let command = cli.run(&variables, &last_words, &cleanup);
+    let result = runtime.block_on(cleaned_up(&cleanup, command));
+    // Ended tasks note in the journal that they ended; threads that still wait for something are not
+    // waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            last_words.say();
+            let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
+            ExitCode::from(stop.map_or(1, Stop::exit_code))
+        }
+    }
+}
+
+/// The variables as they were, with those gone from the process by which libpq, sqlx or a Firestore
+/// client would choose a server on their own (DESIGN rule 17).
+fn take_variables() -> Variables {
+    let variables: Variables = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    for key in variables.keys().filter(|key| is_ambient(key)) {
+        // SAFETY: the first thing that main does; there is no other thread yet.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::remove_var(key);
+        }
+    }
+    variables
+}
+
+/// Runs the command, and then undoes what it could not: it failed, panicked or was dropped.
+async fn cleaned_up(
+    cleanup: &Cleanup,
+    command: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let command = AssertUnwindSafe(until_interrupted(command, cleanup.clone())).catch_unwind();
+    let result = command.await;
+    let errors = cleanup.all(UNDO_LIMIT).await;
+    errors.iter().for_each(|error| say(&format!("error: {error:#}")));
+    match result {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// The first Ctrl-C, SIGTERM or lost terminal drops the command, which stops its servers, children and
+/// sessions on the way; the second one ends the process at once, also while they are being stopped.
+async fn until_interrupted(
+    command: impl Future<Output = anyhow::Result<()>>,
+    cleanup: Cleanup,
+) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (told, first) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+                _ = hangup.recv() => 129,
+            }
+        };
+        next().await;
+        say("interrupted: stopping (again to stop at once)");
+        let _ = told.send(());
+        let code = next().await;
+        for by_hand in cleanup.by_hand() {
+            say(&format!("stopped before this was undone; undo it with `{by_hand}`"));
+        }
+        std::process::exit(code);
+    });
+    tokio::select! {
+        result = command => result,
+        _ = first => Err(Stop::Interrupted.into()),
+    }
+}
