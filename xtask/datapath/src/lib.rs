@@ -8,6 +8,7 @@
 pub mod csv_text;
 pub mod digest;
 pub mod document;
+pub mod dump_text;
 pub mod files;
 pub mod firestore;
 pub mod ids;
