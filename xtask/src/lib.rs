@@ -1,34 +1,42 @@
-//! The migration, from the bottom up: words, pure logic, effects, the run, phases, commands.
-//! A module imports only from the floors below its own; `tests/floors.rs` holds that.
+//! The migration, from the ground up. A module imports only from the floors below its own, and no two
+//! files import each other; `tests/floors.rs` holds that.
+//!
+//! What touches every row is a crate of its own below all of this: `xtask/datapath`.
 
-// Words.
-pub mod model;
-pub mod tables;
-
-// Pure: no I/O.
+// Words: what things are called, and pure logic. No I/O.
 pub mod column_types;
 pub mod forecast;
 pub mod hazards;
 pub mod health;
 pub mod journal;
 pub mod ledger;
-pub mod manifest;
+pub mod model;
+pub mod tables;
+
+// What an environment says, and the SQL that catalogue and files fill in.
 pub mod settings;
 pub mod sql;
-pub mod summary;
-pub mod turns;
 
 // The only places that touch the world.
 pub mod effects;
 
-// A run and its context.
-pub mod ctx;
-pub mod freezes;
-pub mod rehearsals;
-pub mod run_dir;
+// A run and its files.
+pub mod run;
 
+// The old side, the new side, and the servers of a rehearsal.
+pub mod servers;
+pub mod source;
+pub mod stores;
+
+// What carries a run forward.
 pub mod phases;
 
-pub mod commands;
+// What only looks.
+pub mod checks;
 
+// For ourselves: benchmarks and campaigns that break things on purpose.
+pub mod lab;
+
+// One file per command, and the line that is typed.
 pub mod cli;
+pub mod commands;

@@ -10,8 +10,9 @@ use std::fs;
 use std::time::Duration;
 use support::Shop;
 use tool::Place;
-use xtask::commands::chaos::ends::{self, Undisturbed};
 use xtask::effects::postgres;
+use xtask::lab::chaos::oracle;
+use xtask::lab::chaos::oracle::Undisturbed;
 use xtask::model::Database;
 
 /// Every step of the journal, and some faults drawn at random, the second half with a busy source.
@@ -81,11 +82,11 @@ async fn the_comparison_sees_every_other_end() {
     // Books that are not those of the undisturbed run.
     undisturbed.export.tables.get_mut("orders").unwrap().source_rows += 1;
     undisturbed.export.files.get_mut("orders.csv").unwrap().sha256.push('0');
-    let found = ends::differences(&shop.settings, &run, Some(&undisturbed)).await.unwrap();
+    let found = oracle::differences(&shop.settings, &run, Some(&undisturbed)).await.unwrap();
     assert_eq!(found, ["orders: another ledger", "orders.csv: another file"]);
 
     // Books that do not add up: a row more in the dump, a row less with an outcome.
-    assert_eq!(ends::gaps(&run).unwrap(), nothing);
+    assert_eq!(oracle::gaps(&run).unwrap(), nothing);
     let dump = fs::read_to_string(run.join("full_backup.sql")).unwrap();
     let (head, payments) = dump.split_once("COPY public.payments ").unwrap();
     let (columns, rows) = payments.split_once('\n').unwrap();
@@ -95,7 +96,7 @@ async fn the_comparison_sees_every_other_end() {
     let outcomes = &mut manifest.export.as_mut().unwrap().tables.get_mut("orders").unwrap().outcomes;
     *outcomes.rows.get_mut("migrated").unwrap() -= 1;
     shop.latest().save_manifest(&manifest).unwrap();
-    let gaps = ends::gaps(&run).unwrap();
+    let gaps = oracle::gaps(&run).unwrap();
     assert!(gaps.len() == 2 && gaps[0].starts_with("orders: "), "{gaps:?}");
     assert!(gaps[1].starts_with("payments: "), "{gaps:?}");
 }
@@ -103,7 +104,7 @@ async fn the_comparison_sees_every_other_end() {
 /// What is seen beside an undisturbed run and beside the run's own files, which has to be the same here.
 async fn seen(shop: &Shop, undisturbed: &Undisturbed) -> Vec<String> {
     let run = shop.latest().path().to_path_buf();
-    let lines = ends::differences(&shop.settings, &run, Some(undisturbed)).await.unwrap();
-    assert_eq!(ends::differences(&shop.settings, &run, None).await.unwrap(), lines);
+    let lines = oracle::differences(&shop.settings, &run, Some(undisturbed)).await.unwrap();
+    assert_eq!(oracle::differences(&shop.settings, &run, None).await.unwrap(), lines);
     lines
 }

@@ -14,8 +14,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use support::{Said, Shop};
 use tool::{Place, Tool};
-use xtask::effects::native::{self, Connections};
 use xtask::effects::postgres;
+use xtask::servers::native;
+use xtask::servers::native::Connections;
 use xtask::sql;
 
 fn xtask(arguments: &[&str]) -> Said {

@@ -16,8 +16,8 @@ use source::{log_in, run, state};
 use std::fs;
 use support::{Shop, assert_words};
 use tool::Tool;
-use xtask::manifest::Cutover;
 use xtask::model::Database;
+use xtask::run::manifest::Cutover;
 
 const OPEN: (Option<String>, bool) = (None, true);
 

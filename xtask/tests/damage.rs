@@ -763,7 +763,7 @@ async fn max_diffs_limits_the_rows_that_are_shown_and_a_run_that_cannot_be_verif
         said.stderr
     );
     shop.xtask(&["backup"]).expect_code(0);
-    let newest = xtask::run_dir::ids(shop.runs.path()).unwrap().pop().unwrap();
+    let newest = xtask::run::dir::ids(shop.runs.path()).unwrap().pop().unwrap();
     let said = shop.xtask(&["verify", "--run", &newest]).expect_code(4);
     assert!(said.stderr.contains("no complete export"), "{}", said.stderr);
 }

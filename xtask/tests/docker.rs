@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Said, Shop, workspace};
 use tool::Tool;
-use xtask::effects::docker::Engine;
+use xtask::servers::docker::Engine;
 
 #[track_caller]
 fn assert_words(text: &str, words: &[&str]) {
@@ -549,7 +549,7 @@ fn every_compose_file_is_one_that_compose_takes() {
 #[tokio::test]
 async fn the_emulators_dockerfile_makes_an_emulator() {
     let Some((_engine, _one)) = engine().await else { return };
-    let (_, jar) = xtask::effects::native::emulator_jar().unwrap();
+    let (_, jar) = xtask::servers::native::emulator_jar().unwrap();
     let (image, name) = ("xtask-test/emulator:1", "xtask-test-emulator");
     let file = workspace().join("docker/firestore/Dockerfile");
     let build =
@@ -588,7 +588,7 @@ async fn the_hardened_stack_is_filled_and_proven_from_inside() {
     assert_eq!(found.len(), 3);
     for container in &found {
         assert!(container.ports.is_empty(), "{} publishes {:?}", container.name, container.ports);
-        xtask::effects::docker::state_of(&engine, &container.id).await.unwrap();
+        xtask::servers::docker::state_of(&engine, &container.id).await.unwrap();
         let plain =
             ["psql", "-h", &container.service, "-U", "x", "-c", "SELECT 1", "sslmode=disable dbname=x"];
         let said = engine.run(&container.id, &plain, &[], tokio::io::empty()).await.unwrap();

@@ -20,8 +20,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
-use xtask::effects::faults::{FirestoreFaults, TcpFault, TcpFaults, WriteFault};
-use xtask::effects::native::{EmulatorChoice, Options, Stack};
+use xtask::lab::faults::FirestoreFaults;
+use xtask::lab::faults::TcpFault;
+use xtask::lab::faults::TcpFaults;
+use xtask::lab::faults::WriteFault;
+use xtask::servers::native::EmulatorChoice;
+use xtask::servers::native::Options;
+use xtask::servers::native::Stack;
 
 /// One emulator for all tests that run at the same time; it ends with the last of them.
 struct Emulator {

@@ -18,7 +18,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 use support::{Shop, assert_words};
 use tool::Tool;
-use xtask::manifest::Manifest;
+use xtask::run::manifest::Manifest;
 
 const WRITE: &str = "UPDATE users SET login_count = login_count + 1 WHERE id = 1";
 const POLICY: &str = "freeze_roles = [\"shop_app\"]";
@@ -151,7 +151,7 @@ async fn every_way_out_undoes_it() {
     // One who is not patient is told what he leaves.
     let mut stopped = Tool::start(there.command(&shop, &["migrate", "--freeze"]));
     stopped.wait_for_words("the source is frozen");
-    let server = xtask::effects::native::Connections::read(shop.dir()).unwrap().server("source").unwrap().pid;
+    let server = xtask::servers::native::Connections::read(shop.dir()).unwrap().server("source").unwrap().pid;
     tool::send(server, Signal::SIGSTOP);
     stopped.signal(Signal::SIGINT);
     stopped.wait_for_words("interrupted: stopping");
@@ -244,8 +244,8 @@ async fn the_source_is_read_no_faster_than_told() {
     let bytes: u64 = slow.files.iter().filter(|(name, _)| name.ends_with(".csv")).map(|(_, f)| f.bytes).sum();
     let least = bytes as f64 / (rate * 1e6);
     assert!(least > 0.1 && seconds > least, "{bytes} bytes in {seconds} s");
-    let told = |e: &xtask::manifest::Export| {
-        let table = |t: &xtask::manifest::TableExport| (t.content.clone(), t.outcomes.rows.clone());
+    let told = |e: &xtask::run::manifest::Export| {
+        let table = |t: &xtask::run::manifest::TableExport| (t.content.clone(), t.outcomes.rows.clone());
         e.tables.iter().map(|(name, t)| (name.clone(), table(t))).collect::<Vec<_>>()
     };
     assert_eq!(told(&slow), told(&fast));

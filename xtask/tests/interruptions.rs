@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use support::Shop;
 use tool::{Place, Tool};
-use xtask::effects::native::Connections;
+use xtask::servers::native::Connections;
 
 /// The only stack in the place, once it is there and its stack.json is whole.
 fn stack_in(place: &Place) -> Option<Connections> {

@@ -9,9 +9,9 @@ mod support;
 use std::sync::Arc;
 use support::Shop;
 use xtask::commands::migrate;
-use xtask::ctx::Ctx;
-use xtask::manifest::Manifest;
 use xtask::model::{Database, Stop};
+use xtask::run::ctx::Ctx;
+use xtask::run::manifest::Manifest;
 use xtask::tables::{TABLES, Table};
 
 /// The tables with one SELECT changed: `from` stands in it once.

@@ -17,13 +17,14 @@ use std::time::Duration;
 use support::{Said, Shop, assert_refused, workspace};
 use tool::everything;
 use xtask::commands::backup;
-use xtask::ctx::{Ctx, Options};
 use xtask::effects::dump::Tools;
-use xtask::effects::native;
 use xtask::effects::terminal::{Terminal, Verbosity};
 use xtask::model::{Database, Stop};
 use xtask::phases::p1_backup::damaged_files;
-use xtask::run_dir::RunDir;
+use xtask::run::ctx::Ctx;
+use xtask::run::ctx::Options;
+use xtask::run::dir::RunDir;
+use xtask::servers::native;
 use xtask::settings::{Environment, Settings, Variables};
 use xtask::tables::{TABLES, schema};
 

@@ -12,8 +12,8 @@ use datapath::firestore::Fields;
 use std::collections::BTreeMap;
 use support::{Said, Shop, says};
 use tool::targets;
-use xtask::manifest::Cutover;
 use xtask::model::Database;
+use xtask::run::manifest::Cutover;
 
 const ADA: &str = "q8ZtV3bYw1LmX7cRn0KdPf5HsJ2g";
 const SESSION: &str = "plainSession1-9f86d081884c7d659a2feaa0";

@@ -12,8 +12,8 @@ use support::{Said, Shop, says};
 use tool::targets;
 use xtask::effects::postgres::Connection;
 use xtask::ledger::Sums;
-use xtask::manifest::Manifest;
 use xtask::model::{Database, MIGRATED};
+use xtask::run::manifest::Manifest;
 
 /// A shop in which two users share a uid, one of them with an order, migrated.
 async fn migrated() -> Shop {

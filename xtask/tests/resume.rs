@@ -18,11 +18,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{Said, Shop};
 use tool::Tool;
-use xtask::effects::faults::{TcpFault, TcpFaults};
 use xtask::effects::postgres::{self, Connection};
-use xtask::manifest::Manifest;
+use xtask::lab::faults::TcpFault;
+use xtask::lab::faults::TcpFaults;
 use xtask::model::Database;
-use xtask::phases::lock::Locks;
+use xtask::run::lock::Locks;
+use xtask::run::manifest::Manifest;
 use xtask::sql;
 
 const COLLECTIONS: [&str; 2] = ["users", "user_sessions"];

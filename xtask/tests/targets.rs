@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use support::Shop;
 use xtask::effects::postgres::{self, Connection};
 use xtask::model::{Database, Stop};
-use xtask::phases::staging;
 use xtask::settings::Server;
+use xtask::stores::staging;
 use xtask::tables::schema;
 
 const GRANTS: &str = "

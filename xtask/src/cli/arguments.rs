@@ -1,9 +1,10 @@
 //! What can be said after each command.
 
-use crate::commands::bench::{Reference, part};
 use crate::commands::guard;
-use crate::commands::runtime::Runtime;
 use crate::hazards;
+use crate::lab::bench::Reference;
+use crate::lab::bench::part;
+use crate::servers::runtime::Runtime;
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};

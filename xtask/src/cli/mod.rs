@@ -1,29 +1,46 @@
 //! The command line: what can be said, and which command does it.
 
 mod arguments;
+mod output;
 mod process;
-mod said;
 mod session;
 
+pub use output::LastWords;
 pub use process::main;
-pub use said::LastWords;
 
-use crate::commands::bench::{self, Reference, part};
-use crate::commands::chaos;
-use crate::commands::local::{self, Wanted};
-use crate::commands::runtime::{self, Runtime};
+use crate::commands::backup;
+use crate::commands::config;
+use crate::commands::cutover;
+use crate::commands::doctor;
+use crate::commands::export;
+use crate::commands::freeze;
+use crate::commands::import;
+use crate::commands::migrate;
+use crate::commands::plan;
+use crate::commands::rehearse;
+use crate::commands::repair;
+use crate::commands::replay;
+use crate::commands::resume;
+use crate::commands::stack;
+use crate::commands::status;
 use crate::commands::status::Status;
-use crate::commands::{
-    backup, config, containers, cutover, doctor, export, freeze, import, migrate, plan, rehearse, repair,
-    replay, resume, stack, status, verify,
-};
+use crate::commands::verify;
 use crate::effects::cleanup::Cleanup;
-use crate::effects::docker::Engine;
-use crate::effects::native::EmulatorChoice;
 use crate::effects::terminal::{Terminal, Verbosity, ask};
+use crate::lab::bench;
+use crate::lab::bench::Reference;
+use crate::lab::bench::part;
+use crate::lab::chaos;
 use crate::model::Existing;
 use crate::refuse;
-use crate::run_dir;
+use crate::run::dir;
+use crate::servers::compose_stack;
+use crate::servers::docker::Engine;
+use crate::servers::local;
+use crate::servers::local::Wanted;
+use crate::servers::native::EmulatorChoice;
+use crate::servers::runtime;
+use crate::servers::runtime::Runtime;
 use crate::settings::Variables;
 use anyhow::{Context, Result};
 use arguments::{
@@ -32,7 +49,7 @@ use arguments::{
     StatusArgs, UnfreezeArgs,
 };
 use clap::{CommandFactory, Parser, Subcommand};
-use said::{Listing, Said, print};
+use output::{Listing, Said, print};
 use session::Session;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -225,7 +242,7 @@ impl Session<'_> {
         let shown = if self.containers.is_empty() {
             config::show(&environment, self.running(&environment)?.as_ref(), self.variables)?
         } else {
-            environment.shown_on(&containers::settings(&environment, &self.containers)?, &self.workspace)
+            environment.shown_on(&compose_stack::settings(&environment, &self.containers)?, &self.workspace)
         };
         if self.common.json {
             return print(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
@@ -248,13 +265,13 @@ impl Session<'_> {
         let found = Box::pin(self.found_containers(false)).await;
         let of_containers = match (&found, self.common.runtime) {
             (Ok(none), None | Some(Runtime::Auto | Runtime::Native)) if none.is_empty() => Vec::new(),
-            _ => containers::doctor::lines(&self.workspace).await,
+            _ => compose_stack::doctor::lines(&self.workspace).await,
         };
         let health = match found {
             Ok(found) => {
                 self.containers = found;
                 let ctx = self.looking(&SourceArgs::default(), Existing::Refuse)?;
-                let wanted = crate::phases::doctor::Wanted { freeze: args.freeze };
+                let wanted = crate::checks::doctor::Wanted { freeze: args.freeze };
                 doctor::run(&ctx, wanted, of_containers).await
             }
             Err(error) => doctor::without_servers(of_containers, &error),
@@ -281,7 +298,7 @@ impl Session<'_> {
     }
 
     async fn status(&self, args: StatusArgs) -> Result<()> {
-        let (path, id) = run_dir::find(&self.runs(), &args.run)?;
+        let (path, id) = dir::find(&self.runs(), &args.run)?;
         let mut status = status::read(&path, &id)?;
         self.show(&status, None, args.follow)?;
         while args.follow && status.is_running() {
@@ -361,7 +378,9 @@ impl Session<'_> {
                 let text = stack::status(&meant, &self.environment()?, &self.terminal).await?;
                 Said { text, next: None }
             }
-            StackCommand::Run(args) => return containers::run_inside(&self.workspace, &args.command).await,
+            StackCommand::Run(args) => {
+                return compose_stack::run_inside(&self.workspace, &args.command).await;
+            }
             StackCommand::Logs(args) => {
                 let service = args.service.as_deref();
                 Said { text: stack::logs(&meant, service, args.tail, &self.terminal).await?, next: None }
@@ -391,7 +410,7 @@ impl Session<'_> {
 
     async fn network(&self) -> Result<()> {
         let engine = Engine::connect().await?;
-        let looked = containers::network::run(&engine, &self.workspace, &self.environment()?).await?;
+        let looked = compose_stack::network::run(&engine, &self.workspace, &self.environment()?).await?;
         let next = if looked.health.ready { "stack status" } else { "doctor --network" };
         self.done(&looked, looked.text(), self.then(next))?;
         doctor::judge(&looked.health)

@@ -2,20 +2,27 @@
 
 use super::arguments::{Common, RunArgs, SourceArgs};
 use super::existing;
-use super::said::LastWords;
-use crate::commands::local;
-use crate::commands::runtime::Runtime;
-use crate::commands::{containers, guard, stack};
-use crate::ctx::{Ctx, Options};
+use crate::cli::output::LastWords;
+use crate::commands::guard;
+use crate::commands::stack;
 use crate::effects::cleanup::Cleanup;
-use crate::effects::docker::{self, Container, Engine};
 use crate::effects::dump::Tools;
-use crate::effects::native;
 use crate::effects::terminal::Terminal;
 use crate::model::Existing;
 use crate::refuse;
-use crate::rehearsals;
-use crate::run_dir::{self, Latest, RunDir};
+use crate::run::ctx::Ctx;
+use crate::run::ctx::Options;
+use crate::run::dir;
+use crate::run::dir::Latest;
+use crate::run::dir::RunDir;
+use crate::run::rehearsal_log;
+use crate::servers::compose_stack;
+use crate::servers::docker;
+use crate::servers::docker::Container;
+use crate::servers::docker::Engine;
+use crate::servers::local;
+use crate::servers::native;
+use crate::servers::runtime::Runtime;
 use crate::settings::{Environment, Flags, Settings, Variables, nearest};
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
@@ -85,7 +92,7 @@ impl Session<'_> {
         let environment = self.environment()?;
         if let Some(first) = self.containers.first() {
             self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
-            return containers::settings(&environment, &self.containers);
+            return compose_stack::settings(&environment, &self.containers);
         }
         if let Some(stack) = self.running(&environment)? {
             self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
@@ -135,7 +142,7 @@ impl Session<'_> {
             (Some(_), _) | (None, Runtime::Native) => Ok(Vec::new()),
             (None, Runtime::Docker) => {
                 let engine = Engine::connect().await?;
-                containers::at_work(&engine, &self.workspace, &environment, start, &self.terminal).await
+                compose_stack::at_work(&engine, &self.workspace, &environment, start, &self.terminal).await
             }
             (None, Runtime::Auto) => self.running_containers().await,
         }
@@ -149,8 +156,8 @@ impl Session<'_> {
                 return Ok(Vec::new());
             }
         };
-        let containers = containers::of(&engine, &self.workspace).await?;
-        if !containers::all_run(&containers) {
+        let containers = compose_stack::of(&engine, &self.workspace).await?;
+        if !compose_stack::all_run(&containers) {
             return Ok(Vec::new());
         }
         if let Some(stack) = local::running(&self.workspace)? {
@@ -177,8 +184,8 @@ impl Session<'_> {
     }
 
     pub(super) fn unrehearsed(&self, ctx: &Ctx) -> Result<Option<String>> {
-        let file = rehearsals::file()?;
-        Ok(guard::unrehearsed(ctx, &rehearsals::read(&file)?, &file, jiff::Timestamp::now()))
+        let file = rehearsal_log::file()?;
+        Ok(guard::unrehearsed(ctx, &rehearsal_log::read(&file)?, &file, jiff::Timestamp::now()))
     }
 
     pub(super) fn options(&self) -> Result<Options> {
@@ -251,7 +258,7 @@ impl Session<'_> {
 
     /// A run that was begun before. Which one `latest` is, is said.
     pub(super) fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
-        let id = run_dir::resolve(&self.runs(), run, latest)?;
+        let id = dir::resolve(&self.runs(), run, latest)?;
         if run == "latest" {
             self.terminal.line(format!("latest: run {id}"));
         }

@@ -1,11 +1,14 @@
 //! Phase 1 alone: a backup of the source that has been read back whole.
 
 use super::{begin, visibly};
-use crate::ctx::Ctx;
-use crate::manifest::Backup;
-use crate::phases::lock::Locks;
-use crate::phases::snapshot::Snapshot;
-use crate::phases::{freeze, load, p1_backup, preflight};
+use crate::checks::preflight;
+use crate::phases::p1_backup;
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
+use crate::run::manifest::Backup;
+use crate::source::backpressure;
+use crate::source::freeze;
+use crate::source::snapshot::Snapshot;
 use crate::sql::HashFn;
 use anyhow::Result;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ async fn back_up(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Backup> {
     let mut manifest = begin(ctx, "backup")?;
     let backup = async {
         let snapshot = Snapshot::open(ctx, hash).await?;
-        let backup = load::polite(ctx, p1_backup::run(ctx, &snapshot)).await?;
+        let backup = backpressure::polite(ctx, p1_backup::run(ctx, &snapshot)).await?;
         snapshot.release().await?;
         Ok(backup)
     };

@@ -1,7 +1,7 @@
 //! The effective settings of an environment, each with its origin. Works without any server or secret.
 
-use super::local;
-use crate::effects::native::Connections;
+use crate::servers::local;
+use crate::servers::native::Connections;
 use crate::settings::{Environment, Shown, Surroundings};
 use anyhow::Result;
 

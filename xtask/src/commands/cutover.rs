@@ -3,16 +3,22 @@
 //! with the source held back, and it stays held back.
 
 use super::visibly;
-use crate::ctx::Ctx;
 use crate::effects::cleanup::Cleanup;
-use crate::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
 use crate::model::Stop;
-use crate::phases::freeze::{Freezer, Held};
-use crate::phases::lock::Locks;
 use crate::phases::p5_verify;
-use crate::phases::source_check::{Look, look};
 use crate::refuse;
-use crate::run_dir;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::lock::Locks;
+use crate::run::manifest::Cutover;
+use crate::run::manifest::Export;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::Sequence;
+use crate::run::manifest::StoreState;
+use crate::source::drift::Look;
+use crate::source::drift::look;
+use crate::source::freeze::Freezer;
+use crate::source::freeze::Held;
 use crate::tables::{Home, Table};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -159,7 +165,7 @@ async fn take_over(
         let state = store(ctx, export, table).await;
         stores.insert(table.name.to_string(), state.with_context(|| format!("looking at {}", table.name))?);
     }
-    let cutover = Cutover { at: run_dir::now(), source: tables, source_sequences: sequences, stores };
+    let cutover = Cutover { at: dir::now(), source: tables, source_sequences: sequences, stores };
     manifest.proof = Some(proof);
     manifest.source = Some(check);
     manifest.cutover = Some(cutover.clone());

@@ -1,9 +1,9 @@
 //! Every prerequisite, with what mends those that are not met.
 
-use crate::ctx::Ctx;
+use crate::checks::doctor;
 use crate::health::{Health, Line, Lines, Verdict};
 use crate::model::Stop;
-use crate::phases::doctor;
+use crate::run::ctx::Ctx;
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -1,10 +1,12 @@
 //! Phases 1 and 2: backup and export of one snapshot. No target is touched.
 
 use super::{begin, migrate, visibly};
-use crate::ctx::Ctx;
-use crate::phases::lock::Locks;
-use crate::phases::{assess, freeze, preflight};
-use crate::summary::Report;
+use crate::checks::preflight;
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
+use crate::run::report::Report;
+use crate::source::assess;
+use crate::source::freeze;
 use anyhow::Result;
 use std::sync::Arc;
 

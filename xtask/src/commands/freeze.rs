@@ -2,12 +2,13 @@
 
 use crate::effects::cleanup::Cleanup;
 use crate::effects::terminal::Terminal;
-use crate::freezes::Freezes;
 use crate::model::Stop;
-use crate::phases::freeze::{Freezer, Held};
 use crate::refuse;
-use crate::run_dir::RunDir;
+use crate::run::dir::RunDir;
+use crate::run::freeze_log::Freezes;
 use crate::settings::Settings;
+use crate::source::freeze::Freezer;
+use crate::source::freeze::Held;
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;

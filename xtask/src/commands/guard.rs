@@ -1,8 +1,9 @@
 //! What an environment's policy asks for before a command may change anything.
 
-use crate::ctx::Ctx;
 use crate::refuse;
-use crate::rehearsals::{self, Rehearsal};
+use crate::run::ctx::Ctx;
+use crate::run::rehearsal_log;
+use crate::run::rehearsal_log::Rehearsal;
 use crate::settings::{Settings, human};
 use anyhow::Result;
 use jiff::Timestamp;
@@ -44,7 +45,7 @@ pub fn unrehearsed(ctx: &Ctx, rehearsals: &[Rehearsal], noted_in: &Path, now: Ti
     if policy.accepted.iter().any(|name| name == NO_REHEARSAL) {
         return None;
     }
-    let found = rehearsals::fitting(rehearsals, &ctx.tool_version(), max_age, now).err()?;
+    let found = rehearsal_log::fitting(rehearsals, &ctx.tool_version(), max_age, now).err()?;
     Some(format!(
         "environment `{}` wants a green rehearsal of this tool and its SQL, not older than {}: {found} \
          ({}). Type `cargo xtask rehearse`, then the same command again, or go without by \

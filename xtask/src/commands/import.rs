@@ -1,12 +1,16 @@
 //! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
 
 use super::visibly;
-use crate::ctx::Ctx;
+use crate::checks::forecast;
+use crate::checks::preflight;
 use crate::model::Stop;
-use crate::phases::lock::Locks;
-use crate::phases::{forecast, p1_backup, p3_transform, p4_import, preflight};
+use crate::phases::p1_backup;
+use crate::phases::p3_transform;
+use crate::phases::p4_import;
 use crate::refuse;
-use crate::summary::Report;
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
+use crate::run::report::Report;
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -1,20 +1,29 @@
 //! The whole migration: five phases, each taking what the one before it proved.
 
 use super::{Times, agree, begin, visibly};
-use crate::ctx::Ctx;
+use crate::checks::forecast;
+use crate::checks::preflight;
 use crate::effects::terminal::peak_memory;
 use crate::forecast::{EXPORT, IMPORT, TOTAL, Timing, VERIFY};
 use crate::hazards::Found;
-use crate::manifest::{Export, Manifest};
 use crate::model::Stop;
-use crate::phases::assess::{self, Assessment};
-use crate::phases::lock::Locks;
-use crate::phases::snapshot::Snapshot;
-use crate::phases::{
-    forecast, freeze, load, p1_backup, p2_export, p3_transform, p4_import, p5_verify, preflight, source_check,
-};
+use crate::phases::p1_backup;
+use crate::phases::p2_export;
+use crate::phases::p3_transform;
+use crate::phases::p4_import;
+use crate::phases::p5_verify;
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
+use crate::run::manifest::Export;
+use crate::run::manifest::Manifest;
+use crate::run::report::Report;
+use crate::source::assess;
+use crate::source::assess::Assessment;
+use crate::source::backpressure;
+use crate::source::drift;
+use crate::source::freeze;
+use crate::source::snapshot::Snapshot;
 use crate::sql::HashFn;
-use crate::summary::Report;
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -75,7 +84,7 @@ pub(super) async fn to_the_targets(
 
     ctx.terminal.phase("Phase 5: verify");
     // Nothing in phase 5 is asked of the source, so it has time for this.
-    let looking = async { Ok(source_check::beside(ctx, &manifest).await) };
+    let looking = async { Ok(drift::beside(ctx, &manifest).await) };
     let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
     let (proof, source) = times.of(VERIFY, both).await?;
     manifest.proof = Some(proof.clone());
@@ -111,7 +120,7 @@ pub async fn backup_and_export(
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
     let snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
     let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
-    let (backup, export) = load::polite(ctx, both).await?;
+    let (backup, export) = backpressure::polite(ctx, both).await?;
     snapshot.release().await?;
     agree(&backup, &export, ctx)?;
     // Only from here on may a target be written: everything is on disk, and hashed.

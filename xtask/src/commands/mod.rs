@@ -1,34 +1,31 @@
 //! One file a command: what it does, top down.
 
 pub mod backup;
-pub mod bench;
-pub mod chaos;
-mod compare;
 pub mod config;
-pub mod containers;
 pub mod cutover;
 pub mod doctor;
 pub mod export;
 pub mod freeze;
 pub mod guard;
 pub mod import;
-pub mod local;
 pub mod migrate;
 pub mod plan;
 pub mod rehearse;
 pub mod repair;
 pub mod replay;
 pub mod resume;
-pub mod runtime;
 pub mod stack;
 pub mod status;
 pub mod verify;
 
-use crate::ctx::Ctx;
 use crate::forecast::{EXPORT, IMPORT, Seconds, VERIFY};
-use crate::manifest::{Backup, Export, Manifest, RowPolicy};
 use crate::model::{Existing, Stop};
-use crate::run_dir;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::Backup;
+use crate::run::manifest::Export;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::RowPolicy;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -76,7 +73,7 @@ async fn show_progress(ctx: &Ctx) -> Infallible {
     let mut warned = false;
     loop {
         let progress =
-            status::Progress { at: run_dir::now(), pid: std::process::id(), tasks: ctx.terminal.under_way() };
+            status::Progress { at: dir::now(), pid: std::process::id(), tasks: ctx.terminal.under_way() };
         let json = serde_json::to_string(&progress).map_err(anyhow::Error::new);
         if let Err(error) = json.and_then(|json| ctx.run.save_progress(&json))
             && !std::mem::replace(&mut warned, true)

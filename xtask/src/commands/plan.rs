@@ -1,9 +1,9 @@
 //! What a migration would come to. Touches nothing; `migrate --dry-run` is the same.
 
-use crate::ctx::Ctx;
+use crate::checks::forecast;
 use crate::forecast::Forecast;
 use crate::model::Stop;
-use crate::phases::forecast;
+use crate::run::ctx::Ctx;
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -1,15 +1,19 @@
 //! The rehearsal: the real migration, pointed at disposable servers.
 
-use super::local::Wanted;
-use super::runtime::{Kept, Servers, Taken};
 use super::{Times, migrate};
-use crate::ctx::{Ctx, Options};
 use crate::effects::cleanup::Cleanup;
-use crate::rehearsals::{self, Rehearsal};
-use crate::run_dir::RunDir;
+use crate::run::ctx::Ctx;
+use crate::run::ctx::Options;
+use crate::run::dir::RunDir;
+use crate::run::rehearsal_log;
+use crate::run::rehearsal_log::Rehearsal;
+use crate::run::report::Report;
+use crate::servers::local::Wanted;
+use crate::servers::runtime::Kept;
+use crate::servers::runtime::Servers;
+use crate::servers::runtime::Taken;
 use crate::settings::Environment;
 use crate::sql;
-use crate::summary::Report;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -72,7 +76,7 @@ fn note(ctx: &Ctx, scale: u32, result: &Result<Report>) {
     // A rehearsal that did not come so far has no manifest, and says nothing about time.
     let time = ctx.run.load_manifest().ok().and_then(|manifest| manifest.time);
     let rehearsal = Rehearsal { at: jiff::Timestamp::now(), tool: ctx.tool_version(), scale, green, time };
-    if let Err(error) = rehearsals::file().and_then(|file| rehearsals::note(&file, &rehearsal)) {
+    if let Err(error) = rehearsal_log::file().and_then(|file| rehearsal_log::note(&file, &rehearsal)) {
         // No reason to call the rehearsal itself a failure.
         ctx.terminal.warn(format!("no migration will know of this rehearsal: {error:#}"));
     }

@@ -1,13 +1,15 @@
 //! What verification found, mended: shows every change, complete, and makes it where told to.
 
 use super::{verify, visibly};
-use crate::ctx::Ctx;
 use crate::model::{Stop, grouped};
-use crate::phases::by_keys::{Action, Change, Tell};
-use crate::phases::lock::Locks;
 use crate::phases::repair::{self, Repaired};
 use crate::refuse;
-use crate::summary::Report;
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
+use crate::run::report::Report;
+use crate::stores::reconcile::Action;
+use crate::stores::reconcile::Change;
+use crate::stores::reconcile::Tell;
 use anyhow::Result;
 use std::sync::Arc;
 

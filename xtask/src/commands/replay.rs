@@ -1,10 +1,10 @@
 //! Rows that were mended in the source, brought in after the run.
 
 use super::visibly;
-use crate::ctx::Ctx;
 use crate::model::{Stop, explain};
-use crate::phases::lock::Locks;
 use crate::phases::replay::{self, Replayed, TableReplayed};
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn lines(table: &TableReplayed) -> Vec<String> {
     for (rule, rows) in grouped(excluded.iter().map(|(id, rule)| (meaning(rule), *id))) {
         lines.push(format!("– excluded now ({rule}): id {}", ids(&rows)));
     }
-    let reason = |moved: &crate::manifest::Moved| match moved.from == moved.to {
+    let reason = |moved: &crate::run::manifest::Moved| match moved.from == moved.to {
         true => meaning(&moved.to),
         false => format!("{}; at the run's snapshot: {}", meaning(&moved.to), meaning(&moved.from)),
     };

@@ -1,14 +1,19 @@
 //! A run that was cut off, taken up again from what is on disk (DESIGN rules 9 to 11).
 
 use super::{Times, migrate, verify, visibly};
-use crate::ctx::Ctx;
-use crate::manifest::{Backup, Export, Manifest, Proof};
+use crate::checks::preflight;
 use crate::model::Stop;
-use crate::phases::lock::Locks;
-use crate::phases::{p1_backup, p2_export, preflight};
+use crate::phases::p1_backup;
+use crate::phases::p2_export;
 use crate::refuse;
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
+use crate::run::manifest::Backup;
+use crate::run::manifest::Export;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::Proof;
+use crate::run::report::Report;
 use crate::sql::HashFn;
-use crate::summary::Report;
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -1,12 +1,16 @@
 //! The local servers by themselves: in containers, or as processes of this machine.
 
-use super::containers;
-use super::local::{self, Wanted};
-use super::runtime::{Runtime, Taken};
-use crate::effects::docker::{self, Container, Engine};
-use crate::effects::native;
 use crate::effects::terminal::Terminal;
 use crate::refuse;
+use crate::servers::compose_stack;
+use crate::servers::docker;
+use crate::servers::docker::Container;
+use crate::servers::docker::Engine;
+use crate::servers::local;
+use crate::servers::local::Wanted;
+use crate::servers::native;
+use crate::servers::runtime::Runtime;
+use crate::servers::runtime::Taken;
 use crate::settings::Environment;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -27,7 +31,7 @@ pub async fn up(
     terminal: &Terminal,
 ) -> Result<String> {
     if let Taken::Docker(engine) = taken {
-        return containers::up(&engine, wanted.workspace, wanted.scale, environment, terminal).await;
+        return compose_stack::up(&engine, wanted.workspace, wanted.scale, environment, terminal).await;
     }
     let (stack, settings) = local::start(wanted, environment, terminal).await?;
     let connections = stack.keep()?;
@@ -83,7 +87,7 @@ impl Meant<'_> {
     async fn compose_stack(&self, engine: &Engine) -> Result<Vec<Container>> {
         match self.only {
             Some(_) => Ok(Vec::new()),
-            None => containers::of(engine, self.workspace).await,
+            None => compose_stack::of(engine, self.workspace).await,
         }
     }
 }
@@ -91,7 +95,7 @@ impl Meant<'_> {
 /// The volumes that `down --volumes` would remove; `None`: no engine is meant.
 pub async fn volumes(meant: &Meant<'_>, terminal: &Terminal) -> Result<Option<Vec<String>>> {
     match (meant.engine(terminal).await?, meant.only) {
-        (Some(engine), None) => containers::volumes(&engine, meant.workspace).await.map(Some),
+        (Some(engine), None) => compose_stack::volumes(&engine, meant.workspace).await.map(Some),
         _ => Ok(None),
     }
 }
@@ -115,7 +119,7 @@ pub async fn down(meant: &Meant<'_>, volumes: &[String], terminal: &Terminal) ->
             out += &format!("removed the containers of {}\n", home.display());
         }
         if meant.only.is_none() {
-            out += &containers::down(&engine, meant.workspace).await?;
+            out += &compose_stack::down(&engine, meant.workspace).await?;
         }
         for volume in volumes {
             engine.remove_volume(volume).await?;
@@ -145,9 +149,9 @@ pub async fn status(meant: &Meant<'_>, environment: &Environment, terminal: &Ter
         let compose_stack = meant.compose_stack(&engine).await?;
         let kept = meant.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
         for containers in [compose_stack].into_iter().chain(kept).filter(|c| !c.is_empty()) {
-            out += &containers::status(&engine, &containers, environment).await?;
-            if let Ok(settings) = containers::settings(environment, &containers) {
-                out += &containers::how_to_connect(&containers, &settings);
+            out += &compose_stack::status(&engine, &containers, environment).await?;
+            if let Ok(settings) = compose_stack::settings(environment, &containers) {
+                out += &compose_stack::how_to_connect(&containers, &settings);
             }
         }
     }
@@ -181,7 +185,7 @@ pub async fn logs(
         let compose_stack = meant.compose_stack(&engine).await?;
         let kept = meant.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
         for containers in [compose_stack].into_iter().chain(kept).filter(|c| !c.is_empty()) {
-            out += &containers::logs(&engine, &containers, service, lines).await?;
+            out += &compose_stack::logs(&engine, &containers, service, lines).await?;
         }
     }
     if out.is_empty() {

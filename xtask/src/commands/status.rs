@@ -4,9 +4,10 @@
 use crate::effects::host;
 use crate::effects::terminal::UnderWay;
 use crate::journal::{Command, Journal, Step};
-use crate::manifest::{Manifest, Proof};
 use crate::model::grouped;
-use crate::run_dir;
+use crate::run::dir;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::Proof;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -58,9 +59,9 @@ pub struct Status {
 /// Reads the run's files.
 pub fn read(path: &Path, id: &str) -> Result<Status> {
     // In this order: what is in the manifest has been in the journal for longer.
-    let manifest = run_dir::load_manifest(path)?;
-    let progress = progress(&path.join(run_dir::PROGRESS))?;
-    let journal = run_dir::load_journal(path)?;
+    let manifest = dir::load_manifest(path)?;
+    let progress = progress(&path.join(dir::PROGRESS))?;
+    let journal = dir::load_journal(path)?;
     let state = state(&journal);
     let proof = manifest.proof.as_ref();
     Ok(Status {
@@ -223,7 +224,7 @@ fn line(indent: &str, step: &Step, dead: Option<&str>) -> String {
     let name = format!("{indent}{}", step.step);
     let rest = match (step.event.as_str(), dead) {
         ("start", Some(dead)) => format!("{:>10}  {dead}", ""),
-        ("start", None) => format!("{:>10}  under way", seconds(&step.began, &run_dir::now())),
+        ("start", None) => format!("{:>10}  under way", seconds(&step.began, &dir::now())),
         ("note", _) => format!("{:>10}  {}", "", step.detail),
         ("done", _) => format!("{:>10}  {}", ended(step), step.detail),
         (event, _) => format!("{:>10}  {event} {}", ended(step), step.detail.replace('\n', " ")),

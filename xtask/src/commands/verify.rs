@@ -1,10 +1,10 @@
 //! Phase 5 at any time: every store against what the run's snapshot held.
 
 use super::visibly;
-use crate::ctx::Ctx;
 use crate::phases::p5_verify;
 use crate::refuse;
-use crate::summary::Report;
+use crate::run::ctx::Ctx;
+use crate::run::report::Report;
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -2,14 +2,10 @@
 
 pub mod cleanup;
 pub mod disk;
-pub mod docker;
 pub mod dump;
-pub mod faults;
 pub mod host;
-pub mod native;
 pub mod postgres;
 pub mod process;
 pub mod surroundings;
 pub mod terminal;
 pub mod throttle;
-pub mod usage;

@@ -1,26 +1,12 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
-pub mod assess;
-pub mod by_keys;
-pub mod doctor;
-pub mod earlier;
-mod expected;
-pub mod forecast;
-pub mod freeze;
-pub mod load;
-pub mod lock;
-pub mod locked;
 pub mod p1_backup;
 pub mod p2_export;
 pub mod p3_transform;
 pub mod p4_import;
 pub mod p5_verify;
-pub mod preflight;
 pub mod repair;
 pub mod replay;
-pub mod snapshot;
-pub mod source_check;
-pub mod staging;
 
 use anyhow::{Context, Result};
 use std::future::Future;
@@ -28,7 +14,7 @@ use tokio::task::JoinSet;
 
 /// Runs all of them at once, each on a task of its own, and returns their results in order. The
 /// first error ends the others, as does dropping the future.
-pub(crate) async fn all<T: Send + 'static>(
+pub async fn all<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = Result<T>> + Send + 'static>,
 ) -> Result<Vec<T>> {
     let mut set = JoinSet::new();

@@ -1,13 +1,19 @@
 //! Phase 1, backup: the archive and what can be read from it, the counts, and a digest of every table
 //! of the source, with which the way back is proven later.
 
-use super::snapshot::{RawName, Snapshot, worker};
-use crate::ctx::Ctx;
-use crate::effects::docker;
 use crate::effects::dump::Form;
 use crate::effects::postgres;
-use crate::manifest::{Backup, SnapshotInfo};
-use crate::{refuse, run_dir, sql, sql_file};
+use crate::refuse;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::Backup;
+use crate::run::manifest::SnapshotInfo;
+use crate::servers::docker;
+use crate::source::snapshot::RawName;
+use crate::source::snapshot::Snapshot;
+use crate::source::snapshot::worker;
+use crate::sql;
+use crate::sql_file;
 use anyhow::{Context, Result, ensure};
 use datapath::digest::Digest;
 use datapath::files::FileInfo;
@@ -121,7 +127,7 @@ async fn record_counts(ctx: &Ctx, snapshot: &Snapshot) -> Result<FileInfo> {
 }
 
 /// Rows written to each table so far, by the source's statistics.
-pub(super) async fn writes(ctx: &Ctx) -> Result<BTreeMap<String, i64>> {
+pub async fn writes(ctx: &Ctx) -> Result<BTreeMap<String, i64>> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("statistics")).await?;
     let rows = connection.rows(sql_file!("phases/1-backup/writes.sql").text).await?;
     connection.close().await?;
@@ -129,7 +135,7 @@ pub(super) async fn writes(ctx: &Ctx) -> Result<BTreeMap<String, i64>> {
 }
 
 /// A sequence of the source.
-pub(super) struct SourceSequence {
+pub struct SourceSequence {
     pub name: String,
     /// `None`: it has never given out a number.
     pub last: Option<i64>,
@@ -137,7 +143,7 @@ pub(super) struct SourceSequence {
     pub owner: Option<String>,
 }
 
-pub(super) async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
+pub async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("sequences")).await?;
     let rows = connection.rows(sql_file!("phases/1-backup/sequences.sql").text).await?;
     connection.close().await?;
@@ -148,7 +154,7 @@ pub(super) async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
 }
 
 /// A digest of every table of the source.
-pub(super) async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
+pub async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
     let tasks =
         snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
     Ok(super::all(tasks).await?.into_iter().collect())
@@ -169,7 +175,7 @@ async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Res
 }
 
 /// Digests of some rows of a table in the schema `public`, whole as they are in the source, by id.
-pub(super) async fn raw_rows(
+pub async fn raw_rows(
     ctx: &Ctx,
     snapshot: &SnapshotInfo,
     table: &str,
@@ -220,7 +226,7 @@ async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> 
 }
 
 /// Whether the files of a backup are still what they were: a finding for each that is not.
-pub fn damaged_files(run: &run_dir::RunDir, files: &BTreeMap<String, FileInfo>) -> Vec<String> {
+pub fn damaged_files(run: &dir::RunDir, files: &BTreeMap<String, FileInfo>) -> Vec<String> {
     let check = |(name, expected): (&String, &FileInfo)| match run.measure(name) {
         Err(error) => Some(format!("{name}: {error:#}")),
         Ok(found) if found.sha256 != expected.sha256 => Some(format!(

@@ -1,10 +1,10 @@
 //! Phase 3, Firestore: users and sessions from their files into documents, streamed.
 
-use super::earlier;
-use crate::ctx::Ctx;
-use crate::manifest::Export;
 use crate::model::{Existing, Stop};
 use crate::refuse;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::stores::ownership;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::document::Collection;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Documents in one piece between the reader of a file and those who write or compare.
-pub(super) const PIECE: usize = 500;
+pub const PIECE: usize = 500;
 
 /// Looks at a collection that is still growing before it counts as somebody else's.
 const LOOKS: usize = 5;
@@ -68,7 +68,7 @@ async fn import(
     let step = ctx.run.step(&name)?;
     let (there, own) = holds(ctx, firestore, table, collection, Some(export.as_ref())).await?;
     if !own && ctx.existing == Existing::Replace {
-        earlier::remove_documents(ctx, firestore, table, collection, export).await?;
+        ownership::remove_documents(ctx, firestore, table, collection, export).await?;
     } else if !own {
         refuse!("collection {} holds {there} documents, and not all are this run's", collection.name);
     }
@@ -100,18 +100,18 @@ async fn import(
 }
 
 /// A file's documents, in pieces.
-pub(super) type Documents = mpsc::Receiver<Vec<Document>>;
+pub type Documents = mpsc::Receiver<Vec<Document>>;
 
 /// What the reader of a file saw.
 #[derive(Debug, Default)]
-pub(super) struct FileRead {
+pub struct FileRead {
     pub documents: u64,
     pub defaults: BTreeMap<String, u64>,
 }
 
 /// Reads a table's file as documents, in pieces, on a thread of its own: never more than a few pieces
 /// are in memory. The handle ends with an error where the file is not the one that was exported.
-pub(super) fn documents(
+pub fn documents(
     ctx: &Arc<Ctx>,
     table: &'static Table,
     export: &Export,
@@ -121,7 +121,7 @@ pub(super) fn documents(
     let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
     let (sender, receiver) = mpsc::channel(4);
     let ctx = ctx.clone();
-    let mut rows = super::expected::open(&ctx.run, export, &file)?;
+    let mut rows = crate::run::overlay::open(&ctx.run, export, &file)?;
     let reading = tokio::task::spawn_blocking(move || {
         let mut read = FileRead::default();
         let mut reader = DocumentReader::open(&mut rows, collection, ctx.settings.policy.null_policy)
@@ -153,7 +153,7 @@ pub(super) fn documents(
 }
 
 /// How many documents the collection holds, and whether they are all exactly what this run would write.
-pub(super) async fn holds(
+pub async fn holds(
     ctx: &Arc<Ctx>,
     firestore: &Firestore,
     table: &'static Table,

@@ -2,12 +2,21 @@
 //! and the mending. All differences are found, not some of them, and memory stays bounded: only ranges of
 //! ids whose digests differ are looked at, in the database, and told row by row.
 
-use super::by_keys::{self, Action, Agreement, Change, Tell, Wanted};
-use super::{expected, p1_backup, p3_transform, p5_verify, staging};
-use crate::ctx::Ctx;
-use crate::manifest::Export;
+use super::p1_backup;
+use super::p3_transform;
+use super::p5_verify;
 use crate::model::{Database, Stop};
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::overlay;
 use crate::sql::{self, Owner, Scope};
+use crate::stores::reconcile;
+use crate::stores::reconcile::Action;
+use crate::stores::reconcile::Agreement;
+use crate::stores::reconcile::Change;
+use crate::stores::reconcile::Tell;
+use crate::stores::reconcile::Wanted;
+use crate::stores::staging;
 use crate::tables::{self, Table};
 use anyhow::{Context, Result};
 use datapath::document::Collection;
@@ -48,7 +57,7 @@ pub async fn run(
     apply: bool,
     tell: &mut Tell<'_>,
 ) -> Result<Repaired> {
-    let files = ctx.tables.iter().flat_map(|table| expected::files(export, &table.file())).collect();
+    let files = ctx.tables.iter().flat_map(|table| overlay::files(export, &table.file())).collect();
     let damaged = p1_backup::damaged_files(&ctx.run, &files);
     if !damaged.is_empty() {
         let what =
@@ -98,7 +107,7 @@ async fn database(
         let found = p5_verify::content(connection, "public", table.name, columns, hash).await?;
         let buckets = record.content.differing(&found);
         if !buckets.is_empty() {
-            let rows = expected::open(&ctx.run, export, &table.file())?;
+            let rows = overlay::open(&ctx.run, export, &table.file())?;
             agreement = agreement.compare(table, record, rows, b"", Scope::Buckets(&buckets), owner).await?;
         }
     }
@@ -158,7 +167,7 @@ async fn documents(
     tell: &mut Tell<'_>,
 ) -> Result<Repaired> {
     let mut repaired = Repaired::default();
-    let mut take = |made: by_keys::Made| {
+    let mut take = |made: reconcile::Made| {
         let conflicts = made.conflicts.len() as u64;
         repaired.add(Repaired { changes: made.changed, conflicts, theirs: made.theirs, not_by_rows: 0 });
     };
@@ -170,7 +179,7 @@ async fn documents(
             document: Some(document),
         });
         let wanted: Vec<Wanted> = wanted.collect();
-        take(by_keys::documents(firestore, collection, &wanted, owner, apply, tell).await?);
+        take(reconcile::documents(firestore, collection, &wanted, owner, apply, tell).await?);
     }
     reading.await.context("the reader of the file ended unexpectedly")??;
     let mut foreign = Vec::new();
@@ -179,12 +188,12 @@ async fn documents(
         Ok(())
     })
     .await?;
-    take(by_keys::documents(firestore, collection, &foreign, owner, apply, tell).await?);
+    take(reconcile::documents(firestore, collection, &foreign, owner, apply, tell).await?);
     Ok(repaired)
 }
 
 /// Whose the stores are.
-pub fn owner(manifest: &crate::manifest::Manifest) -> sql::Owner {
+pub fn owner(manifest: &crate::run::manifest::Manifest) -> sql::Owner {
     match manifest.cutover {
         Some(_) => Owner::Others,
         None => Owner::Us,

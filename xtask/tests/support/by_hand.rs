@@ -10,8 +10,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use xtask::effects::native::Connections;
 use xtask::effects::postgres;
+use xtask::servers::native::Connections;
 use xtask::settings::{Server, Tls};
 
 pub struct ByHand {

@@ -10,10 +10,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tokio::sync::{Mutex, MutexGuard};
-use xtask::commands::containers;
-use xtask::effects::docker::{Engine, SERVICES};
 use xtask::effects::postgres;
 use xtask::model::Database;
+use xtask::servers::compose_stack;
+use xtask::servers::docker::Engine;
+use xtask::servers::docker::SERVICES;
 use xtask::settings::Settings;
 
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -125,7 +126,7 @@ impl Stack {
     /// What a command would find of it.
     pub async fn settings(&self, engine: &Engine) -> Settings {
         let found = engine.containers(&[("com.docker.compose.project", &self.name)]).await.unwrap();
-        containers::settings(&environment(), &found).unwrap()
+        compose_stack::settings(&environment(), &found).unwrap()
     }
 
     /// Everything in the four databases.

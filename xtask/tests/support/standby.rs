@@ -7,8 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use xtask::effects::native::{self, Connections};
 use xtask::effects::postgres::{self, Connection};
+use xtask::servers::native;
+use xtask::servers::native::Connections;
 use xtask::settings::Server;
 
 /// Stops with the value.

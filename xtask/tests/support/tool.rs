@@ -12,9 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use xtask::effects::native;
 use xtask::effects::postgres::Connection;
 use xtask::model::Database;
+use xtask::servers::native;
 
 /// A temporary directory for stacks, which the servers' account can enter. What is left running in it
 /// is ended with it.

@@ -1,14 +1,18 @@
 //! Phase 2, export: every source row gets exactly one outcome, the migrated ones go to one CSV a
 //! table, the quarantined ones to another, and what each target must hold is digested.
 
-use super::expected;
 use super::p1_backup::raw_rows;
-use super::snapshot::{Snapshot, worker};
-use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
 use crate::ledger::{Counted, Outcomes};
-use crate::manifest::{Export, Sequence, SnapshotInfo, TableExport};
 use crate::model::Stop;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::manifest::Sequence;
+use crate::run::manifest::SnapshotInfo;
+use crate::run::manifest::TableExport;
+use crate::run::overlay;
+use crate::source::snapshot::Snapshot;
+use crate::source::snapshot::worker;
 use crate::sql::{self, Rows};
 use crate::sql_file;
 use crate::tables::Table;
@@ -26,7 +30,7 @@ use std::time::Instant;
 pub const MAPPING: &str = "user_id_mapping.csv";
 
 /// The table whose rows are the users.
-pub(super) const USERS: &str = "users";
+pub const USERS: &str = "users";
 
 /// Rows between two steps of a bar.
 const BAR_STEP: u64 = 512;
@@ -98,7 +102,7 @@ async fn read_open(
 ) -> Result<()> {
     for (table, mut open) in quarantined {
         if table.name == USERS {
-            open.extend(expected::users_without_uid(&ctx.run, export)?);
+            open.extend(overlay::users_without_uid(&ctx.run, export)?);
         }
         let open: Vec<i64> = open.into_iter().collect();
         let rows = raw_rows(ctx, &export.snapshot, table.source, &open).await?;

@@ -4,14 +4,17 @@
 //! What was learnt: the largest table decides. Its file goes in by pieces beside each other, so that
 //! its slowest index (an inverted one: no server builds it with more than one process) begins early.
 
-use super::super::staging::{self, Plan, STAGING};
 use super::super::{all, p1_backup, p5_verify};
 use super::weight;
-use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
-use crate::manifest::{Export, TableExport};
 use crate::model::{Column, Database, Stop};
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::manifest::TableExport;
 use crate::sql;
+use crate::stores::staging;
+use crate::stores::staging::Plan;
+use crate::stores::staging::STAGING;
 use crate::tables::Table;
 use anyhow::{Context, Result, anyhow, ensure};
 use datapath::csv_text::WithoutColumn;
@@ -160,7 +163,7 @@ impl Loading {
         Ok(())
     }
 
-    async fn turn(&self, table: &Table) -> crate::turns::Turn {
+    async fn turn(&self, table: &Table) -> crate::run::permits::Turn {
         self.ctx.turn_on_target(self.database, weight(&self.export, table)).await
     }
 
@@ -194,7 +197,7 @@ fn same_columns(columns: &[Column], table: &Table, record: &TableExport) -> Resu
 }
 
 /// Sends rows of a table's file, without the columns that the target has no place for.
-pub(in crate::phases) async fn feed(
+pub async fn feed(
     session: Connection,
     statement: &str,
     reader: &mut (impl Read + Send),

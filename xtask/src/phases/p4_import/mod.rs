@@ -7,11 +7,13 @@ mod loading;
 pub(super) use self::loading::feed;
 
 use self::loading::Loading;
-use super::preflight;
-use super::staging::{self, STAGING};
-use crate::ctx::Ctx;
-use crate::manifest::{Export, Published};
+use crate::checks::preflight;
 use crate::model::{Database, Stop};
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::manifest::Published;
+use crate::stores::staging;
+use crate::stores::staging::STAGING;
 use crate::tables::{self, Table};
 use crate::{refuse, sql};
 use anyhow::{Context, Result};

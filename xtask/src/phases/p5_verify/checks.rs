@@ -1,11 +1,12 @@
 //! Checks inside each database: structure, sequences, orphans.
 
 use super::{Era, has};
-use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
-use crate::manifest::{Check, Export};
 use crate::model::Database;
-use crate::phases::staging;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Check;
+use crate::run::manifest::Export;
+use crate::stores::staging;
 use crate::tables;
 use crate::{sql, sql_file};
 use anyhow::Result;
@@ -45,7 +46,7 @@ pub(super) async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<C
 
 /// What is wrong with the sequences of a database, each with the statement that mends it where there is
 /// one, and how many were looked at. `all`: the ids of rows that are not of this run count, too.
-pub(in crate::phases) async fn sequences(
+pub async fn sequences(
     ctx: &Ctx,
     export: &Export,
     database: Database,
@@ -67,7 +68,8 @@ pub(in crate::phases) async fn sequences(
             continue;
         };
         let state = connection.row(&sql::sequence_state(&name)).await?;
-        let found = crate::manifest::Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
+        let found =
+            crate::run::manifest::Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
         let wanted = record.sequence.next().max(largest.filter(|_| all).unwrap_or(0) + 1);
         looked_at += 1;
         if found < wanted {
@@ -118,7 +120,7 @@ pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
 }
 
 /// The same, for who has no session.
-pub(in crate::phases) async fn references_of(ctx: &Ctx, database: Database) -> Result<Vec<[String; 4]>> {
+pub async fn references_of(ctx: &Ctx, database: Database) -> Result<Vec<[String; 4]>> {
     let mut connection = ctx.target(database, "verify").await?;
     let references = declared_references(&mut connection, database).await?;
     connection.close().await?;

@@ -1,9 +1,11 @@
 //! Collections: every document read back and compared, and the server's own count.
 
 use super::Era;
-use crate::ctx::Ctx;
-use crate::manifest::{Export, Services, TableProof};
 use crate::phases::p3_transform;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::manifest::Services;
+use crate::run::manifest::TableProof;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
@@ -17,11 +19,11 @@ use std::sync::{Arc, Mutex};
 const READERS: usize = 4;
 
 /// Documents that are asked for at once.
-pub(in crate::phases) const AT_ONCE: usize = READERS * p3_transform::PIECE;
+pub const AT_ONCE: usize = READERS * p3_transform::PIECE;
 
 /// What became of some documents.
 #[derive(Debug, Default)]
-pub(in crate::phases) struct Compared {
+pub struct Compared {
     /// There, and exactly as expected.
     pub equal: u64,
     /// There, but different.
@@ -32,7 +34,7 @@ pub(in crate::phases) struct Compared {
 }
 
 /// Reads these documents back and compares every field.
-pub(in crate::phases) async fn compare(
+pub async fn compare(
     firestore: &Firestore,
     collection: &Collection,
     documents: &[Document],
@@ -170,7 +172,7 @@ fn after_cutover(collection: &Collection, expected: u64, there: u64, sum: Compar
 
 /// The ids of documents that are in the collection, but not in the run's file, some thousand at a time.
 /// Of the expected ids only hashes are kept: 8 bytes each.
-pub(in crate::phases) async fn foreign(
+pub async fn foreign(
     ctx: &Arc<Ctx>,
     firestore: &Firestore,
     export: &Export,

@@ -6,20 +6,28 @@ mod documents;
 mod references;
 mod rows;
 
-pub(in crate::phases) use checks::{references_of, sequences};
+pub use checks::{references_of, sequences};
 pub use documents::content as documents_content;
-pub(in crate::phases) use documents::{AT_ONCE, compare, foreign};
+pub use documents::{AT_ONCE, compare, foreign};
 pub use rows::content;
-pub(in crate::phases) use rows::missing_columns;
+pub use rows::missing_columns;
 
 use super::p1_backup::damaged_files;
-use super::{expected, staging};
-use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
-use crate::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
 use crate::model::MIGRATED;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::Check;
+use crate::run::manifest::Export;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::Proof;
+use crate::run::manifest::Replay;
+use crate::run::manifest::TableProof;
+use crate::run::manifest::TableReplay;
+use crate::run::overlay;
+use crate::sql;
+use crate::stores::staging;
 use crate::tables::{Home, Table};
-use crate::{run_dir, sql};
 use anyhow::{Context, Result};
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -27,11 +35,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The phase in the journal.
-pub(in crate::phases) const STEP: &str = "5 verify";
+pub const STEP: &str = "5 verify";
 
 /// Whose what is foreign in a target is (DESIGN rule 18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::phases) enum Era {
+pub enum Era {
     /// Before the cut-over: damage.
     Ours,
     /// After it: the services' work, which is counted. What is missing is lost, then as before: whether a
@@ -60,7 +68,7 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
     checks.extend(references);
     checks.extend(replays(export, ctx.max_diffs));
     let proof = Proof {
-        finished: run_dir::now(),
+        finished: dir::now(),
         tables: ctx.tables.iter().map(|t| t.name.to_string()).zip(tables).collect(),
         checks,
         seconds: started.elapsed().as_secs_f64(),
@@ -92,7 +100,7 @@ async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table, era:
 /// The damage to these files of the run that explains an error met while they were read: a damaged file
 /// is a finding. The error itself where they are what they were.
 fn damage_of(ctx: &Ctx, export: &Export, names: &[String], error: anyhow::Error) -> Result<String> {
-    let files = names.iter().flat_map(|name| expected::files(export, name)).collect();
+    let files = names.iter().flat_map(|name| overlay::files(export, name)).collect();
     let damaged = damaged_files(&ctx.run, &files);
     if damaged.is_empty() { Err(error) } else { Ok(damaged.join("; ")) }
 }

@@ -1,11 +1,13 @@
 //! References that leave their database: no foreign key can hold them, so they are looked up.
 
 use super::{Era, damage_of, has};
-use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
-use crate::manifest::{Check, Export};
 use crate::model::{Database, MIGRATED, grouped};
-use crate::phases::{expected, p2_export};
+use crate::phases::p2_export;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Check;
+use crate::run::manifest::Export;
+use crate::run::overlay;
 use crate::tables::{Reference, Table, To};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -70,7 +72,7 @@ async fn reference(
     connection.run(sql::KNOWN_KEYS).await?;
     let connection = match reference.to {
         To::User => {
-            let mut mapping = expected::open(&ctx.run, export, p2_export::MAPPING)?;
+            let mut mapping = overlay::open(&ctx.run, export, p2_export::MAPPING)?;
             connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping).await?.1
         }
         To::Row(there, parent) => known_rows(ctx, export, connection, there, parent).await?,

@@ -1,13 +1,18 @@
 //! Tables of PostgreSQL targets: count and digest, and where they differ the rows with both values.
 
 use super::Era;
-use crate::ctx::Ctx;
 use crate::effects::postgres::Connection;
-use crate::manifest::{Export, Services, TableExport, TableProof};
 use crate::model::{Column, Database};
-use crate::phases::{expected, p4_import, staging};
+use crate::phases::p4_import;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::manifest::Services;
+use crate::run::manifest::TableExport;
+use crate::run::manifest::TableProof;
+use crate::run::overlay;
 use crate::sql;
 use crate::sql::HashFn;
+use crate::stores::staging;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::csv_text;
@@ -79,7 +84,7 @@ pub(super) async fn verify(
 }
 
 /// A table or column that is not there cannot be digested; it can be reported.
-pub(in crate::phases) async fn missing_columns(
+pub async fn missing_columns(
     connection: &mut Connection,
     table: &Table,
     record: &TableExport,
@@ -143,7 +148,7 @@ async fn with_expected(
     // The expected rows need the types of sql/schema: the table's own may have become too narrow.
     staging::create(&mut connection, database).await?;
     connection.run(&create).await?;
-    let mut reader = expected::open(&ctx.run, export, &table.file())?;
+    let mut reader = overlay::open(&ctx.run, export, &table.file())?;
     Ok(p4_import::feed(connection, &fill, &mut reader, table, record).await?.1)
 }
 

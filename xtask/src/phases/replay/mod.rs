@@ -9,17 +9,26 @@ mod reading;
 mod references;
 
 use self::reading::{Batch, Mapping};
-use super::by_keys::{self, Agreement, Wanted};
 use super::p2_export::USERS;
-use super::snapshot::Snapshot;
-use super::source_check::known;
 use super::{p1_backup, p2_export, p4_import};
-use crate::ctx::Ctx;
 use crate::ledger::kind_of;
-use crate::manifest::{Export, Known, Manifest, Moved, Replay, SnapshotInfo, TableReplay};
 use crate::model::{Database, MIGRATED, Stop};
+use crate::refuse;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::Export;
+use crate::run::manifest::Known;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::Moved;
+use crate::run::manifest::Replay;
+use crate::run::manifest::SnapshotInfo;
+use crate::run::manifest::TableReplay;
+use crate::source::drift::known;
+use crate::source::snapshot::Snapshot;
 use crate::sql::{self, BUCKET, Held, Kind, Owner};
-use crate::{refuse, run_dir};
+use crate::stores::reconcile;
+use crate::stores::reconcile::Agreement;
+use crate::stores::reconcile::Wanted;
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
 use datapath::document::{Document, DocumentReader, NullPolicy};
@@ -306,7 +315,7 @@ impl Replaying {
             });
             let wanted: Vec<Wanted> = wanted.collect();
             let made =
-                by_keys::documents(firestore, collection, &wanted, Owner::Others, apply, &mut |_| Ok(()))
+                reconcile::documents(firestore, collection, &wanted, Owner::Others, apply, &mut |_| Ok(()))
                     .await?;
             let row =
                 |(id, document): &(i64, Document)| Some((*id, made.conflicts.get(&document.id)?.clone()));
@@ -353,7 +362,7 @@ impl Replaying {
                 tables.insert(part.table.name.to_string(), entry);
             }
         }
-        Replay { at: run_dir::now(), snapshot: self.snapshot.clone(), tables, source }
+        Replay { at: dir::now(), snapshot: self.snapshot.clone(), tables, source }
     }
 
     /// The export with this replay: ledger, what the stores must hold, and the files, which are on disk

@@ -2,13 +2,15 @@
 //! migrated rows that refer to users whose uid is another one now.
 
 use super::super::p1_backup::raw_rows;
+use super::super::p2_export;
 use super::super::p2_export::USERS;
-use super::super::snapshot::worker;
-use super::super::{expected, p2_export};
-use crate::ctx::Ctx;
 use crate::ledger::kind_of;
-use crate::manifest::{Export, SnapshotInfo};
 use crate::model::{MIGRATED, Stop};
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::manifest::SnapshotInfo;
+use crate::run::overlay;
+use crate::source::snapshot::worker;
 use crate::sql::{self, Only, Rows};
 use crate::tables::{Table, To};
 use crate::{refuse, sql_file};
@@ -92,7 +94,7 @@ impl Part {
         let left: BTreeSet<i64> = self.brought_in().chain(self.excluded().map(|(id, _)| id)).collect();
         let in_quarantine = |id: &i64| self.quarantined.contains_key(id) && !left.contains(id);
         let without_uid = |id: &i64| match mapping.changed.get(id) {
-            Some(row) if self.table.name == USERS => expected::uid_of(row).is_none(),
+            Some(row) if self.table.name == USERS => overlay::uid_of(row).is_none(),
             _ => self.without_uid.contains(id),
         };
         let open = self.raw.iter().filter(|(id, _)| in_quarantine(id) || without_uid(id));
@@ -149,7 +151,7 @@ impl Batch {
             let copy = rows.copy_only(snapshot.hash, Only::Ids(&ids));
             (part.header, part.read) = copied(ctx, snapshot, &copy).await?;
             if part.table.name == USERS {
-                part.without_uid = expected::users_without_uid(&ctx.run, export)?;
+                part.without_uid = overlay::users_without_uid(&ctx.run, export)?;
             }
             let open: BTreeSet<i64> = part.without_uid.iter().chain(&ids).copied().collect();
             let open: Vec<i64> = open.into_iter().collect();
@@ -250,7 +252,7 @@ async fn copied(ctx: &Ctx, snapshot: &SnapshotInfo, copy: &str) -> Result<(Vec<u
             MIGRATED => text.parse().with_context(|| format!("not a hash: {text:?}"))?,
             _ => 0,
         };
-        let id = expected::id_of(csv, "the source")?;
+        let id = overlay::id_of(csv, "the source")?;
         let before = rows.insert(id, Row { outcome, hash, csv: csv.to_vec() });
         ensure!(before.is_none(), "the SELECT gives the row with id {id} more than once");
         Ok(())
@@ -292,7 +294,7 @@ fn last_written(
     ids: BTreeSet<i64>,
 ) -> Result<BTreeMap<i64, Vec<u8>>> {
     let mut found = BTreeMap::new();
-    expected::each_row(&ctx.run, export, &table.file(), |id, row| {
+    overlay::each_row(&ctx.run, export, &table.file(), |id, row| {
         if ids.contains(&id) {
             found.insert(id, row.to_vec());
         }
@@ -329,7 +331,7 @@ impl Mapping {
             if mapping.header.is_empty() {
                 mapping.header = line.to_vec();
             } else {
-                now.insert(expected::id_of(line, "the mapping")?, line.to_vec());
+                now.insert(overlay::id_of(line, "the mapping")?, line.to_vec());
             }
             Ok(())
         };
@@ -337,8 +339,8 @@ impl Mapping {
         worker(ctx, snapshot, "replay").await?.copy_rows(&copy, take).await?;
 
         let mut known = BTreeMap::new();
-        expected::each_row(&ctx.run, export, p2_export::MAPPING, |id, row| {
-            let ours = now.contains_key(&id) || expected::uid_of(row).is_some_and(|uid| uids.contains(&uid));
+        overlay::each_row(&ctx.run, export, p2_export::MAPPING, |id, row| {
+            let ours = now.contains_key(&id) || overlay::uid_of(row).is_some_and(|uid| uids.contains(&uid));
             if ours {
                 known.insert(id, row.to_vec());
             }
@@ -346,11 +348,11 @@ impl Mapping {
         for (id, row) in now {
             match known.get(&id) {
                 None => {
-                    mapping.newer.insert(id, expected::uid_of(&row).unwrap_or_default());
+                    mapping.newer.insert(id, overlay::uid_of(&row).unwrap_or_default());
                 }
                 // What became of users who were never in quarantine is as it was at the run's snapshot.
                 Some(before)
-                    if expected::uid_of(before) == expected::uid_of(&row)
+                    if overlay::uid_of(before) == overlay::uid_of(&row)
                         && !in_quarantine.contains_key(&id) => {}
                 Some(before) if *before == row => {}
                 Some(_) => {
@@ -360,7 +362,7 @@ impl Mapping {
             }
         }
         for (id, row) in &known {
-            if let Some(uid) = expected::uid_of(row) {
+            if let Some(uid) = overlay::uid_of(row) {
                 mapping.outcomes.entry(uid).or_default().push((*id, outcome_of(row)));
             }
         }
@@ -384,7 +386,7 @@ impl Mapping {
     /// The uids of users who changed in this replay or an earlier one: rows that refer to them may have
     /// been held up then.
     fn uids_to_follow(&self) -> Vec<String> {
-        let changed = self.changed.values().filter_map(|row| expected::uid_of(row));
+        let changed = self.changed.values().filter_map(|row| overlay::uid_of(row));
         changed.chain(self.earlier.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
@@ -393,8 +395,8 @@ impl Mapping {
 fn earlier_uids(ctx: &Ctx, export: &Export) -> Result<BTreeSet<String>> {
     let mut uids = BTreeSet::new();
     for file in export.replays_of(p2_export::MAPPING) {
-        let rows = expected::replayed(&ctx.run, export, &file)?;
-        uids.extend(rows.values().filter_map(|row| expected::uid_of(row)));
+        let rows = overlay::replayed(&ctx.run, export, &file)?;
+        uids.extend(rows.values().filter_map(|row| overlay::uid_of(row)));
     }
     Ok(uids)
 }

@@ -2,11 +2,11 @@
 
 use super::Key;
 use super::reading::{Batch, Mapping, Part};
-use crate::ctx::Ctx;
-use crate::manifest::Export;
 use crate::model::{Database, MIGRATED};
 use crate::phases::p2_export::USERS;
 use crate::phases::p5_verify;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
 use crate::sql;
 use crate::tables::To;
 use anyhow::Result;

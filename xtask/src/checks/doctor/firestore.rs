@@ -1,0 +1,105 @@
+//! Firestore: reachable, writable, its collections empty.
+
+use crate::checks::preflight;
+use crate::effects::terminal::say;
+use crate::health::{Line, Lines};
+use crate::run::ctx::Ctx;
+use anyhow::{Context, Result, ensure};
+use datapath::document::{Document, Value};
+use datapath::firestore::{Address, Firestore};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The collection of the probe document: nobody else's.
+pub const PROBE: &str = "xtask_doctor";
+
+/// How long the removal of a probe may take when everything else has been given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
+    let mut lines = Lines::of("firestore");
+    let address = Address::from(&ctx.settings.firestore);
+    let firestore = match Firestore::connect(&address).await {
+        Ok(firestore) => firestore,
+        Err(error) => {
+            lines.failed("reachable", &error, mend(&address));
+            lines.not_looked_at(&["writable", "empty"], "it cannot be reached");
+            return lines.lines;
+        }
+    };
+    lines.met("reachable", address.to_string());
+    match probe(&firestore, &address, ctx.run.id()).await {
+        Ok(name) => lines.met("writable", format!("document {name} written, read back and removed")),
+        Err(error) => lines.failed("writable", &error, mend(&address)),
+    }
+    match preflight::collections(ctx, None).await {
+        Err(error) => lines.failed("empty", &error, mend(&address)),
+        Ok(found) if found.is_empty() => lines.met("empty", "no document in the collections of the run"),
+        Ok(found) => {
+            let mend = "remove the documents, or name another project or database in the environment file, or, \
+                        where they are an earlier run's: cargo xtask migrate --replace";
+            found.into_iter().for_each(|found| lines.not_met("empty", found, mend));
+        }
+    }
+    lines.lines
+}
+
+/// Removes its document however the look ends, also when it is interrupted.
+struct Probe {
+    address: Address,
+    id: String,
+    there: bool,
+}
+
+async fn probe(firestore: &Firestore, address: &Address, run: &str) -> Result<String> {
+    let id = format!("{run}_{}", std::process::id());
+    let name = format!("{PROBE}/{id}");
+    let document = Document { id: id.clone(), fields: vec![("run", Value::Text(run.to_string()))] };
+    let mut probe = Probe { address: address.clone(), id: id.clone(), there: true };
+    firestore.set(PROBE, &document).await?;
+    let found = firestore.read(PROBE, std::slice::from_ref(&id)).await?;
+    let fields = found.into_iter().next().and_then(|(_, fields)| fields);
+    let fields = fields.with_context(|| format!("document {name} was written, but is not there"))?;
+    ensure!(
+        fields.get("run") == Some(&Value::Text(run.to_string())),
+        "document {name} reads back as {fields:?}"
+    );
+    firestore.delete(PROBE, &[id]).await?;
+    probe.there = false;
+    Ok(name)
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if !self.there {
+            return;
+        }
+        let (address, ids) = (self.address.clone(), [self.id.clone()]);
+        // On a thread with a runtime of its own: this one may be about to end.
+        let removal = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let removal = async { Firestore::connect(&address).await?.delete(PROBE, &ids).await };
+                tokio::time::timeout(PATIENCE, removal).await.context("no answer in time")?
+            })
+        });
+        let left = match removal.join() {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => "the thread that removes it failed".to_string(),
+        };
+        say(&format!("warning: document {PROBE}/{} may be left behind: {left}", self.id));
+    }
+}
+
+fn mend(address: &Address) -> String {
+    match &address.emulator {
+        Some(host) => {
+            format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up")
+        }
+        None => format!(
+            "gcloud projects add-iam-policy-binding {} --role=roles/datastore.user --member=serviceAccount:NAME",
+            address.project
+        ),
+    }
+}

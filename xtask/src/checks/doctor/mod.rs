@@ -1,0 +1,49 @@
+//! Every prerequisite of the migration, looked at without changing anything but one probe document,
+//! which is removed again. All looks run beside each other, and all run even when one fails; what
+//! depends on something that is not met is not looked at.
+
+mod firestore;
+mod machine;
+mod server;
+mod source;
+mod target;
+
+pub use firestore::PROBE;
+
+use crate::health::Line;
+use crate::model::{Database, ServerInfo};
+use crate::run::ctx::Ctx;
+use std::sync::Arc;
+
+/// What is to be looked at beside what every migration needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Also what holding the source back needs.
+    pub freeze: bool,
+}
+
+/// What was found of one server.
+#[derive(Debug, Default)]
+struct Looked {
+    lines: Vec<Line>,
+    /// `None`: it could not be reached.
+    info: Option<ServerInfo>,
+}
+
+pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted) -> Vec<Line> {
+    let tools = machine::versions(ctx).await;
+    let pg_dump = tools.pg_dump();
+    let (compose, source, product, order, gateway, firestore) = tokio::join!(
+        machine::compose(),
+        source::look(ctx, wanted, pg_dump),
+        target::look(ctx, Database::Product, pg_dump),
+        target::look(ctx, Database::Order, pg_dump),
+        target::look(ctx, Database::Gateway, pg_dump),
+        firestore::look(ctx),
+    );
+    let mut lines = machine::lines(ctx, &tools, compose, source.info.as_ref());
+    for part in [source.lines, product.lines, order.lines, gateway.lines, firestore] {
+        lines.extend(part);
+    }
+    lines
+}

@@ -1,0 +1,220 @@
+//! What is looked at on the source.
+
+use crate::checks::doctor::Looked;
+use crate::checks::doctor::Wanted;
+use crate::checks::doctor::server;
+use crate::effects::postgres::{self, Connection};
+use crate::health::Lines;
+use crate::run::ctx::Ctx;
+use crate::run::freeze_log::Open;
+use crate::source::freeze::Freezer;
+use crate::{sql, sql_file};
+use anyhow::Result;
+use sqlx::Row;
+
+/// What cannot be looked at without a connection.
+const REST: [&str; 8] =
+    ["lock", "frozen", "privileges", "tables", "snapshot", "other sessions", "connections", "clock"];
+
+/// Sessions of a run on the source beside those whose turn it is, and those that each table keeps:
+/// holder of the snapshot, three dumps, roles, counts, mapping, sequences.
+const BESIDE: usize = 8;
+
+pub(super) async fn look(ctx: &Ctx, wanted: Wanted, pg_dump: Option<u32>) -> Looked {
+    let source = &ctx.settings.source;
+    let mut lines = Lines::of("source");
+    let Some((mut connection, info)) = server::open(ctx, source, &mut lines, pg_dump).await else {
+        lines.not_looked_at(&REST, "there is no session to look with");
+        return Looked { lines: lines.lines, info: None };
+    };
+    server::lock(&mut connection, &mut lines).await;
+    frozen(ctx, &mut lines).await;
+    let policy = &ctx.settings.policy;
+    let limits = policy.max_active_sessions.is_some() || policy.max_replication_lag.is_some();
+    let privileges = sql_file!("phases/0-doctor/privileges_source.sql");
+    let query = sql::bind(privileges, &[("limits", if limits { "true" } else { "false" })]);
+    let script = server::grant_script(source, sql_file!("grants/migrate_source.sql"), "");
+    let held = server::privileges(&mut connection, &mut lines, "privileges", &query, &script).await;
+    if wanted.freeze {
+        freeze(ctx, &mut connection, &mut lines).await;
+    }
+    if held {
+        tables(ctx, &mut connection, &mut lines).await;
+    } else {
+        lines.not_looked_at(&["tables"], "a privilege is missing");
+    }
+    snapshot(ctx, &mut connection, &mut lines).await;
+    sessions(ctx, &mut connection, &mut lines).await;
+    let needed = ctx.tables.len() + ctx.jobs + BESIDE;
+    server::head_room(&mut connection, &mut lines, needed, source).await;
+    server::clock(&mut connection, &mut lines, source).await;
+    // It only looked: there is nothing to lose.
+    let _ = connection.close().await;
+    Looked { lines: lines.lines, info: Some(info) }
+}
+
+async fn freeze(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
+    let roles = sql::array(ctx.settings.policy.freeze_roles.iter().map(String::as_str));
+    let query = sql::bind(sql_file!("phases/0-doctor/privileges_freeze.sql"), &[("roles", &roles)]);
+    let more = format!(" -v roles='{roles}'");
+    let script = server::grant_script(&ctx.settings.source, sql_file!("grants/freeze.sql"), &more);
+    if !server::privileges(connection, lines, "freeze", &query, &script).await {
+        return;
+    }
+    let looked = async { Freezer::of(ctx)?.preflight().await };
+    if let Err(error) = looked.await {
+        lines.failed("freeze", &error, "as it says there; then look again: cargo xtask doctor --freeze");
+    }
+}
+
+/// Whether a run, or a person, has left the source held back.
+async fn frozen(ctx: &Ctx, lines: &mut Lines) {
+    let what = "frozen";
+    let looked = async {
+        let freezer = Freezer::of(ctx)?;
+        anyhow::Ok((freezer.open()?, freezer.setting().await?, freezer.unfreeze().to_string()))
+    };
+    let (open, setting, unfreeze) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => return lines.failed(what, &error, "look by hand: SELECT * FROM pg_db_role_setting;"),
+    };
+    match (open, setting) {
+        (Some(Open { at, cutover: Some(run), .. }), _) => {
+            let found = format!("since {at}: run {run} was cut over, the new stores are the services' own");
+            lines.warn(
+                what,
+                found,
+                format!("{unfreeze} --run {run}   # only to go back to the old database"),
+            );
+        }
+        (Some(Open { at, frozen, .. }), _) => {
+            let by = frozen.run.map_or("`cargo xtask freeze`".to_string(), |run| format!("run {run}"));
+            lines.warn(what, format!("since {at}, by {by}: nobody can write there"), unfreeze);
+        }
+        (None, Some(on)) if on == "on" => {
+            let found = "default_transaction_read_only = on, by none of the runs that are known here";
+            lines.warn(what, found, sql::let_write(&ctx.settings.source.database));
+        }
+        (None, _) => lines.met(what, "no"),
+    }
+}
+
+/// Whether it is the shop's database.
+async fn tables(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
+    let what = "tables";
+    let looked = async {
+        let mut missing = Vec::new();
+        for table in ctx.tables {
+            if !connection.row(&sql::exists("public", table.source)).await?.try_get::<bool, _>(0)? {
+                missing.push(table.source);
+            }
+        }
+        anyhow::Ok(missing)
+    };
+    let mend = "put the shop's database into the environment file (`database` in [source])";
+    match looked.await {
+        Err(error) => lines.failed(what, &error, mend),
+        Ok(missing) if missing.is_empty() => lines.met(what, format!("all {} are there", ctx.tables.len())),
+        Ok(missing) => lines.not_met(what, format!("public.{} is missing", missing.join(", public.")), mend),
+    }
+}
+
+/// Whether a second session can see what the first one sees.
+async fn snapshot(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
+    let what = "snapshot";
+    let mend = "name the primary server itself in the environment file";
+    let looked = async {
+        let standby: bool = connection.row(sql::IS_STANDBY).await?.try_get(0)?;
+        connection.run(sql::BEGIN_LOOKING).await?;
+        let shared = shared_snapshot(ctx, connection).await;
+        connection.run("ROLLBACK").await?;
+        shared?;
+        anyhow::Ok(standby)
+    };
+    match looked.await {
+        Err(error) => lines.failed(what, &error, mend),
+        Ok(false) => lines.met(what, "one session's is seen by another"),
+        Ok(true) => {
+            let found = "works, but this is a standby: replay ends long statements, or waits for them";
+            lines.warn(what, found, mend);
+        }
+    }
+}
+
+async fn shared_snapshot(ctx: &Ctx, holder: &mut Connection) -> Result<()> {
+    let id: String = holder.row("SELECT pg_export_snapshot()").await?.try_get(0)?;
+    let mut other = postgres::connect(&ctx.settings.source, &ctx.purpose("doctor")).await?;
+    other.run(&sql::in_snapshot(&id)).await?;
+    other.run("ROLLBACK").await?;
+    other.close().await
+}
+
+/// A session of somebody else.
+struct Session {
+    pid: i32,
+    user: String,
+    shown: String,
+    hidden: bool,
+    busy: bool,
+    blocks: bool,
+}
+
+/// Who else works there: services that still write make the result old before it is used.
+async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
+    let what = "other sessions";
+    let source = &ctx.settings.source;
+    let sessions = match others(ctx, connection).await {
+        Ok(sessions) => sessions,
+        Err(error) => return lines.failed(what, &error, "look by hand: SELECT * FROM pg_stat_activity;"),
+    };
+    let shown = |wanted: &dyn Fn(&&Session) -> bool| -> (Vec<String>, String) {
+        let chosen: Vec<&Session> = sessions.iter().filter(wanted).collect();
+        let pids: Vec<String> = chosen.iter().map(|s| s.pid.to_string()).collect();
+        (chosen.iter().map(|s| s.shown.clone()).collect(), pids.join(","))
+    };
+    let ending = |pids: &str| format!("stop the services; or {}", sql::end_sessions(pids));
+    let (blocking, pids) = shown(&|s| s.blocks);
+    if !blocking.is_empty() {
+        lines.not_met(what, format!("a table is locked:\n{}", blocking.join("\n")), ending(&pids));
+    }
+    let (busy, pids) = shown(&|s| s.busy && !s.blocks);
+    if !busy.is_empty() {
+        let found = format!("still at work:\n{}", busy.join("\n"));
+        lines.warn(what, found, ending(&pids));
+    }
+    let (hidden, _) = shown(&|s| s.hidden && !s.busy && s.user != source.user);
+    if !hidden.is_empty() {
+        let found = format!("what these do is hidden from {}:\n{}", source.user, hidden.join("\n"));
+        lines.warn(what, found, sql::let_see_sessions(&source.user));
+    }
+    if blocking.is_empty() && busy.is_empty() && hidden.is_empty() {
+        lines.met(what, format!("{}, none at work", sessions.len()));
+    }
+}
+
+async fn others(ctx: &Ctx, connection: &mut Connection) -> Result<Vec<Session>> {
+    let own = format!("xtask {}", ctx.run.id());
+    let query = sql::bind(sql_file!("phases/0-doctor/sessions.sql"), &[("own", &own)]);
+    let mut sessions = Vec::new();
+    for row in connection.rows(&query).await? {
+        let text = |name: &str| row.try_get::<String, _>(name);
+        let (state, since): (Option<String>, String) = (row.try_get("state")?, text("since")?);
+        let (writes, blocks): (bool, bool) = (row.try_get("writes")?, row.try_get("blocks")?);
+        let does = match (blocks, writes) {
+            (true, _) => "keeps others out of a table, ",
+            (_, true) => "holds a write transaction, ",
+            _ => "",
+        };
+        let (pid, user): (i32, String) = (row.try_get("pid")?, text("user")?);
+        let shown = format!(
+            "pid {pid}, {user}, application {:?}, from {}: {does}{}{}",
+            text("application")?,
+            text("client")?,
+            state.as_deref().unwrap_or("state hidden"),
+            if since.is_empty() { since } else { format!(", since {since}") },
+        );
+        let active = matches!(state.as_deref(), Some("active" | "fastpath function call"));
+        sessions.push(Session { pid, user, shown, hidden: state.is_none(), busy: writes || active, blocks });
+    }
+    Ok(sessions)
+}

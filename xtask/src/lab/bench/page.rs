@@ -1,0 +1,343 @@
+//! The page: every figure against its floor, what was measured, and charts. One file, no script, nothing
+//! loaded from elsewhere, light and dark as the reader has it.
+
+use crate::lab::bench::Results;
+use crate::lab::bench::figures;
+use crate::lab::bench::figures::DOCUMENTS;
+use crate::lab::bench::figures::Figure;
+use crate::lab::bench::figures::Floor;
+use crate::lab::bench::figures::MIGRATE;
+use crate::lab::bench::figures::MOVE;
+use crate::lab::bench::figures::PIPES;
+use crate::lab::bench::figures::ROWS;
+use crate::lab::bench::figures::Repetition;
+use crate::lab::bench::figures::SMALLER;
+use crate::lab::bench::figures::Spread;
+use crate::lab::bench::figures::VERIFY;
+use crate::lab::bench::figures::Verdict;
+use crate::lab::bench::figures::spread;
+use crate::lab::bench::tables;
+use crate::lab::bench::tables::FIGURE_HEADER;
+use crate::lab::bench::tables::RUN_HEADER;
+use crate::model::grouped;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// The whole page.
+pub fn page(results: &Results) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "Bench: what the migration costs" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(results))
+                main {
+                    (figure_section(results))
+                    (charts(results))
+                    (run_section(results))
+                    (notes())
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn header(results: &Results) -> Markup {
+    let machine = &results.machine;
+    let gib = machine.memory as f64 / f64::from(1 << 30);
+    let mut facts = vec![
+        ("Data", format!("scale {}, {} rows", results.scale, grouped(results.rows))),
+        ("Repetitions", format!("{}, interleaved", results.repetitions.len())),
+        ("Machine", format!("{} cores, {gib:.0} GiB, {}", machine.cores, machine.kernel)),
+        ("Processor", machine.processor.clone()),
+        ("Finished", results.finished.clone()),
+    ];
+    facts.extend(results.versions.iter().map(|(name, version)| (name.as_str(), version.clone())));
+    html! {
+        header {
+            p.kicker { "cargo xtask bench" }
+            h1 { "What the migration costs" }
+            p.lead {
+                "The tool against the guide it automates, and against the fastest pipes that do less. "
+                "Ratios of runs that took turns on one machine; the median counts."
+            }
+            dl.facts {
+                @for (name, value) in facts.iter().filter(|(_, v)| !v.is_empty()) {
+                    div { dt { (name) } dd { (value) } }
+                }
+            }
+        }
+    }
+}
+
+fn figure_section(results: &Results) -> Markup {
+    let count = |verdict| results.figures.iter().filter(|f| f.verdict == verdict).count();
+    let (held, missed) = (count(Verdict::Held), count(Verdict::Missed));
+    html! {
+        section {
+            h2 { "Figures" }
+            p {
+                (held) " of " (held + missed) " floors held."
+                @if let Some(why) = &results.not_judged { " Not judged: " (why) "." }
+            }
+            div.scroll {
+                table.figures {
+                    thead { tr { @for cell in FIGURE_HEADER { th scope="col" { (cell) } } } }
+                    tbody { @for figure in &results.figures { (figure_row(figure)) } }
+                }
+            }
+        }
+    }
+}
+
+fn figure_row(figure: &Figure) -> Markup {
+    let (class, word) = match figure.verdict {
+        Verdict::Held => ("held", "held"),
+        Verdict::Missed => ("missed", "missed"),
+        Verdict::Shown => ("shown", "shown only"),
+        Verdict::Absent => ("absent", "absent"),
+    };
+    html! {
+        tr {
+            th scope="row" { (figure.name) (gauge(figure)) }
+            td { (figure.floor_text()) }
+            td { (figure.aim_text()) }
+            td.reached { (figure.reached_text()) }
+            td { (figure.range_text()) }
+            td { span class={ "mark " (class) } title=(word) { (figure.mark()) } }
+        }
+    }
+}
+
+/// Where the figure stands between nothing and twice its floor.
+fn gauge(figure: &Figure) -> Markup {
+    let (Some(reached), Floor::AtLeast(floor) | Floor::AtMost(floor)) = (figure.spread, figure.floor) else {
+        return html! {};
+    };
+    const WIDTH: f64 = 300.0;
+    let end = 2.0 * floor;
+    let x = |value: f64| (value / end).clamp(0.0, 1.0) * WIDTH;
+    let class = if figure.verdict == Verdict::Held { "held" } else { "missed" };
+    html! {
+        svg.gauge viewBox="0 0 300 12" role="img" aria-label=(format!("{} against {}", figure.reached_text(), figure.floor_text())) {
+            rect.track x="0" y="3" width="300" height="6" rx="3" {}
+            rect class={ "bar " (class) } x="0" y="3" width=(px(x(reached.median))) height="6" rx="3" {}
+            line.whisker x1=(px(x(reached.min))) x2=(px(x(reached.max))) y1="6" y2="6" {}
+            line.floor x1=(px(x(floor))) x2=(px(x(floor))) y1="0" y2="12" {}
+        }
+    }
+}
+
+/// One bar of a chart.
+struct Bar {
+    label: String,
+    value: Spread,
+    ours: bool,
+}
+
+/// Label, whether it is ours, and its value in one repetition.
+type Wanted<'a> = (&'a str, bool, &'a dyn Fn(&Repetition) -> Option<f64>);
+
+fn bars(all: &[Repetition], wanted: &[Wanted]) -> Vec<Bar> {
+    let bar = |(label, ours, value): &Wanted| {
+        Some(Bar { label: label.to_string(), value: spread(all, *value)?, ours: *ours })
+    };
+    wanted.iter().filter_map(bar).collect()
+}
+
+fn charts(results: &Results) -> Markup {
+    let all = &results.repetitions;
+    let smaller = results.smaller.map(|s| format!("scale {s}")).unwrap_or_default();
+    let scale = format!("scale {}", results.scale);
+    let per_row = |seconds: f64, rows: u64| seconds * 1e6 / rows as f64;
+    let charts = [
+        (
+            "Whole migration",
+            "seconds",
+            bars(
+                all,
+                &[
+                    ("ours, with proof", true, &|r| r.seconds(MIGRATE)),
+                    ("guide, without", false, &|r| r.guide_whole()),
+                ],
+            ),
+        ),
+        (
+            "Export + PostgreSQL import",
+            "seconds",
+            bars(
+                all,
+                &[
+                    ("ours, files, proof", true, &|r| r.seconds(ROWS)),
+                    ("pipes, no files", false, &|r| r.seconds(PIPES)),
+                    ("guide", false, &|r| r.guide_rows()),
+                ],
+            ),
+        ),
+        (
+            "Firestore import",
+            "seconds",
+            bars(
+                all,
+                &[
+                    ("ours", true, &|r| r.seconds(DOCUMENTS)),
+                    ("guide", false, &|r| r.seconds("guide: firestore")),
+                ],
+            ),
+        ),
+        (
+            "Firestore import: client",
+            "processor seconds",
+            bars(
+                all,
+                &[
+                    ("ours", true, &|r| r.client_cpu(DOCUMENTS)),
+                    ("guide", false, &|r| r.client_cpu("guide: firestore")),
+                ],
+            ),
+        ),
+        (
+            "Verification",
+            "seconds",
+            bars(
+                all,
+                &[
+                    ("verify, all content", true, &|r| r.seconds(VERIFY)),
+                    ("count(*) alone", false, &|r| r.seconds(figures::COUNT)),
+                    ("moving the data", true, &|r| r.seconds(MOVE)),
+                ],
+            ),
+        ),
+        ("Phases of migrate", "seconds; 1 and 2 overlap, as do 3 and 4", phases(all)),
+        (
+            "Peak memory",
+            "MiB",
+            bars(
+                all,
+                &[
+                    (smaller.as_str(), true, &|r| r.memory(SMALLER)),
+                    (scale.as_str(), true, &|r| r.memory(MIGRATE)),
+                ],
+            ),
+        ),
+        (
+            "Time per row",
+            "microseconds",
+            bars(
+                all,
+                &[
+                    (smaller.as_str(), true, &|r| Some(per_row(r.seconds(SMALLER)?, r.smaller_rows))),
+                    (scale.as_str(), true, &|r| Some(per_row(r.seconds(MIGRATE)?, r.rows))),
+                ],
+            ),
+        ),
+    ];
+    html! {
+        section {
+            h2 { "Medians, with the smallest and largest" }
+            p.legend {
+                span.key.ours {} "ours " span.key.other {} "reference"
+            }
+            div.charts {
+                @for (title, unit, bars) in charts.iter().filter(|(_, _, bars)| !bars.is_empty()) {
+                    (chart(title, unit, bars))
+                }
+            }
+        }
+    }
+}
+
+/// The journal's steps of the whole migration.
+fn phases(all: &[Repetition]) -> Vec<Bar> {
+    let step = |name: &str| {
+        let value = spread(all, &|r| r.runs.get(MIGRATE)?.phases.get(name).copied())?;
+        Some(Bar { label: name.to_string(), value, ours: true })
+    };
+    ["1 backup", "2 export", "3 firestore", "4 import", "5 verify"].into_iter().filter_map(step).collect()
+}
+
+fn chart(title: &str, unit: &str, bars: &[Bar]) -> Markup {
+    const LEFT: f64 = 128.0;
+    const WIDTH: f64 = 232.0;
+    const STEP: f64 = 34.0;
+    let end = bars.iter().map(|b| b.value.max).fold(f64::MIN_POSITIVE, f64::max);
+    let x = |value: f64| LEFT + value / end * WIDTH;
+    let height = STEP * bars.len() as f64 + 4.0;
+    html! {
+        figure {
+            figcaption { strong { (title) } " " span { (unit) } }
+            svg viewBox=(format!("0 0 420 {height}")) role="img" aria-label=(format!("{title}, {unit}")) {
+                @for (n, bar) in bars.iter().enumerate() {
+                    @let y = STEP * n as f64 + 4.0;
+                    @let middle = y + 11.0;
+                    text.label x=(px(LEFT - 8.0)) y=(px(middle)) { (bar.label) }
+                    rect class=(if bar.ours { "bar ours" } else { "bar other" })
+                        x=(px(LEFT)) y=(px(y)) width=(px((x(bar.value.median) - LEFT).max(1.0))) height="22" rx="3" {}
+                    line.whisker x1=(px(x(bar.value.min))) x2=(px(x(bar.value.max))) y1=(px(middle)) y2=(px(middle)) {}
+                    @for end in [bar.value.min, bar.value.max] {
+                        line.whisker x1=(px(x(end))) x2=(px(x(end))) y1=(px(middle - 4.0)) y2=(px(middle + 4.0)) {}
+                    }
+                    text.value x=(px(x(bar.value.max) + 6.0)) y=(px(middle)) { (number(bar.value.median)) }
+                }
+            }
+        }
+    }
+}
+
+fn run_section(results: &Results) -> Markup {
+    let all = &results.repetitions;
+    html! {
+        section {
+            h2 { "What was measured" }
+            div.scroll {
+                table.runs {
+                    thead { tr { @for cell in RUN_HEADER { th scope="col" { (cell) } } } }
+                    tbody {
+                        @for name in tables::run_names(all) {
+                            @let cells = tables::run_cells(all, name);
+                            tr {
+                                th scope="row" { (cells[0]) }
+                                @for cell in &cells[1..] { td { (cell) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn notes() -> Markup {
+    html! {
+        section.notes {
+            h2 { "How" }
+            ul {
+                li { "Every run gets empty databases and a fresh Firestore emulator, which both clients have warmed up in other projects, and runs alone. The servers run without fsync; the tool's own files are synced to disk all the same." }
+                li { "Parts of ours run in a process of their own with everything that they do in " code { "migrate" } ": classifying, auditing, digesting, hashed files, and the proof before a database is published." }
+                li { "The references move the same rows with the same SELECTs; after each of their runs every table is compared with our export by digest, with its keys and indexes, and the documents are counted." }
+                li { "Peak memory is the tool's own process (VmHWM). Processor seconds of servers include their children." }
+            }
+        }
+    }
+}
+
+/// A coordinate.
+fn px(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+fn number(value: f64) -> String {
+    match value {
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+const STYLE: &str = include_str!("page.css");

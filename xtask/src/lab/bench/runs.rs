@@ -1,0 +1,265 @@
+//! One repetition: every run of it, measured, in turn. After each reference its rows are compared with
+//! what our own export says: a reference that fails in silence would look fast.
+
+use crate::effects::terminal::Terminal;
+use crate::lab::bench::Plan;
+use crate::lab::bench::Reference;
+use crate::lab::bench::figures::COUNT;
+use crate::lab::bench::figures::DOCUMENTS;
+use crate::lab::bench::figures::MIGRATE;
+use crate::lab::bench::figures::MOVE;
+use crate::lab::bench::figures::PIPES;
+use crate::lab::bench::figures::ROWS;
+use crate::lab::bench::figures::Repetition;
+use crate::lab::bench::figures::Run;
+use crate::lab::bench::figures::SMALLER;
+use crate::lab::bench::figures::VERIFY;
+use crate::lab::bench::part::Done;
+use crate::lab::bench::references::Node;
+use crate::lab::bench::references::References;
+use crate::lab::bench::references::succeeded;
+use crate::lab::bench::servers::Shop;
+use crate::lab::bench::warm;
+use crate::lab::compare;
+use crate::lab::usage;
+use crate::lab::usage::Ran;
+use crate::run::dir::RunDir;
+use crate::run::manifest::Export;
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use tokio::process::Command;
+
+pub struct Bench<'a> {
+    pub plan: &'a Plan,
+    pub shop: Shop,
+    /// With a monolith of a fifth of the size.
+    pub small: Option<Shop>,
+    pub references: References,
+    pub terminal: &'a Terminal,
+    /// Of the first run: what every reference must arrive at.
+    pub export: Option<Export>,
+}
+
+/// What bench reads of a report.
+#[derive(Deserialize)]
+struct Reported {
+    proven: Option<bool>,
+    tables: Vec<Line>,
+    seconds: BTreeMap<String, f64>,
+    peak_memory: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    source_rows: u64,
+}
+
+/// A line of the journal.
+#[derive(Deserialize)]
+struct Entry {
+    at: jiff::Timestamp,
+    step: String,
+    event: String,
+}
+
+impl Bench<'_> {
+    pub async fn repetition(&mut self) -> Result<Repetition> {
+        let mut done = Repetition::default();
+        self.ours(&mut done).await?;
+        self.smaller(&mut done).await?;
+        if self.plan.references.contains(&Reference::Guide) {
+            self.guide(&mut done).await?;
+        }
+        if self.plan.references.contains(&Reference::Pipes) {
+            self.pipes(&mut done).await?;
+        }
+        Ok(done)
+    }
+
+    /// The whole, its verification and plain counts of the same; then the parts, each on empty targets.
+    async fn ours(&mut self, done: &mut Repetition) -> Result<()> {
+        self.renew().await?;
+        let (run, rows) = migrate(&self.shop).await?;
+        done.rows = rows;
+        self.note(done, MIGRATE, run);
+        if self.export.is_none() {
+            self.export = RunDir::open(&self.shop.runs(), "latest")?.load_manifest()?.export;
+        }
+        let (ran, spent) = measured(&self.shop, tool(&self.shop, &["verify", "--json"])?).await?;
+        let ran = succeeded("verify", ran)?;
+        let report: Reported = serde_json::from_str(&ran.stdout).context("reading verify's report")?;
+        ensure!(report.proven == Some(true), "verify found differences");
+        self.note(done, VERIFY, Run::new(&ran, spent));
+        if self.plan.references.contains(&Reference::Count) {
+            let run = self.part("count").await?;
+            self.note(done, COUNT, run);
+        }
+        self.renew().await?;
+        let run = self.part("rows").await?;
+        self.note(done, ROWS, run);
+        let run = self.part("documents").await?;
+        self.note(done, DOCUMENTS, run);
+        self.renew().await?;
+        let run = self.part("move").await?;
+        self.note(done, MOVE, run);
+        Ok(())
+    }
+
+    /// Empty databases, an empty emulator at its full speed.
+    async fn renew(&mut self) -> Result<()> {
+        self.shop.renew().await?;
+        warm::up(&self.shop, &self.references).await
+    }
+
+    async fn smaller(&mut self, done: &mut Repetition) -> Result<()> {
+        let Some(small) = &mut self.small else { return Ok(()) };
+        small.renew().await?;
+        warm::up(small, &self.references).await?;
+        let (run, rows) = migrate(small).await?;
+        done.smaller_rows = rows;
+        self.note(done, SMALLER, run);
+        Ok(())
+    }
+
+    async fn guide(&mut self, done: &mut Repetition) -> Result<()> {
+        self.renew().await?;
+        for step in ["backup", "export", "firestore", "import"] {
+            if step == "firestore" && !matches!(self.references.node, Node::Ready(_)) {
+                continue;
+            }
+            let command = self.references.script("guide.sh", step, &self.shop)?;
+            let (ran, spent) = measured(&self.shop, command).await?;
+            let ran = succeeded(&format!("guide.sh {step}"), ran)?;
+            self.note(done, &format!("guide: {step}"), Run::new(&ran, spent));
+        }
+        self.arrived("guide.sh", matches!(self.references.node, Node::Ready(_))).await
+    }
+
+    async fn pipes(&mut self, done: &mut Repetition) -> Result<()> {
+        self.shop.renew_databases().await?;
+        let command = self.references.script("pipes.sh", "move", &self.shop)?;
+        let (ran, spent) = measured(&self.shop, command).await?;
+        let ran = succeeded("pipes.sh", ran)?;
+        self.note(done, PIPES, Run::new(&ran, spent));
+        self.arrived("pipes.sh", false).await
+    }
+
+    /// Takes the schemas apart, once.
+    pub async fn prepare_pipes(&mut self) -> Result<()> {
+        self.shop.renew_databases().await?;
+        let command = self.references.script("pipes.sh", "prepare", &self.shop)?;
+        succeeded("pipes.sh prepare", usage::run(command).await?).map(drop)
+    }
+
+    /// Every table holds what our export says, with its keys and indexes, every collection as many
+    /// documents (JavaScript's dates have no microseconds: their content differs).
+    async fn arrived(&self, name: &str, documents: bool) -> Result<()> {
+        let export = self.export.as_ref().context("our own run has no export")?;
+        let mut differences = compare::databases(&self.shop.settings, export).await?;
+        if documents {
+            differences.extend(compare::counts(&self.shop.settings, export).await?);
+        }
+        if !differences.is_empty() {
+            bail!("{name} did not move what it should have: {}", differences.join("; "));
+        }
+        Ok(())
+    }
+
+    /// A part of ours in a process of its own.
+    async fn part(&self, name: &str) -> Result<Run> {
+        let (ran, spent) = measured(&self.shop, tool(&self.shop, &["bench-part", name, "--json"])?).await?;
+        let ran = succeeded(&format!("bench-part {name}"), ran)?;
+        let said: Done =
+            serde_json::from_str(&ran.stdout).with_context(|| format!("reading what {name} said"))?;
+        let mut run = Run::new(&ran, spent);
+        run.phases = said.seconds;
+        run.peak_memory = said.peak_memory;
+        if let (false, Some(export)) = (said.counts.is_empty(), &self.export) {
+            let expected =
+                export.files.iter().filter_map(|(name, f)| Some((name.strip_suffix(".csv")?, f.rows?)));
+            for (table, rows) in expected.filter(|(table, _)| said.counts.contains_key(*table)) {
+                ensure!(said.counts.get(table) == Some(&rows), "count(*) of {table} is not {rows}");
+            }
+        }
+        Ok(run)
+    }
+
+    fn note(&self, done: &mut Repetition, name: &str, run: Run) {
+        self.terminal.line(format!("  {name:<36} {:>7.2} s", run.seconds));
+        done.runs.insert(name.to_string(), run);
+    }
+
+    pub fn stop(self) -> Result<()> {
+        if let Some(small) = self.small {
+            small.stop()?;
+        }
+        self.shop.stop()
+    }
+}
+
+/// The whole migration, with the phases as its journal has them, and the rows of the source.
+async fn migrate(shop: &Shop) -> Result<(Run, u64)> {
+    let (ran, spent) = measured(shop, tool(shop, &["migrate", "--json"])?).await?;
+    let ran = succeeded("migrate", ran)?;
+    let report: Reported = serde_json::from_str(&ran.stdout).context("reading migrate's report")?;
+    ensure!(report.proven == Some(true), "the migration was not proven");
+    let mut run = Run::new(&ran, spent);
+    run.peak_memory = report.peak_memory;
+    run.phases = report.seconds;
+    let journal = RunDir::open(&shop.runs(), "latest")?.file("journal.jsonl");
+    let journal = fs::read_to_string(&journal).with_context(|| format!("reading {}", journal.display()))?;
+    run.phases.extend(steps(&journal)?);
+    Ok((run, report.tables.iter().map(|t| t.source_rows).sum()))
+}
+
+/// Seconds of every step that came to its end.
+fn steps(journal: &str) -> Result<BTreeMap<String, f64>> {
+    let (mut begun, mut seconds) = (BTreeMap::new(), BTreeMap::new());
+    for line in journal.lines() {
+        let entry: Entry =
+            serde_json::from_str(line).with_context(|| format!("reading the journal: {line}"))?;
+        match (entry.event.as_str(), begun.get(&entry.step)) {
+            ("start", _) => {
+                begun.insert(entry.step, entry.at);
+            }
+            ("done", Some(start)) => {
+                seconds.insert(entry.step, entry.at.duration_since(*start).as_secs_f64());
+            }
+            _ => {}
+        }
+    }
+    Ok(seconds)
+}
+
+/// This program itself, on the shop's servers.
+fn tool(shop: &Shop, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    command.args(arguments).arg("--quiet").arg("--stack").arg(shop.stack_dir());
+    command.arg("--backup-dir").arg(shop.runs());
+    Ok(command)
+}
+
+/// Runs it; also what the servers spent meanwhile.
+async fn measured(shop: &Shop, command: Command) -> Result<(Ran, (f64, f64))> {
+    let before = shop.spent()?;
+    let ran = usage::run(command).await?;
+    let after = shop.spent()?;
+    Ok((ran, (after.postgres - before.postgres, after.emulator - before.emulator)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_read_from_the_journal() {
+        let journal = "\
+            {\"at\":\"2026-01-01T00:00:00.000Z\",\"step\":\"2 export\",\"event\":\"start\"}\n\
+            {\"at\":\"2026-01-01T00:00:01.000Z\",\"step\":\"3 firestore\",\"event\":\"start\"}\n\
+            {\"at\":\"2026-01-01T00:00:02.500Z\",\"step\":\"2 export\",\"event\":\"done\",\"detail\":\"x\"}\n\
+            {\"at\":\"2026-01-01T00:00:03.000Z\",\"step\":\"3 firestore\",\"event\":\"ended early\"}\n";
+        assert_eq!(steps(journal).unwrap(), BTreeMap::from([("2 export".to_string(), 2.5)]));
+    }
+}

@@ -1,0 +1,475 @@
+//! The servers of a campaign, each behind a proxy, a disk for its runs, and the tool as a child that is cut
+//! and resumed.
+
+use crate::effects::postgres;
+use crate::effects::terminal::Terminal;
+use crate::journal::Command as Told;
+use crate::lab::chaos::fault::Cut;
+use crate::lab::chaos::fault::FIRESTORE;
+use crate::lab::chaos::fault::Fault;
+use crate::lab::chaos::fault::Moment;
+use crate::lab::chaos::oracle;
+use crate::lab::chaos::oracle::Undisturbed;
+use crate::lab::chaos::writer::Writer;
+use crate::lab::compare;
+use crate::lab::faults::FirestoreFaults;
+use crate::lab::faults::SmallDisk;
+use crate::lab::faults::TcpFault;
+use crate::lab::faults::TcpFaults;
+use crate::model::{Database, Stop};
+use crate::run::dir;
+use crate::servers::local;
+use crate::servers::local::Wanted;
+use crate::servers::native;
+use crate::servers::native::Connections;
+use crate::servers::native::EmulatorChoice;
+use crate::servers::native::SERVERS;
+use crate::servers::native::Stack;
+use crate::settings::{Environment, Server, Settings};
+use crate::sql_file;
+use crate::tables::TABLES;
+use anyhow::{Context, Result, ensure};
+use datapath::firestore::{Address, Firestore};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::Row;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+/// How long a network fault lasts: longer than the tool takes to notice what is closed, shorter than
+/// the time limits of what hangs.
+const FAULT: Duration = Duration::from_millis(700);
+/// A run that was cut has to end within this, faults healed.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks into the journal: some steps take a few milliseconds.
+const TICK: Duration = Duration::from_micros(500);
+/// Runs on one emulator: to clear it frees none of its memory.
+const RUNS_PER_EMULATOR: usize = 20;
+/// For the runs, one at a time.
+const DISK: &str = "64m";
+
+pub struct World {
+    stack: Stack,
+    emulator: Option<Stack>,
+    /// Runs on this emulator so far.
+    runs_on_emulator: usize,
+    environment: Environment,
+    /// Straight to the servers.
+    settings: Settings,
+    /// In front of each server, by its name.
+    lines: BTreeMap<&'static str, TcpFaults>,
+    /// In front of the emulator, the second in front of the first.
+    writes: Option<FirestoreFaults>,
+    /// Private, inside the stack's directory: goes with it.
+    work: PathBuf,
+    /// Where runs go, if this machine allows it.
+    disk: Option<SmallDisk>,
+}
+
+/// What became of a run that was cut.
+#[derive(Default)]
+pub struct End {
+    /// The cuts that met it: those that came too late are not among them.
+    pub cuts: Vec<Cut>,
+    /// Steps that a cut kept from their end.
+    pub steps: BTreeSet<String>,
+    /// How each attempt ended.
+    pub how: Vec<String>,
+    pub differences: Vec<String>,
+    pub gaps: Vec<String>,
+}
+
+/// How one attempt ended.
+struct Attempt {
+    /// None: it had to be killed, because it did not end.
+    status: Option<ExitStatus>,
+    struck: bool,
+    /// Its part of the journal, where it came so far.
+    told: Option<Told>,
+}
+
+impl World {
+    pub async fn open(
+        workspace: &Path,
+        environment: Environment,
+        scale: u32,
+        terminal: &Terminal,
+    ) -> Result<World> {
+        let emulator = fresh_emulator(workspace).await?;
+        let choice = EmulatorChoice::Running(host(&emulator)?);
+        let wanted = Wanted { workspace, scale, emulator: choice, install: false };
+        let (stack, settings) = local::start(wanted, &environment, terminal).await?;
+        let work = stack.connections().dir.join("chaos");
+        for dir in [work.clone(), work.join("stack"), work.join("said"), work.join("runs")] {
+            fs::DirBuilder::new().mode(0o700).create(&dir).with_context(|| dir.display().to_string())?;
+        }
+        let disk = SmallDisk::mount(&work.join("runs"), DISK).await;
+        let disk = disk.inspect_err(|e| terminal.warn(format!("the disk is never filled: {e:#}"))).ok();
+        let mut lines = BTreeMap::new();
+        for server in SERVERS {
+            let to = format!("127.0.0.1:{}", stack.connections().server(server)?.port);
+            lines.insert(server, TcpFaults::start(to).await?);
+        }
+        let (emulator, runs_on_emulator, writes) = (Some(emulator), 0, None);
+        let mut world =
+            World { stack, emulator, runs_on_emulator, environment, settings, lines, writes, work, disk };
+        world.use_emulator().await?;
+        Ok(world)
+    }
+
+    /// Whether the disk can be filled.
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Puts the proxies in front of the emulator, and tells the tool their addresses.
+    async fn use_emulator(&mut self) -> Result<()> {
+        let emulator = self.emulator.as_ref().context("there is no emulator")?;
+        let writes = FirestoreFaults::start(&host(emulator)?).await?;
+        let line = TcpFaults::start(writes.address()).await?;
+        let mut connections: Connections = self.stack.connections().clone();
+        connections.emulator.clone_from(&emulator.connections().emulator);
+        self.settings = local::settings(&self.environment, &connections)?;
+        if let Some(server) = &mut connections.emulator {
+            server.host_port = format!("127.0.0.1:{}", line.port());
+        }
+        self.lines.insert(FIRESTORE, line);
+        self.writes = Some(writes);
+        for server in &mut connections.postgres {
+            if let Some(line) = self.lines.get(server.name.as_str()) {
+                server.port = line.port();
+            }
+        }
+        let path = self.work.join("stack/stack.json");
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+        serde_json::to_writer(file.with_context(|| format!("writing {}", path.display()))?, &connections)
+            .with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Migrates without a fault: what every other end is compared with.
+    pub async fn undisturbed(&mut self) -> Result<Undisturbed> {
+        // A server that restarts after a kill -9 has its sequences up to 32 numbers further on, where they
+        // have moved since the last checkpoint.
+        self.superuser(SERVERS[0]).await?.run("CHECKPOINT").await?;
+        // The first one finds everything cold.
+        self.without_a_fault().await?;
+        let length = self.without_a_fault().await?;
+        let run = self.newest()?.context("the undisturbed run left nothing")?;
+        Undisturbed::read(&self.settings, &run, length).await
+    }
+
+    async fn without_a_fault(&mut self) -> Result<Duration> {
+        self.renew().await?;
+        let started = Instant::now();
+        let status = self.tool(&["migrate"])?.wait().await.context("waiting for the tool")?;
+        ensure!(status.success(), "the undisturbed run failed: {}", self.said());
+        Ok(started.elapsed())
+    }
+
+    /// One run from empty targets: each attempt is cut while there are cuts, and resumed until it is
+    /// done; then it is compared.
+    pub async fn cut_and_resume(
+        &mut self,
+        cuts: &[Cut],
+        busy: bool,
+        undisturbed: &Undisturbed,
+    ) -> Result<End> {
+        self.renew().await?;
+        let writer = busy.then(|| Writer::start(self.settings.source.clone()));
+        let mut end = End::default();
+        let done = self.until_done(cuts, &mut end).await?;
+        if let Some(writer) = writer {
+            writer.stop().await?;
+        }
+        if let (true, Some(run)) = (done, self.newest()?) {
+            // A server may still be restarting that the run needed no more.
+            self.answering().await?;
+            let undisturbed = (!busy).then_some(undisturbed);
+            end.differences.extend(oracle::differences(&self.settings, &run, undisturbed).await?);
+            end.gaps.extend(oracle::gaps(&run)?);
+        }
+        Ok(end)
+    }
+
+    /// False where it does not come to its end: then that stands among the differences.
+    async fn until_done(&mut self, cuts: &[Cut], end: &mut End) -> Result<bool> {
+        let mut cuts = cuts.iter();
+        // Proven, and then its documents were lost with the emulator: it has to see that.
+        let mut lost = false;
+        loop {
+            let cut = cuts.next();
+            let attempt = self.attempt(cut).await?;
+            end.how.push(attempt.status.map_or("did not end".into(), described));
+            if let (Some(cut), true) = (cut, attempt.struck) {
+                end.cuts.push(cut.clone());
+                end.steps.extend(attempt.told.iter().flat_map(not_done));
+            }
+            let code = attempt.status.and_then(|status| status.code());
+            let differs = code == Some(i32::from(Stop::Differs(String::new()).exit_code()));
+            match code {
+                Some(0) if self.emulator.is_some() => return Ok(true),
+                Some(0) => lost = true,
+                _ if lost && differs => lost = false,
+                // A fault is no difference: it must not look like one.
+                _ if attempt.struck && attempt.status.is_some() && !differs => {}
+                _ => {
+                    end.differences.push(format!("it does not go on: {}", self.said()));
+                    return Ok(false);
+                }
+            }
+            self.answering().await?;
+        }
+    }
+
+    /// Starts the tool on the run, or on a new one where none has begun, and cuts it.
+    async fn attempt(&mut self, cut: Option<&Cut>) -> Result<Attempt> {
+        let run = self.newest()?;
+        let id = run.as_ref().and_then(|run| run.file_name()).map(|id| id.to_string_lossy().into_owned());
+        let mut tool = match &id {
+            Some(run) => self.tool(&["migrate", "--resume", run])?,
+            None => self.tool(&["migrate"])?,
+        };
+        let pid = tool.id().context("the tool has ended before it began")?;
+        let struck = match cut {
+            Some(cut) => self.moment(&cut.moment, &mut tool).await? && self.strike(&cut.fault, pid).await?,
+            None => false,
+        };
+        // To fill a disk takes a while, and writes that fail have to come.
+        let late = match cut.map(|cut| &cut.fault) {
+            Some(Fault::FillDisk) => tool.try_wait().context("watching the tool")?.is_some(),
+            _ => false,
+        };
+        let status = self.ended(&mut tool).await?;
+        let met = match cut.map(|cut| &cut.fault) {
+            Some(Fault::Writes(faults)) => self.writes.as_ref().is_some_and(|w| w.left() < faults.len()),
+            _ => !late,
+        };
+        Ok(Attempt { status, struck: struck && met, told: self.told(pid)? })
+    }
+
+    /// What the tool with this pid has written into the journal.
+    fn told(&self, pid: u32) -> Result<Option<Told>> {
+        let Some(run) = self.newest()? else { return Ok(None) };
+        let own = |command: &Told| command.process.as_ref().is_some_and(|process| process.pid == pid);
+        Ok(dir::load_journal(&run)?.commands.into_iter().rfind(own))
+    }
+
+    /// Waits until the moment has come; false where the tool has ended before.
+    async fn moment(&self, moment: &Moment, tool: &mut Child) -> Result<bool> {
+        let started = Instant::now();
+        let pid = tool.id().context("the tool has ended before it began")?;
+        let told = |wanted: &String, is: fn(&str) -> bool| -> Result<bool> {
+            let found = |told: Told| {
+                told.steps.iter().chain([&told.whole]).any(|s| s.step == *wanted && is(&s.event))
+            };
+            Ok(self.told(pid)?.is_some_and(found))
+        };
+        loop {
+            let come = match moment {
+                Moment::After(time) => started.elapsed() >= *time,
+                Moment::Begun(step) => told(step, |_| true)?,
+                Moment::Done(step) => told(step, |event| event == "done")?,
+            };
+            if tool.try_wait().context("watching the tool")?.is_some() {
+                return Ok(false);
+            }
+            if come {
+                return Ok(true);
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Does it, and heals what does not heal by itself. False where there was nothing to do it to.
+    async fn strike(&mut self, fault: &Fault, tool: u32) -> Result<bool> {
+        match fault {
+            Fault::KillTool => return signal(tool, Signal::SIGKILL),
+            Fault::EndTool => return signal(tool, Signal::SIGTERM),
+            Fault::EndSessions(server) => {
+                let mut connection = self.superuser(server).await?;
+                let ended = connection.rows(sql_file!("chaos/end_sessions.sql").text).await?;
+                connection.close().await?;
+                return Ok(!ended.is_empty());
+            }
+            Fault::KillBackend(server) => {
+                let mut connection = self.superuser(server).await?;
+                let pid = connection.rows(sql_file!("chaos/one_backend.sql").text).await?;
+                return match pid.first() {
+                    Some(row) => signal(row.try_get::<i32, _>(0)?.try_into()?, Signal::SIGKILL),
+                    None => Ok(false),
+                };
+            }
+            Fault::DropNetwork(to) => self.network(to, &[TcpFault::Drop]).await?,
+            Fault::HoldNetwork(to) => self.network(to, &[TcpFault::Stall]).await?,
+            Fault::StallNetwork(to) => self.network(to, &[TcpFault::Stall, TcpFault::Drop]).await?,
+            Fault::CutNetwork(to, bytes) => {
+                self.network(to, &[TcpFault::CutAfter(*bytes), TcpFault::Drop]).await?;
+            }
+            Fault::Writes(faults) => self.writes.iter().for_each(|w| w.set(faults.clone())),
+            Fault::KillEmulator => {
+                let old = self.emulator.take().context("there is no emulator")?;
+                let pid = old.connections().emulator.as_ref().and_then(|e| e.pid);
+                signal(pid.context("the emulator has no process")?, Signal::SIGKILL)?;
+                old.stop()?;
+            }
+            Fault::FillDisk => self.disk.as_ref().context("there is no disk")?.fill()?,
+        }
+        Ok(true)
+    }
+
+    async fn network(&self, to: &str, faults: &[TcpFault]) -> Result<()> {
+        let line = self.lines.get(to).with_context(|| format!("no line to {to}"))?;
+        for fault in faults {
+            line.set(*fault);
+            tokio::time::sleep(FAULT).await;
+        }
+        line.set(TcpFault::None);
+        Ok(())
+    }
+
+    /// How the tool has ended; None where it had to be killed.
+    async fn ended(&self, tool: &mut Child) -> Result<Option<ExitStatus>> {
+        match tokio::time::timeout(PATIENCE, tool.wait()).await {
+            Ok(status) => Ok(Some(status.context("waiting for the tool")?)),
+            Err(_) => {
+                tool.kill().await.context("killing the tool")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Every server is back, nothing is wrong with the way to it, and the disk has room.
+    async fn answering(&mut self) -> Result<()> {
+        self.writes.iter().for_each(|w| w.set([]));
+        self.lines.values().for_each(|line| line.set(TcpFault::None));
+        if let Some(disk) = &self.disk {
+            disk.relieve()?;
+        }
+        if self.emulator.is_none() {
+            self.emulator = Some(fresh_emulator(&self.stack.connections().workspace).await?);
+            self.runs_on_emulator = 0;
+            self.use_emulator().await?;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        for server in SERVERS {
+            while let Err(error) = self.superuser(server).await {
+                ensure!(Instant::now() < deadline, "{server} does not come back: {error:#}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Empty targets, no runs, no faults.
+    async fn renew(&mut self) -> Result<()> {
+        if self.runs_on_emulator >= RUNS_PER_EMULATOR
+            && let Some(old) = self.emulator.take()
+        {
+            old.stop()?;
+        }
+        self.runs_on_emulator += 1;
+        self.answering().await?;
+        for id in dir::ids(&self.runs())? {
+            let run = self.runs().join(id);
+            fs::remove_dir_all(&run).with_context(|| format!("removing {}", run.display()))?;
+        }
+        local::renew(&self.settings, self.stack.connections()).await?;
+        let firestore = Firestore::connect(&Address::from(&self.settings.firestore)).await?;
+        for collection in TABLES.iter().filter_map(|t| t.collection()) {
+            let ids = compare::ids(&firestore, collection).await?;
+            firestore.delete(collection.name, &ids).await?;
+        }
+        Ok(())
+    }
+
+    async fn superuser(&self, server: &str) -> Result<postgres::Connection> {
+        let label = |s: &&Server| s.label == server;
+        let targets = Database::ALL.map(|database| self.settings.target(database));
+        let all = [&self.settings.source].into_iter().chain(targets);
+        let mut direct = all.into_iter().find(label).with_context(|| format!("no server {server}"))?.clone();
+        direct.user = "postgres".into();
+        // Not the one that is dropped and made anew.
+        direct.database = "postgres".into();
+        postgres::connect(&direct, "chaos").await
+    }
+
+    /// Where the runs are, seen from here.
+    fn runs(&self) -> PathBuf {
+        self.disk.as_ref().map_or_else(|| self.work.join("runs"), SmallDisk::path)
+    }
+
+    /// The directory of the newest run that has begun.
+    fn newest(&self) -> Result<Option<PathBuf>> {
+        Ok(dir::ids(&self.runs())?.pop().map(|id| self.runs().join(id)))
+    }
+
+    /// The tool itself, through the proxies; what it says is kept for a message.
+    fn tool(&self, arguments: &[&str]) -> Result<Child> {
+        let file = |name: &str| {
+            let path = self.work.join("said").join(name);
+            fs::File::create(&path).with_context(|| format!("writing {}", path.display()))
+        };
+        let program = std::env::current_exe().context("finding this program")?;
+        let mut command = self.disk.as_ref().map_or_else(|| Command::new(&program), |d| d.command(&program));
+        command.args(arguments).args(["--json", "--quiet", "--max-quarantine", "1000000"]);
+        command.arg("--stack").arg(self.work.join("stack")).arg("--backup-dir").arg(self.work.join("runs"));
+        command.stdin(Stdio::null()).stdout(file("out")?).stderr(file("err")?).kill_on_drop(true);
+        command.spawn().context("starting the tool")
+    }
+
+    /// What the tool said last, in one line.
+    fn said(&self) -> String {
+        let text = fs::read_to_string(self.work.join("said/err")).unwrap_or_default();
+        text.lines().filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join(" / ")
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        if let Some(disk) = self.disk {
+            disk.unmount().await?;
+        }
+        if let Some(emulator) = self.emulator {
+            emulator.stop()?;
+        }
+        self.stack.stop()
+    }
+}
+
+/// False where it had ended by itself a moment ago.
+fn signal(pid: u32, signal: Signal) -> Result<bool> {
+    match kill(Pid::from_raw(pid.try_into()?), signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("sending {signal} to {pid}")),
+    }
+}
+
+/// The steps that had begun and were kept from their end.
+fn not_done(told: &Told) -> impl Iterator<Item = String> {
+    let steps = told.steps.iter().chain([&told.whole]);
+    steps.filter(|step| !["done", "note"].contains(&step.event.as_str())).map(|step| step.step.clone())
+}
+
+fn described(status: ExitStatus) -> String {
+    match status.code() {
+        Some(0) => "done".into(),
+        Some(code) => format!("ended with {code}"),
+        None => "killed".into(),
+    }
+}
+
+async fn fresh_emulator(workspace: &Path) -> Result<Stack> {
+    let options = native::Options { postgres: false, emulator: EmulatorChoice::Start, fsync: false };
+    Stack::start(workspace, options).await
+}
+
+fn host(emulator: &Stack) -> Result<String> {
+    let server = emulator.connections().emulator.as_ref().context("the emulator has no address")?;
+    Ok(server.host_port.clone())
+}

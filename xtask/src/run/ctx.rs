@@ -1,0 +1,176 @@
+//! What every phase works with: the settings, the tables, the run's directory, the screen.
+
+use crate::effects::cleanup::Cleanup;
+use crate::effects::dump::Tools;
+use crate::effects::host;
+use crate::effects::postgres::{self, Connection};
+use crate::effects::terminal::Terminal;
+use crate::effects::throttle::Throttle;
+use crate::model::{Database, Existing};
+use crate::run::dir::RunDir;
+use crate::run::manifest::ToolVersion;
+use crate::run::permits::Turn;
+use crate::run::permits::Turns;
+use crate::settings::{Server, Settings};
+use crate::tables::Table;
+use anyhow::Result;
+use datapath::document::NullPolicy;
+use datapath::sha256::Sha256;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The context of one run.
+pub struct Ctx {
+    pub settings: Settings,
+    /// What is migrated: `TABLES`, or a variant of it in a test that looks for a mistake being found.
+    pub tables: &'static [Table],
+    pub run: RunDir,
+    pub terminal: Terminal,
+    pub tools: Tools,
+    /// The root of this project's checkout.
+    pub workspace: PathBuf,
+    /// Keys shown of each difference.
+    pub max_diffs: usize,
+    /// What becomes of an earlier run's rows and documents in the targets.
+    pub existing: Existing,
+    /// `user@host` of this process.
+    who: String,
+    /// How fast the source is read.
+    pub throttle: Throttle,
+    /// `--freeze`: the source is held back for as long as the run goes on; where its undoing is noted.
+    pub freeze: Option<Cleanup>,
+    /// Whether the source is digested again at the end.
+    pub look_again: bool,
+    /// How many statements run at once on one host.
+    pub jobs: usize,
+    /// By host: servers on one host share its processors.
+    turns: BTreeMap<String, Turns>,
+}
+
+/// What a context is made of beside settings, tables and run.
+#[derive(Clone)]
+pub struct Options {
+    pub terminal: Terminal,
+    pub tools: Tools,
+    pub workspace: PathBuf,
+    /// How many statements run at once on one host.
+    pub jobs: usize,
+    pub max_diffs: usize,
+}
+
+impl Ctx {
+    pub fn new(settings: Settings, tables: &'static [Table], run: RunDir, options: Options) -> Ctx {
+        let Options { terminal, tools, workspace, jobs, max_diffs } = options;
+        let targets = Database::ALL.map(|database| settings.target(database));
+        let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
+        let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
+        let throttle = Throttle::new(settings.policy.source_rate);
+        let (existing, who) = (Existing::Refuse, host::user_at_host());
+        let (freeze, look_again) = (None, true);
+        Ctx {
+            settings,
+            tables,
+            run,
+            terminal,
+            tools,
+            workspace,
+            max_diffs,
+            existing,
+            who,
+            throttle,
+            freeze,
+            look_again,
+            jobs,
+            turns,
+        }
+    }
+
+    /// The same for another run: to read its files.
+    pub fn of_run(&self, run: RunDir, null_policy: NullPolicy) -> Ctx {
+        let mut settings = self.settings.clone();
+        settings.policy.null_policy = null_policy;
+        Ctx {
+            settings,
+            tables: self.tables,
+            run,
+            terminal: self.terminal.clone(),
+            tools: self.tools.clone(),
+            workspace: self.workspace.clone(),
+            max_diffs: self.max_diffs,
+            existing: self.existing,
+            who: self.who.clone(),
+            throttle: Throttle::new(None),
+            freeze: None,
+            look_again: false,
+            jobs: self.jobs,
+            turns: self.turns.clone(),
+        }
+    }
+
+    /// The name of sessions of this run after `xtask`, shown in `pg_stat_activity`: run, what for, who.
+    pub fn purpose(&self, what: &str) -> String {
+        session_name(self.run.id(), what, &self.who)
+    }
+
+    pub async fn target(&self, database: Database, what: &str) -> Result<Connection> {
+        postgres::connect(self.settings.target(database), &self.purpose(what)).await
+    }
+
+    /// Waits until one more statement may run on the source; `weight` as in [`Turns::take`].
+    pub async fn turn_on_source(&self, weight: u64) -> Turn {
+        self.turn(&self.settings.source, weight).await
+    }
+
+    /// Waits until one more statement may run on a target.
+    pub async fn turn_on_target(&self, database: Database, weight: u64) -> Turn {
+        self.turn(self.settings.target(database), weight).await
+    }
+
+    async fn turn(&self, server: &Server, weight: u64) -> Turn {
+        match self.turns.get(&server.host) {
+            Some(turns) => turns.take(weight).await,
+            None => Turn::default(),
+        }
+    }
+
+    /// Which tool and which SQL this run is made with.
+    pub fn tool_version(&self) -> ToolVersion {
+        ToolVersion { version: env!("CARGO_PKG_VERSION").into(), sql: self.sql_hash() }
+    }
+
+    /// SHA-256 of all SQL that shapes a run, so that two runs can be said to have used the same.
+    pub fn sql_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for file in self
+            .tables
+            .iter()
+            .flat_map(|t| [t.export, t.audit].into_iter().chain(t.fragments.iter().copied()))
+        {
+            hash.update(file.path.as_bytes());
+            hash.update(file.text.as_bytes());
+        }
+        for database in Database::ALL {
+            hash.update(crate::tables::schema(database).text.as_bytes());
+        }
+        hash.hex()
+    }
+}
+
+/// PostgreSQL cuts a session's name off after 63 bytes: what is cut off is the end of the host's name.
+fn session_name(run: &str, what: &str, who: &str) -> String {
+    let name = format!("{run} {what} {who}");
+    // Others than ASCII become `?`, one a byte.
+    name.bytes().take(63 - "xtask ".len()).map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_session_is_named_by_run_purpose_and_person_in_63_bytes() {
+        let name = super::session_name("20260101_000000", "lock", "anna@laptop");
+        assert_eq!(name, "20260101_000000 lock anna@laptop");
+        let long = super::session_name("20260101_000000", "lock", &format!("josé@{}", "x".repeat(99)));
+        assert_eq!(long.len() + "xtask ".len(), 63);
+        assert!(long.starts_with("20260101_000000 lock jos??@xxx"), "{long}");
+    }
+}

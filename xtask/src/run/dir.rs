@@ -1,0 +1,516 @@
+//! A run's directory: `database-backups/<YYYYMMDD_HHMMSS>/`, 0700, its files 0600 (DESIGN §5).
+
+use crate::effects::host;
+use crate::journal::{Entry, Journal, Process};
+use crate::model::Stop;
+use crate::run::manifest::FORMAT;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::Proof;
+use crate::run::manifest::ToolVersion;
+use anyhow::{Context, Result, bail};
+use datapath::files::{FileInfo, HashedFile, HashedReader};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+pub const MANIFEST: &str = "manifest.json";
+pub const JOURNAL: &str = "journal.jsonl";
+/// What is under way, while something is.
+pub const PROGRESS: &str = "progress.json";
+
+/// A run that is under way or has been.
+pub struct RunDir {
+    path: PathBuf,
+    id: String,
+    /// `None`: a run that only looks, and leaves nothing.
+    journal: Option<Mutex<Writer>>,
+}
+
+/// The journal, open for its next line.
+struct Writer {
+    file: File,
+    /// Its last line is not whole: whoever wrote it was killed over it, or the disk was full.
+    torn: bool,
+}
+
+impl Drop for RunDir {
+    /// A run that was refused before it began leaves nothing.
+    fn drop(&mut self) {
+        if self.journal.is_some() && !self.file(MANIFEST).exists() {
+            for name in [JOURNAL, PROGRESS] {
+                let _ = fs::remove_file(self.file(name));
+            }
+            // Only where it is empty.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+/// Which run a person means who says `latest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// The newest, whatever became of it.
+    Any,
+    /// The newest whose files are all there: it can be imported and verified.
+    WithExport,
+    /// The newest migration that has not come to a green proof.
+    Unfinished,
+}
+
+/// The present instant as it stands in manifest and journal: UTC, ISO 8601, milliseconds.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// The present instant in seconds since 1970, as PostgreSQL's `extract(epoch …)` has it.
+pub fn seconds_now() -> f64 {
+    jiff::Timestamp::now().as_microsecond() as f64 / 1e6
+}
+
+impl RunDir {
+    /// A new run under `parent`, named by the time. Two runs that begin in one second get two names.
+    pub fn create(parent: &Path) -> Result<RunDir> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .with_context(|| format!("creating {}", parent.display()))?;
+        let parent = parent.canonicalize().with_context(|| format!("finding {}", parent.display()))?;
+        let mut at = jiff::Timestamp::now();
+        loop {
+            let id = at.strftime("%Y%m%d_%H%M%S").to_string();
+            let path = parent.join(&id);
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return RunDir::at(path, id),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => at += jiff::Span::new().seconds(1),
+                Err(e) => return Err(e).with_context(|| format!("creating {}", path.display())),
+            }
+        }
+    }
+
+    /// A run by its id, or the newest one (`latest`).
+    pub fn open(parent: &Path, run: &str) -> Result<RunDir> {
+        let (path, id) = find(parent, run)?;
+        RunDir::at(path, id)
+    }
+
+    /// A run that only looks: it has a name for its sessions, and nothing on disk.
+    pub fn imagined(parent: &Path) -> RunDir {
+        let id = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
+        RunDir { path: parent.join(&id), id, journal: None }
+    }
+
+    fn at(path: PathBuf, id: String) -> Result<RunDir> {
+        let context = || format!("opening the journal in {}", path.display());
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).append(true).mode(0o600);
+        let file = options.open(path.join(JOURNAL)).with_context(context)?;
+        let bytes = file.metadata().with_context(context)?.len();
+        let mut last = [b'\n'];
+        if bytes > 0 {
+            file.read_exact_at(&mut last, bytes - 1).with_context(context)?;
+        }
+        Ok(RunDir { path, id, journal: Some(Mutex::new(Writer { file, torn: last != [b'\n'] })) })
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file of the run stands, by its name in the manifest.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a file of the run for writing, 0600, its folder made where needed.
+    pub fn create_file(&self, name: &str) -> Result<HashedFile> {
+        let path = self.file(name);
+        anyhow::ensure!(
+            self.journal.is_some(),
+            "{} must not be written: nothing may be touched",
+            path.display()
+        );
+        if let Some(folder) = path.parent().filter(|f| !f.is_dir()) {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .with_context(|| format!("creating {}", folder.display()))?;
+        }
+        HashedFile::create(path)
+    }
+
+    /// Writes a small file whole.
+    pub fn write(&self, name: &str, text: &str) -> Result<FileInfo> {
+        let mut file = self.create_file(name)?;
+        file.write(text.as_bytes())?;
+        file.finish(None)
+    }
+
+    /// Makes an empty private file for a program that writes it by itself.
+    pub fn reserve(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.create_file(name)?.path().to_path_buf())
+    }
+
+    /// Size and SHA-256 of a file as it stands on disk, and makes sure that it is on disk.
+    pub fn measure(&self, name: &str) -> Result<FileInfo> {
+        let path = self.file(name);
+        let context = || format!("reading {}", path.display());
+        let file = File::open(&path).with_context(context)?;
+        file.sync_all().with_context(context)?;
+        let mut reader = HashedReader::new(file);
+        std::io::copy(&mut reader, &mut std::io::sink()).with_context(context)?;
+        Ok(reader.finish())
+    }
+
+    /// A file of the run, read with its hash taken on the way.
+    pub fn read(&self, name: &str) -> Result<HashedReader<BufReader<File>>> {
+        let path = self.file(name);
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        Ok(HashedReader::new(BufReader::with_capacity(1 << 18, file)))
+    }
+
+    /// A part of a file of the run.
+    pub fn read_part(&self, name: &str, start: u64, bytes: u64) -> Result<impl Read + Send + use<>> {
+        let path = self.file(name);
+        let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        file.seek(SeekFrom::Start(start)).with_context(|| format!("reading {}", path.display()))?;
+        Ok(file.take(bytes))
+    }
+
+    pub fn new_manifest(&self, environment: &str, tool: ToolVersion) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            run: self.id.clone(),
+            environment: environment.to_string(),
+            command: String::new(),
+            policy: None,
+            replace: false,
+            started: now(),
+            hazards: Vec::new(),
+            tool,
+            accepted: Vec::new(),
+            backup: None,
+            export: None,
+            proof: None,
+            source: None,
+            cutover: None,
+            time: None,
+        }
+    }
+
+    pub fn load_manifest(&self) -> Result<Manifest> {
+        load_manifest(&self.path)
+    }
+
+    /// What was exported and dumped so far goes, with all that was made of it: files of two snapshots
+    /// are never mixed. Returns the number of files.
+    pub fn clear(&self) -> Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.path).with_context(|| format!("reading {}", self.path.display()))? {
+            let path = entry.with_context(|| format!("reading {}", self.path.display()))?.path();
+            if [MANIFEST, JOURNAL, PROGRESS].iter().any(|keep| path.ends_with(keep)) {
+                continue;
+            }
+            let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            gone.with_context(|| format!("removing {}", path.display()))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// What is under way now, for who looks from elsewhere: replaced as a whole, not kept for ever.
+    pub fn save_progress(&self, json: &str) -> Result<()> {
+        let (new, path) = (self.file("progress.json.new"), self.file(PROGRESS));
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
+        let written =
+            file.and_then(|mut f| f.write_all(json.as_bytes())).and_then(|()| fs::rename(&new, &path));
+        written.with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Nothing is under way any more.
+    pub fn remove_progress(&self) {
+        // What stays of it only says what was under way once.
+        let _ = fs::remove_file(self.file(PROGRESS));
+    }
+
+    /// Replaces the manifest: at any moment there is the old one or the new one.
+    pub fn save_manifest(&self, manifest: &Manifest) -> Result<()> {
+        let json = serde_json::to_string_pretty(manifest).context("writing the manifest")?;
+        let path = self.file(MANIFEST);
+        self.write("manifest.json.new", &json)?;
+        fs::rename(self.file("manifest.json.new"), &path)
+            .with_context(|| format!("writing {}", path.display()))?;
+        let folder = File::open(&self.path).and_then(|d| d.sync_all());
+        folder.with_context(|| format!("writing {}", self.path.display()))
+    }
+
+    /// Notes that a step begins; what it returns notes how it ended, also when it is dropped.
+    pub fn step<'a>(&'a self, step: &'a str) -> Result<Step<'a>> {
+        self.write_line(step, "start", "", None)?;
+        Ok(Step { run: self, step, open: true })
+    }
+
+    /// Notes that a command begins, as a step around its steps, and which process it is.
+    pub fn command<'a>(&'a self, command: &'a str) -> Result<Step<'a>> {
+        self.write_line(command, "start", "", Some(host::this_process()))?;
+        Ok(Step { run: self, step: command, open: true })
+    }
+
+    /// Notes something that has happened.
+    pub fn note(&self, step: &str, detail: &str) -> Result<()> {
+        self.write_line(step, "note", detail, None)
+    }
+
+    fn write_line(&self, step: &str, event: &str, detail: &str, process: Option<Process>) -> Result<()> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let entry = Entry {
+            at: now(),
+            step: step.into(),
+            event: event.into(),
+            detail: detail.into(),
+            pid: std::process::id(),
+            process,
+        };
+        let mut journal = journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
+        let before = if journal.torn { "\n" } else { "" };
+        let line = format!("{before}{}\n", serde_json::to_string(&entry)?);
+        // Until it is known to be whole.
+        journal.torn = true;
+        let written = journal.file.write_all(line.as_bytes());
+        journal.torn = written.is_err();
+        let written = written.and_then(|()| journal.file.sync_data());
+        written.with_context(|| format!("writing the journal in {}", self.path.display()))
+    }
+}
+
+/// Whether a run has begun in this directory: before that nothing is written elsewhere.
+pub fn has_begun(run: &Path) -> bool {
+    run.join(MANIFEST).is_file()
+}
+
+/// The manifest of the run in this directory.
+pub fn load_manifest(run: &Path) -> Result<Manifest> {
+    let path = run.join(MANIFEST);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let manifest: Manifest =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    if manifest.format != FORMAT {
+        bail!("{} has format {}, this tool reads {FORMAT}", path.display(), manifest.format);
+    }
+    Ok(manifest)
+}
+
+/// The journal of the run in this directory, which may be under way.
+pub fn load_journal(run: &Path) -> Result<Journal> {
+    let path = run.join(JOURNAL);
+    // Bytes: a line that is not whole may end within a letter.
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Journal::read(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Where a run is, by its id or as the newest one (`latest`), and its id.
+pub fn find(parent: &Path, run: &str) -> Result<(PathBuf, String)> {
+    let id = resolve(parent, run, Latest::Any)?;
+    let path = parent.join(&id);
+    if !path.join(MANIFEST).is_file() {
+        let known = ids(parent)?;
+        crate::refuse!(
+            "there is no run {id} in {} (found: {}): name one with --run, or the place with --backup-dir",
+            parent.display(),
+            if known.is_empty() { "none".to_string() } else { known.join(", ") }
+        );
+    }
+    let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
+    Ok((path, id))
+}
+
+/// The run that is meant: `latest`, or its name as it is.
+///
+/// # Errors
+/// Refuses where there is none, saying what there is.
+pub fn resolve(parent: &Path, run: &str, latest: Latest) -> Result<String> {
+    if run != "latest" {
+        return Ok(run.to_string());
+    }
+    let ids = ids(parent)?;
+    for id in ids.iter().rev() {
+        let manifest = load_manifest(&parent.join(id)).map_err(|error| {
+            Stop::Refused(format!("the newest run, {id}, cannot be read: name the one you mean ({error:#})"))
+        })?;
+        let green = manifest.proof.as_ref().is_some_and(Proof::is_green);
+        let meant = match latest {
+            Latest::Any => true,
+            Latest::WithExport => manifest.export.is_some(),
+            Latest::Unfinished => manifest.command == "migrate" && !green,
+        };
+        if meant {
+            return Ok(id.clone());
+        }
+    }
+    let parent = parent.display();
+    match (latest, ids.last()) {
+        (_, None) => crate::refuse!("there is no run in {parent}: `cargo xtask migrate` makes one"),
+        (Latest::Unfinished, Some(newest)) => crate::refuse!(
+            "no migration in {parent} is unfinished (the newest run is {newest}): \
+             `cargo xtask verify --run {newest}` looks at it again, `cargo xtask migrate` begins a new one"
+        ),
+        (_, Some(newest)) => crate::refuse!(
+            "the newest run in {parent}, {newest}, has no complete export, nor has another: start over with \
+             `cargo xtask export` or `migrate`; `cargo xtask status --run {newest}` shows how far it came"
+        ),
+    }
+}
+
+/// The ids of the runs under `parent`, oldest first.
+pub fn ids(parent: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).with_context(|| format!("reading {}", parent.display())),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", parent.display()))?;
+        if entry.path().join(MANIFEST).is_file() {
+            ids.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    ids.sort();
+    Ok(ids)
+}
+
+/// A step under way in the journal.
+pub struct Step<'a> {
+    run: &'a RunDir,
+    step: &'a str,
+    open: bool,
+}
+
+impl Step<'_> {
+    pub fn done(mut self, detail: &str) -> Result<()> {
+        self.open = false;
+        self.run.write_line(self.step, "done", detail, None)
+    }
+
+    /// It has come to an end that is none; `why` is shown by `status`.
+    pub fn failed(mut self, why: &str) -> Result<()> {
+        self.open = false;
+        self.run.write_line(self.step, "failed", why, None)
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            // An error is on its way already, or the run was interrupted: that one is reported.
+            let _ = self.run.write_line(self.step, "ended early", "", None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_run_is_private_and_its_files_are_hashed() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&parent.path().join("runs")).unwrap();
+        let info = run.write("notes/x.csv", "abc").unwrap();
+        assert_eq!(info.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(run.measure("notes/x.csv").unwrap(), info);
+        let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(run.path()), 0o700);
+        assert_eq!(mode(&run.file("notes")), 0o700);
+        assert_eq!(mode(&run.file("notes/x.csv")), 0o600);
+        assert_eq!(mode(&run.file("journal.jsonl")), 0o600);
+    }
+
+    #[test]
+    fn a_run_that_only_looks_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let runs = parent.path().join("runs");
+        let run = RunDir::imagined(&runs);
+        run.step("5 verify").unwrap().done("").unwrap();
+        assert!(run.write("x.csv", "abc").is_err());
+        drop(run);
+        assert!(!runs.exists());
+    }
+
+    #[test]
+    fn two_runs_in_one_second_are_two() {
+        let parent = tempfile::tempdir().unwrap();
+        let a = RunDir::create(parent.path()).unwrap();
+        let b = RunDir::create(parent.path()).unwrap();
+        assert_ne!(a.id(), b.id());
+    }
+
+    #[test]
+    fn the_journal_says_how_a_step_ended() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path()).unwrap();
+        run.step("1 dump").unwrap().done("5 tables").unwrap();
+        drop(run.step("2 export").unwrap());
+        let journal = fs::read_to_string(run.file("journal.jsonl")).unwrap();
+        let events: Vec<&str> = journal.lines().map(|l| l.split('"').nth(11).unwrap()).collect();
+        assert_eq!(events, ["start", "done", "start", "ended early"]);
+    }
+
+    fn tool() -> ToolVersion {
+        ToolVersion { version: "0".into(), sql: String::new() }
+    }
+
+    #[test]
+    fn a_torn_journal_goes_on_in_a_line_of_its_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path()).unwrap();
+        run.save_manifest(&run.new_manifest("local", tool())).unwrap();
+        drop(run.command("migrate").unwrap());
+        let (path, id) = (run.file(JOURNAL), run.id().to_string());
+        drop(run);
+        let text = fs::read(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 9]).unwrap();
+        let run = RunDir::open(parent.path(), &id).unwrap();
+        run.command("migrate --resume").unwrap().done("").unwrap();
+        let journal = load_journal(run.path()).unwrap();
+        assert_eq!((journal.torn, journal.commands.len()), (1, 2));
+        let ended: Vec<bool> = journal.commands.iter().map(|c| c.whole.ended.is_some()).collect();
+        assert_eq!(ended, [false, true]);
+    }
+
+    #[test]
+    fn latest_is_one_that_can_be_meant() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = |command: &str, exported: bool, green: bool| {
+            let run = RunDir::create(parent.path()).unwrap();
+            let mut manifest = run.new_manifest("local", tool());
+            manifest.command = command.into();
+            let export = "{\"snapshot\":{\"id\":\"\",\"taken\":\"\",\"server\":{\"major\":15,\"version\":\"\",\
+                          \"encoding\":\"\",\"bytes\":0},\"hash\":\"md5_utf8\"},\"files\":{},\"tables\":{},\"seconds\":0}";
+            manifest.export = exported.then(|| serde_json::from_str(export).unwrap());
+            manifest.proof = green.then(Proof::default);
+            run.save_manifest(&manifest).unwrap();
+            run.id().to_string()
+        };
+        let latest = |wanted| resolve(parent.path(), "latest", wanted);
+        assert!(latest(Latest::Any).unwrap_err().to_string().contains("cargo xtask migrate"));
+        let green = run("migrate", true, true);
+        assert!(latest(Latest::Unfinished).unwrap_err().to_string().contains(&green));
+        let cut = run("migrate", false, false);
+        let exported = run("export", true, false);
+        let backup = run("backup", false, false);
+        assert_eq!(latest(Latest::Any).unwrap(), backup);
+        assert_eq!(latest(Latest::WithExport).unwrap(), exported);
+        assert_eq!(latest(Latest::Unfinished).unwrap(), cut);
+    }
+}

@@ -1,0 +1,164 @@
+//! `freezes.jsonl` beside the run directories: what every freeze of a source found before it changed
+//! anything, so that also another process, after a crash, can undo it.
+
+use crate::run::dir::now;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The book of the freezes of a directory of runs.
+#[derive(Clone, Debug)]
+pub struct Freezes {
+    path: PathBuf,
+}
+
+/// What a freeze found, which is what undoing it brings back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// The server's clock before the change: sessions that began later may be read-only.
+    pub since: String,
+    /// `None`: `cargo xtask freeze`, for no run of its own.
+    pub run: Option<String>,
+    /// `default_transaction_read_only` of the database, as it was; `None`: it had none of its own.
+    pub setting: Option<String>,
+    /// Roles that could log in.
+    pub roles: Vec<String>,
+}
+
+/// A freeze that has not been undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// When, by this machine's clock.
+    pub at: String,
+    pub frozen: Frozen,
+    /// The run that was cut over while it was frozen: from then on it stays so.
+    pub cutover: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    at: String,
+    /// `host:port/database`
+    source: String,
+    #[serde(flatten)]
+    event: Event,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event {
+    Freeze(Frozen),
+    Unfreeze,
+    Cutover { run: String },
+}
+
+impl Freezes {
+    /// `runs`: where the run directories are.
+    pub fn at(runs: &Path) -> Freezes {
+        Freezes { path: runs.join("freezes.jsonl") }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The freeze of a source that has not been undone.
+    pub fn open(&self, source: &str) -> Result<Option<Open>> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e).with_context(|| format!("reading {}", self.path.display())),
+        };
+        let mut open: Option<Open> = None;
+        for (number, line) in text.lines().enumerate() {
+            let line: Line = match serde_json::from_str(line) {
+                Ok(line) => line,
+                // Killed while it was written: then what it announces was never done.
+                Err(e) if e.is_eof() => continue,
+                Err(e) => {
+                    return Err(e).with_context(|| format!("{} line {}", self.path.display(), number + 1));
+                }
+            };
+            if line.source != source {
+                continue;
+            }
+            match line.event {
+                Event::Freeze(frozen) => open = Some(Open { at: line.at, frozen, cutover: None }),
+                Event::Unfreeze => open = None,
+                Event::Cutover { run } => {
+                    if let Some(open) = &mut open {
+                        open.cutover = Some(run);
+                    }
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    /// Before anything is changed.
+    pub fn freeze(&self, source: &str, frozen: &Frozen) -> Result<()> {
+        self.append(source, Event::Freeze(frozen.clone()))
+    }
+
+    /// After everything has been undone.
+    pub fn unfreeze(&self, source: &str) -> Result<()> {
+        self.append(source, Event::Unfreeze)
+    }
+
+    pub fn cutover(&self, source: &str, run: &str) -> Result<()> {
+        self.append(source, Event::Cutover { run: run.to_string() })
+    }
+
+    /// On disk when it returns.
+    fn append(&self, source: &str, event: Event) -> Result<()> {
+        let context = || format!("writing {}", self.path.display());
+        let line = serde_json::to_string(&Line { at: now(), source: source.to_string(), event })?;
+        if let Some(folder) = self.path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(context)?;
+        }
+        let whole = fs::read(&self.path).map_or(true, |bytes| bytes.last().is_none_or(|b| *b == b'\n'));
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path);
+        let mut file = file.with_context(context)?;
+        let line = if whole { format!("{line}\n") } else { format!("\n{line}\n") };
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).with_context(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_freeze_that_was_not_undone_is_found_also_behind_a_torn_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = Freezes::at(&dir.path().join("runs"));
+        assert_eq!(book.open("a").unwrap(), None);
+        let frozen = |run: Option<&str>| Frozen {
+            since: "2026-01-01 00:00:00+00".into(),
+            run: run.map(String::from),
+            setting: Some("off".into()),
+            roles: vec!["shop\"app".into()],
+        };
+        book.freeze("a", &frozen(None)).unwrap();
+        assert_eq!(book.open("a").unwrap().unwrap().frozen, frozen(None));
+        assert_eq!(book.open("b").unwrap(), None);
+        book.unfreeze("a").unwrap();
+        assert_eq!(book.open("a").unwrap(), None);
+
+        let mut torn = fs::read(book.path()).unwrap();
+        torn.extend_from_slice(b"{\"at\":\"2026-01-01T00:00:00Z\",\"source\":\"a\",\"ev");
+        fs::write(book.path(), torn).unwrap();
+        assert_eq!(book.open("a").unwrap(), None);
+        book.freeze("a", &frozen(Some("r"))).unwrap();
+        book.cutover("a", "r").unwrap();
+        let open = book.open("a").unwrap().unwrap();
+        assert_eq!((open.frozen, open.cutover.as_deref()), (frozen(Some("r")), Some("r")));
+
+        fs::write(book.path(), "nonsense\n").unwrap();
+        let error = format!("{:#}", book.open("a").unwrap_err());
+        assert!(error.contains("freezes.jsonl line 1"), "{error}");
+    }
+}

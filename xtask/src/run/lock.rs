@@ -1,0 +1,211 @@
+//! Never two runs on one environment at a time: a session of its own holds an advisory lock in every
+//! database that a command works on, and names its holder. Whoever loses one stops writing.
+//!
+//! What was learnt: a session-level lock goes with its session. We hear of its end at once only while we
+//! wait for an answer of it, so each look waits a moment on the server: whoever writes is stopped before
+//! the next batch. The server hears of ours when that moment is over: so long is held what a killed run held.
+
+use crate::effects::postgres::{self, Connection};
+use crate::model::Database;
+use crate::run::ctx::Ctx;
+use crate::settings::Server;
+use crate::{refuse, sql, sql_file};
+use anyhow::{Context, Result, anyhow};
+use futures_util::future::try_join_all;
+use sqlx::Row;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// The lock's two numbers. `pg_locks` shows them as `classid` and `objid`.
+const LOCK: [(&str, &str); 2] = [("class", "2020893043"), ("object", "1")];
+
+/// How long a look whether the locks are still there waits on the server, in seconds.
+const MOMENT: &str = "0.25";
+
+/// A look that takes longer counts as a lock that is lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the lock of a run that has just ended may take to go.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Who holds the lock on a database.
+pub struct Holder {
+    pid: i32,
+    name: String,
+    since: String,
+    client: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Holder { pid, name, since, client } = self;
+        write!(f, "`{name}`, process {pid} of the server, since {since}, from {client}, holds the lock")
+    }
+}
+
+impl Holder {
+    /// What to do about it.
+    pub fn mend(&self, then: &str) -> String {
+        let run = self.name.strip_prefix("xtask ").and_then(|name| name.split(' ').next());
+        let look = match run {
+            Some(run) => format!("`cargo xtask status --run {run}` on its host shows how far it is. "),
+            None => String::new(),
+        };
+        format!(
+            "{look}Wait for its end, {then}. If nobody is there any more: `SELECT pg_terminate_backend({})` in \
+             that database frees it",
+            self.pid
+        )
+    }
+}
+
+/// Who holds the lock on the database of this session; takes none.
+async fn holder(session: &mut Connection) -> Result<Option<Holder>> {
+    let rows = session.rows(&sql::bind(sql_file!("phases/lock/holder.sql"), &LOCK)).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(Holder {
+        pid: row.try_get("pid")?,
+        name: row.try_get("name")?,
+        since: row.try_get("since")?,
+        client: row.try_get("client")?,
+    }))
+}
+
+/// Who holds it for longer than the lock of a run that has just ended may take to go.
+pub async fn lasting_holder(session: &mut Connection) -> Result<Option<Holder>> {
+    let began = Instant::now();
+    loop {
+        let holder = holder(session).await?;
+        if holder.is_none() || began.elapsed() > GRACE {
+            return Ok(holder);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The other runs that are at work on the source or a target, a line each.
+pub async fn others(ctx: &Ctx) -> Result<Vec<String>> {
+    let mut others = Vec::new();
+    for server in everywhere(ctx) {
+        let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
+        if let Some(holder) = lasting_holder(&mut session).await? {
+            others.push(format!("another run is at work on {server}: {holder}"));
+        }
+        session.close().await?;
+    }
+    Ok(others)
+}
+
+fn everywhere(ctx: &Ctx) -> impl Iterator<Item = &Server> {
+    let targets = Database::ALL.map(|database| ctx.settings.target(database));
+    [&ctx.settings.source].into_iter().chain(targets)
+}
+
+/// The locks that a command holds.
+pub struct Locks {
+    held: Vec<Held>,
+}
+
+struct Held {
+    server: String,
+    pid: i32,
+    session: Connection,
+}
+
+impl Locks {
+    /// On the source and all targets.
+    pub async fn all(ctx: &Ctx) -> Result<Locks> {
+        Locks::of(ctx, everywhere(ctx)).await
+    }
+
+    /// For what only reads the source.
+    pub async fn source(ctx: &Ctx) -> Result<Locks> {
+        Locks::of(ctx, [&ctx.settings.source]).await
+    }
+
+    /// For what asks nothing of the source.
+    pub async fn targets(ctx: &Ctx) -> Result<Locks> {
+        Locks::of(ctx, Database::ALL.map(|database| ctx.settings.target(database))).await
+    }
+
+    /// Always in the same order: of two that begin together one gets the first lock, and so all.
+    async fn of(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Result<Locks> {
+        let mut locks = Locks { held: Vec::new() };
+        for server in servers {
+            let held = locks.take(ctx, server).await.map_err(crate::checks::preflight::refused)?;
+            locks.held.push(held);
+        }
+        Ok(locks)
+    }
+
+    async fn take(&self, ctx: &Ctx, server: &Server) -> Result<Held> {
+        let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
+        let take = sql::bind(sql_file!("phases/lock/take.sql"), &LOCK);
+        let pid: i32 = session.row("SELECT pg_backend_pid()").await?.try_get(0)?;
+        let began = Instant::now();
+        loop {
+            if session.row(&take).await?.try_get(0)? {
+                return Ok(Held { server: server.to_string(), pid, session });
+            }
+            // None: it has been given back between the two statements.
+            if let Some(holder) = holder(&mut session).await?
+                && began.elapsed() > GRACE
+            {
+                return self.refuse(server, &holder);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn refuse(&self, server: &Server, holder: &Holder) -> Result<Held> {
+        if let Some(own) = self.held.iter().find(|held| held.pid == holder.pid) {
+            refuse!("{server} and {} are one database: every store needs its own", own.server);
+        }
+        refuse!(
+            "another run is at work on {server}: {holder}. {}",
+            holder.mend("then type the same command again")
+        );
+    }
+
+    /// Does this work while the locks are there. Where one is lost, the work is dropped, and with it
+    /// its sessions and tasks: nothing more is written.
+    pub async fn guard<T>(mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let result = tokio::select! {
+            biased;
+            result = work => result,
+            lost = self.watch() => return Err(lost),
+        };
+        for held in self.held {
+            // What counts is the work's result; the lock goes with its session in any case.
+            let _ = held.session.close().await;
+        }
+        result
+    }
+
+    /// Comes to its end when a lock is lost.
+    async fn watch(&mut self) -> anyhow::Error {
+        loop {
+            // The first that is lost, whatever the others wait for.
+            if let Err(lost) = try_join_all(self.held.iter_mut().map(Held::look)).await {
+                return lost;
+            }
+        }
+    }
+}
+
+impl Held {
+    async fn look(&mut self) -> Result<()> {
+        let lost = || {
+            format!(
+                "the lock on {} was lost, and with it the certainty that no other run writes there: \
+                 everything was stopped",
+                self.server
+            )
+        };
+        let query = sql::bind(sql_file!("phases/lock/held.sql"), &[LOCK[0], LOCK[1], ("moment", MOMENT)]);
+        let row = tokio::time::timeout(PATIENCE, self.session.row(&query)).await;
+        let row = row.map_err(|_| anyhow!("no answer within {} s", PATIENCE.as_secs()));
+        let held: bool = row.and_then(|row| row).with_context(lost)?.try_get(0)?;
+        if held { Ok(()) } else { Err(anyhow!("its session has another process now").context(lost())) }
+    }
+}

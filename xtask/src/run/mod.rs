@@ -1,0 +1,13 @@
+//! A run and its files: its directory, manifest, journal, locks and report.
+//! May import: effects, sql, settings, words.
+
+pub mod ctx;
+pub mod dir;
+pub mod freeze_log;
+pub mod lock;
+pub mod lock_waits;
+pub mod manifest;
+pub mod overlay;
+pub mod permits;
+pub mod rehearsal_log;
+pub mod report;

@@ -1,0 +1,292 @@
+//! What happened to every row: for people a table, for programs JSON. Pure.
+
+use crate::hazards::{self, Found};
+use crate::ledger::{self, Sums};
+use crate::model::grouped;
+use crate::run::manifest::Check;
+use crate::run::manifest::Cutover;
+use crate::run::manifest::Export;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::Proof;
+use crate::run::manifest::Services;
+use crate::run::manifest::SourceCheck;
+use crate::tables::Table;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The result of a run, as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub run: String,
+    pub directory: String,
+    pub tables: Vec<Line>,
+    pub checks: Vec<Check>,
+    /// What was found in the source before anything was changed.
+    pub hazards: Vec<Found>,
+    /// What a person has let pass with `--accept`.
+    pub accepted: Vec<String>,
+    /// How often a field of a document took its default for NULL.
+    pub defaults: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Whether everything was proven. `None`: nothing was verified.
+    pub proven: Option<bool>,
+    /// The source since the snapshot, where it has been looked at again.
+    pub source: Option<SourceCheck>,
+    /// When the services took over; `None` where nothing says so.
+    pub cutover: Option<String>,
+    /// Whether what is foreign in a target is damage or the services' work: only `verify` says it.
+    #[serde(skip)]
+    pub era: Option<String>,
+    pub seconds: BTreeMap<String, f64>,
+    /// What the parts were expected to take, before they began.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub predicted: BTreeMap<String, f64>,
+    /// Of this process alone, in bytes.
+    pub peak_memory: Option<u64>,
+}
+
+/// One table of the report: source rows = migrated + excluded + quarantined.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub table: String,
+    pub source_rows: u64,
+    pub sums: Sums,
+    pub outcomes: BTreeMap<String, u64>,
+    /// Columns whose value is assumed, with the value.
+    pub assumed: BTreeMap<String, String>,
+    /// Rows with a line in `notes/<table>.csv`.
+    pub notes: u64,
+    pub verified: Option<bool>,
+    pub findings: Vec<String>,
+    /// After the cut-over: what the services have done since.
+    pub services: Option<Services>,
+    pub seconds: f64,
+}
+
+impl Report {
+    pub fn new(
+        run: &str,
+        directory: String,
+        tables: &[Table],
+        export: &Export,
+        proof: Option<&Proof>,
+    ) -> Report {
+        let line = |table: &Table| {
+            let record = export.tables.get(table.name)?;
+            let proven = proof.and_then(|p| p.tables.get(table.name));
+            Some(Line {
+                table: table.name.to_string(),
+                source_rows: record.source_rows,
+                sums: record.outcomes.sums(),
+                outcomes: record.outcomes.rows.clone(),
+                assumed: table.assumed.iter().map(|(c, v)| (c.to_string(), v.to_string())).collect(),
+                notes: record.notes,
+                verified: proven.map(|p| p.is_green()),
+                findings: proven.map(|p| p.findings.clone()).unwrap_or_default(),
+                services: proven.and_then(|p| p.services),
+                seconds: record.seconds + proven.map_or(0.0, |p| p.seconds),
+            })
+        };
+        Report {
+            run: run.to_string(),
+            directory,
+            tables: tables.iter().filter_map(line).collect(),
+            checks: proof.map(|p| p.checks.clone()).unwrap_or_default(),
+            hazards: Vec::new(),
+            accepted: Vec::new(),
+            defaults: BTreeMap::new(),
+            proven: proof.map(Proof::is_green),
+            source: None,
+            cutover: None,
+            era: None,
+            seconds: BTreeMap::new(),
+            predicted: BTreeMap::new(),
+            peak_memory: None,
+        }
+    }
+
+    /// With what was found in the source before the run, and let pass.
+    pub fn begun_with(mut self, manifest: &Manifest) -> Report {
+        self.hazards.clone_from(&manifest.hazards);
+        self.accepted.clone_from(&manifest.accepted);
+        self
+    }
+
+    /// The table, what the rules did, and what was found.
+    pub fn text(&self) -> String {
+        let parts = [
+            self.table(),
+            self.left_behind(),
+            titled("Hazards in the source", hazards::text(&self.hazards)),
+            match &self.accepted[..] {
+                [] => String::new(),
+                accepted => format!("Accepted by --accept: {}\n", accepted.join(", ")),
+            },
+            self.remarks(),
+            self.checked(),
+            self.of_when(),
+            self.since_cutover(),
+            self.measured(),
+        ];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Rows that were not migrated, each kind with its reason.
+    fn left_behind(&self) -> String {
+        let lines = self.tables.iter().map(|line| ledger::left_behind(&line.table, &line.outcomes));
+        titled("Not migrated", lines.collect())
+    }
+
+    /// What is not exactly as in the source, or assumed.
+    fn remarks(&self) -> String {
+        let mut out = String::new();
+        for (collection, fields) in &self.defaults {
+            let fields: Vec<String> =
+                fields.iter().filter(|(_, n)| **n > 0).map(|(f, n)| format!("{f} {}", grouped(*n))).collect();
+            if !fields.is_empty() {
+                out += &format!("  {collection:<17} defaults for NULL: {}\n", fields.join(", "));
+            }
+        }
+        for line in &self.tables {
+            if !line.assumed.is_empty() {
+                let values: Vec<String> = line.assumed.iter().map(|(c, v)| format!("{c} = {v}")).collect();
+                out += &format!("  {:<17} assumed in every row: {}\n", line.table, values.join(", "));
+            }
+            if line.notes > 0 {
+                let notes = grouped(line.notes);
+                out +=
+                    &format!("  {:<17} {notes} rows with a note in notes/{}.csv\n", line.table, line.table);
+            }
+        }
+        titled("Remarks", out)
+    }
+
+    fn checked(&self) -> String {
+        let mut out = String::new();
+        for check in &self.checks {
+            let mark = if check.findings.is_empty() { "✓" } else { "✗" };
+            out += &format!("  {mark} {}: {}\n", check.name, check.looked_at);
+        }
+        let mut out = titled("Checks", out);
+        let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
+        if !findings.is_empty() {
+            out += &format!("\n{}", titled("Findings", findings));
+        }
+        out
+    }
+
+    /// Says whether the run has been cut over: a foreign row means something else then.
+    pub fn since(&mut self, cutover: Option<&Cutover>) {
+        self.cutover = cutover.map(|c| c.at.clone());
+        self.era = Some(match cutover {
+            Some(cutover) => format!(
+                "after the cut-over at {}: what differs from the run is the services' work, what is missing \
+                 is not",
+                cutover.at
+            ),
+            None => "before the cut-over: whatever is not this run's is damage".to_string(),
+        });
+    }
+
+    /// As of which instant it is proven, and what the source has become since.
+    fn of_when(&self) -> String {
+        let Some(source) = &self.source else { return String::new() };
+        let SourceCheck { at, snapshot, changed, sequences, unknown } = source;
+        let as_of = match self.proven {
+            Some(true) => format!("proven as of the snapshot {snapshot}"),
+            _ => format!("snapshot {snapshot}"),
+        };
+        let mut out = match (unknown, changed.len()) {
+            (Some(why), _) => format!("  {as_of}; whether it has changed since cannot be said: {why}\n"),
+            (None, 0) => format!("  {as_of}; unchanged until {at}, by digests of every table\n"),
+            (None, 1) => format!("  {as_of}; changed until {at} in 1 table:\n"),
+            (None, n) => format!("  {as_of}; changed until {at} in {n} tables:\n"),
+        };
+        for (table, change) in changed {
+            out += &format!("  ! {table}: {change}\n");
+        }
+        if !sequences.is_empty() {
+            let only = "sequences that moved on alone (numbers given out and not used)";
+            out += &format!("  {only}: {}\n", sequences.join("; "));
+        }
+        titled("Source", out)
+    }
+
+    fn since_cutover(&self) -> String {
+        let mut out = self.era.as_ref().map(|era| format!("  {era}\n")).unwrap_or_default();
+        if let Some(at) = &self.cutover {
+            for line in &self.tables {
+                if let Some(Services { added, changed }) = line.services.filter(|s| s.added + s.changed > 0) {
+                    let (added, changed) = (grouped(added), grouped(changed));
+                    let table = &line.table;
+                    out += &format!(
+                        "  {table:<17} {added} rows added, {changed} changed, since the cut-over at {at}\n"
+                    );
+                }
+            }
+        }
+        titled("Cut-over", out)
+    }
+
+    fn measured(&self) -> String {
+        let mut out = String::new();
+        for (part, seconds) in &self.seconds {
+            let predicted = self.predicted.get(part).map(|s| format!("   predicted {s:>7.1} s"));
+            out += &format!("  {part:<28} {seconds:>7.1} s{}\n", predicted.unwrap_or_default());
+        }
+        if let Some(bytes) = self.peak_memory {
+            let mebibytes = bytes as f64 / f64::from(1 << 20);
+            out += &format!("  {:<28} {mebibytes:>7.0} MiB\n", "peak memory of this process");
+        }
+        titled("Measured", out)
+    }
+
+    fn findings(&self) -> impl Iterator<Item = &String> {
+        let tables = self.tables.iter().flat_map(|l| &l.findings);
+        tables.chain(self.checks.iter().flat_map(|c| &c.findings))
+    }
+
+    fn table(&self) -> String {
+        let mut table = comfy_table::Table::new();
+        table.load_style(table_style());
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header([
+            "table",
+            "source rows =",
+            "migrated +",
+            "excluded +",
+            "quarantined",
+            "verified",
+            "seconds",
+        ]);
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let number = |n: u64| right(grouped(n));
+        for line in &self.tables {
+            let verified = match line.verified {
+                Some(true) => "✓",
+                Some(false) => "✗",
+                None => "–",
+            };
+            table.add_row([
+                Cell::new(&line.table),
+                number(line.source_rows),
+                number(line.sums.migrated),
+                number(line.sums.excluded),
+                number(line.sums.quarantined),
+                Cell::new(verified).set_alignment(CellAlignment::Center),
+                right(format!("{:.1}", line.seconds)),
+            ]);
+        }
+        format!("{table}\n")
+    }
+}
+
+/// A part under its title; nothing where there is nothing to say.
+fn titled(title: &str, lines: String) -> String {
+    if lines.is_empty() { lines } else { format!("{title}\n{lines}") }
+}
+/// How tables look on the screen: a line under the header, one at the end.
+pub fn table_style() -> TableStyle {
+    let line = LineStyle::none().fill('─').junction('─');
+    TableStyle::new().header_separator(line).bottom_border(line)
+}

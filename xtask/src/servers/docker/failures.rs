@@ -1,0 +1,182 @@
+//! What goes wrong with engine and Compose, in words that say what to do.
+
+use crate::servers::docker::container::Container;
+use crate::servers::docker::container::Health;
+use anyhow::anyhow;
+use bollard::errors::Error;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+const START: &str = "start it: `systemctl start docker`, or `dockerd` by itself";
+
+/// The status that the engine answered with.
+pub(super) fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// The engine's own words.
+pub(super) fn message(error: &Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_string(),
+        Error::DockerStreamError { error } => error.trim().to_string(),
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn no_socket(looked: &[PathBuf]) -> String {
+    let looked: Vec<String> = looked.iter().map(|p| p.display().to_string()).collect();
+    format!(
+        "there is no Docker engine: no socket at {}. Install one with `apt-get install docker.io \
+         docker-compose`, or {START}; or do without: --runtime native",
+        looked.join(", ")
+    )
+}
+
+/// Why an engine does not answer.
+pub(super) fn no_engine(host: &str, error: &Error) -> String {
+    match io_kind(error) {
+        Some(ErrorKind::PermissionDenied) => {
+            let socket = host.trim_start_matches("unix://");
+            let mode = std::fs::metadata(socket).map(|m| m.permissions().mode() & 0o777);
+            let mode = mode.map(|m| format!(" ({m:o})")).unwrap_or_default();
+            format!(
+                "the Docker engine's socket {socket}{mode} is not for this user: `sudo usermod -aG docker \
+                 $USER`, then log in anew"
+            )
+        }
+        Some(ErrorKind::ConnectionRefused) => {
+            format!("the Docker engine is not running: nobody answers at {host}; {START}")
+        }
+        Some(ErrorKind::NotFound) => no_socket(&[PathBuf::from(host.trim_start_matches("unix://"))]),
+        _ => format!("the Docker engine at {host} does not answer ({}); {START}", with_causes(error)),
+    }
+}
+
+/// The kind of the I/O error at the bottom of an error.
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let mut cause = Some(error);
+    let mut found = None;
+    while let Some(error) = cause {
+        found = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(found);
+        cause = error.source();
+    }
+    found
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// An error in the middle of work.
+pub(super) fn explained(host: &str, what: &str, error: Error) -> anyhow::Error {
+    let gone = matches!(error, Error::HyperLegacyError { .. } | Error::SocketNotFoundError(_))
+        || matches!(io_kind(&error), Some(ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused));
+    if gone {
+        return anyhow!(
+            "{what}: the Docker engine at {host} has gone ({}); once it runs again (`systemctl start \
+             docker`): `cargo xtask stack status`",
+            with_causes(&error)
+        );
+    }
+    if matches!(error, Error::RequestTimeoutError) {
+        return anyhow!(
+            "{what}: the Docker engine at {host} is too slow to answer: `systemctl status docker`"
+        );
+    }
+    let said = message(&error);
+    match disk_full(&said) {
+        Some(advice) => anyhow!("{what}: {advice} ({said})"),
+        None => anyhow!("{what}: {said}"),
+    }
+}
+
+fn disk_full(text: &str) -> Option<&'static str> {
+    text.contains("No space left on device").then_some(
+        "no space is left where the container writes: `docker system df` shows what takes it, \
+         `docker system prune` removes what nobody uses",
+    )
+}
+
+/// What Compose said, in our words where they are known. `image`, `name` and `port` are looked at before
+/// Compose is called; it is told of them where somebody was quicker.
+pub(super) fn compose(said: &str) -> String {
+    let line = |words: &str| said.lines().find(|l| l.contains(words)).unwrap_or_default().trim().to_string();
+    for (words, advice) in [
+        ("No space left on device", "no space is left: `docker system df` shows what takes it"),
+        ("port is already allocated", "another container has the port: `cargo xtask doctor` names it"),
+        ("address already in use", "another program has the port: `cargo xtask doctor` names it"),
+        (
+            "is already in use by container",
+            "another container has the name: remove or rename it, or set STACK_PREFIX in .env",
+        ),
+        ("No such image", "the image is not here: build or load it"),
+        ("pull access denied", "the image is not here and cannot be pulled: build or load it"),
+        ("Cannot connect to the Docker daemon", "the Docker engine is not running: `systemctl start docker`"),
+        ("Couldn't connect to Docker daemon", "the Docker engine is not running: `systemctl start docker`"),
+    ] {
+        if said.contains(words) {
+            return format!("{advice} ({})", line(words));
+        }
+    }
+    said.trim().to_string()
+}
+
+/// Whether Compose failed because of a port.
+pub(super) fn is_port_taken(said: &str) -> bool {
+    said.contains("port is already allocated") || said.contains("address already in use")
+}
+
+/// A container that will not be healthy.
+pub(super) fn sick(container: &Container, log: &[String]) -> String {
+    let Container { name, service, .. } = container;
+    let mut text = match &container.health {
+        Health::Unhealthy(output) if container.running => {
+            format!("the container {name} is unhealthy: its check says {output:?}")
+        }
+        _ if container.running => format!("the container {name} is not healthy in time"),
+        _ => format!("the container {name} has ended with exit code {}", container.exit_code),
+    };
+    if let Some(advice) = log.iter().find_map(|line| disk_full(line)) {
+        text += &format!("\n{advice}");
+    }
+    if log.is_empty() {
+        text += ", and its log is empty";
+    } else {
+        text += &format!("; the end of its log:\n    {}", log.join("\n    "));
+    }
+    text + &format!("\nmore of it: `cargo xtask stack logs {service} --runtime docker`")
+}
+
+/// An image that is neither here nor to be had.
+pub fn no_image(image: &str, why: &str, emulator: Option<&Path>) -> String {
+    let how = match emulator {
+        Some(jar) => format!(
+            "build it: `docker build --tag {image} --file docker/firestore/Dockerfile {}`",
+            jar.parent().unwrap_or(Path::new(".")).display()
+        ),
+        None => format!(
+            "load it from a machine that has it: `docker save {image} | ssh THIS docker load`, or name another \
+             in .env"
+        ),
+    };
+    format!("the image {image} is not here and cannot be pulled ({why}); {how}")
+}
+
+/// A volume that somebody else uses.
+pub fn volume_in_use(volume: &str, users: &[String]) -> String {
+    let users = users.join(" ");
+    format!(
+        "the volume {volume} is in use by {users}, and stays: `docker rm -f {users}` removes what uses it, then \
+         again `cargo xtask stack down --volumes`"
+    )
+}

@@ -1,0 +1,117 @@
+//! Whether the source has changed since the run's snapshot, other than by what was mended and replayed:
+//! every table is digested again. Statistics only say of about how many rows.
+
+use crate::phases::p1_backup::{raw_digests, sequences, writes};
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::Backup;
+use crate::run::manifest::Change;
+use crate::run::manifest::Known;
+use crate::run::manifest::Manifest;
+use crate::run::manifest::SourceCheck;
+use crate::source::snapshot::Snapshot;
+use anyhow::{Context, Result};
+use datapath::digest::Digest;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The source as it is now, compared with what it was.
+pub struct Look {
+    pub check: SourceCheck,
+    pub tables: BTreeMap<String, Digest>,
+    pub sequences: BTreeMap<String, Option<i64>>,
+}
+
+/// After the snapshot nothing has to be asked of the source any more (DESIGN rule 2): where it does not
+/// answer, that is what the result says.
+pub async fn beside(ctx: &Arc<Ctx>, manifest: &Manifest) -> Option<SourceCheck> {
+    if !ctx.look_again {
+        return None;
+    }
+    Some(match look(ctx, manifest).await {
+        Ok(look) => look.check,
+        Err(error) => SourceCheck {
+            at: dir::now(),
+            snapshot: manifest.backup.as_ref().map(|b| b.snapshot.taken.clone()).unwrap_or_default(),
+            unknown: Some(format!("{error:#}")),
+            ..SourceCheck::default()
+        },
+    })
+}
+
+pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
+    let backup = manifest.backup.as_ref().context("the run has no backup")?;
+    let known = known(ctx, manifest);
+    let step = ctx.run.step("5 source again")?;
+    let snapshot = Snapshot::again(ctx, backup.snapshot.hash).await?;
+    let at = snapshot.info.taken.clone();
+    let tables = raw_digests(ctx, &snapshot).await?;
+    snapshot.release().await?;
+    let (writes, sequences) = (writes(ctx).await?, sequences(ctx).await?);
+    let changed = changes(backup, &known, &tables, &writes);
+    let moved = sequences.iter().filter(|s| {
+        let alone = s.owner.as_ref().is_none_or(|owner| !changed.contains_key(owner));
+        alone && backup.sequences.get(&s.name) != Some(&s.last)
+    });
+    let said = |last: &Option<i64>| last.map_or("not used".to_string(), |last| last.to_string());
+    let moved = moved
+        .map(|s| match backup.sequences.get(&s.name) {
+            Some(before) => format!("{}: {}, was {}", s.name, said(&s.last), said(before)),
+            None => format!("{}: new", s.name),
+        })
+        .collect();
+    let check =
+        SourceCheck { at, snapshot: backup.snapshot.taken.clone(), changed, sequences: moved, unknown: None };
+    step.done(&format!("{} tables changed", check.changed.len()))?;
+    Ok(Look { check, tables, sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect() })
+}
+
+/// What the run knows of the source, by `schema.table`: what its snapshot held, and instead of rows in
+/// quarantine what replays have read of them since.
+pub fn known(ctx: &Ctx, manifest: &Manifest) -> BTreeMap<String, Known> {
+    let raw = manifest.backup.iter().flat_map(|backup| &backup.raw);
+    let whole = |(name, content): (&String, &Digest)| {
+        (name.clone(), Known { content: *content, open: Digest::default() })
+    };
+    let mut known: BTreeMap<String, Known> = raw.map(whole).collect();
+    if let Some(export) = &manifest.export {
+        for table in ctx.tables {
+            let record = export.tables.get(table.name);
+            if let (Some(known), Some(record)) = (known.get_mut(&format!("public.{}", table.source)), record)
+            {
+                known.open = record.open;
+            }
+        }
+        known.extend(export.replays.iter().flat_map(|replay| replay.source.clone()));
+    }
+    known
+}
+
+fn changes(
+    backup: &Backup,
+    known: &BTreeMap<String, Known>,
+    now: &BTreeMap<String, Digest>,
+    writes: &BTreeMap<String, i64>,
+) -> BTreeMap<String, Change> {
+    let mut changed = BTreeMap::new();
+    for (name, Known { content: before, .. }) in known {
+        match now.get(name) {
+            None => {
+                changed.insert(name.clone(), Change::Dropped);
+            }
+            Some(now) if now != before => {
+                // Statistics come late, and may have been reset: never fewer than the counts show.
+                let written = match (backup.writes.get(name), writes.get(name)) {
+                    (Some(before), Some(now)) => u64::try_from(now - before).unwrap_or_default(),
+                    _ => 0,
+                };
+                let about = written.max(now.rows.abs_diff(before.rows));
+                changed.insert(name.clone(), Change::Rows { about: (about > 0).then_some(about) });
+            }
+            Some(_) => {}
+        }
+    }
+    let new = now.iter().filter(|(name, _)| !known.contains_key(*name));
+    changed.extend(new.map(|(name, digest)| (name.clone(), Change::New { rows: digest.rows })));
+    changed
+}

@@ -1,0 +1,298 @@
+//! What earlier runs left in the targets, and `--replace`, which removes only what a run wrote and
+//! nobody has changed since (DESIGN rules 9, 10 and 13). A table is known by the digest that stands beside
+//! it in its database; a document by the file of the run that wrote it, so its directory has to be there.
+
+use crate::phases::{p3_transform, p5_verify};
+use crate::effects::postgres::Connection;
+use crate::model::Database;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::dir::RunDir;
+use crate::run::manifest::Export;
+use crate::run::manifest::Published;
+use crate::tables::Table;
+use crate::{refuse, sql, sql_file};
+use anyhow::{Context, Result};
+use datapath::document::{self, Document, FieldDifference};
+use datapath::document::{Collection, NullPolicy};
+use datapath::firestore::Firestore;
+use datapath::ids::IdSet;
+use sqlx::Row;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A run that brought something into a database, and what of each table.
+pub struct Brought {
+    pub run: String,
+    tables: String,
+}
+
+/// The newest first.
+pub async fn brought(connection: &mut Connection) -> Result<Vec<Brought>> {
+    if !connection.row(&sql::exists("xtask", "runs")).await?.try_get::<bool, _>(0)? {
+        return Ok(Vec::new());
+    }
+    let rows = connection.rows(sql_file!("phases/4-import/published.sql").text).await?;
+    rows.iter().map(|row| Ok(Brought { run: row.try_get(0)?, tables: row.try_get(1)? })).collect()
+}
+
+/// Which of these tables are not exactly what the newest run wrote into this database, a line each.
+pub async fn changed_tables(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: Database,
+    there: &[(&str, u64)],
+) -> Result<Vec<String>> {
+    let server = ctx.settings.target(database);
+    let Some(newest) = brought(connection).await?.into_iter().next() else {
+        let filled = there.iter().filter(|(_, rows)| *rows > 0);
+        let line = |(name, rows): &(&str, u64)| {
+            format!("{name} in {server} holds {rows} rows, and no run of this tool is recorded there")
+        };
+        return Ok(filled.map(line).collect());
+    };
+    let run = &newest.run;
+    let Ok(tables) = serde_json::from_str::<BTreeMap<String, Published>>(&newest.tables) else {
+        return Ok(vec![format!(
+            "{server} holds run {run}, of which another version of this tool has written down something \
+             that this one does not understand"
+        )]);
+    };
+    let mut lines = Vec::new();
+    for (name, rows) in there {
+        let Some(wrote) = tables.get(*name) else {
+            lines.push(format!("{name} in {server} holds {rows} rows; run {run} wrote nothing there"));
+            continue;
+        };
+        let found = p5_verify::content(connection, "public", name, &wrote.columns, wrote.hash).await?.total();
+        if found != wrote.content {
+            let how = match found.rows == wrote.content.rows {
+                true => format!("holds {rows} rows like run {run}, but not the same ones"),
+                false => format!("holds {rows} rows, run {run} wrote {}", wrote.content.rows),
+            };
+            lines.push(format!(
+                "{name} in {server} {how}: it is left alone; `cargo xtask verify --run {run}` names the rows"
+            ));
+        }
+    }
+    Ok(lines)
+}
+
+/// An earlier run whose files tell what it wrote into Firestore.
+struct Earlier {
+    ctx: Arc<Ctx>,
+    export: Export,
+}
+
+/// The runs that may have written documents, the most likely first, and those of them that are recorded in
+/// a target, but whose directory is not beside this run's.
+async fn runs(ctx: &Arc<Ctx>) -> Result<(Vec<RunDir>, Vec<String>)> {
+    let parent = ctx.run.path().parent().context("a run directory has a folder around it")?;
+    let mut recorded: Vec<String> = Vec::new();
+    for database in Database::ALL {
+        let mut connection = ctx.target(database, "earlier").await?;
+        recorded.extend(brought(&mut connection).await?.into_iter().map(|b| b.run));
+        connection.close().await?;
+    }
+    let there: BTreeSet<String> = dir::ids(parent)?.into_iter().collect();
+    let missing: BTreeSet<String> = recorded.iter().filter(|run| !there.contains(*run)).cloned().collect();
+    let mut ids: Vec<String> = recorded.into_iter().filter(|run| there.contains(run)).collect();
+    // A run that was cut off may have written documents and have no row in any database.
+    for id in there.iter().rev() {
+        let journal = dir::load_journal(&parent.join(id));
+        if journal.is_ok_and(|journal| journal.times_begun(p3_transform::STEP) > 0) {
+            ids.push(id.clone());
+        }
+    }
+    let mut seen = BTreeSet::from([ctx.run.id().to_string()]);
+    ids.retain(|id| seen.insert(id.clone()));
+    let runs = ids.iter().map(|id| RunDir::open(parent, id)).collect::<Result<_>>()?;
+    Ok((runs, missing.into_iter().collect()))
+}
+
+impl Earlier {
+    /// `None`: it never came so far that it could have written a document.
+    fn open(ctx: &Ctx, run: RunDir) -> Result<Option<Earlier>> {
+        let manifest = run.load_manifest()?;
+        if let Some(cutover) = &manifest.cutover {
+            refuse!(
+                "run {}: the services took over at {}: what stands in the targets is theirs, and nothing takes \
+                 its place",
+                manifest.run,
+                cutover.at
+            );
+        }
+        let Some(export) = manifest.export else { return Ok(None) };
+        let null_policy = manifest.policy.map_or(NullPolicy::default(), |policy| policy.null_policy);
+        Ok(Some(Earlier { ctx: Arc::new(ctx.of_run(run, null_policy)), export }))
+    }
+
+    fn id(&self) -> &str {
+        self.ctx.run.id()
+    }
+}
+
+/// What keeps a collection from being replaced: documents that are neither this run's (where it has an
+/// export already) nor exactly what an earlier one wrote, a line each, and how many they are.
+///
+/// Of the ids only hashes are kept: 8 bytes each.
+pub async fn changed_documents(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    collection: &Collection,
+    export: Option<&Export>,
+) -> Result<Vec<String>> {
+    let there = firestore.count(collection.name).await?;
+    if there == 0 {
+        return Ok(Vec::new());
+    }
+    let mut known = Known { same: IdSet::default(), differing: BTreeMap::new() };
+    if let Some(export) = export {
+        known.look(ctx, firestore, table, collection, export).await?;
+    }
+    let (runs, missing) = runs(ctx).await?;
+    for run in runs {
+        if known.same.len() as u64 >= there {
+            break;
+        }
+        let id = run.id().to_string();
+        if let Some(earlier) = Earlier::open(ctx, run)? {
+            let looked = known.look(&earlier.ctx, firestore, table, collection, &earlier.export).await;
+            looked.with_context(|| format!("looking at what run {id} wrote into {}", collection.name))?;
+        }
+    }
+    let (mut lines, mut strange) = (Vec::new(), 0_u64);
+    firestore
+        .ids(collection.name, |page| {
+            for id in page.iter().filter(|id| !known.knows(id)) {
+                strange += 1;
+                if lines.len() < ctx.max_diffs {
+                    lines.push(known.differing.get(id).cloned().unwrap_or_else(|| {
+                        format!("{}/{id}: no run in {} wrote it", collection.name, folder(ctx))
+                    }));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    if strange > 0 {
+        lines.push(format!(
+            "collection {}: {strange} of {there} documents are not what an earlier run wrote: they are left alone",
+            collection.name
+        ));
+        lines.extend(missing.iter().map(|run| {
+            format!(
+                "run {run} is recorded in a target, but its directory is not in {}: without its files nobody \
+                 can tell which documents it wrote; name the place with --backup-dir",
+                folder(ctx)
+            )
+        }));
+    }
+    Ok(lines)
+}
+
+fn folder(ctx: &Ctx) -> String {
+    ctx.run.path().parent().unwrap_or(ctx.run.path()).display().to_string()
+}
+
+/// Documents of a collection that are what some run wrote.
+struct Known {
+    same: IdSet,
+    /// By id: how it differs from what a run wrote there. Some of them only: they are for people.
+    differing: BTreeMap<String, String>,
+}
+
+impl Known {
+    fn knows(&self, id: &str) -> bool {
+        self.same.contains(id)
+    }
+
+    /// Compares what stands in the collection with what the run of `ctx` writes.
+    async fn look(
+        &mut self,
+        ctx: &Arc<Ctx>,
+        firestore: &Firestore,
+        table: &'static Table,
+        collection: &Collection,
+        export: &Export,
+    ) -> Result<()> {
+        let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
+        while let Some(piece) = documents.recv().await {
+            let found = read(firestore, collection, &piece).await?;
+            for (document, differences) in found {
+                match differences.first() {
+                    None => self.same.insert(&document.id),
+                    Some(first) if self.differing.len() < 1_000 => {
+                        let line = format!(
+                            "{}/{}: is not what run {} wrote: {first}",
+                            collection.name,
+                            document.id,
+                            ctx.run.id()
+                        );
+                        self.differing.entry(document.id.clone()).or_insert(line);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        reading.await.context("the reader of the file ended unexpectedly")??;
+        Ok(())
+    }
+}
+
+/// Those of the documents that are there, each with how it differs.
+async fn read<'d>(
+    firestore: &Firestore,
+    collection: &Collection,
+    documents: &'d [Document],
+) -> Result<Vec<(&'d Document, Vec<FieldDifference>)>> {
+    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
+    let found = firestore.read(collection.name, &ids).await?;
+    let there = documents
+        .iter()
+        .zip(found)
+        .filter_map(|(document, (_, fields))| Some((document, document::differences(document, &fields?))));
+    Ok(there.collect())
+}
+
+/// Removes the documents of earlier runs from a collection, each compared once more right before.
+///
+/// # Errors
+/// Refuses, with nothing removed, where a document is not what a run wrote.
+pub async fn remove_documents(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    collection: &Collection,
+    export: &Export,
+) -> Result<()> {
+    let conflicts = changed_documents(ctx, firestore, table, collection, Some(export)).await?;
+    if !conflicts.is_empty() {
+        refuse!("{}", conflicts.join("\n  "));
+    }
+    for run in runs(ctx).await?.0 {
+        let Some(earlier) = Earlier::open(ctx, run)? else { continue };
+        if firestore.count(collection.name).await? == 0 {
+            return Ok(());
+        }
+        let (mut documents, reading) = p3_transform::documents(&earlier.ctx, table, &earlier.export)?;
+        let task = ctx.terminal.task("remove", collection.name, 0);
+        let mut removed = 0;
+        while let Some(piece) = documents.recv().await {
+            let found = read(firestore, collection, &piece).await?;
+            let same = found.into_iter().filter(|(_, differences)| differences.is_empty());
+            let ids: Vec<String> = same.map(|(document, _)| document.id.clone()).collect();
+            let deleted = firestore.delete(collection.name, &ids).await?;
+            task.add(deleted);
+            removed += deleted;
+        }
+        reading.await.context("the reader of the file ended unexpectedly")??;
+        task.done(removed);
+        ctx.run.note(
+            &format!("3 replace {}", collection.name),
+            &format!("{removed} documents of run {} removed", earlier.id()),
+        )?;
+    }
+    Ok(())
+}

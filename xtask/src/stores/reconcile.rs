@@ -1,0 +1,487 @@
+//! The one primitive after the bulk load (DESIGN rules 13 and 14): these rows are wanted; make the target
+//! agree, overwrite nothing that others wrote, and prove it. A database changes in one transaction;
+//! documents one by one, each only where it is still as it was read.
+
+use crate::phases::p4_import;
+use crate::effects::postgres::Connection;
+use crate::model::{Database, Stop};
+use crate::run::ctx::Ctx;
+use crate::run::manifest::TableExport;
+use crate::sql::HashFn;
+use crate::sql::{self, Held, Kind, Owner, Scope};
+use crate::sql_file;
+use crate::stores::staging;
+use crate::stores::staging::STAGING;
+use crate::tables::Table;
+use anyhow::{Context, Result};
+use datapath::digest::{Content, Digest};
+use datapath::document::Collection;
+use datapath::document::{self, Document};
+use datapath::firestore::{Fields, Firestore, Guarded, Version};
+use serde::Serialize;
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::io::Read;
+
+/// Rows in one statement, and documents in one piece.
+const PIECE: usize = 500;
+
+/// What is done to rows or to a document, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `product`, `order`, `gateway`, `firestore`.
+    pub store: String,
+    pub table: String,
+    /// Ids of rows, or a document's.
+    pub ids: Vec<String>,
+    pub action: Action,
+    /// What is written, complete: a statement, or a document as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes: Option<String>,
+    /// What was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Insert,
+    Update,
+    Delete,
+    /// Others have written there since: left alone.
+    Conflict,
+    /// Others have added it: left alone, and no difference.
+    Theirs,
+    /// Damage that rows cannot mend.
+    NotByRows,
+}
+
+/// Hears of every change before it is made.
+pub type Tell<'a> = dyn FnMut(&Change) -> Result<()> + Send + 'a;
+
+/// A table of which rows have been compared.
+struct Compared {
+    table: &'static Table,
+    record: TableExport,
+    /// Refers to itself: then a row may need any other one.
+    own_parent: bool,
+}
+
+/// One database in one transaction, in which nobody else writes.
+pub struct Agreement {
+    pub database: Database,
+    connection: Connection,
+    compared: Vec<Compared>,
+    /// Table, column, parent, its column.
+    pub references: Vec<[String; 4]>,
+    writing: bool,
+}
+
+impl Agreement {
+    /// `writing`: others wait before they write, until the end.
+    pub async fn begin(ctx: &Ctx, database: Database, purpose: &str, writing: bool) -> Result<Agreement> {
+        let mut connection = ctx.target(database, purpose).await?;
+        connection.run("BEGIN").await?;
+        let there = staging::existing(ctx, &mut connection, database).await?;
+        if writing && !there.is_empty() {
+            let names: Vec<&str> = there.into_iter().map(|(name, _)| name).collect();
+            connection
+                .run(&sql::lock_against_writing(&names))
+                .await
+                .with_context(|| format!("somebody has been writing to {database} for too long"))?;
+        }
+        // Wanted rows have the types of sql/schema: the table's own may have become too narrow.
+        staging::create(&mut connection, database).await?;
+        let query = sql::bind(sql_file!("phases/5-verify/foreign_keys.sql"), &[("schema", STAGING)]);
+        let mut references = Vec::new();
+        for row in connection.rows(&query).await? {
+            references.push([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?]);
+        }
+        connection.run(&sql::search_path("public")).await?;
+        Ok(Agreement { database, connection, compared: Vec::new(), references, writing })
+    }
+
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Compares rows of a table with what is wanted, and finds what has to be done. `wanted` and `last`:
+    /// CSV as in the run's files, with a header. `last` only for single rows: in whole buckets what was
+    /// last written is what is wanted.
+    pub async fn compare(
+        self,
+        table: &'static Table,
+        record: &TableExport,
+        mut wanted: impl Read + Send,
+        last: &[u8],
+        scope: Scope<'_>,
+        owner: Owner,
+    ) -> Result<Agreement> {
+        let Agreement { database, mut connection, mut compared, references, writing } = self;
+        let columns = &record.target_columns;
+        connection.run(&sql::hold_rows(STAGING, table.name, columns)).await?;
+        let buckets = match scope {
+            Scope::Buckets(buckets) => Some(buckets),
+            Scope::Wanted => None,
+        };
+        let fill = sql::fill_wanted(table.name, columns, buckets);
+        (_, connection) = p4_import::feed(connection, &fill, &mut wanted, table, record).await?;
+        if !last.is_empty() {
+            let fill = sql::fill_last(table.name, columns);
+            (_, connection) = p4_import::feed(connection, &fill, &mut &last[..], table, record).await?;
+        }
+        connection.run(&sql::find_changes(table.name, columns, scope, owner)).await?;
+        let own_parent =
+            references.iter().any(|[child, _, parent, _]| child == table.name && parent == child);
+        compared.push(Compared { table, record: record.clone(), own_parent });
+        Ok(Agreement { database, connection, compared, references, writing })
+    }
+
+    /// All ids of one kind, with what was found out about each.
+    pub async fn found(&mut self, table: &str, kind: Kind) -> Result<BTreeMap<i64, Option<String>>> {
+        let rows = self.connection.rows(&sql::changes_after(table, kind, i64::MIN, None)).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    /// Takes rows out of what is wanted: nothing is done to them.
+    pub async fn hold_back(&mut self, table: &str, ids: &[i64]) -> Result<()> {
+        self.connection.run(&sql::hold_back(table, ids)).await
+    }
+
+    /// Tells of everything that has to be done, and does it where this transaction writes: parents before
+    /// children, deletions last and the other way round. Returns how many rows are concerned.
+    pub async fn make(&mut self, tell: &mut Tell<'_>) -> Result<u64> {
+        let mut rows = 0;
+        for at in 0..self.compared.len() {
+            rows += self.each(at, Kind::Insert, tell).await?;
+            rows += self.each(at, Kind::Update, tell).await?;
+        }
+        for at in (0..self.compared.len()).rev() {
+            rows += self.each(at, Kind::Delete, tell).await?;
+        }
+        if self.writing {
+            self.prove().await?;
+        }
+        Ok(rows)
+    }
+
+    async fn each(&mut self, at: usize, kind: Kind, tell: &mut Tell<'_>) -> Result<u64> {
+        let Compared { table, record, own_parent } = &self.compared[at];
+        // Rows that refer to each other come and go together: keys are checked at a statement's end.
+        let limit = if *own_parent { None } else { Some(PIECE) };
+        let (mut after, mut count) = (i64::MIN, 0);
+        loop {
+            let rows = self.connection.rows(&sql::changes_after(table.name, kind, after, limit)).await?;
+            let mut changes = Vec::with_capacity(rows.len());
+            for row in &rows {
+                changes.push((row.try_get::<i64, _>(0)?, row.try_get::<Option<String>, _>(1)?));
+            }
+            let Some((last, _)) = changes.last() else { return Ok(count) };
+            after = *last;
+            count += changes.len() as u64;
+            for (action, ids, statement) in statements(table, record, kind, changes) {
+                tell(&Change {
+                    store: self.database.to_string(),
+                    table: table.name.to_string(),
+                    ids: ids.iter().map(i64::to_string).collect(),
+                    action,
+                    writes: Some(statement.clone()),
+                    because: None,
+                })?;
+                if self.writing {
+                    self.connection.run(&statement).await.with_context(|| {
+                        format!("{}: nothing in this database has been changed", self.database)
+                    })?;
+                }
+            }
+            if limit.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// What was changed is what was wanted, read back.
+    async fn prove(&mut self) -> Result<()> {
+        for Compared { table, record, .. } in &self.compared {
+            let query = sql::unproven(table.name, &record.target_columns, 10);
+            let ids: Result<Vec<String>> = self
+                .connection
+                .rows(&query)
+                .await?
+                .iter()
+                .map(|row| Ok(row.try_get::<i64, _>(0)?.to_string()))
+                .collect();
+            let ids = ids?.join(", ");
+            if !ids.is_empty() {
+                let what = format!(
+                    "{} id {ids}: what was written is not what is there now (a trigger?); nothing in {} has been changed",
+                    table.name, self.database
+                );
+                return Err(Stop::Differs(what).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of exactly the wanted rows' keys, on one side.
+    pub async fn digest(
+        &mut self,
+        table: &str,
+        columns: &TableExport,
+        hash: HashFn,
+        held: Held,
+    ) -> Result<Content> {
+        let query = sql::digest_keys_of(table, &columns.target_columns, hash, held);
+        let mut content = Content::default();
+        for row in self.connection.rows(&query).await? {
+            content.buckets.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
+        }
+        Ok(content)
+    }
+
+    /// Rows that rows cannot mend or that others have written, in the terms of a change.
+    pub async fn left_alone(&mut self, tell: &mut Tell<'_>) -> Result<LeftAlone> {
+        let mut left = LeftAlone::default();
+        for Compared { table, .. } in &self.compared {
+            for kind in [Kind::Conflict, Kind::Twice] {
+                let mut after = i64::MIN;
+                loop {
+                    let page = sql::changes_after(table.name, kind, after, Some(PIECE));
+                    let rows = self.connection.rows(&page).await?;
+                    for row in &rows {
+                        let (id, found): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+                        after = id;
+                        let found = found.unwrap_or_default();
+                        let (action, because) = match kind {
+                            Kind::Twice => {
+                                left.twice += 1;
+                                (Action::NotByRows, format!("is there {found} times"))
+                            }
+                            _ => {
+                                left.conflicts += 1;
+                                (Action::Conflict, found)
+                            }
+                        };
+                        tell(&Change {
+                            store: self.database.to_string(),
+                            table: table.name.to_string(),
+                            ids: vec![id.to_string()],
+                            action,
+                            writes: None,
+                            because: Some(because),
+                        })?;
+                    }
+                    if rows.len() < PIECE {
+                        break;
+                    }
+                }
+            }
+            let row = self.connection.row(&sql::count_changes(table.name, Kind::Theirs)).await?;
+            left.theirs += u64::try_from(row.try_get::<i64, _>(0)?)?;
+        }
+        Ok(left)
+    }
+
+    /// Ends the transaction: keeps what was written, if it is one that writes.
+    pub async fn end(mut self) -> Result<()> {
+        if self.writing {
+            self.connection.run(&sql::discard_schema(STAGING)).await?;
+            let committed = self.connection.run("COMMIT").await;
+            committed.with_context(|| format!("committing to {}", self.database))?;
+        } else {
+            self.connection.run("ROLLBACK").await?;
+        }
+        self.connection.close().await
+    }
+}
+
+/// What is not touched.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeftAlone {
+    pub conflicts: u64,
+    pub theirs: u64,
+    pub twice: u64,
+}
+
+fn statements(
+    table: &Table,
+    record: &TableExport,
+    kind: Kind,
+    changes: Vec<(i64, Option<String>)>,
+) -> Vec<(Action, Vec<i64>, String)> {
+    let ids: Vec<i64> = changes.iter().map(|(id, _)| *id).collect();
+    let texts = changes.into_iter().map(|(_, text)| text.unwrap_or_default());
+    match kind {
+        Kind::Insert => {
+            let rows: Vec<String> = texts.collect();
+            let statement = sql::insert(table.name, &record.target_columns, &rows);
+            vec![(Action::Insert, ids, statement)]
+        }
+        Kind::Update => {
+            let updates = ids.iter().zip(texts);
+            updates.map(|(id, set)| (Action::Update, vec![*id], sql::update(table.name, &set, *id))).collect()
+        }
+        _ => vec![(Action::Delete, ids.clone(), sql::delete(table.name, &ids))],
+    }
+}
+
+/// A document as it is wanted; None: it must not be there.
+pub struct Wanted {
+    pub id: String,
+    pub document: Option<Document>,
+    /// As we last wrote it.
+    pub last: Option<Document>,
+}
+
+/// What became of some documents.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// Changed, or to be changed.
+    pub changed: u64,
+    /// By id, with how they differ from what we last wrote.
+    pub conflicts: BTreeMap<String, String>,
+    pub theirs: u64,
+}
+
+/// Makes these documents agree, those that are still as they were read; `apply`: or only tells what it
+/// would do. Documents that somebody writes to meanwhile are conflicts.
+pub async fn documents(
+    firestore: &Firestore,
+    collection: &Collection,
+    wanted: &[Wanted],
+    owner: Owner,
+    apply: bool,
+    tell: &mut Tell<'_>,
+) -> Result<Made> {
+    let mut made = Made::default();
+    for piece in wanted.chunks(PIECE) {
+        let ids: Vec<String> = piece.iter().map(|w| w.id.clone()).collect();
+        let found = firestore.read_versions(collection.name, &ids).await?;
+        let mut changes = Vec::new();
+        for wanted in piece {
+            let (fields, version) =
+                found.get(&wanted.id).with_context(|| format!("no answer for {}", wanted.id))?;
+            match judge(wanted, fields.as_ref(), owner) {
+                Verdict::Agrees => {}
+                Verdict::Theirs => made.theirs += 1,
+                Verdict::Conflict(how) => {
+                    tell(&told(collection, &wanted.id, Action::Conflict, None, Some(how.clone())))?;
+                    made.conflicts.insert(wanted.id.clone(), how);
+                }
+                Verdict::Change(action, change, because) => {
+                    let writes = Some(shown(collection, &change));
+                    tell(&told(collection, &wanted.id, action, writes, because))?;
+                    made.changed += 1;
+                    changes.push((change, version.clone()));
+                }
+            }
+        }
+        if apply && !changes.is_empty() {
+            for (id, how) in write(firestore, collection, changes).await? {
+                tell(&told(collection, &id, Action::Conflict, None, Some(how.clone())))?;
+                made.changed -= 1;
+                made.conflicts.insert(id, how);
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Writes what may be written, reads it back, and returns what others have written meanwhile.
+async fn write(
+    firestore: &Firestore,
+    collection: &Collection,
+    changes: Vec<(Guarded, Version)>,
+) -> Result<BTreeMap<String, String>> {
+    let ids: Vec<String> = changes.iter().map(|(change, _)| id_of(change).to_string()).collect();
+    firestore.change(collection.name, changes.clone()).await?;
+    let mut found: BTreeMap<String, _> = firestore.read(collection.name, &ids).await?.into_iter().collect();
+    let differs = changes.iter().filter_map(|(change, _)| {
+        let id = id_of(change);
+        let now = found.remove(id).flatten();
+        let how = match (change, now) {
+            (Guarded::Delete(_), None) => return None,
+            (Guarded::Delete(_), Some(_)) => "somebody has changed it just now".to_string(),
+            (Guarded::Set(document), Some(now)) => match differences(document, &now) {
+                same if same.is_empty() => return None,
+                how => format!("somebody has changed it just now: {how}"),
+            },
+            (Guarded::Set(_), None) => "somebody has deleted it just now".to_string(),
+        };
+        Some((id.to_string(), how))
+    });
+    Ok(differs.collect())
+}
+
+enum Verdict {
+    Agrees,
+    Theirs,
+    Conflict(String),
+    Change(Action, Guarded, Option<String>),
+}
+
+fn judge(wanted: &Wanted, found: Option<&Fields>, owner: Owner) -> Verdict {
+    let how = |expected: &Option<Document>| match (expected, found) {
+        (None, None) => None,
+        (Some(_), None) => Some("it is not there".to_string()),
+        (None, Some(_)) => Some("it is there, and we did not write it".to_string()),
+        (Some(document), Some(fields)) => {
+            Some(differences(document, fields)).filter(|differences| !differences.is_empty())
+        }
+    };
+    let Some(because) = how(&wanted.document) else { return Verdict::Agrees };
+    if owner == Owner::Others {
+        if wanted.document.is_none() {
+            return Verdict::Theirs;
+        }
+        if let Some(how) = how(&wanted.last) {
+            return Verdict::Conflict(how);
+        }
+    }
+    match (&wanted.document, found) {
+        (Some(document), None) => {
+            Verdict::Change(Action::Insert, Guarded::Set(document.clone()), Some(because))
+        }
+        (Some(document), Some(_)) => {
+            Verdict::Change(Action::Update, Guarded::Set(document.clone()), Some(because))
+        }
+        (None, _) => Verdict::Change(Action::Delete, Guarded::Delete(wanted.id.clone()), Some(because)),
+    }
+}
+
+fn differences(document: &Document, found: &Fields) -> String {
+    let differences = document::differences(document, found);
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn id_of(change: &Guarded) -> &str {
+    match change {
+        Guarded::Set(document) => &document.id,
+        Guarded::Delete(id) => id,
+    }
+}
+
+/// The document as it is written, or its name where it goes.
+fn shown(collection: &Collection, change: &Guarded) -> String {
+    let name = format!("{}/{}", collection.name, id_of(change));
+    match change {
+        Guarded::Set(document) => {
+            let mut json = document::to_json(document);
+            json["name"] = name.into();
+            json.to_string()
+        }
+        Guarded::Delete(_) => serde_json::json!({ "name": name }).to_string(),
+    }
+}
+
+fn told(
+    collection: &Collection,
+    id: &str,
+    action: Action,
+    writes: Option<String>,
+    because: Option<String>,
+) -> Change {
+    let (store, table) = ("firestore".to_string(), collection.name.to_string());
+    Change { store, table, ids: vec![id.to_string()], action, writes, because }
+}
