@@ -6,8 +6,8 @@
 //! What ends in quarantine does not block: `max_quarantine` decides about that.
 
 use crate::model::grouped;
-use crate::sql::SqlFile;
 use crate::sql_file;
+use crate::sql_text::SqlFile;
 use serde::{Deserialize, Serialize};
 
 /// Keys that are shown of each.

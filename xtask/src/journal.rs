@@ -129,6 +129,9 @@ impl Journal {
     }
 }
 
+/// The phase in the journal: a run that has begun it may have written documents.
+pub const STEP: &str = "3 firestore";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,9 @@ pub mod health;
 pub mod journal;
 pub mod ledger;
 pub mod model;
+pub mod sql_text;
 pub mod tables;
+pub mod timing;
 
 // What an environment says, and the SQL that catalogue and files fill in.
 pub mod settings;

@@ -156,6 +156,17 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// What ends every refusal of a preflight.
+pub const AGAIN: &str = "Nothing has been changed: mend this, then type the same command again";
+
+/// Before anything has been changed, what could not be looked at is a refusal.
+pub fn refused(error: anyhow::Error) -> anyhow::Error {
+    match error.chain().any(|cause| cause.is::<Stop>()) {
+        true => error,
+        false => Stop::Refused(format!("{error:#}\n{AGAIN}")).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -2,8 +2,8 @@
 //! SELECT in the table's folder under `sql/tables`; everything else about a table is said here.
 
 use crate::model::Database;
-use crate::sql::SqlFile;
 use crate::sql_file;
+use crate::sql_text::SqlFile;
 use datapath::document::{Collection, Field, Kind};
 
 /// A table of the monolith and where its rows go.
@@ -187,3 +187,9 @@ pub const TABLES: &[Table] = &[
         references: &[BY_USER],
     ),
 ];
+
+/// user_id → firebase_uid of every user, with the outcome of the user's document.
+pub const MAPPING: &str = "user_id_mapping.csv";
+
+/// The table whose rows are the users.
+pub const USERS: &str = "users";

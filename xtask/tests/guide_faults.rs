@@ -115,7 +115,7 @@ async fn a_run_beside_a_writer_in_odd_time_zones() {
         [&shop.settings.source, &shop.settings.product, &shop.settings.order, &shop.settings.gateway]
     {
         let mut connection = shop.superuser(server).await;
-        let name = xtask::sql::ident(&server.database);
+        let name = xtask::sql_text::ident(&server.database);
         connection.run(&format!("ALTER DATABASE {name} SET timezone = 'Pacific/Chatham'")).await.unwrap();
         connection.run(&format!("ALTER DATABASE {name} SET datestyle = 'German'")).await.unwrap();
     }
@@ -293,7 +293,7 @@ async fn every_rule_on_a_source_that_keeps_none() {
 /// Rule 1: who may not read past a policy is told so; nobody is shown a part as if it were all.
 async fn row_security_hides_nothing(shop: &mut Shop) {
     let mut superuser = shop.superuser(&shop.settings.source).await;
-    let password = xtask::sql::literal(shop.settings.source.password.expose_secret());
+    let password = xtask::sql_text::literal(shop.settings.source.password.expose_secret());
     let role = format!(
         "CREATE ROLE reader LOGIN PASSWORD {password}; \
          GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader; \

@@ -4,14 +4,21 @@
 //! Nothing can be measured of the targets' writing without writing: it is taken in proportion to the
 //! source's reading, and corrected by what earlier runs on these hosts took.
 
-use crate::phases::p3_transform;
 use crate::checks::preflight;
 use crate::effects::disk;
 use crate::effects::postgres::{self, Connection};
-use crate::forecast::{
-    Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Timing, Writing, seconds,
-};
+use crate::forecast::Begun;
+use crate::forecast::Collection;
+use crate::forecast::Disk;
+use crate::forecast::Documents;
+use crate::forecast::Forecast;
+use crate::forecast::Sample;
+use crate::forecast::TablePlan;
+use crate::forecast::Writing;
+use crate::forecast::seconds;
+use crate::journal;
 use crate::ledger::Outcomes;
+use crate::model;
 use crate::model::{Database, MIGRATED};
 use crate::refuse;
 use crate::run::ctx::Ctx;
@@ -28,7 +35,9 @@ use crate::source::snapshot::Snapshot;
 use crate::source::snapshot::worker;
 use crate::sql::HashFn;
 use crate::sql::{self, Reading, Rows};
+use crate::stores::readiness;
 use crate::tables::Table;
+use crate::timing::Timing;
 use anyhow::{Context, Result};
 use datapath::firestore::{Address, Firestore, Pace};
 use sqlx::Row;
@@ -53,7 +62,7 @@ const NOWHERE: &str = "xtask_nowhere";
 /// Where the source cannot be counted because of its hazards: the refusal that `migrate` would end with.
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
     let hash = preflight::servers(ctx).await?;
-    let looks = tokio::try_join!(assess::look(ctx), preflight::obstacles(ctx, None), lock::others(ctx));
+    let looks = tokio::try_join!(assess::look(ctx), readiness::obstacles(ctx, None), lock::others(ctx));
     let (assessed, mut obstacles, others) = looks?;
     obstacles.extend(others);
     match Box::pin(counted(ctx, hash, &assessed.reading, obstacles)).await {
@@ -71,7 +80,7 @@ async fn counted(
 ) -> Result<Forecast> {
     let snapshot = Snapshot::open(ctx, hash).await?.read_as(reading.clone());
     let counts = ctx.tables.iter().map(|t| plan(ctx.clone(), snapshot.info.clone(), t, snapshot.size(t)));
-    let tables = crate::phases::all(counts).await?;
+    let tables = crate::run::join::all(counts).await?;
     let sizes: Vec<Size> = tables.iter().map(|plan| Size { rows: plan.rows, bytes: plan.bytes }).collect();
     let all_bytes: u64 = snapshot.tables.iter().map(|t| t.bytes).sum();
     let sample = sample(ctx, hash, reading, &sizes, all_bytes, READING).await?;
@@ -129,7 +138,7 @@ pub async fn affordable(ctx: &Ctx, reading: &Reading) -> Result<()> {
     }
     connection.close().await?;
     match documents(ctx, &sizes).await?.too_expensive() {
-        Some(why) => refuse!("{why}. {}", preflight::AGAIN),
+        Some(why) => refuse!("{why}. {}", model::AGAIN),
         None => Ok(()),
     }
 }
@@ -212,7 +221,7 @@ async fn documents(ctx: &Ctx, sizes: &[u64]) -> Result<Documents> {
 fn begun(ctx: &Ctx) -> Begun {
     let journal = dir::load_journal(ctx.run.path()).unwrap_or_default();
     Begun {
-        imports: journal.times_begun(p3_transform::STEP),
+        imports: journal.times_begun(journal::STEP),
         verifications: journal.times_begun(crate::phases::p5_verify::STEP),
     }
 }
@@ -297,7 +306,7 @@ async fn sample(
         .into_iter()
         .take(ctx.jobs)
         .map(|(t, size)| read(ctx.clone(), hash, how.clone(), t, size, long));
-    let reads = crate::phases::all(reads).await?;
+    let reads = crate::run::join::all(reads).await?;
     let sum = |what: &dyn Fn(&Read) -> f64| reads.iter().map(what).sum::<f64>();
     let bytes_on_disk = sum(&|r| r.bytes_on_disk);
     let whole = if bytes_on_disk > 0.0 { 1.0 + rest as f64 / bytes_on_disk } else { 1.0 };

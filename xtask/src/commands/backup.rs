@@ -1,8 +1,9 @@
 //! Phase 1 alone: a backup of the source that has been read back whole.
 
-use super::{begin, visibly};
 use crate::checks::preflight;
 use crate::phases::p1_backup;
+use crate::run::command::begin;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::Backup;

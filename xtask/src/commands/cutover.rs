@@ -2,11 +2,11 @@
 //! unchanged since the run's snapshot and every store exactly what the run proved; both are looked at now,
 //! with the source held back, and it stays held back.
 
-use super::visibly;
 use crate::effects::cleanup::Cleanup;
 use crate::model::Stop;
 use crate::phases::p5_verify;
 use crate::refuse;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock::Locks;
@@ -19,6 +19,8 @@ use crate::source::drift::Look;
 use crate::source::drift::look;
 use crate::source::freeze::Freezer;
 use crate::source::freeze::Held;
+use crate::stores::documents;
+use crate::stores::rows;
 use crate::tables::{Home, Table};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -179,7 +181,7 @@ async fn take_over(
 async fn store(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> Result<StoreState> {
     match &table.home {
         Home::Firestore(collection) => {
-            let content = p5_verify::documents_content(ctx, export, table, collection).await?;
+            let content = documents::content(ctx, export, table, collection).await?;
             Ok(StoreState { content, sequence: None })
         }
         Home::Postgres(database) => {
@@ -187,7 +189,7 @@ async fn store(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> R
             let mut connection = ctx.target(*database, "cutover").await?;
             let hash = export.snapshot.hash;
             let columns = &record.target_columns;
-            let content = p5_verify::content(&mut connection, "public", table.name, columns, hash).await?;
+            let content = rows::content(&mut connection, "public", table.name, columns, hash).await?;
             let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
             let name: Option<String> = connection.row(&query).await?.try_get(0)?;
             let sequence = match name {

@@ -1,7 +1,9 @@
 //! Phases 1 and 2: backup and export of one snapshot. No target is touched.
 
-use super::{begin, migrate, visibly};
+use super::migrate;
 use crate::checks::preflight;
+use crate::run::command::begin;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;

@@ -100,7 +100,7 @@ async fn nothing_known(settings: &Settings, freezer: &Freezer) -> Result<Done> {
              default_transaction_read_only",
             freezer.book().path().display(),
             freezer.source(),
-            crate::sql::ident(&settings.source.database)
+            crate::sql_text::ident(&settings.source.database)
         );
     }
     Ok(Done { source, frozen: false, did: vec!["there was nothing to undo".into()] })

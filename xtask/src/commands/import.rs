@@ -1,14 +1,14 @@
 //! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
 
-use super::visibly;
 use crate::checks::forecast;
 use crate::checks::preflight;
 use crate::model::Stop;
-use crate::phases::p1_backup;
 use crate::phases::p3_transform;
 use crate::phases::p4_import;
 use crate::refuse;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
+use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use anyhow::Result;
@@ -32,7 +32,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
         );
     }
     // Before the first write: a collection cannot be taken back.
-    let damaged = p1_backup::damaged_files(&ctx.run, &export.files);
+    let damaged = dir::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {
         return Err(Stop::Differs(damaged.join("\n  ")).into());
     }

@@ -1,10 +1,9 @@
 //! The whole migration: five phases, each taking what the one before it proved.
 
-use super::{Times, agree, begin, visibly};
+use super::agree;
 use crate::checks::forecast;
 use crate::checks::preflight;
 use crate::effects::terminal::peak_memory;
-use crate::forecast::{EXPORT, IMPORT, TOTAL, Timing, VERIFY};
 use crate::hazards::Found;
 use crate::model::Stop;
 use crate::phases::p1_backup;
@@ -12,6 +11,9 @@ use crate::phases::p2_export;
 use crate::phases::p3_transform;
 use crate::phases::p4_import;
 use crate::phases::p5_verify;
+use crate::run::command::Times;
+use crate::run::command::begin;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::Export;
@@ -24,6 +26,11 @@ use crate::source::drift;
 use crate::source::freeze;
 use crate::source::snapshot::Snapshot;
 use crate::sql::HashFn;
+use crate::timing::EXPORT;
+use crate::timing::IMPORT;
+use crate::timing::TOTAL;
+use crate::timing::Timing;
+use crate::timing::VERIFY;
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -18,88 +18,11 @@ pub mod stack;
 pub mod status;
 pub mod verify;
 
-use crate::forecast::{EXPORT, IMPORT, Seconds, VERIFY};
-use crate::model::{Existing, Stop};
+use crate::model::Stop;
 use crate::run::ctx::Ctx;
-use crate::run::dir;
 use crate::run::manifest::Backup;
 use crate::run::manifest::Export;
-use crate::run::manifest::Manifest;
-use crate::run::manifest::RowPolicy;
 use anyhow::Result;
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::Future;
-use std::time::{Duration, Instant};
-
-/// How long parts of a command took, in seconds, by name.
-#[derive(Default)]
-struct Times(BTreeMap<String, f64>);
-
-impl Times {
-    async fn of<T>(&mut self, name: &str, part: impl Future<Output = T>) -> T {
-        let started = Instant::now();
-        let result = part.await;
-        self.0.insert(name.to_string(), started.elapsed().as_secs_f64());
-        result
-    }
-
-    /// Those of the phases; `None` where one of them did not run.
-    fn seconds(&self) -> Option<Seconds> {
-        let of = |name: &str| self.0.get(name).copied();
-        Some(Seconds { export: of(EXPORT)?, import: of(IMPORT)?, verify: of(VERIFY)? })
-    }
-}
-
-/// Does the work of a command on a run, and lets others see it: who does it, how far it is, how it ended.
-async fn visibly<T>(ctx: &Ctx, command: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let step = ctx.run.command(command)?;
-    let result = tokio::select! {
-        biased;
-        result = work => result,
-        never = show_progress(ctx) => match never {},
-    };
-    ctx.run.remove_progress();
-    match &result {
-        Ok(_) => step.done("")?,
-        // The error itself counts, also where the disk is so full that it cannot be written down.
-        Err(error) => drop(step.failed(&format!("{error:#}"))),
-    }
-    result
-}
-
-/// Writes down every second what is under way.
-async fn show_progress(ctx: &Ctx) -> Infallible {
-    let mut warned = false;
-    loop {
-        let progress =
-            status::Progress { at: dir::now(), pid: std::process::id(), tasks: ctx.terminal.under_way() };
-        let json = serde_json::to_string(&progress).map_err(anyhow::Error::new);
-        if let Err(error) = json.and_then(|json| ctx.run.save_progress(&json))
-            && !std::mem::replace(&mut warned, true)
-        {
-            ctx.terminal.warn(format!("`status` cannot show how far this is: {error:#}"));
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-/// Writes down that the run has begun, and by which command.
-fn begin(ctx: &Ctx, command: &str) -> Result<Manifest> {
-    let policy = &ctx.settings.policy;
-    let mut manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.tool_version());
-    manifest.accepted = ctx.settings.policy.accepted.clone();
-    manifest.command = command.into();
-    manifest.replace = ctx.existing == Existing::Replace;
-    manifest.policy = Some(RowPolicy {
-        max_quarantine: policy.max_quarantine,
-        null_policy: policy.null_policy,
-        source_zone: policy.source_zone.clone(),
-    });
-    ctx.run.save_manifest(&manifest)?;
-    ctx.terminal.line(format!("run {} in {}", ctx.run.id(), ctx.run.path().display()));
-    Ok(manifest)
-}
 
 /// Phases 1 and 2 have read the same instant on different ways: they must have seen the same rows.
 fn agree(backup: &Backup, export: &Export, ctx: &Ctx) -> Result<()> {

@@ -1,7 +1,8 @@
 //! The rehearsal: the real migration, pointed at disposable servers.
 
-use super::{Times, migrate};
+use super::migrate;
 use crate::effects::cleanup::Cleanup;
+use crate::run::command::Times;
 use crate::run::ctx::Ctx;
 use crate::run::ctx::Options;
 use crate::run::dir::RunDir;

@@ -1,9 +1,10 @@
 //! What verification found, mended: shows every change, complete, and makes it where told to.
 
-use super::{verify, visibly};
+use super::verify;
 use crate::model::{Stop, grouped};
 use crate::phases::repair::{self, Repaired};
 use crate::refuse;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;

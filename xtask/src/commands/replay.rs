@@ -1,8 +1,8 @@
 //! Rows that were mended in the source, brought in after the run.
 
-use super::visibly;
 use crate::model::{Stop, explain};
 use crate::phases::replay::{self, Replayed, TableReplayed};
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use anyhow::Result;

@@ -1,12 +1,15 @@
 //! A run that was cut off, taken up again from what is on disk (DESIGN rules 9 to 11).
 
-use super::{Times, migrate, verify, visibly};
+use super::migrate;
+use super::verify;
 use crate::checks::preflight;
 use crate::model::Stop;
-use crate::phases::p1_backup;
 use crate::phases::p2_export;
 use crate::refuse;
+use crate::run::command::Times;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
+use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::manifest::Backup;
 use crate::run::manifest::Export;
@@ -141,8 +144,8 @@ async fn from_the_files(ctx: &Arc<Ctx>, manifest: Manifest, export: Export, hash
 
 /// The files of the run are what was written.
 fn whole(ctx: &Ctx, backup: Option<&Backup>, export: &Export) -> Result<()> {
-    let mut damaged = p1_backup::damaged_files(&ctx.run, &export.files);
-    damaged.extend(backup.iter().flat_map(|backup| p1_backup::damaged_files(&ctx.run, &backup.files)));
+    let mut damaged = dir::damaged_files(&ctx.run, &export.files);
+    damaged.extend(backup.iter().flat_map(|backup| dir::damaged_files(&ctx.run, &backup.files)));
     match damaged[..] {
         [] => Ok(()),
         _ => Err(Stop::Differs(format!(

@@ -5,22 +5,15 @@ use crate::effects::host;
 use crate::effects::terminal::UnderWay;
 use crate::journal::{Command, Journal, Step};
 use crate::model::grouped;
+use crate::run::command::Progress;
 use crate::run::dir;
 use crate::run::manifest::Manifest;
 use crate::run::manifest::Proof;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fs;
 use std::path::Path;
-
-/// What is under way, as the run writes it down every second.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    pub at: String,
-    pub pid: u32,
-    pub tasks: Vec<UnderWay>,
-}
 
 /// What became of the newest command on the run that writes to a store or a file of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,8 +1,8 @@
 //! Phase 5 at any time: every store against what the run's snapshot held.
 
-use super::visibly;
 use crate::phases::p5_verify;
 use crate::refuse;
+use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
 use anyhow::Result;

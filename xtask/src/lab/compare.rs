@@ -2,10 +2,10 @@
 
 use crate::effects::postgres;
 use crate::model::Database;
-use crate::phases::p5_verify;
 use crate::run::manifest::Export;
 use crate::settings::Settings;
-use crate::stores::staging;
+use crate::stores::rows;
+use crate::stores::schema;
 use crate::tables::{self, Home, TABLES};
 use anyhow::{Context, Result};
 use datapath::document::Collection;
@@ -18,13 +18,13 @@ pub async fn databases(settings: &Settings, export: &Export) -> Result<Vec<Strin
     for database in Database::ALL {
         let server = settings.target(database);
         let mut connection = postgres::connect(server, "compare").await?;
-        let expected = staging::expected_definition(&mut connection, database).await?;
-        let found = staging::definition(&mut connection, "public").await?;
-        lines.extend(staging::differences(database, &expected, &found));
+        let expected = schema::expected_definition(&mut connection, database).await?;
+        let found = schema::definition(&mut connection, "public").await?;
+        lines.extend(schema::differences(database, &expected, &found));
         for table in tables::of_database(TABLES, database) {
             let record = export.tables.get(table.name).context("a table is not in the export")?;
             let (columns, hash) = (&record.target_columns, export.snapshot.hash);
-            let content = p5_verify::content(&mut connection, "public", table.name, columns, hash).await?;
+            let content = rows::content(&mut connection, "public", table.name, columns, hash).await?;
             if content != record.content {
                 let (expected, found) = (record.content.total().rows, content.total().rows);
                 lines.push(format!(

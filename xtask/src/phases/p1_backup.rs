@@ -2,20 +2,19 @@
 //! of the source, with which the way back is proven later.
 
 use crate::effects::dump::Form;
-use crate::effects::postgres;
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::dir;
 use crate::run::manifest::Backup;
 use crate::run::manifest::SnapshotInfo;
 use crate::servers::docker;
-use crate::source::snapshot::RawName;
+use crate::source::digests::raw_digests;
+use crate::source::digests::sequences;
+use crate::source::digests::writes;
 use crate::source::snapshot::Snapshot;
 use crate::source::snapshot::worker;
 use crate::sql;
 use crate::sql_file;
 use anyhow::{Context, Result, ensure};
-use datapath::digest::Digest;
 use datapath::files::FileInfo;
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -126,76 +125,6 @@ async fn record_counts(ctx: &Ctx, snapshot: &Snapshot) -> Result<FileInfo> {
     ctx.run.write(COUNTS, &text)
 }
 
-/// Rows written to each table so far, by the source's statistics.
-pub async fn writes(ctx: &Ctx) -> Result<BTreeMap<String, i64>> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("statistics")).await?;
-    let rows = connection.rows(sql_file!("phases/1-backup/writes.sql").text).await?;
-    connection.close().await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
-}
-
-/// A sequence of the source.
-pub struct SourceSequence {
-    pub name: String,
-    /// `None`: it has never given out a number.
-    pub last: Option<i64>,
-    /// The table whose column it is for.
-    pub owner: Option<String>,
-}
-
-pub async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("sequences")).await?;
-    let rows = connection.rows(sql_file!("phases/1-backup/sequences.sql").text).await?;
-    connection.close().await?;
-    let sequence = |row: &sqlx::postgres::PgRow| {
-        Ok(SourceSequence { name: row.try_get(0)?, last: row.try_get(1)?, owner: row.try_get(2)? })
-    };
-    rows.iter().map(sequence).collect()
-}
-
-/// A digest of every table of the source.
-pub async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
-    let tasks =
-        snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
-    Ok(super::all(tasks).await?.into_iter().collect())
-}
-
-async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, Digest)> {
-    let _turn = ctx.turn_on_source(name.estimated_rows).await;
-    ctx.throttle.pass(name.bytes).await;
-    let task = ctx.terminal.task("digest", &name.table, 0);
-    let mut worker = worker(&ctx, &snapshot, "digest").await?;
-    let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;
-    let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
-    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, hash)).await?;
-    worker.close().await?;
-    let content = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
-    task.done(content.rows);
-    Ok((name.full(), content))
-}
-
-/// Digests of some rows of a table in the schema `public`, whole as they are in the source, by id.
-pub async fn raw_rows(
-    ctx: &Ctx,
-    snapshot: &SnapshotInfo,
-    table: &str,
-    ids: &[i64],
-) -> Result<BTreeMap<i64, Digest>> {
-    let mut digests: BTreeMap<i64, Digest> = BTreeMap::new();
-    if ids.is_empty() {
-        return Ok(digests);
-    }
-    let mut worker = worker(ctx, snapshot, "digest").await?;
-    let columns = worker.describe(&sql::all("public", table)).await?;
-    let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
-    for row in worker.rows(&sql::digest_raw_rows("public", table, &columns, hash, ids)).await? {
-        let digest = Digest::new(1, Some(row.try_get(1)?))?;
-        digests.entry(row.try_get(0)?).or_default().add(digest);
-    }
-    worker.close().await?;
-    Ok(digests)
-}
-
 /// The configuration of the containers, where the workspace has one: what Compose makes of it, passwords
 /// in clear, and the files that it is made of.
 async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> {
@@ -223,17 +152,4 @@ async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> 
     };
     files.insert(COMPOSE.to_string(), ctx.run.write(COMPOSE, &text)?);
     Ok(files)
-}
-
-/// Whether the files of a backup are still what they were: a finding for each that is not.
-pub fn damaged_files(run: &dir::RunDir, files: &BTreeMap<String, FileInfo>) -> Vec<String> {
-    let check = |(name, expected): (&String, &FileInfo)| match run.measure(name) {
-        Err(error) => Some(format!("{name}: {error:#}")),
-        Ok(found) if found.sha256 != expected.sha256 => Some(format!(
-            "{name} is not the file that was written: {} bytes, SHA-256 {} (expected {} bytes, {})",
-            found.bytes, found.sha256, expected.bytes, expected.sha256
-        )),
-        Ok(_) => None,
-    };
-    files.iter().filter_map(check).collect()
 }

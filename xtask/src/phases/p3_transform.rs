@@ -1,28 +1,19 @@
 //! Phase 3, Firestore: users and sessions from their files into documents, streamed.
 
-use crate::model::{Existing, Stop};
+use crate::journal::STEP;
+use crate::model::Existing;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::stores::documents::documents;
+use crate::stores::documents::holds;
 use crate::stores::ownership;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::document::Collection;
-use datapath::document::{Document, DocumentReader};
 use datapath::firestore::{Address, Firestore, Pace};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-
-/// Documents in one piece between the reader of a file and those who write or compare.
-pub const PIECE: usize = 500;
-
-/// Looks at a collection that is still growing before it counts as somebody else's.
-const LOOKS: usize = 5;
-
-/// The phase in the journal: a run that has begun it may have written documents.
-pub const STEP: &str = "3 firestore";
 
 /// Phase 3's result: what the documents took from the rules, by collection.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -97,96 +88,4 @@ async fn import(
     task.done(written.documents);
     step.done(&format!("{} documents", written.documents))?;
     Ok(ImportedCollection { documents: written.documents, defaults: read.defaults, retried: written.retried })
-}
-
-/// A file's documents, in pieces.
-pub type Documents = mpsc::Receiver<Vec<Document>>;
-
-/// What the reader of a file saw.
-#[derive(Debug, Default)]
-pub struct FileRead {
-    pub documents: u64,
-    pub defaults: BTreeMap<String, u64>,
-}
-
-/// Reads a table's file as documents, in pieces, on a thread of its own: never more than a few pieces
-/// are in memory. The handle ends with an error where the file is not the one that was exported.
-pub fn documents(
-    ctx: &Arc<Ctx>,
-    table: &'static Table,
-    export: &Export,
-) -> Result<(Documents, JoinHandle<Result<FileRead>>)> {
-    let file = table.file();
-    let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?.clone();
-    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
-    let (sender, receiver) = mpsc::channel(4);
-    let ctx = ctx.clone();
-    let mut rows = crate::run::overlay::open(&ctx.run, export, &file)?;
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut read = FileRead::default();
-        let mut reader = DocumentReader::open(&mut rows, collection, ctx.settings.policy.null_policy)
-            .with_context(|| format!("in {file}"))?;
-        loop {
-            let piece = reader.next(PIECE).with_context(|| format!("reading {file}"))?;
-            if piece.is_empty() {
-                break;
-            }
-            read.documents += piece.len() as u64;
-            if sender.blocking_send(piece).is_err() {
-                // Those who wanted the documents have given up; they say why.
-                return Ok(read);
-            }
-        }
-        read.defaults = reader.defaults();
-        std::io::copy(&mut rows, &mut std::io::sink()).with_context(|| format!("reading {file}"))?;
-        let found = rows.finish();
-        if found.sha256 != info.sha256 {
-            return Err(Stop::Differs(format!(
-                "{file} is not the file that was exported: SHA-256 {} (expected {})",
-                found.sha256, info.sha256
-            ))
-            .into());
-        }
-        Ok(read)
-    });
-    Ok((receiver, reading))
-}
-
-/// How many documents the collection holds, and whether they are all exactly what this run would write.
-pub async fn holds(
-    ctx: &Arc<Ctx>,
-    firestore: &Firestore,
-    table: &'static Table,
-    collection: &Collection,
-    export: Option<&Export>,
-) -> Result<(u64, bool)> {
-    let mut there = firestore.count(collection.name).await?;
-    let (Some(export), true) = (export, there > 0) else { return Ok((there, there == 0)) };
-    for _ in 0..LOOKS {
-        let own = own_documents(ctx, firestore, table, export).await?;
-        // What a run that ended a moment ago had sent may still be arriving: then the count grows.
-        let now = firestore.count(collection.name).await?;
-        if now == there {
-            return Ok((there, own == there));
-        }
-        there = now;
-    }
-    Ok((there, false))
-}
-
-/// How many documents of the collection are exactly what this run would write.
-async fn own_documents(
-    ctx: &Arc<Ctx>,
-    firestore: &Firestore,
-    table: &'static Table,
-    export: &Export,
-) -> Result<u64> {
-    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
-    let (mut documents, reading) = documents(ctx, table, export)?;
-    let mut own = 0;
-    while let Some(piece) = documents.recv().await {
-        own += super::p5_verify::compare(firestore, collection, &piece).await?.equal;
-    }
-    reading.await.context("the reader of the file ended unexpectedly")??;
-    Ok(own)
 }

@@ -2,21 +2,22 @@
 //! and the mending. All differences are found, not some of them, and memory stays bounded: only ranges of
 //! ids whose digests differ are looked at, in the database, and told row by row.
 
-use super::p1_backup;
-use super::p3_transform;
 use super::p5_verify;
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
+use crate::run::dir;
 use crate::run::manifest::Export;
 use crate::run::overlay;
 use crate::sql::{self, Owner, Scope};
+use crate::stores::documents;
 use crate::stores::reconcile;
 use crate::stores::reconcile::Action;
 use crate::stores::reconcile::Agreement;
 use crate::stores::reconcile::Change;
 use crate::stores::reconcile::Tell;
 use crate::stores::reconcile::Wanted;
-use crate::stores::staging;
+use crate::stores::rows;
+use crate::stores::schema;
 use crate::tables::{self, Table};
 use anyhow::{Context, Result};
 use datapath::document::Collection;
@@ -58,7 +59,7 @@ pub async fn run(
     tell: &mut Tell<'_>,
 ) -> Result<Repaired> {
     let files = ctx.tables.iter().flat_map(|table| overlay::files(export, &table.file())).collect();
-    let damaged = p1_backup::damaged_files(&ctx.run, &files);
+    let damaged = dir::damaged_files(&ctx.run, &files);
     if !damaged.is_empty() {
         let what =
             format!("the run's files do not say any more what has to be there: {}", damaged.join("\n  "));
@@ -98,13 +99,13 @@ async fn database(
     for table in tables::of_database(ctx.tables, database) {
         let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
         let connection = agreement.connection();
-        if let Some(missing) = p5_verify::missing_columns(connection, table, record).await? {
+        if let Some(missing) = rows::missing_columns(connection, table, record).await? {
             tell(&finding(database, table.name, missing, None))?;
             repaired.not_by_rows += 1;
             continue;
         }
         let (columns, hash) = (&record.target_columns, export.snapshot.hash);
-        let found = p5_verify::content(connection, "public", table.name, columns, hash).await?;
+        let found = rows::content(connection, "public", table.name, columns, hash).await?;
         let buckets = record.content.differing(&found);
         if !buckets.is_empty() {
             let rows = overlay::open(&ctx.run, export, &table.file())?;
@@ -131,10 +132,10 @@ async fn not_by_rows(
     tell: &mut Tell<'_>,
 ) -> Result<u64> {
     let mut connection = ctx.target(database, "repair").await?;
-    let wanted = staging::expected_definition(&mut connection, database).await?;
-    let found = staging::definition(&mut connection, "public").await?;
+    let wanted = schema::expected_definition(&mut connection, database).await?;
+    let found = schema::definition(&mut connection, "public").await?;
     connection.close().await?;
-    let mut findings = staging::mending(database, &wanted, &found);
+    let mut findings = schema::mending(database, &wanted, &found);
     // Rows that will be deleted have no say in what the next id is.
     let all = owner == Owner::Others;
     findings.extend(p5_verify::sequences(ctx, export, database, all).await?.0);
@@ -171,7 +172,7 @@ async fn documents(
         let conflicts = made.conflicts.len() as u64;
         repaired.add(Repaired { changes: made.changed, conflicts, theirs: made.theirs, not_by_rows: 0 });
     };
-    let (mut pieces, reading) = p3_transform::documents(ctx, table, export)?;
+    let (mut pieces, reading) = documents::documents(ctx, table, export)?;
     while let Some(piece) = pieces.recv().await {
         let wanted = piece.into_iter().map(|document| Wanted {
             id: document.id.clone(),
@@ -183,7 +184,7 @@ async fn documents(
     }
     reading.await.context("the reader of the file ended unexpectedly")??;
     let mut foreign = Vec::new();
-    p5_verify::foreign(ctx, firestore, export, table, collection, |ids| {
+    documents::foreign(ctx, firestore, export, table, collection, |ids| {
         foreign.extend(ids.into_iter().map(|id| Wanted { id, document: None, last: None }));
         Ok(())
     })

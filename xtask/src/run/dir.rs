@@ -3,12 +3,14 @@
 use crate::effects::host;
 use crate::journal::{Entry, Journal, Process};
 use crate::model::Stop;
+use crate::run::dir;
 use crate::run::manifest::FORMAT;
 use crate::run::manifest::Manifest;
 use crate::run::manifest::Proof;
 use crate::run::manifest::ToolVersion;
 use anyhow::{Context, Result, bail};
 use datapath::files::{FileInfo, HashedFile, HashedReader};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -415,6 +417,19 @@ impl Drop for Step<'_> {
             let _ = self.run.write_line(self.step, "ended early", "", None);
         }
     }
+}
+
+/// Whether the files of a backup are still what they were: a finding for each that is not.
+pub fn damaged_files(run: &dir::RunDir, files: &BTreeMap<String, FileInfo>) -> Vec<String> {
+    let check = |(name, expected): (&String, &FileInfo)| match run.measure(name) {
+        Err(error) => Some(format!("{name}: {error:#}")),
+        Ok(found) if found.sha256 != expected.sha256 => Some(format!(
+            "{name} is not the file that was written: {} bytes, SHA-256 {} (expected {} bytes, {})",
+            found.bytes, found.sha256, expected.bytes, expected.sha256
+        )),
+        Ok(_) => None,
+    };
+    files.iter().filter_map(check).collect()
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl Locks {
     async fn of(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Result<Locks> {
         let mut locks = Locks { held: Vec::new() };
         for server in servers {
-            let held = locks.take(ctx, server).await.map_err(crate::checks::preflight::refused)?;
+            let held = locks.take(ctx, server).await.map_err(crate::model::refused)?;
             locks.held.push(held);
         }
         Ok(locks)

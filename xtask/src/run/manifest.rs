@@ -1,11 +1,11 @@
 //! What a run knows and has proven, as it stands in `manifest.json`. Data only.
 
-use crate::forecast::Timing;
 use crate::hazards::Found;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
 use crate::sql::HashFn;
 use crate::sql::Reading;
+use crate::timing::Timing;
 use datapath::digest::{Content, Digest};
 use datapath::document::NullPolicy;
 use datapath::files::{FileInfo, Piece};

@@ -1,9 +1,11 @@
 //! A run and its files: its directory, manifest, journal, locks and report.
 //! May import: effects, sql, settings, words.
 
+pub mod command;
 pub mod ctx;
 pub mod dir;
 pub mod freeze_log;
+pub mod join;
 pub mod lock;
 pub mod lock_waits;
 pub mod manifest;

@@ -1,10 +1,10 @@
 //! What the stores must hold, row by row: the files of a run as replays have changed them. Everybody who
 //! compares a store with the run reads here.
 
-use crate::phases::p2_export::MAPPING;
 use crate::model::Stop;
 use crate::run::dir::RunDir;
 use crate::run::manifest::Export;
+use crate::tables::MAPPING;
 use anyhow::{Context, Result};
 use datapath::csv_text::{self, Lines};
 use datapath::files::FileInfo;

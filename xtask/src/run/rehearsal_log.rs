@@ -1,9 +1,9 @@
 //! The rehearsals that have ended, noted beside the tool that did them (`target/debug/rehearsals.jsonl`):
 //! a migration may want a green one of its own version and SQL. A line each, 0600, the newest last.
 
-use crate::forecast::Timing;
 use crate::run::manifest::ToolVersion;
 use crate::settings::human;
+use crate::timing::Timing;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

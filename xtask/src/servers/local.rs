@@ -125,7 +125,7 @@ async fn monolith(settings: &Settings, stack: &Connections, scale: u32, terminal
 }
 
 /// Tables and made-up rows, into an empty database; as its superuser.
-pub(super) async fn fill(source: &Server, scale: u32, terminal: &Terminal) -> Result<()> {
+pub async fn fill(source: &Server, scale: u32, terminal: &Terminal) -> Result<()> {
     let task = terminal.task("fill", "the monolith", 0);
     let mut connection = postgres::connect(source, "stack").await?;
     connection.run(include_str!("../../../fixtures/monolith/schema.sql")).await?;
@@ -151,11 +151,11 @@ async fn target(settings: &Settings, stack: &Connections, database: Database) ->
 }
 
 /// The targets' databases as they were before any run, whatever stands in them.
-pub(super) async fn renew(settings: &Settings, stack: &Connections) -> Result<()> {
+pub async fn renew(settings: &Settings, stack: &Connections) -> Result<()> {
     try_join_all(Database::ALL.map(|database| renew_one(stack, settings.target(database)))).await.map(drop)
 }
 
-async fn renew_one(stack: &Connections, server: &Server) -> Result<()> {
+pub async fn renew_one(stack: &Connections, server: &Server) -> Result<()> {
     let mut connection = superuser(stack, server, "postgres").await?;
     connection.run(&sql::drop_database(&server.database)).await?;
     connection.run(&sql::create_database(&server.database, &server.user)).await?;

@@ -63,7 +63,7 @@ pub async fn polite<T>(ctx: &Ctx, work: impl Future<Output = Result<T>>) -> Resu
 async fn look(ctx: &Ctx, connection: &mut Connection) -> Result<()> {
     let row = connection.row(sql_file!("phases/2-export/load.sql").text).await?;
     if !row.try_get::<bool, _>("sees")? {
-        let me = crate::sql::ident(&row.try_get::<String, _>("me")?);
+        let me = crate::sql_text::ident(&row.try_get::<String, _>("me")?);
         refuse!(
             "{me} is not shown what other sessions of {} do, which max_active_sessions and \
              max_replication_lag need: GRANT pg_read_all_stats TO {me}",

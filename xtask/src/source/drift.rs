@@ -1,7 +1,6 @@
 //! Whether the source has changed since the run's snapshot, other than by what was mended and replayed:
 //! every table is digested again. Statistics only say of about how many rows.
 
-use crate::phases::p1_backup::{raw_digests, sequences, writes};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::Backup;
@@ -9,6 +8,9 @@ use crate::run::manifest::Change;
 use crate::run::manifest::Known;
 use crate::run::manifest::Manifest;
 use crate::run::manifest::SourceCheck;
+use crate::source::digests::raw_digests;
+use crate::source::digests::sequences;
+use crate::source::digests::writes;
 use crate::source::snapshot::Snapshot;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;

@@ -10,6 +10,7 @@ use crate::run::freeze_log::Freezes;
 use crate::run::freeze_log::Frozen;
 use crate::run::freeze_log::Open;
 use crate::settings::{Server, Settings};
+use crate::sql_text;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result, bail};
 use sqlx::Row;
@@ -140,8 +141,8 @@ impl Freezer {
     async fn look(&self, connection: &mut Connection) -> Result<State> {
         let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
         let text = |name: &str| row.try_get::<String, _>(name);
-        let (me, owner) = (sql::ident(&text("me")?), sql::ident(&text("owner")?));
-        let database = sql::ident(&self.server.database);
+        let (me, owner) = (sql_text::ident(&text("me")?), sql_text::ident(&text("owner")?));
+        let database = sql_text::ident(&self.server.database);
         let mut wrong = Vec::new();
         if !row.try_get::<bool, _>("owns")? {
             wrong.push(format!("{me} does not own the database {database}: GRANT {owner} TO {me}"));
@@ -162,7 +163,7 @@ impl Freezer {
                 wrong.push(format!(
                     "role {role} has default_transaction_read_only = off of its own, which a freeze does \
                      not change: name it in freeze_roles, or ALTER ROLE {} RESET default_transaction_read_only",
-                    sql::ident(&role)
+                    sql_text::ident(&role)
                 ));
             }
         }
@@ -190,7 +191,7 @@ impl Freezer {
     ) -> Result<Vec<String>> {
         let mut can = Vec::new();
         for role in &self.roles {
-            let name = sql::ident(role);
+            let name = sql_text::ident(role);
             let query = sql::bind(sql_file!("phases/freeze/role.sql"), &[("role", role)]);
             let rows = connection.rows(&query).await?;
             let Some(row) = rows.first() else {

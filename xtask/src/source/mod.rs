@@ -3,6 +3,7 @@
 
 pub mod assess;
 pub mod backpressure;
+pub mod digests;
 pub mod drift;
 pub mod freeze;
 pub mod snapshot;

@@ -7,8 +7,8 @@
 //! PostgreSQL's hash of a row is linear in its columns' hashes: summed as it is, it would not see two
 //! rows with a column exchanged. So it is hashed once more.
 
-use super::ident;
 use crate::model::Column;
+use crate::sql_text::ident;
 use serde::{Deserialize, Serialize};
 
 /// Which hash a run uses; the manifest names it (DESIGN rule 15).

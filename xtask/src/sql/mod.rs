@@ -11,6 +11,10 @@ mod keys;
 mod reading;
 mod rows;
 
+use crate::sql_text::SqlFile;
+use crate::sql_text::ident;
+use crate::sql_text::literal;
+use crate::sql_text::qualified;
 pub use definitions::*;
 pub use hazards::*;
 pub use keys::*;
@@ -23,24 +27,6 @@ use anyhow::{Context, Result};
 pub use datapath::digest::BUCKET;
 pub use hash::HashFn;
 
-/// A file of `sql/`, compiled in; `path` is relative to `sql/`.
-#[derive(Clone, Copy, Debug)]
-pub struct SqlFile {
-    pub path: &'static str,
-    pub text: &'static str,
-}
-
-/// Compiles a file of `sql/` in: a missing file fails the build.
-#[macro_export]
-macro_rules! sql_file {
-    ($path:expr) => {
-        $crate::sql::SqlFile {
-            path: $path,
-            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/", $path)),
-        }
-    };
-}
-
 /// Settings that every session of ours pins, so that a value has one text on every server and
 /// nothing of the server's or role's defaults can change or hide a row (DESIGN rules 1 and 7). No
 /// parallel workers: as many statements run at once as there are processors (`turns.rs`).
@@ -52,25 +38,6 @@ pub const SESSION: &str = "\
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
     SET jit = off; SET work_mem = '64MB'; SET max_parallel_workers_per_gather = 0; \
     SET max_parallel_maintenance_workers = 0; SET client_connection_check_interval = '2s'";
-
-/// An identifier, always quoted.
-pub fn ident(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A string constant, whatever `standard_conforming_strings` says.
-pub fn literal(value: &str) -> String {
-    if value.contains('\\') {
-        format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
-    } else {
-        format!("'{}'", value.replace('\'', "''"))
-    }
-}
-
-/// `schema.table`, quoted.
-pub fn qualified(schema: &str, table: &str) -> String {
-    format!("{}.{}", ident(schema), ident(table))
-}
 
 fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     names.into_iter().map(|n| ident(n.as_ref())).collect::<Vec<_>>().join(", ")

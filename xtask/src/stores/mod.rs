@@ -1,6 +1,10 @@
 //! The new side: what the targets hold, and how they are changed. Used by phases and checks alike.
 //! May import: run and all below it.
 
+pub mod documents;
 pub mod ownership;
+pub mod readiness;
 pub mod reconcile;
+pub mod rows;
+pub mod schema;
 pub mod staging;

@@ -2,14 +2,17 @@
 //! nobody has changed since (DESIGN rules 9, 10 and 13). A table is known by the digest that stands beside
 //! it in its database; a document by the file of the run that wrote it, so its directory has to be there.
 
-use crate::phases::{p3_transform, p5_verify};
 use crate::effects::postgres::Connection;
+use crate::journal;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::dir::RunDir;
 use crate::run::manifest::Export;
 use crate::run::manifest::Published;
+use crate::stores::documents;
+use crate::stores::rows;
+use crate::tables;
 use crate::tables::Table;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
@@ -64,7 +67,7 @@ pub async fn changed_tables(
             lines.push(format!("{name} in {server} holds {rows} rows; run {run} wrote nothing there"));
             continue;
         };
-        let found = p5_verify::content(connection, "public", name, &wrote.columns, wrote.hash).await?.total();
+        let found = rows::content(connection, "public", name, &wrote.columns, wrote.hash).await?.total();
         if found != wrote.content {
             let how = match found.rows == wrote.content.rows {
                 true => format!("holds {rows} rows like run {run}, but not the same ones"),
@@ -100,7 +103,7 @@ async fn runs(ctx: &Arc<Ctx>) -> Result<(Vec<RunDir>, Vec<String>)> {
     // A run that was cut off may have written documents and have no row in any database.
     for id in there.iter().rev() {
         let journal = dir::load_journal(&parent.join(id));
-        if journal.is_ok_and(|journal| journal.times_begun(p3_transform::STEP) > 0) {
+        if journal.is_ok_and(|journal| journal.times_begun(journal::STEP) > 0) {
             ids.push(id.clone());
         }
     }
@@ -217,7 +220,7 @@ impl Known {
         collection: &Collection,
         export: &Export,
     ) -> Result<()> {
-        let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
+        let (mut documents, reading) = documents::documents(ctx, table, export)?;
         while let Some(piece) = documents.recv().await {
             let found = read(firestore, collection, &piece).await?;
             for (document, differences) in found {
@@ -276,7 +279,7 @@ pub async fn remove_documents(
         if firestore.count(collection.name).await? == 0 {
             return Ok(());
         }
-        let (mut documents, reading) = p3_transform::documents(&earlier.ctx, table, &earlier.export)?;
+        let (mut documents, reading) = documents::documents(&earlier.ctx, table, &earlier.export)?;
         let task = ctx.terminal.task("remove", collection.name, 0);
         let mut removed = 0;
         while let Some(piece) = documents.recv().await {
@@ -295,4 +298,19 @@ pub async fn remove_documents(
         )?;
     }
     Ok(())
+}
+
+/// The manifest's row in the target.
+pub fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Value {
+    let tables = tables::of_database(ctx.tables, database);
+    let entry = |t: &Table| {
+        let record = export.tables.get(t.name)?;
+        let published = Published {
+            content: record.content.total(),
+            columns: record.target_columns.clone(),
+            hash: export.snapshot.hash,
+        };
+        Some((t.name.to_string(), serde_json::json!(published)))
+    };
+    tables.filter_map(entry).collect::<serde_json::Map<_, _>>().into()
 }

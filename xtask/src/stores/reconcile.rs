@@ -2,7 +2,6 @@
 //! agree, overwrite nothing that others wrote, and prove it. A database changes in one transaction;
 //! documents one by one, each only where it is still as it was read.
 
-use crate::phases::p4_import;
 use crate::effects::postgres::Connection;
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
@@ -10,8 +9,9 @@ use crate::run::manifest::TableExport;
 use crate::sql::HashFn;
 use crate::sql::{self, Held, Kind, Owner, Scope};
 use crate::sql_file;
-use crate::stores::staging;
-use crate::stores::staging::STAGING;
+use crate::stores::rows;
+use crate::stores::schema;
+use crate::stores::schema::STAGING;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
@@ -83,7 +83,7 @@ impl Agreement {
     pub async fn begin(ctx: &Ctx, database: Database, purpose: &str, writing: bool) -> Result<Agreement> {
         let mut connection = ctx.target(database, purpose).await?;
         connection.run("BEGIN").await?;
-        let there = staging::existing(ctx, &mut connection, database).await?;
+        let there = schema::existing(ctx, &mut connection, database).await?;
         if writing && !there.is_empty() {
             let names: Vec<&str> = there.into_iter().map(|(name, _)| name).collect();
             connection
@@ -92,7 +92,7 @@ impl Agreement {
                 .with_context(|| format!("somebody has been writing to {database} for too long"))?;
         }
         // Wanted rows have the types of sql/schema: the table's own may have become too narrow.
-        staging::create(&mut connection, database).await?;
+        schema::create(&mut connection, database).await?;
         let query = sql::bind(sql_file!("phases/5-verify/foreign_keys.sql"), &[("schema", STAGING)]);
         let mut references = Vec::new();
         for row in connection.rows(&query).await? {
@@ -126,10 +126,10 @@ impl Agreement {
             Scope::Wanted => None,
         };
         let fill = sql::fill_wanted(table.name, columns, buckets);
-        (_, connection) = p4_import::feed(connection, &fill, &mut wanted, table, record).await?;
+        (_, connection) = rows::feed(connection, &fill, &mut wanted, table, record).await?;
         if !last.is_empty() {
             let fill = sql::fill_last(table.name, columns);
-            (_, connection) = p4_import::feed(connection, &fill, &mut &last[..], table, record).await?;
+            (_, connection) = rows::feed(connection, &fill, &mut &last[..], table, record).await?;
         }
         connection.run(&sql::find_changes(table.name, columns, scope, owner)).await?;
         let own_parent =

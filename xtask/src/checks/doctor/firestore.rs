@@ -1,9 +1,9 @@
 //! Firestore: reachable, writable, its collections empty.
 
-use crate::checks::preflight;
 use crate::effects::terminal::say;
 use crate::health::{Line, Lines};
 use crate::run::ctx::Ctx;
+use crate::stores::readiness;
 use anyhow::{Context, Result, ensure};
 use datapath::document::{Document, Value};
 use datapath::firestore::{Address, Firestore};
@@ -32,7 +32,7 @@ pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
         Ok(name) => lines.met("writable", format!("document {name} written, read back and removed")),
         Err(error) => lines.failed("writable", &error, mend(&address)),
     }
-    match preflight::collections(ctx, None).await {
+    match readiness::collections(ctx, None).await {
         Err(error) => lines.failed("empty", &error, mend(&address)),
         Ok(found) if found.is_empty() => lines.met("empty", "no document in the collections of the run"),
         Ok(found) => {

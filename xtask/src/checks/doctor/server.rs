@@ -152,7 +152,7 @@ pub(super) async fn lock(connection: &mut Connection, lines: &mut Lines) {
 }
 
 /// The command that gives all grants of a file of `sql/grants`.
-pub(super) fn grant_script(server: &Server, file: crate::sql::SqlFile, more: &str) -> String {
+pub(super) fn grant_script(server: &Server, file: crate::sql_text::SqlFile, more: &str) -> String {
     let Server { host, port, database, user, .. } = server;
     let path = file.path;
     format!("psql -h {host} -p {port} -U postgres -d {database} -v role={user}{more} -f sql/{path}")

@@ -2,10 +2,10 @@
 
 use crate::checks::doctor::Looked;
 use crate::checks::doctor::server;
-use crate::checks::preflight;
 use crate::health::Lines;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
+use crate::stores::readiness;
 use crate::tables;
 use crate::{sql, sql_file};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn empty(ctx: &Arc<Ctx>, database: Database, lines: &mut Lines) {
     let what = "empty";
     let mend = "drop what is in the way (tables that are not there are created as sql/schema says), or, where \
                 it is an earlier run's: cargo xtask migrate --replace";
-    match preflight::database(ctx, database, None).await {
+    match readiness::database(ctx, database, None).await {
         Err(error) => lines.failed(what, &error, mend),
         Ok((found, _)) if found.is_empty() => lines.met(what, "and what is there is as sql/schema says"),
         Ok((found, _)) => found.into_iter().for_each(|found| lines.not_met(what, found, mend)),

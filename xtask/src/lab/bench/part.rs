@@ -3,14 +3,14 @@
 //! everything that they do there: classifying, auditing, digesting, hashed files on disk, and the proof
 //! before a database is published.
 
-use super::super::{Times, begin};
 use crate::checks::preflight;
 use crate::effects::terminal::peak_memory;
-use crate::phases::all;
 use crate::phases::p2_export;
 use crate::phases::p3_transform;
 use crate::phases::p4_import;
+use crate::run::command::{Times, begin};
 use crate::run::ctx::Ctx;
+use crate::run::join::all;
 use crate::run::manifest::Export;
 use crate::source::snapshot::Snapshot;
 use crate::sql;

@@ -13,6 +13,7 @@ use crate::servers::native::EmulatorChoice;
 use crate::servers::native::Stack;
 use crate::settings::{Environment, Settings};
 use crate::sql::{self, Rows};
+use crate::sql_text;
 use crate::tables::{self, TABLES};
 use anyhow::{Context, Result};
 use std::fs;
@@ -74,7 +75,8 @@ impl Shop {
             let shape = connection.describe(&Rows::shape(&select)).await?;
             let rows = Rows::new(table, select, shape, &self.settings.policy.source_zone)?;
             let home = table.database().map_or("firestore", Database::name);
-            let columns: Vec<String> = rows.target_columns().iter().map(|c| sql::ident(&c.name)).collect();
+            let columns: Vec<String> =
+                rows.target_columns().iter().map(|c| sql_text::ident(&c.name)).collect();
             list += &format!("{home}\t{}\t{}\n", table.name, columns.join(", "));
             self.write(&format!("select/{}.sql", table.name), &rows.migrated())?;
         }

@@ -1,7 +1,6 @@
 //! Phase 2, export: every source row gets exactly one outcome, the migrated ones go to one CSV a
 //! table, the quarantined ones to another, and what each target must hold is digested.
 
-use super::p1_backup::raw_rows;
 use crate::effects::postgres::Connection;
 use crate::ledger::{Counted, Outcomes};
 use crate::model::Stop;
@@ -11,11 +10,14 @@ use crate::run::manifest::Sequence;
 use crate::run::manifest::SnapshotInfo;
 use crate::run::manifest::TableExport;
 use crate::run::overlay;
+use crate::source::digests::raw_rows;
 use crate::source::snapshot::Snapshot;
 use crate::source::snapshot::worker;
 use crate::sql::{self, Rows};
 use crate::sql_file;
+use crate::tables::MAPPING;
 use crate::tables::Table;
+use crate::tables::USERS;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use datapath::files::CountedFile;
@@ -25,12 +27,6 @@ use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// user_id → firebase_uid of every user, with the outcome of the user's document.
-pub const MAPPING: &str = "user_id_mapping.csv";
-
-/// The table whose rows are the users.
-pub const USERS: &str = "users";
 
 /// Rows between two steps of a bar.
 const BAR_STEP: u64 = 512;
@@ -48,7 +44,7 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     let mut tables: Vec<(&'static Table, Size)> = ctx.tables.iter().map(|t| (t, size(t))).collect();
     tables.sort_by_key(|(_, size)| std::cmp::Reverse(size.rows));
     let tasks = tables.into_iter().map(|(t, size)| export(ctx.clone(), snapshot.info.clone(), t, size));
-    let (exported, mapping) = tokio::try_join!(super::all(tasks), mapping(ctx, &snapshot.info))?;
+    let (exported, mapping) = tokio::try_join!(crate::run::join::all(tasks), mapping(ctx, &snapshot.info))?;
 
     let mut files = BTreeMap::from([(MAPPING.to_string(), mapping)]);
     let mut tables = BTreeMap::new();

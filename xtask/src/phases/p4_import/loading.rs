@@ -4,23 +4,24 @@
 //! What was learnt: the largest table decides. Its file goes in by pieces beside each other, so that
 //! its slowest index (an inverted one: no server builds it with more than one process) begins early.
 
-use super::super::{all, p1_backup, p5_verify};
 use super::weight;
 use crate::effects::postgres::Connection;
 use crate::model::{Column, Database, Stop};
 use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::join::all;
 use crate::run::manifest::Export;
 use crate::run::manifest::TableExport;
 use crate::sql;
-use crate::stores::staging;
+use crate::stores::rows;
+use crate::stores::rows::feed;
+use crate::stores::schema;
+use crate::stores::schema::STAGING;
 use crate::stores::staging::Plan;
-use crate::stores::staging::STAGING;
 use crate::tables::Table;
-use anyhow::{Context, Result, anyhow, ensure};
-use datapath::csv_text::WithoutColumn;
+use anyhow::{Context, Result, ensure};
 use datapath::files::Piece;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) struct Loading {
@@ -49,7 +50,7 @@ impl Loading {
         }
         let file = table.file();
         let info = self.export.files.get(&file).cloned().map(|info| BTreeMap::from([(file, info)]));
-        match p1_backup::damaged_files(&self.ctx.run, &info.unwrap_or_default())[..] {
+        match dir::damaged_files(&self.ctx.run, &info.unwrap_or_default())[..] {
             [] => loaded,
             ref damaged => Err(Stop::Differs(damaged.join("; ")).into()),
         }
@@ -59,7 +60,7 @@ impl Loading {
         let record = self.export.tables.get(table.name);
         let record = record.with_context(|| format!("the run's manifest does not know {}", table.name))?;
         let mut session = self.session().await?;
-        same_columns(&staging::columns(&mut session, STAGING, table.name).await?, table, record)?;
+        same_columns(&schema::columns(&mut session, STAGING, table.name).await?, table, record)?;
         self.free(session);
         self.clone().rows(table, record).await?;
         // Who builds an index lets others read.
@@ -140,7 +141,7 @@ impl Loading {
         let mut session = self.session().await?;
         let hash = self.export.snapshot.hash;
         let columns = &record.target_columns;
-        let found = p5_verify::content(&mut session, STAGING, table.name, columns, hash).await?;
+        let found = rows::content(&mut session, STAGING, table.name, columns, hash).await?;
         self.free(session);
         let differing = record.content.differing(&found).len();
         Ok((differing > 0).then(|| {
@@ -194,20 +195,4 @@ fn same_columns(columns: &[Column], table: &Table, record: &TableExport) -> Resu
         table.export.path
     );
     Ok(())
-}
-
-/// Sends rows of a table's file, without the columns that the target has no place for.
-pub async fn feed(
-    session: Connection,
-    statement: &str,
-    reader: &mut (impl Read + Send),
-    table: &Table,
-    record: &TableExport,
-) -> Result<(u64, Connection)> {
-    let index = |name: &&str| record.columns.iter().position(|c| c.name == **name);
-    match table.file_only.iter().map(|name| (name, index(name))).collect::<Vec<_>>()[..] {
-        [] => session.copy_in(statement, reader).await,
-        [(_, Some(index))] => session.copy_in(statement, WithoutColumn::new(reader, index)).await,
-        _ => Err(anyhow!("{}: one column at most can stay in the file, and it has to be in it", table.name)),
-    }
 }

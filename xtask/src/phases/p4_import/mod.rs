@@ -4,16 +4,15 @@
 
 mod loading;
 
-pub(super) use self::loading::feed;
+use crate::stores::ownership::record;
+use crate::stores::readiness;
 
 use self::loading::Loading;
-use crate::checks::preflight;
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
-use crate::run::manifest::Published;
+use crate::stores::schema::STAGING;
 use crate::stores::staging;
-use crate::stores::staging::STAGING;
 use crate::tables::{self, Table};
 use crate::{refuse, sql};
 use anyhow::{Context, Result};
@@ -31,7 +30,7 @@ pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
 pub async fn databases(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
     let step = ctx.run.step("4 import")?;
     let imports = Database::ALL.map(|database| import(ctx.clone(), export.clone(), database));
-    if let Err(error) = super::all(imports).await {
+    if let Err(error) = crate::run::join::all(imports).await {
         staging::discard(ctx).await;
         return Err(error);
     }
@@ -48,8 +47,10 @@ async fn statistics(ctx: &Arc<Ctx>, export: &Export) -> Result<()> {
         connection.close().await
     };
     let tables = ctx.tables.iter().filter_map(|table| Some((table, table.database()?)));
-    super::all(tables.map(|(table, database)| analyze(ctx.clone(), table, database, weight(export, table))))
-        .await?;
+    crate::run::join::all(
+        tables.map(|(table, database)| analyze(ctx.clone(), table, database, weight(export, table))),
+    )
+    .await?;
     step.done("")
 }
 
@@ -61,7 +62,7 @@ fn weight(export: &Export, table: &Table) -> u64 {
 async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Result<()> {
     let name = format!("4 import {database}");
     let step = ctx.run.step(&name)?;
-    let (found, complete) = preflight::database(&ctx, database, Some(&export)).await?;
+    let (found, complete) = readiness::database(&ctx, database, Some(&export)).await?;
     if complete {
         ctx.terminal.line(format!("  {database} holds exactly this run's rows already: skipped"));
         return step.done("was complete");
@@ -79,7 +80,8 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
         async move { loading.load(table).await }
     });
     let loaded = async {
-        let differences = super::all(loads).await.with_context(|| format!("loading {database}"))?;
+        let differences =
+            crate::run::join::all(loads).await.with_context(|| format!("loading {database}"))?;
         unproven(differences.into_iter().flatten().collect())?;
         // They need all tables of the database to be there.
         connection.run(&sql::for_building(STAGING)).await?;
@@ -117,19 +119,4 @@ fn unpublished(database: Database, error: anyhow::Error) -> anyhow::Error {
         _ => return error,
     };
     Stop::Differs(format!("{database} was not published: {why}")).into()
-}
-
-/// The manifest's row in the target.
-pub(super) fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Value {
-    let tables = tables::of_database(ctx.tables, database);
-    let entry = |t: &Table| {
-        let record = export.tables.get(t.name)?;
-        let published = Published {
-            content: record.content.total(),
-            columns: record.target_columns.clone(),
-            hash: export.snapshot.hash,
-        };
-        Some((t.name.to_string(), serde_json::json!(published)))
-    };
-    tables.filter_map(entry).collect::<serde_json::Map<_, _>>().into()
 }

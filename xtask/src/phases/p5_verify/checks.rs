@@ -6,7 +6,7 @@ use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Check;
 use crate::run::manifest::Export;
-use crate::stores::staging;
+use crate::stores::schema;
 use crate::tables;
 use crate::{sql, sql_file};
 use anyhow::Result;
@@ -18,13 +18,13 @@ pub(super) async fn structure(ctx: &Arc<Ctx>, era: Era) -> Result<Check> {
     let (mut findings, mut parts) = (Vec::new(), 0);
     for database in Database::ALL {
         let mut connection = ctx.target(database, "verify").await?;
-        let expected = staging::expected_definition(&mut connection, database).await?;
-        let mut found = staging::definition(&mut connection, "public").await?;
+        let expected = schema::expected_definition(&mut connection, database).await?;
+        let mut found = schema::definition(&mut connection, "public").await?;
         if era == Era::Services {
             // What they have added to it is theirs.
             found.retain(|part| expected.iter().any(|e| e.same_object(part)));
         }
-        findings.extend(staging::differences(database, &expected, &found));
+        findings.extend(schema::differences(database, &expected, &found));
         parts += expected.len();
         connection.close().await?;
     }
@@ -132,8 +132,8 @@ pub async fn references_of(ctx: &Ctx, database: Database) -> Result<Vec<[String;
 async fn declared_references(connection: &mut Connection, database: Database) -> Result<Vec<[String; 4]>> {
     connection.run("BEGIN").await?;
     let declared = async {
-        staging::create(connection, database).await?;
-        let query = sql::bind(sql_file!("phases/5-verify/foreign_keys.sql"), &[("schema", staging::STAGING)]);
+        schema::create(connection, database).await?;
+        let query = sql::bind(sql_file!("phases/5-verify/foreign_keys.sql"), &[("schema", schema::STAGING)]);
         connection.rows(&query).await
     }
     .await;

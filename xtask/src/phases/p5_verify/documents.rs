@@ -1,63 +1,25 @@
 //! Collections: every document read back and compared, and the server's own count.
 
 use super::Era;
-use crate::phases::p3_transform;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::manifest::Services;
 use crate::run::manifest::TableProof;
+use crate::stores::documents;
+use crate::stores::documents::Compared;
+use crate::stores::documents::compare;
+use crate::stores::documents::foreign;
 use crate::tables::Table;
 use anyhow::{Context, Result};
-use datapath::digest::Digest;
 use datapath::document::Collection;
-use datapath::document::{self, Document};
 use datapath::firestore::{Address, Firestore};
-use datapath::ids::IdSet;
 use std::sync::{Arc, Mutex};
 
 /// Requests for documents that are under way at once.
 const READERS: usize = 4;
 
 /// Documents that are asked for at once.
-pub const AT_ONCE: usize = READERS * p3_transform::PIECE;
-
-/// What became of some documents.
-#[derive(Debug, Default)]
-pub struct Compared {
-    /// There, and exactly as expected.
-    pub equal: u64,
-    /// There, but different.
-    pub different: u64,
-    /// What differs and what is missing, apart: only one of them is damage after the cut-over.
-    pub missing: Vec<String>,
-    pub findings: Vec<String>,
-}
-
-/// Reads these documents back and compares every field.
-pub async fn compare(
-    firestore: &Firestore,
-    collection: &Collection,
-    documents: &[Document],
-) -> Result<Compared> {
-    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
-    let found = firestore.read(collection.name, &ids).await?;
-    let mut compared = Compared::default();
-    for (document, (id, fields)) in documents.iter().zip(found) {
-        let name = || format!("{}/{id}", collection.name);
-        let Some(fields) = fields else {
-            compared.missing.push(format!("{}: is missing", name()));
-            continue;
-        };
-        let differences = document::differences(document, &fields);
-        if differences.is_empty() {
-            compared.equal += 1;
-        } else {
-            compared.different += 1;
-            compared.findings.extend(differences.iter().map(|d| format!("{}: {d}", name())));
-        }
-    }
-    Ok(compared)
-}
+pub const AT_ONCE: usize = READERS * documents::PIECE;
 
 /// A collection: every document by its fields, then the server's own count for what is there beside.
 pub(super) async fn verify(
@@ -70,7 +32,7 @@ pub(super) async fn verify(
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
     let task = ctx.terminal.task("verify", table.name, rows);
-    let (documents, reading) = p3_transform::documents(ctx, table, export)?;
+    let (documents, reading) = documents::documents(ctx, table, export)?;
     let documents = Arc::new(tokio::sync::Mutex::new(documents));
     let sum = Arc::new(Mutex::new(Compared::default()));
     let max_diffs = ctx.max_diffs;
@@ -97,7 +59,7 @@ pub(super) async fn verify(
     });
     // The server counts while the documents are read.
     let ((), there) = tokio::try_join!(
-        async { crate::phases::all(readers).await.map(drop) },
+        async { crate::run::join::all(readers).await.map(drop) },
         firestore.count(collection.name)
     )?;
     let read = reading.await.context("the reader of the file ended unexpectedly")??;
@@ -130,28 +92,6 @@ pub(super) async fn verify(
     Ok(proof)
 }
 
-/// What a collection holds of the run's documents, by their fields as they are read back.
-pub async fn content(
-    ctx: &Arc<Ctx>,
-    export: &Export,
-    table: &'static Table,
-    collection: &Collection,
-) -> Result<Digest> {
-    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
-    let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
-    let mut content = Digest::default();
-    while let Some(piece) = documents.recv().await {
-        let ids: Vec<String> = piece.into_iter().map(|d| d.id).collect();
-        for (id, fields) in firestore.read(collection.name, &ids).await? {
-            if let Some(fields) = fields {
-                content.add(Digest { rows: 1, sum: document::hash(&id, &fields).into() });
-            }
-        }
-    }
-    reading.await.context("the reader of the file ended unexpectedly")??;
-    Ok(content)
-}
-
 /// Counted while the services write: what there is more than the run's documents are theirs.
 fn after_cutover(collection: &Collection, expected: u64, there: u64, sum: Compared) -> TableProof {
     let of_run = sum.equal + sum.different;
@@ -168,25 +108,4 @@ fn after_cutover(collection: &Collection, expected: u64, there: u64, sum: Compar
     }
     proof.findings.extend(sum.missing);
     proof
-}
-
-/// The ids of documents that are in the collection, but not in the run's file, some thousand at a time.
-/// Of the expected ids only hashes are kept: 8 bytes each.
-pub async fn foreign(
-    ctx: &Arc<Ctx>,
-    firestore: &Firestore,
-    export: &Export,
-    table: &'static Table,
-    collection: &Collection,
-    mut found: impl FnMut(Vec<String>) -> Result<()> + Send,
-) -> Result<()> {
-    let (mut documents, reading) = p3_transform::documents(ctx, table, export)?;
-    let mut expected = IdSet::default();
-    while let Some(piece) = documents.recv().await {
-        piece.iter().for_each(|d| expected.insert(&d.id));
-    }
-    reading.await.context("the reader of the file ended unexpectedly")??;
-    firestore
-        .ids(collection.name, |page| found(page.into_iter().filter(|id| !expected.contains(id)).collect()))
-        .await
 }

@@ -6,17 +6,16 @@ mod documents;
 mod references;
 mod rows;
 
-pub use checks::{references_of, sequences};
-pub use documents::content as documents_content;
-pub use documents::{AT_ONCE, compare, foreign};
-pub use rows::content;
-pub use rows::missing_columns;
+pub use documents::AT_ONCE;
 
-use super::p1_backup::damaged_files;
+use crate::stores::schema;
+pub use checks::{references_of, sequences};
+
 use crate::effects::postgres::Connection;
 use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
+use crate::run::dir::damaged_files;
 use crate::run::manifest::Check;
 use crate::run::manifest::Export;
 use crate::run::manifest::Manifest;
@@ -26,7 +25,6 @@ use crate::run::manifest::TableProof;
 use crate::run::manifest::TableReplay;
 use crate::run::overlay;
 use crate::sql;
-use crate::stores::staging;
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
 use sqlx::Row;
@@ -52,7 +50,7 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
     let started = Instant::now();
     let era = if manifest.cutover.is_some() { Era::Services } else { Era::Ours };
     let step = ctx.run.step(STEP)?;
-    let tables = super::all(ctx.tables.iter().map(|t| {
+    let tables = crate::run::join::all(ctx.tables.iter().map(|t| {
         let (ctx, export) = (ctx.clone(), export.clone());
         async move { table(&ctx, &export, t, era).await.with_context(|| format!("verifying {}", t.name)) }
     }));
@@ -111,7 +109,7 @@ async fn has(connection: &mut Connection, table: &str, columns: &[&str]) -> Resu
     if !connection.row(&sql::exists("public", table)).await?.try_get::<bool, _>(0)? {
         return Ok(false);
     }
-    let have = staging::columns(connection, "public", table).await?;
+    let have = schema::columns(connection, "public", table).await?;
     Ok(columns.iter().all(|c| have.iter().any(|h| h.name == *c)))
 }
 

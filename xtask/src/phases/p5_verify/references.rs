@@ -3,11 +3,11 @@
 use super::{Era, damage_of, has};
 use crate::effects::postgres::Connection;
 use crate::model::{Database, MIGRATED, grouped};
-use crate::phases::p2_export;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Check;
 use crate::run::manifest::Export;
 use crate::run::overlay;
+use crate::tables;
 use crate::tables::{Reference, Table, To};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -27,7 +27,7 @@ pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, era: Era) -> Resul
                 check.or_else(|error| {
                     let name = format!("{}.{}", table.name, reference.column);
                     let file = match reference.to {
-                        To::User => p2_export::MAPPING.to_string(),
+                        To::User => tables::MAPPING.to_string(),
                         To::Row(_, parent) => quarantine_of(parent),
                     };
                     Ok(not_looked_up(name, &damage_of(&ctx, &export, &[file], error)?))
@@ -35,7 +35,7 @@ pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, era: Era) -> Resul
             });
         }
     }
-    crate::phases::all(checks).await
+    crate::run::join::all(checks).await
 }
 
 /// A check on nothing is not a pass.
@@ -72,7 +72,7 @@ async fn reference(
     connection.run(sql::KNOWN_KEYS).await?;
     let connection = match reference.to {
         To::User => {
-            let mut mapping = overlay::open(&ctx.run, export, p2_export::MAPPING)?;
+            let mut mapping = overlay::open(&ctx.run, export, tables::MAPPING)?;
             connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping).await?.1
         }
         To::Row(there, parent) => known_rows(ctx, export, connection, there, parent).await?,

@@ -2,8 +2,7 @@
 
 use super::Era;
 use crate::effects::postgres::Connection;
-use crate::model::{Column, Database};
-use crate::phases::p4_import;
+use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::manifest::Services;
@@ -11,29 +10,15 @@ use crate::run::manifest::TableExport;
 use crate::run::manifest::TableProof;
 use crate::run::overlay;
 use crate::sql;
-use crate::sql::HashFn;
-use crate::stores::staging;
+use crate::stores::rows;
+use crate::stores::rows::content;
+use crate::stores::rows::missing_columns;
+use crate::stores::schema;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::csv_text;
-use datapath::digest::{Content, Digest};
 use sqlx::Row;
 use std::sync::Arc;
-
-/// What a table holds, in the same terms as what it must hold.
-pub async fn content(
-    connection: &mut Connection,
-    schema: &str,
-    table: &str,
-    columns: &[Column],
-    hash: HashFn,
-) -> Result<Content> {
-    let mut content = Content::default();
-    for row in connection.rows(&sql::digest_target(schema, table, columns, hash)).await? {
-        content.buckets.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
-    }
-    Ok(content)
-}
 
 /// A table of a PostgreSQL target: count and digest, and where they differ the rows.
 pub(super) async fn verify(
@@ -83,22 +68,6 @@ pub(super) async fn verify(
     Ok(proof)
 }
 
-/// A table or column that is not there cannot be digested; it can be reported.
-pub async fn missing_columns(
-    connection: &mut Connection,
-    table: &Table,
-    record: &TableExport,
-) -> Result<Option<String>> {
-    if !connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
-        return Ok(Some(format!("{}: the table is not there", table.name)));
-    }
-    let have = staging::columns(connection, "public", table.name).await?;
-    let missing: Vec<&str> = record.target_columns.iter().map(|c| c.name.as_str()).collect();
-    let missing: Vec<&str> = missing.into_iter().filter(|c| !have.iter().any(|h| h.name == *c)).collect();
-    Ok((!missing.is_empty())
-        .then(|| format!("{}: columns are not there: {}", table.name, missing.join(", "))))
-}
-
 /// What the services have done since, counted, and what of ours is not there any more.
 async fn after_cutover(
     ctx: &Ctx,
@@ -143,13 +112,13 @@ async fn with_expected(
     buckets: &[i64],
 ) -> Result<Connection> {
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
-    let (create, fill) = sql::expected_rows(staging::STAGING, table.name, &record.target_columns, buckets);
+    let (create, fill) = sql::expected_rows(schema::STAGING, table.name, &record.target_columns, buckets);
     connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
     // The expected rows need the types of sql/schema: the table's own may have become too narrow.
-    staging::create(&mut connection, database).await?;
+    schema::create(&mut connection, database).await?;
     connection.run(&create).await?;
     let mut reader = overlay::open(&ctx.run, export, &table.file())?;
-    Ok(p4_import::feed(connection, &fill, &mut reader, table, record).await?.1)
+    Ok(rows::feed(connection, &fill, &mut reader, table, record).await?.1)
 }
 
 /// The rows of these ranges of ids that differ, with both values.

@@ -9,8 +9,6 @@ mod reading;
 mod references;
 
 use self::reading::{Batch, Mapping};
-use super::p2_export::USERS;
-use super::{p1_backup, p2_export, p4_import};
 use crate::ledger::kind_of;
 use crate::model::{Database, MIGRATED, Stop};
 use crate::refuse;
@@ -26,9 +24,12 @@ use crate::run::manifest::TableReplay;
 use crate::source::drift::known;
 use crate::source::snapshot::Snapshot;
 use crate::sql::{self, BUCKET, Held, Kind, Owner};
+use crate::stores::ownership;
 use crate::stores::reconcile;
 use crate::stores::reconcile::Agreement;
 use crate::stores::reconcile::Wanted;
+use crate::tables;
+use crate::tables::USERS;
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
 use datapath::document::{Document, DocumentReader, NullPolicy};
@@ -108,7 +109,7 @@ fn same_rules(ctx: &Ctx, manifest: &Manifest, export: &Export) -> Result<()> {
             ctx.sql_hash()
         );
     }
-    let damaged = p1_backup::damaged_files(&ctx.run, &export.files);
+    let damaged = dir::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {
         return Err(Stop::Differs(damaged.join("\n  ")).into());
     }
@@ -174,7 +175,7 @@ impl Replaying {
         }
         let export = self.entered(replay)?;
         for agreement in &mut agreements {
-            let record = p4_import::record(&ctx, &export, agreement.database).to_string();
+            let record = ownership::record(&ctx, &export, agreement.database).to_string();
             agreement.connection().run(&sql::record_run(ctx.run.id(), &record)).await?;
         }
         self.write_documents(&firestore).await?;
@@ -394,7 +395,7 @@ impl Replaying {
         }
         if !self.mapping.changed.is_empty() {
             let csv = self.mapping.csv();
-            self.file(&mut export, number, p2_export::MAPPING, &csv, self.mapping.changed.len())?;
+            self.file(&mut export, number, tables::MAPPING, &csv, self.mapping.changed.len())?;
         }
         export.replays.push(replay);
         Ok(export)

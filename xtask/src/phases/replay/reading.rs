@@ -1,17 +1,17 @@
 //! What a replay reads: the quarantine's lists, the rows as the source has them now, the users' uids, and
 //! migrated rows that refer to users whose uid is another one now.
 
-use super::super::p1_backup::raw_rows;
-use super::super::p2_export;
-use super::super::p2_export::USERS;
 use crate::ledger::kind_of;
 use crate::model::{MIGRATED, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::manifest::SnapshotInfo;
 use crate::run::overlay;
+use crate::source::digests::raw_rows;
 use crate::source::snapshot::worker;
 use crate::sql::{self, Only, Rows};
+use crate::tables;
+use crate::tables::USERS;
 use crate::tables::{Table, To};
 use crate::{refuse, sql_file};
 use anyhow::{Context, Result, ensure};
@@ -339,7 +339,7 @@ impl Mapping {
         worker(ctx, snapshot, "replay").await?.copy_rows(&copy, take).await?;
 
         let mut known = BTreeMap::new();
-        overlay::each_row(&ctx.run, export, p2_export::MAPPING, |id, row| {
+        overlay::each_row(&ctx.run, export, tables::MAPPING, |id, row| {
             let ours = now.contains_key(&id) || overlay::uid_of(row).is_some_and(|uid| uids.contains(&uid));
             if ours {
                 known.insert(id, row.to_vec());
@@ -394,7 +394,7 @@ impl Mapping {
 /// The uids that earlier replays brought.
 fn earlier_uids(ctx: &Ctx, export: &Export) -> Result<BTreeSet<String>> {
     let mut uids = BTreeSet::new();
-    for file in export.replays_of(p2_export::MAPPING) {
+    for file in export.replays_of(tables::MAPPING) {
         let rows = overlay::replayed(&ctx.run, export, &file)?;
         uids.extend(rows.values().filter_map(|row| overlay::uid_of(row)));
     }

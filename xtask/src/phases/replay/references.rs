@@ -3,12 +3,12 @@
 use super::Key;
 use super::reading::{Batch, Mapping, Part};
 use crate::model::{Database, MIGRATED};
-use crate::phases::p2_export::USERS;
 use crate::phases::p5_verify;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::sql;
 use crate::tables::To;
+use crate::tables::USERS;
 use anyhow::Result;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};

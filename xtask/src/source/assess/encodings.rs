@@ -86,7 +86,7 @@ async fn everything_converts(ctx: &Arc<Ctx>, columns: &Columns) -> Result<bool> 
         let columns: Vec<_> = columns.iter().map(|c| c.column.clone()).collect();
         converts(ctx.clone(), sql::all_convert(table, &columns), table.clone())
     });
-    Ok(crate::phases::all(looks.collect::<Vec<_>>()).await?.into_iter().all(|converts| converts))
+    Ok(crate::run::join::all(looks.collect::<Vec<_>>()).await?.into_iter().all(|converts| converts))
 }
 
 async fn converts(ctx: Arc<Ctx>, query: String, table: String) -> Result<bool> {

@@ -4,14 +4,17 @@
 mod encodings;
 mod shapes;
 
-use crate::checks::preflight::AGAIN;
 use crate::effects::postgres::{self, Connection};
 use crate::hazards::{self, Blocked, Found, HAZARDS, Hazard, Look, SAMPLE};
+use crate::model::AGAIN;
 use crate::model::Stop;
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
-use crate::sql::{self, Reading, SourceColumn, SqlFile};
+use crate::sql;
+use crate::sql::Reading;
+use crate::sql::SourceColumn;
 use crate::sql_file;
+use crate::sql_text::SqlFile;
 use anyhow::{Context, Result};
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -81,7 +84,7 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let looks = queries.into_iter().map(|(name, query)| in_turn(ctx.clone(), name, query));
     // What cannot be looked for is a consequence of what is listed: a column or table that is missing.
     let broken = found.iter().any(|(name, (count, _))| *count > 0 && stops_queries(name));
-    for (name, looked) in crate::phases::all(looks).await? {
+    for (name, looked) in crate::run::join::all(looks).await? {
         let (count, keys) = match looked {
             Err(error) if !broken || lock_waits::is_cause(&error) => return Err(error),
             looked => looked.unwrap_or_default(),

@@ -1,0 +1,86 @@
+//! What the source holds, table by table and row by row, as digests; its sequences and its statistics.
+
+use crate::effects::postgres;
+use crate::run::ctx::Ctx;
+use crate::run::join;
+use crate::run::manifest::SnapshotInfo;
+use crate::source::snapshot::RawName;
+use crate::source::snapshot::Snapshot;
+use crate::source::snapshot::worker;
+use crate::sql;
+use crate::sql_file;
+use anyhow::Result;
+use datapath::digest::Digest;
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows written to each table so far, by the source's statistics.
+pub async fn writes(ctx: &Ctx) -> Result<BTreeMap<String, i64>> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("statistics")).await?;
+    let rows = connection.rows(sql_file!("phases/1-backup/writes.sql").text).await?;
+    connection.close().await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// A sequence of the source.
+pub struct SourceSequence {
+    pub name: String,
+    /// `None`: it has never given out a number.
+    pub last: Option<i64>,
+    /// The table whose column it is for.
+    pub owner: Option<String>,
+}
+
+pub async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("sequences")).await?;
+    let rows = connection.rows(sql_file!("phases/1-backup/sequences.sql").text).await?;
+    connection.close().await?;
+    let sequence = |row: &sqlx::postgres::PgRow| {
+        Ok(SourceSequence { name: row.try_get(0)?, last: row.try_get(1)?, owner: row.try_get(2)? })
+    };
+    rows.iter().map(sequence).collect()
+}
+
+/// A digest of every table of the source.
+pub async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
+    let tasks =
+        snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
+    Ok(join::all(tasks).await?.into_iter().collect())
+}
+
+pub async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, Digest)> {
+    let _turn = ctx.turn_on_source(name.estimated_rows).await;
+    ctx.throttle.pass(name.bytes).await;
+    let task = ctx.terminal.task("digest", &name.table, 0);
+    let mut worker = worker(&ctx, &snapshot, "digest").await?;
+    let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;
+    let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
+    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, hash)).await?;
+    worker.close().await?;
+    let content = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
+    task.done(content.rows);
+    Ok((name.full(), content))
+}
+
+/// Digests of some rows of a table in the schema `public`, whole as they are in the source, by id.
+pub async fn raw_rows(
+    ctx: &Ctx,
+    snapshot: &SnapshotInfo,
+    table: &str,
+    ids: &[i64],
+) -> Result<BTreeMap<i64, Digest>> {
+    let mut digests: BTreeMap<i64, Digest> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(digests);
+    }
+    let mut worker = worker(ctx, snapshot, "digest").await?;
+    let columns = worker.describe(&sql::all("public", table)).await?;
+    let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
+    for row in worker.rows(&sql::digest_raw_rows("public", table, &columns, hash, ids)).await? {
+        let digest = Digest::new(1, Some(row.try_get(1)?))?;
+        digests.entry(row.try_get(0)?).or_default().add(digest);
+    }
+    worker.close().await?;
+    Ok(digests)
+}

@@ -1,0 +1,196 @@
+//! Documents of the run's files, and how they compare with what a collection holds.
+
+use crate::model::Stop;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::tables::Table;
+use anyhow::{Context, Result};
+use datapath::digest::Digest;
+use datapath::document;
+use datapath::document::Collection;
+use datapath::document::{Document, DocumentReader};
+use datapath::firestore::{Address, Firestore};
+use datapath::ids::IdSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Documents in one piece between the reader of a file and those who write or compare.
+pub const PIECE: usize = 500;
+
+/// Looks at a collection that is still growing before it counts as somebody else's.
+pub const LOOKS: usize = 5;
+
+/// A file's documents, in pieces.
+pub type Documents = mpsc::Receiver<Vec<Document>>;
+
+/// What the reader of a file saw.
+#[derive(Debug, Default)]
+pub struct FileRead {
+    pub documents: u64,
+    pub defaults: BTreeMap<String, u64>,
+}
+
+/// Reads a table's file as documents, in pieces, on a thread of its own: never more than a few pieces
+/// are in memory. The handle ends with an error where the file is not the one that was exported.
+pub fn documents(
+    ctx: &Arc<Ctx>,
+    table: &'static Table,
+    export: &Export,
+) -> Result<(Documents, JoinHandle<Result<FileRead>>)> {
+    let file = table.file();
+    let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?.clone();
+    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
+    let (sender, receiver) = mpsc::channel(4);
+    let ctx = ctx.clone();
+    let mut rows = crate::run::overlay::open(&ctx.run, export, &file)?;
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut read = FileRead::default();
+        let mut reader = DocumentReader::open(&mut rows, collection, ctx.settings.policy.null_policy)
+            .with_context(|| format!("in {file}"))?;
+        loop {
+            let piece = reader.next(PIECE).with_context(|| format!("reading {file}"))?;
+            if piece.is_empty() {
+                break;
+            }
+            read.documents += piece.len() as u64;
+            if sender.blocking_send(piece).is_err() {
+                // Those who wanted the documents have given up; they say why.
+                return Ok(read);
+            }
+        }
+        read.defaults = reader.defaults();
+        std::io::copy(&mut rows, &mut std::io::sink()).with_context(|| format!("reading {file}"))?;
+        let found = rows.finish();
+        if found.sha256 != info.sha256 {
+            return Err(Stop::Differs(format!(
+                "{file} is not the file that was exported: SHA-256 {} (expected {})",
+                found.sha256, info.sha256
+            ))
+            .into());
+        }
+        Ok(read)
+    });
+    Ok((receiver, reading))
+}
+
+/// How many documents the collection holds, and whether they are all exactly what this run would write.
+pub async fn holds(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    collection: &Collection,
+    export: Option<&Export>,
+) -> Result<(u64, bool)> {
+    let mut there = firestore.count(collection.name).await?;
+    let (Some(export), true) = (export, there > 0) else { return Ok((there, there == 0)) };
+    for _ in 0..LOOKS {
+        let own = own_documents(ctx, firestore, table, export).await?;
+        // What a run that ended a moment ago had sent may still be arriving: then the count grows.
+        let now = firestore.count(collection.name).await?;
+        if now == there {
+            return Ok((there, own == there));
+        }
+        there = now;
+    }
+    Ok((there, false))
+}
+
+/// How many documents of the collection are exactly what this run would write.
+pub async fn own_documents(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    export: &Export,
+) -> Result<u64> {
+    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
+    let (mut documents, reading) = documents(ctx, table, export)?;
+    let mut own = 0;
+    while let Some(piece) = documents.recv().await {
+        own += compare(firestore, collection, &piece).await?.equal;
+    }
+    reading.await.context("the reader of the file ended unexpectedly")??;
+    Ok(own)
+}
+
+/// What became of some documents.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// There, and exactly as expected.
+    pub equal: u64,
+    /// There, but different.
+    pub different: u64,
+    /// What differs and what is missing, apart: only one of them is damage after the cut-over.
+    pub missing: Vec<String>,
+    pub findings: Vec<String>,
+}
+
+/// Reads these documents back and compares every field.
+pub async fn compare(
+    firestore: &Firestore,
+    collection: &Collection,
+    documents: &[Document],
+) -> Result<Compared> {
+    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
+    let found = firestore.read(collection.name, &ids).await?;
+    let mut compared = Compared::default();
+    for (document, (id, fields)) in documents.iter().zip(found) {
+        let name = || format!("{}/{id}", collection.name);
+        let Some(fields) = fields else {
+            compared.missing.push(format!("{}: is missing", name()));
+            continue;
+        };
+        let differences = document::differences(document, &fields);
+        if differences.is_empty() {
+            compared.equal += 1;
+        } else {
+            compared.different += 1;
+            compared.findings.extend(differences.iter().map(|d| format!("{}: {d}", name())));
+        }
+    }
+    Ok(compared)
+}
+
+/// The ids of documents that are in the collection, but not in the run's file, some thousand at a time.
+/// Of the expected ids only hashes are kept: 8 bytes each.
+pub async fn foreign(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    export: &Export,
+    table: &'static Table,
+    collection: &Collection,
+    mut found: impl FnMut(Vec<String>) -> Result<()> + Send,
+) -> Result<()> {
+    let (mut documents, reading) = documents(ctx, table, export)?;
+    let mut expected = IdSet::default();
+    while let Some(piece) = documents.recv().await {
+        piece.iter().for_each(|d| expected.insert(&d.id));
+    }
+    reading.await.context("the reader of the file ended unexpectedly")??;
+    firestore
+        .ids(collection.name, |page| found(page.into_iter().filter(|id| !expected.contains(id)).collect()))
+        .await
+}
+
+/// What a collection holds of the run's documents, by their fields as they are read back.
+pub async fn content(
+    ctx: &Arc<Ctx>,
+    export: &Export,
+    table: &'static Table,
+    collection: &Collection,
+) -> Result<Digest> {
+    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+    let (mut documents, reading) = documents(ctx, table, export)?;
+    let mut content = Digest::default();
+    while let Some(piece) = documents.recv().await {
+        let ids: Vec<String> = piece.into_iter().map(|d| d.id).collect();
+        for (id, fields) in firestore.read(collection.name, &ids).await? {
+            if let Some(fields) = fields {
+                content.add(Digest { rows: 1, sum: document::hash(&id, &fields).into() });
+            }
+        }
+    }
+    reading.await.context("the reader of the file ended unexpectedly")??;
+    Ok(content)
+}

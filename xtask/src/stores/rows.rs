@@ -1,0 +1,62 @@
+//! Rows of a target: what a table holds, and how rows are sent into one.
+
+use crate::effects::postgres::Connection;
+use crate::model::Column;
+use crate::run::manifest::TableExport;
+use crate::sql;
+use crate::sql::HashFn;
+use crate::stores::schema;
+use crate::tables::Table;
+use anyhow::Result;
+use anyhow::anyhow;
+use datapath::csv_text::WithoutColumn;
+use datapath::digest::{Content, Digest};
+use sqlx::Row;
+use std::io::Read;
+
+/// What a table holds, in the same terms as what it must hold.
+pub async fn content(
+    connection: &mut Connection,
+    schema: &str,
+    table: &str,
+    columns: &[Column],
+    hash: HashFn,
+) -> Result<Content> {
+    let mut content = Content::default();
+    for row in connection.rows(&sql::digest_target(schema, table, columns, hash)).await? {
+        content.buckets.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
+    }
+    Ok(content)
+}
+
+/// A table or column that is not there cannot be digested; it can be reported.
+pub async fn missing_columns(
+    connection: &mut Connection,
+    table: &Table,
+    record: &TableExport,
+) -> Result<Option<String>> {
+    if !connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
+        return Ok(Some(format!("{}: the table is not there", table.name)));
+    }
+    let have = schema::columns(connection, "public", table.name).await?;
+    let missing: Vec<&str> = record.target_columns.iter().map(|c| c.name.as_str()).collect();
+    let missing: Vec<&str> = missing.into_iter().filter(|c| !have.iter().any(|h| h.name == *c)).collect();
+    Ok((!missing.is_empty())
+        .then(|| format!("{}: columns are not there: {}", table.name, missing.join(", "))))
+}
+
+/// Sends rows of a table's file, without the columns that the target has no place for.
+pub async fn feed(
+    session: Connection,
+    statement: &str,
+    reader: &mut (impl Read + Send),
+    table: &Table,
+    record: &TableExport,
+) -> Result<(u64, Connection)> {
+    let index = |name: &&str| record.columns.iter().position(|c| c.name == **name);
+    match table.file_only.iter().map(|name| (name, index(name))).collect::<Vec<_>>()[..] {
+        [] => session.copy_in(statement, reader).await,
+        [(_, Some(index))] => session.copy_in(statement, WithoutColumn::new(reader, index)).await,
+        _ => Err(anyhow!("{}: one column at most can stay in the file, and it has to be in it", table.name)),
+    }
+}

@@ -1,0 +1,179 @@
+//! What a target's tables look like, what `sql/schema` says of them, and how the two differ.
+
+use crate::effects::postgres::Connection;
+use crate::model::{Column, Database};
+use crate::run::ctx::Ctx;
+use crate::{sql, sql_file, tables};
+use anyhow::{Context, Result};
+use sqlx::Row;
+use std::collections::BTreeSet;
+
+/// The schema in which one looks at what `sql/schema` makes, always rolled back. Not the one set aside:
+/// who only looks must not stand in the way of an import that is under way.
+pub const LOOKED_AT: &str = "xtask_expected";
+
+/// The schema set aside. Only this tool uses it; what a killed run left in it is dropped.
+pub const STAGING: &str = "xtask_staging";
+
+/// One line of `definition.sql`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    pub table: String,
+    pub kind: String,
+    pub name: String,
+    pub definition: String,
+    rebuild: Option<String>,
+    /// The index beneath a key.
+    beneath: Option<String>,
+}
+
+impl Part {
+    /// Whether it is the same column, key, index …, however it is defined.
+    pub fn same_object(&self, other: &Part) -> bool {
+        (&self.table, &self.kind, &self.name) == (&other.table, &other.kind, &other.name)
+    }
+
+    /// The statement that takes it away for the load; `None` where it stays.
+    pub fn removal(&self) -> Option<String> {
+        match self.rebuild.as_deref()? {
+            "index" => Some(sql::drop_index(STAGING, &self.name)),
+            _ => Some(sql::drop_constraint(STAGING, &self.table, &self.name)),
+        }
+    }
+
+    /// The index that it is or stands on: others may read the table while it is built.
+    pub fn index(&self) -> Option<&String> {
+        if self.is("index") { Some(&self.definition) } else { self.beneath.as_ref() }
+    }
+
+    /// The statement that makes a constraint anew, on its index where it has one.
+    pub fn constraint(&self) -> String {
+        match self.beneath {
+            Some(_) => {
+                let primary = self.definition.starts_with("PRIMARY KEY");
+                sql::add_key(STAGING, &self.table, &self.name, primary)
+            }
+            None => sql::add_constraint(STAGING, &self.table, &self.name, &self.definition),
+        }
+    }
+
+    /// The statement that makes it in `public`, where there is one.
+    fn creation(&self) -> Option<String> {
+        match self.kind.as_str() {
+            "column" => Some(sql::add_column("public", &self.table, &self.name, &self.definition)),
+            "constraint" => Some(sql::add_constraint("public", &self.table, &self.name, &self.definition)),
+            // As the server writes it.
+            "index" => Some(self.definition.clone()),
+            _ => None,
+        }
+    }
+
+    /// The statements that make it in `public` in place of another one of its name, where there are any.
+    fn replacement(&self) -> Option<String> {
+        let removal = match self.kind.as_str() {
+            "constraint" => sql::drop_constraint("public", &self.table, &self.name),
+            "index" => sql::drop_index("public", &self.name),
+            _ => return None,
+        };
+        Some(format!("{removal}; {}", self.creation()?))
+    }
+
+    pub fn is(&self, rebuild: &str) -> bool {
+        self.rebuild.as_deref() == Some(rebuild)
+    }
+}
+
+/// Reads what the tables of a schema look like.
+pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec<Part>> {
+    connection.run(&sql::search_path(schema)).await?;
+    let rows = connection.rows(sql_file!("phases/4-import/definition.sql").text).await?;
+    let parts = rows.iter().map(|row| {
+        Ok(Part {
+            table: row.try_get("table")?,
+            kind: row.try_get("kind")?,
+            name: row.try_get("name")?,
+            definition: row.try_get("definition")?,
+            rebuild: row.try_get("rebuild")?,
+            beneath: row.try_get("beneath")?,
+        })
+    });
+    let parts = parts.collect::<Result<Vec<Part>>>();
+    connection.run(&sql::search_path("public")).await?;
+    parts
+}
+
+/// Creates the tables of `sql/schema` in the schema set aside, and says what they look like.
+pub async fn create(connection: &mut Connection, database: Database) -> Result<Vec<Part>> {
+    create_in(connection, database, STAGING).await
+}
+
+pub async fn create_in(connection: &mut Connection, database: Database, name: &str) -> Result<Vec<Part>> {
+    let schema = tables::schema(database);
+    connection.run(&sql::fresh_schema(name)).await?;
+    connection.run(schema.text).await.with_context(|| format!("running sql/{}", schema.path))?;
+    definition(connection, name).await
+}
+
+/// What `sql/schema` says that the tables look like; leaves nothing behind.
+pub async fn expected_definition(connection: &mut Connection, database: Database) -> Result<Vec<Part>> {
+    connection.run("BEGIN").await?;
+    let parts = create_in(connection, database, LOOKED_AT).await;
+    connection.run("ROLLBACK").await?;
+    parts
+}
+
+/// How the tables of `public` differ from what `sql/schema` says, a line each. Tables that are not
+/// there are not differences: the import creates them. Other tables are none of ours.
+pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec<String> {
+    mending(database, expected, found).into_iter().map(|(line, _)| line).collect()
+}
+
+/// The same, each with the statement that makes it what `sql/schema` says, where there is one.
+pub fn mending(database: Database, expected: &[Part], found: &[Part]) -> Vec<(String, Option<String>)> {
+    let ours: BTreeSet<&str> = expected.iter().map(|p| p.table.as_str()).collect();
+    let there: BTreeSet<&str> = found.iter().map(|p| p.table.as_str()).collect();
+    let key = |p: &Part| (p.table.clone(), p.kind.clone(), p.name.clone());
+    let line = |p: &Part, what: String| format!("{database}.{}: {} {} {what}", p.table, p.kind, p.name);
+    let mut lines = Vec::new();
+    for part in expected.iter().filter(|p| there.contains(p.table.as_str())) {
+        match found.iter().find(|f| key(f) == key(part)) {
+            None => {
+                let what = format!("is missing (expected: {})", part.definition);
+                lines.push((line(part, what), part.creation()));
+            }
+            Some(f) if f.definition != part.definition => {
+                let what = format!("is {:?}, expected {:?}", f.definition, part.definition);
+                lines.push((line(part, what), part.replacement()));
+            }
+            Some(_) => {}
+        }
+    }
+    for part in found.iter().filter(|p| ours.contains(p.table.as_str())) {
+        if !expected.iter().any(|e| key(e) == key(part)) {
+            lines.push((line(part, format!("is not in sql/schema ({})", part.definition)), None));
+        }
+    }
+    lines
+}
+
+/// Tables of ours that are there, with their rows.
+pub async fn existing(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: Database,
+) -> Result<Vec<(&'static str, u64)>> {
+    let mut found = Vec::new();
+    for table in tables::of_database(ctx.tables, database) {
+        let there = connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)?;
+        if there {
+            let rows = connection.row(&sql::count("public", table.name)).await?.try_get::<i64, _>(0)?;
+            found.push((table.name, u64::try_from(rows)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Which columns a table of a schema has.
+pub async fn columns(connection: &mut Connection, schema: &str, table: &str) -> Result<Vec<Column>> {
+    connection.describe(&sql::all(schema, table)).await
+}

@@ -1,0 +1,98 @@
+//! What a run takes and was expected to take. Pure.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Seconds of the parts of a migration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    pub export: f64,
+    pub import: f64,
+    pub verify: f64,
+}
+
+impl Seconds {
+    pub fn total(&self) -> f64 {
+        self.export + self.import + self.verify
+    }
+
+    /// By the names that a report has for them.
+    pub fn by_name(&self) -> BTreeMap<String, f64> {
+        [(EXPORT, self.export), (IMPORT, self.import), (VERIFY, self.verify), (TOTAL, self.total())]
+            .map(|(name, seconds)| (name.to_string(), seconds))
+            .into()
+    }
+}
+
+/// The names of the parts in a report.
+pub const EXPORT: &str = "1+2 backup, export";
+
+pub const IMPORT: &str = "3+4 import";
+
+pub const VERIFY: &str = "5 verify";
+
+pub const TOTAL: &str = "all phases";
+
+/// What a run was expected to take, and what it took: side by side in its manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Where the servers are: runs elsewhere say nothing about this one.
+    pub hosts: String,
+    /// Of all tables, by the sample: a small run says little about a large one.
+    pub rows: u64,
+    /// From the sample alone.
+    pub sampled: Seconds,
+    /// Between the sample, corrected by how far it was off in earlier runs, and what those took.
+    pub predicted: Seconds,
+    /// How many earlier runs that were.
+    pub earlier_runs: usize,
+    /// `None`: it has not come to its end.
+    pub real: Option<Seconds>,
+}
+
+impl Timing {
+    /// `earlier`: of any run, the newest first.
+    ///
+    /// What was learnt: on a busy machine a moment's sample scatters by half, whole runs by a tenth; but
+    /// what the machine does today only the sample knows. The geometric mean of both is nearer than either.
+    pub fn new(hosts: String, rows: u64, sampled: Seconds, earlier: &[Timing]) -> Timing {
+        let alike = |t: &&Timing| t.hosts == hosts && t.rows / ALIKE <= rows && rows / ALIKE <= t.rows;
+        let earlier: Vec<(&Timing, Seconds)> =
+            earlier.iter().filter(alike).filter_map(|t| Some((t, t.real?))).take(EARLIER).collect();
+        let predict = |part: &dyn Fn(&Seconds) -> f64| {
+            let ratios = earlier.iter().map(|(t, real)| part(real) / part(&t.sampled));
+            let usual = earlier.iter().map(|(t, real)| part(real) * rows as f64 / t.rows as f64);
+            match (positive_median(ratios), positive_median(usual)) {
+                (Some(ratio), Some(usual)) => (part(&sampled) * ratio * usual).sqrt(),
+                _ => part(&sampled),
+            }
+        };
+        let predicted = Seconds {
+            export: predict(&|s| s.export),
+            import: predict(&|s| s.import),
+            verify: predict(&|s| s.verify),
+        };
+        Timing { hosts, rows, sampled, predicted, earlier_runs: earlier.len(), real: None }
+    }
+}
+
+/// So many earlier runs at most correct a prediction.
+pub const EARLIER: usize = 5;
+
+/// An earlier run with so many times more or fewer rows is not of the same kind.
+pub const ALIKE: u64 = 3;
+
+/// A part that took no time says nothing.
+pub fn positive_median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    median(values.filter(|v| v.is_finite() && *v > 0.0).collect())
+}
+
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n.is_multiple_of(2) => Some((values[middle - 1] + values[middle]) / 2.0),
+        _ => Some(values[middle]),
+    }
+}
