@@ -5,8 +5,7 @@ use crate::hazards::{self, Found};
 use crate::ledger::{self, Outcomes};
 use crate::model::{Existing, grouped};
 use crate::settings::Prices;
-use crate::timing::Seconds;
-use crate::timing::Timing;
+use crate::timing::{Seconds, Timing};
 use serde::Serialize;
 
 /// What was measured in a moment, without changing anything.

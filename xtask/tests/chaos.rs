@@ -11,8 +11,7 @@ use std::time::Duration;
 use support::Shop;
 use tool::Place;
 use xtask::effects::postgres;
-use xtask::lab::chaos::oracle;
-use xtask::lab::chaos::oracle::Undisturbed;
+use xtask::lab::chaos::oracle::{self, Undisturbed};
 use xtask::model::Database;
 
 /// Every step of the journal, and some faults drawn at random, the second half with a busy source.

@@ -15,8 +15,7 @@ use std::process::{Command, Stdio};
 use support::{Said, Shop};
 use tool::{Place, Tool};
 use xtask::effects::postgres;
-use xtask::servers::native;
-use xtask::servers::native::Connections;
+use xtask::servers::native::{self, Connections};
 use xtask::sql;
 
 fn xtask(arguments: &[&str]) -> Said {

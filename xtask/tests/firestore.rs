@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use anyhow::Result;
-use datapath::document::{Collection, Field, Kind, NullPolicy};
-use datapath::document::{Document, Layout, Value, differences};
+use datapath::document::{Collection, Document, Field, Kind, Layout, NullPolicy, Value, differences};
 use datapath::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Written};
 use gcloud_sdk::google::firestore::v1 as fs;
 use gcloud_sdk::google::firestore::v1::firestore_client::FirestoreClient;
@@ -20,13 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
-use xtask::lab::faults::FirestoreFaults;
-use xtask::lab::faults::TcpFault;
-use xtask::lab::faults::TcpFaults;
-use xtask::lab::faults::WriteFault;
-use xtask::servers::native::EmulatorChoice;
-use xtask::servers::native::Options;
-use xtask::servers::native::Stack;
+use xtask::lab::faults::{FirestoreFaults, TcpFault, TcpFaults, WriteFault};
+use xtask::servers::native::{EmulatorChoice, Options, Stack};
 
 /// One emulator for all tests that run at the same time; it ends with the last of them.
 struct Emulator {

@@ -13,15 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use xtask::servers::native::Connections;
-use xtask::servers::native::EmulatorChoice;
-use xtask::servers::native::Options;
-use xtask::servers::native::SERVERS;
-use xtask::servers::native::Stack;
-use xtask::servers::native::kept;
-use xtask::servers::native::postgres_bindir;
-use xtask::servers::native::remove_leftovers;
-use xtask::servers::native::take_down;
+use xtask::servers::native::{
+    Connections, EmulatorChoice, Options, SERVERS, Stack, kept, postgres_bindir, remove_leftovers, take_down,
+};
 
 const HELP: &str = "XTASK_TEST_NATIVE";
 const WITHOUT_EMULATOR: Options = Options { postgres: true, emulator: EmulatorChoice::None, fsync: false };

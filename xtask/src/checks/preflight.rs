@@ -1,15 +1,12 @@
 //! Before anything is changed: are all servers there, do they fit, are the targets empty?
 
 use crate::effects::postgres;
-use crate::model::AGAIN;
-use crate::model::ServerInfo;
-use crate::model::refused;
+use crate::model::{AGAIN, ServerInfo, refused};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::sql::HashFn;
-use crate::stores::readiness::FOREIGN;
-use crate::stores::readiness::obstacles;
+use crate::stores::readiness::{FOREIGN, obstacles};
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -2,8 +2,7 @@
 
 use crate::commands::guard;
 use crate::hazards;
-use crate::lab::bench::Reference;
-use crate::lab::bench::part;
+use crate::lab::bench::{Reference, part};
 use crate::servers::runtime::Runtime;
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;

@@ -8,39 +8,23 @@ mod session;
 pub use output::LastWords;
 pub use process::main;
 
-use crate::commands::backup;
-use crate::commands::config;
-use crate::commands::cutover;
-use crate::commands::doctor;
-use crate::commands::export;
-use crate::commands::freeze;
-use crate::commands::import;
-use crate::commands::migrate;
-use crate::commands::plan;
-use crate::commands::rehearse;
-use crate::commands::repair;
-use crate::commands::replay;
-use crate::commands::resume;
-use crate::commands::stack;
-use crate::commands::status;
-use crate::commands::status::Status;
-use crate::commands::verify;
+use crate::commands::status::{self, Status};
+use crate::commands::{
+    backup, config, cutover, doctor, export, freeze, import, migrate, plan, rehearse, repair, replay, resume,
+    stack, verify,
+};
 use crate::effects::cleanup::Cleanup;
 use crate::effects::terminal::{Terminal, Verbosity, ask};
-use crate::lab::bench;
-use crate::lab::bench::Reference;
-use crate::lab::bench::part;
+use crate::lab::bench::{self, Reference, part};
 use crate::lab::chaos;
 use crate::model::Existing;
 use crate::refuse;
 use crate::run::dir;
 use crate::servers::compose_stack;
 use crate::servers::docker::Engine;
-use crate::servers::local;
-use crate::servers::local::Wanted;
+use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
-use crate::servers::runtime;
-use crate::servers::runtime::Runtime;
+use crate::servers::runtime::{self, Runtime};
 use crate::settings::Variables;
 use anyhow::{Context, Result};
 use arguments::{

@@ -1,8 +1,7 @@
 //! What a command leaves for the person: results on stdout, the next command on stderr.
 
 use super::session::Session;
-use crate::commands::migrate;
-use crate::commands::repair;
+use crate::commands::{migrate, repair};
 use crate::effects::terminal::say;
 use crate::hazards::Blocked;
 use crate::run::ctx::Ctx;

@@ -2,14 +2,12 @@
 
 use crate::checks::preflight;
 use crate::phases::p1_backup;
-use crate::run::command::begin;
-use crate::run::command::visibly;
+use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::Backup;
-use crate::source::backpressure;
-use crate::source::freeze;
 use crate::source::snapshot::Snapshot;
+use crate::source::{backpressure, freeze};
 use crate::sql::HashFn;
 use anyhow::Result;
 use std::sync::Arc;

@@ -2,13 +2,11 @@
 
 use super::migrate;
 use crate::checks::preflight;
-use crate::run::command::begin;
-use crate::run::command::visibly;
+use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
-use crate::source::assess;
-use crate::source::freeze;
+use crate::source::{assess, freeze};
 use anyhow::Result;
 use std::sync::Arc;
 

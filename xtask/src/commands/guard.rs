@@ -2,8 +2,7 @@
 
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::rehearsal_log;
-use crate::run::rehearsal_log::Rehearsal;
+use crate::run::rehearsal_log::{self, Rehearsal};
 use crate::settings::{Settings, human};
 use anyhow::Result;
 use jiff::Timestamp;

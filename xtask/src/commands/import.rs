@@ -1,10 +1,8 @@
 //! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
 
-use crate::checks::forecast;
-use crate::checks::preflight;
+use crate::checks::{forecast, preflight};
 use crate::model::Stop;
-use crate::phases::p3_transform;
-use crate::phases::p4_import;
+use crate::phases::{p3_transform, p4_import};
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;

@@ -1,36 +1,21 @@
 //! The whole migration: five phases, each taking what the one before it proved.
 
 use super::agree;
-use crate::checks::forecast;
-use crate::checks::preflight;
+use crate::checks::{forecast, preflight};
 use crate::effects::terminal::peak_memory;
 use crate::hazards::Found;
 use crate::model::Stop;
-use crate::phases::p1_backup;
-use crate::phases::p2_export;
-use crate::phases::p3_transform;
-use crate::phases::p4_import;
-use crate::phases::p5_verify;
-use crate::run::command::Times;
-use crate::run::command::begin;
-use crate::run::command::visibly;
+use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify};
+use crate::run::command::{Times, begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
-use crate::run::manifest::Export;
-use crate::run::manifest::Manifest;
+use crate::run::manifest::{Export, Manifest};
 use crate::run::report::Report;
-use crate::source::assess;
-use crate::source::assess::Assessment;
-use crate::source::backpressure;
-use crate::source::drift;
-use crate::source::freeze;
+use crate::source::assess::{self, Assessment};
 use crate::source::snapshot::Snapshot;
+use crate::source::{backpressure, drift, freeze};
 use crate::sql::HashFn;
-use crate::timing::EXPORT;
-use crate::timing::IMPORT;
-use crate::timing::TOTAL;
-use crate::timing::Timing;
-use crate::timing::VERIFY;
+use crate::timing::{EXPORT, IMPORT, TOTAL, Timing, VERIFY};
 use anyhow::Result;
 use std::sync::Arc;
 

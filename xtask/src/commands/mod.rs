@@ -20,8 +20,7 @@ pub mod verify;
 
 use crate::model::Stop;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::Backup;
-use crate::run::manifest::Export;
+use crate::run::manifest::{Backup, Export};
 use anyhow::Result;
 
 /// Phases 1 and 2 have read the same instant on different ways: they must have seen the same rows.

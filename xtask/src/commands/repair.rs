@@ -8,9 +8,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
-use crate::stores::reconcile::Action;
-use crate::stores::reconcile::Change;
-use crate::stores::reconcile::Tell;
+use crate::stores::reconcile::{Action, Change, Tell};
 use anyhow::Result;
 use std::sync::Arc;
 

@@ -1,20 +1,15 @@
 //! A run that was cut off, taken up again from what is on disk (DESIGN rules 9 to 11).
 
-use super::migrate;
-use super::verify;
+use super::{migrate, verify};
 use crate::checks::preflight;
 use crate::model::Stop;
 use crate::phases::p2_export;
 use crate::refuse;
-use crate::run::command::Times;
-use crate::run::command::visibly;
+use crate::run::command::{Times, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock::Locks;
-use crate::run::manifest::Backup;
-use crate::run::manifest::Export;
-use crate::run::manifest::Manifest;
-use crate::run::manifest::Proof;
+use crate::run::manifest::{Backup, Export, Manifest, Proof};
 use crate::run::report::Report;
 use crate::sql::HashFn;
 use anyhow::Result;

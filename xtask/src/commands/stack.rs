@@ -2,15 +2,10 @@
 
 use crate::effects::terminal::Terminal;
 use crate::refuse;
-use crate::servers::compose_stack;
-use crate::servers::docker;
-use crate::servers::docker::Container;
-use crate::servers::docker::Engine;
-use crate::servers::local;
-use crate::servers::local::Wanted;
-use crate::servers::native;
-use crate::servers::runtime::Runtime;
-use crate::servers::runtime::Taken;
+use crate::servers::docker::{self, Container, Engine};
+use crate::servers::local::{self, Wanted};
+use crate::servers::runtime::{Runtime, Taken};
+use crate::servers::{compose_stack, native};
 use crate::settings::Environment;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};

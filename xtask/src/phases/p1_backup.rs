@@ -2,18 +2,12 @@
 //! of the source, with which the way back is proven later.
 
 use crate::effects::dump::Form;
-use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::Backup;
-use crate::run::manifest::SnapshotInfo;
+use crate::run::manifest::{Backup, SnapshotInfo};
 use crate::servers::docker;
-use crate::source::digests::raw_digests;
-use crate::source::digests::sequences;
-use crate::source::digests::writes;
-use crate::source::snapshot::Snapshot;
-use crate::source::snapshot::worker;
-use crate::sql;
-use crate::sql_file;
+use crate::source::digests::{raw_digests, sequences, writes};
+use crate::source::snapshot::{Snapshot, worker};
+use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use datapath::files::FileInfo;
 use sqlx::Row;

@@ -3,8 +3,7 @@
 use crate::hazards::Found;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
-use crate::sql::HashFn;
-use crate::sql::Reading;
+use crate::sql::{HashFn, Reading};
 use crate::timing::Timing;
 use datapath::digest::{Content, Digest};
 use datapath::document::NullPolicy;

@@ -7,8 +7,7 @@ use crate::run::manifest::Export;
 use crate::tables::MAPPING;
 use anyhow::{Context, Result};
 use datapath::csv_text::{self, Lines};
-use datapath::files::FileInfo;
-use datapath::files::HashedReader;
+use datapath::files::{FileInfo, HashedReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -173,10 +172,8 @@ impl Read for Changed {
 mod tests {
     use super::*;
     use crate::model::ServerInfo;
-    use crate::run::manifest::Replay;
-    use crate::run::manifest::SnapshotInfo;
-    use crate::sql::HashFn;
-    use crate::sql::Reading;
+    use crate::run::manifest::{Replay, SnapshotInfo};
+    use crate::sql::{HashFn, Reading};
 
     fn export(files: BTreeMap<String, FileInfo>, replays: usize) -> Export {
         let server = ServerInfo { major: 15, version: "15".into(), encoding: "UTF8".into(), bytes: 0 };

@@ -3,13 +3,7 @@
 use crate::hazards::{self, Found};
 use crate::ledger::{self, Sums};
 use crate::model::grouped;
-use crate::run::manifest::Check;
-use crate::run::manifest::Cutover;
-use crate::run::manifest::Export;
-use crate::run::manifest::Manifest;
-use crate::run::manifest::Proof;
-use crate::run::manifest::Services;
-use crate::run::manifest::SourceCheck;
+use crate::run::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck};
 use crate::tables::Table;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde::Serialize;

@@ -3,10 +3,7 @@
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
 use crate::model::Database;
-use crate::servers::native;
-use crate::servers::native::Connections;
-use crate::servers::native::EmulatorChoice;
-use crate::servers::native::Stack;
+use crate::servers::native::{self, Connections, EmulatorChoice, Stack};
 use crate::settings::{self, Environment, Server, Settings, Tls};
 use crate::{refuse, sql};
 use anyhow::{Context, Result};

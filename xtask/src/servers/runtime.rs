@@ -2,13 +2,9 @@
 
 use crate::effects::cleanup::Cleanup;
 use crate::effects::terminal::Terminal;
-use crate::servers::compose_stack;
-use crate::servers::docker::Disposable;
-use crate::servers::docker::Engine;
-use crate::servers::docker::remove_leftovers;
-use crate::servers::local;
-use crate::servers::local::Wanted;
-use crate::servers::native;
+use crate::servers::docker::{Disposable, Engine, remove_leftovers};
+use crate::servers::local::{self, Wanted};
+use crate::servers::{compose_stack, native};
 use crate::settings::{Environment, Settings};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};

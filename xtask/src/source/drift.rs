@@ -3,14 +3,8 @@
 
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::run::manifest::Backup;
-use crate::run::manifest::Change;
-use crate::run::manifest::Known;
-use crate::run::manifest::Manifest;
-use crate::run::manifest::SourceCheck;
-use crate::source::digests::raw_digests;
-use crate::source::digests::sequences;
-use crate::source::digests::writes;
+use crate::run::manifest::{Backup, Change, Known, Manifest, SourceCheck};
+use crate::source::digests::{raw_digests, sequences, writes};
 use crate::source::snapshot::Snapshot;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;

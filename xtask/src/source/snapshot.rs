@@ -3,16 +3,12 @@
 //! it pins the source's old rows.
 
 use crate::effects::postgres::{self, Connection};
-use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::dir;
-use crate::run::lock_waits;
 use crate::run::manifest::SnapshotInfo;
-use crate::sql;
-use crate::sql::HashFn;
-use crate::sql::Reading;
-use crate::sql_file;
+use crate::run::{dir, lock_waits};
+use crate::sql::{self, HashFn, Reading};
 use crate::tables::Table;
+use crate::{refuse, sql_file};
 use anyhow::{Context, Result, ensure};
 use sqlx::Row;
 

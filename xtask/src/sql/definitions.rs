@@ -1,8 +1,6 @@
 //! Statements that make, move, lock and drop: names come quoted from here.
 
-use crate::sql_text::ident;
-use crate::sql_text::literal;
-use crate::sql_text::qualified;
+use crate::sql_text::{ident, literal, qualified};
 
 pub fn create_database(name: &str, owner: &str) -> String {
     format!("CREATE DATABASE {} OWNER {}", ident(name), ident(owner))

@@ -1,7 +1,6 @@
 //! Statements by which the source is assessed before a run.
 
-use crate::sql_text::ident;
-use crate::sql_text::qualified;
+use crate::sql_text::{ident, qualified};
 
 /// How many rows a hazard's query returns, and some of them, of each table (a key's first word) one before
 /// there is a second: rows, `key`.

@@ -1,13 +1,9 @@
 //! Single rows of targets: what they must be, what this tool last wrote there, what is there, and the
 //! statements that make them agree. Temporary tables of one transaction hold the first two.
 
-use super::bucket;
-use super::copy_csv;
-use super::list;
+use super::{bucket, copy_csv, list};
 use crate::model::Column;
-use crate::sql_text::ident;
-use crate::sql_text::literal;
-use crate::sql_text::qualified;
+use crate::sql_text::{ident, literal, qualified};
 
 /// Which rows of a table are looked at.
 #[derive(Clone, Copy, Debug)]

@@ -11,10 +11,7 @@ mod keys;
 mod reading;
 mod rows;
 
-use crate::sql_text::SqlFile;
-use crate::sql_text::ident;
-use crate::sql_text::literal;
-use crate::sql_text::qualified;
+use crate::sql_text::{SqlFile, ident, literal, qualified};
 pub use definitions::*;
 pub use hazards::*;
 pub use keys::*;

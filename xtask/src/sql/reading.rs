@@ -5,12 +5,8 @@
 //! The files name what is wrong with a row in two variables a table: `:undecodable_orders` and
 //! `:unfit_orders`, ids of rows; NULL where there cannot be any, and then the planner drops the condition.
 
-use super::code;
-use super::included;
-use crate::sql_text::SqlFile;
-use crate::sql_text::ident;
-use crate::sql_text::literal;
-use crate::sql_text::qualified;
+use super::{code, included};
+use crate::sql_text::{SqlFile, ident, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

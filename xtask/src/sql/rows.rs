@@ -1,12 +1,9 @@
 //! The wrappers around a table's SELECT: the only way to its rows.
 
-use super::Reading;
-use super::copy_csv;
+use super::{Reading, copy_csv};
 use crate::model::{Column, MIGRATED};
 use crate::sql::HashFn;
-use crate::sql_text::ident;
-use crate::sql_text::literal;
-use crate::sql_text::qualified;
+use crate::sql_text::{ident, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;
 

@@ -3,21 +3,15 @@
 //! it in its database; a document by the file of the run that wrote it, so its directory has to be there.
 
 use crate::effects::postgres::Connection;
-use crate::journal;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
-use crate::run::dir;
-use crate::run::dir::RunDir;
-use crate::run::manifest::Export;
-use crate::run::manifest::Published;
-use crate::stores::documents;
-use crate::stores::rows;
-use crate::tables;
-use crate::tables::Table;
-use crate::{refuse, sql, sql_file};
+use crate::run::dir::{self, RunDir};
+use crate::run::manifest::{Export, Published};
+use crate::stores::{documents, rows};
+use crate::tables::{self, Table};
+use crate::{journal, refuse, sql, sql_file};
 use anyhow::{Context, Result};
-use datapath::document::{self, Document, FieldDifference};
-use datapath::document::{Collection, NullPolicy};
+use datapath::document::{self, Collection, Document, FieldDifference, NullPolicy};
 use datapath::firestore::Firestore;
 use datapath::ids::IdSet;
 use sqlx::Row;

@@ -1,16 +1,11 @@
 //! Whether a store can be written: empty, complete with what this run writes, or in the way.
 
 use crate::effects::postgres;
-use crate::model::refused;
-use crate::model::{Database, Existing};
+use crate::model::{Database, Existing, refused};
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
-use crate::stores::documents;
-use crate::stores::ownership;
-use crate::stores::rows;
-use crate::stores::schema;
-use crate::stores::staging;
+use crate::stores::{documents, ownership, rows, schema, staging};
 use anyhow::Result;
 use datapath::firestore::{Address, Firestore};
 use std::sync::Arc;

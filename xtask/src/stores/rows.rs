@@ -3,12 +3,10 @@
 use crate::effects::postgres::Connection;
 use crate::model::Column;
 use crate::run::manifest::TableExport;
-use crate::sql;
-use crate::sql::HashFn;
+use crate::sql::{self, HashFn};
 use crate::stores::schema;
 use crate::tables::Table;
-use anyhow::Result;
-use anyhow::anyhow;
+use anyhow::{Result, anyhow};
 use datapath::csv_text::WithoutColumn;
 use datapath::digest::{Content, Digest};
 use sqlx::Row;

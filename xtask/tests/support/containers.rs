@@ -13,8 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use xtask::effects::postgres;
 use xtask::model::Database;
 use xtask::servers::compose_stack;
-use xtask::servers::docker::Engine;
-use xtask::servers::docker::SERVICES;
+use xtask::servers::docker::{Engine, SERVICES};
 use xtask::settings::Settings;
 
 static ONE: Mutex<()> = Mutex::const_new(());

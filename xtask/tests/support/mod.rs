@@ -13,15 +13,11 @@ use xtask::effects::dump::Tools;
 use xtask::effects::postgres::{self, Connection};
 use xtask::effects::terminal::{Terminal, Verbosity};
 use xtask::model::Database;
-use xtask::run::ctx::Ctx;
-use xtask::run::ctx::Options;
+use xtask::run::ctx::{Ctx, Options};
 use xtask::run::dir::RunDir;
 use xtask::run::manifest::Manifest;
-use xtask::servers::local;
-use xtask::servers::local::Wanted;
-use xtask::servers::native;
-use xtask::servers::native::EmulatorChoice;
-use xtask::servers::native::Stack;
+use xtask::servers::local::{self, Wanted};
+use xtask::servers::native::{self, EmulatorChoice, Stack};
 use xtask::settings::{Environment, Server, Settings};
 use xtask::tables::{TABLES, Table};
 

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use xtask::effects::postgres::{self, Connection};
-use xtask::servers::native;
-use xtask::servers::native::Connections;
+use xtask::servers::native::{self, Connections};
 use xtask::settings::Server;
 
 /// Stops with the value.

@@ -4,11 +4,9 @@ use crate::effects::postgres::{self, Connection};
 use crate::health::{Lines, clock_difference};
 use crate::model::{ServerInfo, grouped};
 use crate::run::ctx::Ctx;
-use crate::run::dir;
-use crate::run::lock;
+use crate::run::{dir, lock};
 use crate::settings::Server;
-use crate::sql;
-use crate::sql_file;
+use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
 

@@ -1,8 +1,6 @@
 //! What is looked at on the source.
 
-use crate::checks::doctor::Looked;
-use crate::checks::doctor::Wanted;
-use crate::checks::doctor::server;
+use crate::checks::doctor::{Looked, Wanted, server};
 use crate::effects::postgres::{self, Connection};
 use crate::health::Lines;
 use crate::run::ctx::Ctx;

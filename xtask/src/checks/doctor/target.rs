@@ -1,13 +1,11 @@
 //! What is looked at on each of the three new databases.
 
-use crate::checks::doctor::Looked;
-use crate::checks::doctor::server;
+use crate::checks::doctor::{Looked, server};
 use crate::health::Lines;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::stores::readiness;
-use crate::tables;
-use crate::{sql, sql_file};
+use crate::{sql, sql_file, tables};
 use std::sync::Arc;
 
 /// What cannot be looked at without a connection.

@@ -16,8 +16,7 @@ mod tables;
 mod warm;
 
 use crate::effects::terminal::Terminal;
-use crate::lab::usage;
-use crate::lab::usage::Machine;
+use crate::lab::usage::{self, Machine};
 use crate::model::{Stop, grouped};
 use crate::refuse;
 use crate::settings::Environment;

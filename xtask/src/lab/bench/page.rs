@@ -2,23 +2,11 @@
 //! loaded from elsewhere, light and dark as the reader has it.
 
 use crate::lab::bench::Results;
-use crate::lab::bench::figures;
-use crate::lab::bench::figures::DOCUMENTS;
-use crate::lab::bench::figures::Figure;
-use crate::lab::bench::figures::Floor;
-use crate::lab::bench::figures::MIGRATE;
-use crate::lab::bench::figures::MOVE;
-use crate::lab::bench::figures::PIPES;
-use crate::lab::bench::figures::ROWS;
-use crate::lab::bench::figures::Repetition;
-use crate::lab::bench::figures::SMALLER;
-use crate::lab::bench::figures::Spread;
-use crate::lab::bench::figures::VERIFY;
-use crate::lab::bench::figures::Verdict;
-use crate::lab::bench::figures::spread;
-use crate::lab::bench::tables;
-use crate::lab::bench::tables::FIGURE_HEADER;
-use crate::lab::bench::tables::RUN_HEADER;
+use crate::lab::bench::figures::{
+    self, DOCUMENTS, Figure, Floor, MIGRATE, MOVE, PIPES, ROWS, Repetition, SMALLER, Spread, VERIFY, Verdict,
+    spread,
+};
+use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -5,9 +5,7 @@
 
 use crate::checks::preflight;
 use crate::effects::terminal::peak_memory;
-use crate::phases::p2_export;
-use crate::phases::p3_transform;
-use crate::phases::p4_import;
+use crate::phases::{p2_export, p3_transform, p4_import};
 use crate::run::command::{Times, begin};
 use crate::run::ctx::Ctx;
 use crate::run::join::all;

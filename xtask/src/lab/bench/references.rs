@@ -2,8 +2,7 @@
 //! need to know of the servers.
 
 use crate::lab::bench::servers::Shop;
-use crate::lab::usage;
-use crate::lab::usage::Ran;
+use crate::lab::usage::{self, Ran};
 use crate::servers::native;
 use anyhow::{Context, Result, bail};
 use std::fs;

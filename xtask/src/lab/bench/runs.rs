@@ -2,27 +2,15 @@
 //! what our own export says: a reference that fails in silence would look fast.
 
 use crate::effects::terminal::Terminal;
-use crate::lab::bench::Plan;
-use crate::lab::bench::Reference;
-use crate::lab::bench::figures::COUNT;
-use crate::lab::bench::figures::DOCUMENTS;
-use crate::lab::bench::figures::MIGRATE;
-use crate::lab::bench::figures::MOVE;
-use crate::lab::bench::figures::PIPES;
-use crate::lab::bench::figures::ROWS;
-use crate::lab::bench::figures::Repetition;
-use crate::lab::bench::figures::Run;
-use crate::lab::bench::figures::SMALLER;
-use crate::lab::bench::figures::VERIFY;
+use crate::lab::bench::figures::{
+    COUNT, DOCUMENTS, MIGRATE, MOVE, PIPES, ROWS, Repetition, Run, SMALLER, VERIFY,
+};
 use crate::lab::bench::part::Done;
-use crate::lab::bench::references::Node;
-use crate::lab::bench::references::References;
-use crate::lab::bench::references::succeeded;
+use crate::lab::bench::references::{Node, References, succeeded};
 use crate::lab::bench::servers::Shop;
-use crate::lab::bench::warm;
+use crate::lab::bench::{Plan, Reference, warm};
 use crate::lab::compare;
-use crate::lab::usage;
-use crate::lab::usage::Ran;
+use crate::lab::usage::{self, Ran};
 use crate::run::dir::RunDir;
 use crate::run::manifest::Export;
 use anyhow::{Context, Result, bail, ensure};

@@ -1,10 +1,7 @@
 //! The two tables: the figures against their floors, and what was measured. For the terminal with
 //! comfy-table; the page takes the same headers and cells.
 
-use crate::lab::bench::figures::Figure;
-use crate::lab::bench::figures::Repetition;
-use crate::lab::bench::figures::Run;
-use crate::lab::bench::figures::spread;
+use crate::lab::bench::figures::{Figure, Repetition, Run, spread};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
 /// The names of all runs, ours first.

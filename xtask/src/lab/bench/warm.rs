@@ -2,15 +2,12 @@
 //! never does, and a short import would be mostly that. So before each measured run both clients have
 //! written some documents into other projects of the same emulator, in the same way as they do later.
 
-use crate::lab::bench::references::Node;
-use crate::lab::bench::references::References;
-use crate::lab::bench::references::succeeded;
+use crate::lab::bench::references::{Node, References, succeeded};
 use crate::lab::bench::servers::Shop;
 use crate::lab::usage;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
-use datapath::document::Layout;
-use datapath::document::{Collection, Kind, NullPolicy};
+use datapath::document::{Collection, Kind, Layout, NullPolicy};
 use datapath::firestore::{Address, Firestore, Pace};
 use tokio::sync::mpsc;
 

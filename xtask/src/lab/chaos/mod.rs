@@ -7,12 +7,9 @@ mod testbed;
 mod writer;
 
 use crate::effects::terminal::Terminal;
-use crate::lab::chaos::fault::Choice;
-use crate::lab::chaos::fault::Cut;
-use crate::lab::chaos::fault::RESUME;
+use crate::lab::chaos::fault::{Choice, Cut, RESUME};
 use crate::lab::chaos::oracle::Undisturbed;
-use crate::lab::chaos::testbed::End;
-use crate::lab::chaos::testbed::World;
+use crate::lab::chaos::testbed::{End, World};
 use crate::model::{Stop, grouped};
 use crate::settings::Environment;
 use anyhow::{Result, ensure};

@@ -2,13 +2,8 @@
 
 use super::Era;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::Export;
-use crate::run::manifest::Services;
-use crate::run::manifest::TableProof;
-use crate::stores::documents;
-use crate::stores::documents::Compared;
-use crate::stores::documents::compare;
-use crate::stores::documents::foreign;
+use crate::run::manifest::{Export, Services, TableProof};
+use crate::stores::documents::{self, Compared, compare, foreign};
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::document::Collection;

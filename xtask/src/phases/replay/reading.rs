@@ -4,15 +4,12 @@
 use crate::ledger::kind_of;
 use crate::model::{MIGRATED, Stop};
 use crate::run::ctx::Ctx;
-use crate::run::manifest::Export;
-use crate::run::manifest::SnapshotInfo;
+use crate::run::manifest::{Export, SnapshotInfo};
 use crate::run::overlay;
 use crate::source::digests::raw_rows;
 use crate::source::snapshot::worker;
 use crate::sql::{self, Only, Rows};
-use crate::tables;
-use crate::tables::USERS;
-use crate::tables::{Table, To};
+use crate::tables::{self, Table, To, USERS};
 use crate::{refuse, sql_file};
 use anyhow::{Context, Result, ensure};
 use datapath::csv_text::{field, fields};

@@ -1,11 +1,8 @@
 //! Containers as a person sees them: a table, the end of their logs, how to connect.
 
 use crate::effects::postgres;
-use crate::servers::compose_stack::server_of;
-use crate::servers::compose_stack::settings;
-use crate::servers::docker::Container;
-use crate::servers::docker::Engine;
-use crate::servers::docker::SERVICES;
+use crate::servers::compose_stack::{server_of, settings};
+use crate::servers::docker::{Container, Engine, SERVICES};
 use crate::settings::{Environment, Server, Settings};
 use crate::{refuse, sql_file};
 use anyhow::Result;

@@ -5,9 +5,7 @@ use crate::effects::disk;
 use crate::health::{Line, Lines};
 use crate::model::grouped;
 use crate::servers::compose_stack::readiness;
-use crate::servers::docker::Compose;
-use crate::servers::docker::Engine;
-use crate::servers::docker::Project;
+use crate::servers::docker::{Compose, Engine, Project};
 use anyhow::Result;
 use std::path::Path;
 

@@ -5,10 +5,7 @@
 use crate::effects::postgres;
 use crate::health::{Health, Lines};
 use crate::refuse;
-use crate::servers::docker::Container;
-use crate::servers::docker::Engine;
-use crate::servers::docker::Health as Check;
-use crate::servers::docker::SERVICES;
+use crate::servers::docker::{Container, Engine, Health as Check, SERVICES};
 use crate::settings::{Environment, Server, Settings};
 use anyhow::Result;
 use serde::Serialize;

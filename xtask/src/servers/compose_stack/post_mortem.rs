@@ -1,7 +1,6 @@
 //! What became of containers in the middle of somebody's work.
 
-use crate::servers::docker::Container;
-use crate::servers::docker::Engine;
+use crate::servers::docker::{Container, Engine};
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 

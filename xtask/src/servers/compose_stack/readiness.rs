@@ -3,12 +3,7 @@
 use crate::effects::terminal::Terminal;
 use crate::refuse;
 use crate::servers::compose_stack::of;
-use crate::servers::docker;
-use crate::servers::docker::Compose;
-use crate::servers::docker::Container;
-use crate::servers::docker::Engine;
-use crate::servers::docker::Project;
-use crate::servers::docker::SERVICES;
+use crate::servers::docker::{self, Compose, Container, Engine, Project, SERVICES};
 use crate::servers::native;
 use anyhow::Result;
 use std::path::Path;

@@ -6,14 +6,10 @@
 
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::host;
-use crate::servers::docker::compose::Compose;
-use crate::servers::docker::compose::Project;
-use crate::servers::docker::container::Container;
-use crate::servers::docker::container::SERVICES;
-use crate::servers::docker::container::state_of;
+use crate::servers::docker::compose::{Compose, Project};
+use crate::servers::docker::container::{Container, SERVICES, state_of};
 use crate::servers::docker::engine::Engine;
-use crate::servers::native::private;
-use crate::servers::native::private::Lock;
+use crate::servers::native::private::{self, Lock};
 use anyhow::{Context, Result, anyhow, bail};
 use secrecy::SecretString;
 use std::collections::{BTreeSet, HashMap};

@@ -1,7 +1,6 @@
 //! What goes wrong with engine and Compose, in words that say what to do.
 
-use crate::servers::docker::container::Container;
-use crate::servers::docker::container::Health;
+use crate::servers::docker::container::{Container, Health};
 use anyhow::anyhow;
 use bollard::errors::Error;
 use std::io::ErrorKind;

@@ -1,11 +1,8 @@
 //! Google's Firestore emulator: our own, or one that runs already.
 
-use crate::servers::native::EmulatorChoice;
-use crate::servers::native::EmulatorServer;
-use crate::servers::native::Record;
 use crate::servers::native::home::Home;
-use crate::servers::native::machine;
-use crate::servers::native::machine::reachable;
+use crate::servers::native::machine::{self, reachable};
+use crate::servers::native::{EmulatorChoice, EmulatorServer, Record};
 use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 use std::time::Duration;

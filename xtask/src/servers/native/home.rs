@@ -1,9 +1,7 @@
 //! The private directory of a stack, and the children that live in it.
 
-use crate::servers::native::machine;
-use crate::servers::native::machine::Account;
-use crate::servers::native::processes;
-use crate::servers::native::processes::Started;
+use crate::servers::native::machine::{self, Account};
+use crate::servers::native::processes::{self, Started};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;

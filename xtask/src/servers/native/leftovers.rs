@@ -1,15 +1,7 @@
 //! Stacks that outlived the tool that started them: kept on purpose, or left behind by a killed one.
 
-use crate::servers::native::Connections;
-use crate::servers::native::canonical;
-use crate::servers::native::home::LOCK;
-use crate::servers::native::home::NEW_PREFIX;
-use crate::servers::native::home::STACK_JSON;
-use crate::servers::native::home::STACK_PREFIX;
-use crate::servers::native::home::is_ours;
-use crate::servers::native::home::remove;
-use crate::servers::native::machine;
-use crate::servers::native::processes;
+use crate::servers::native::home::{LOCK, NEW_PREFIX, STACK_JSON, STACK_PREFIX, is_ours, remove};
+use crate::servers::native::{Connections, canonical, machine, processes};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;

@@ -4,12 +4,11 @@ use crate::servers::native::EmulatorChoice;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 use std::ffi::OsStr;
-use std::fmt;
-use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fmt, fs};
 
 /// What the pipeline calls, not only what a server needs.
 const PROGRAMS: [&str; 6] = ["initdb", "postgres", "pg_dump", "pg_restore", "psql", "pg_dumpall"];

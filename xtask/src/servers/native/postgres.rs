@@ -1,12 +1,8 @@
 //! Four PostgreSQL servers from one `initdb`.
 
-use crate::servers::native::PostgresServer;
-use crate::servers::native::Record;
-use crate::servers::native::SERVERS;
-use crate::servers::native::home::Home;
-use crate::servers::native::home::private_file;
-use crate::servers::native::machine;
+use crate::servers::native::home::{Home, private_file};
 use crate::servers::native::processes::INITDB_ENDING;
+use crate::servers::native::{PostgresServer, Record, SERVERS, machine};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use std::fs::{self, OpenOptions};

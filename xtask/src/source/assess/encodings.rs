@@ -5,11 +5,10 @@
 //! SELECT, where it has to be, and only there.
 
 use crate::effects::postgres::{self, Connection};
-use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::source::assess::Columns;
 use crate::sql::{self, Decoding};
-use crate::sql_file;
+use crate::{refuse, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
 use std::sync::Arc;

@@ -6,13 +6,10 @@ mod shapes;
 
 use crate::effects::postgres::{self, Connection};
 use crate::hazards::{self, Blocked, Found, HAZARDS, Hazard, Look, SAMPLE};
-use crate::model::AGAIN;
-use crate::model::Stop;
+use crate::model::{AGAIN, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
-use crate::sql;
-use crate::sql::Reading;
-use crate::sql::SourceColumn;
+use crate::sql::{self, Reading, SourceColumn};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
 use anyhow::{Context, Result};
