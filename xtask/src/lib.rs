@@ -39,6 +39,7 @@ pub mod checks;
 // For ourselves: benchmarks and campaigns that break things on purpose.
 pub mod lab;
 
-// One file per command, and the line that is typed.
+// One call of the tool; one file per command; the line that is typed.
 pub mod cli;
 pub mod commands;
+pub mod session;

@@ -4,11 +4,12 @@
 //! In the library and not in `main.rs`, because a future is compiled where it is polled: this way the
 //! whole tool is compiled once, and programs that link it (the tests) have nothing left to compile.
 
-use super::{Cli, LastWords};
+use super::Cli;
 use crate::effects::cleanup::Cleanup;
 use crate::effects::process::is_ambient;
 use crate::effects::terminal::say;
 use crate::model::Stop;
+use crate::session::LastWords;
 use crate::settings::Variables;
 use clap::Parser;
 use futures_util::FutureExt;

@@ -1,16 +1,40 @@
 //! Phase 1 alone: a backup of the source that has been read back whole.
 
 use crate::checks::preflight;
+use crate::model::Existing;
 use crate::phases::p1_backup;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::Backup;
+use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
 use crate::source::snapshot::Snapshot;
 use crate::source::{backpressure, freeze};
 use crate::sql::HashFn;
 use anyhow::Result;
 use std::sync::Arc;
+
+/// Phase 1: dump the source, read the dump back, count and digest every table
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.new_run(&self.source, Existing::Refuse)?;
+        let backup = run(&ctx).await?;
+        if session.common.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
+        }
+        session.say(Said { text: text(&ctx, &backup), next: Some(session.then("export")) })
+    }
+}
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");

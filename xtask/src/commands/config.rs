@@ -1,9 +1,46 @@
 //! The effective settings of an environment, each with its origin. Works without any server or secret.
 
-use crate::servers::local;
 use crate::servers::native::Connections;
+use crate::servers::{compose_stack, local};
+use crate::session::{Command, Said, Servers, Session, print};
 use crate::settings::{Environment, Shown, Surroundings};
 use anyhow::Result;
+
+/// What an environment's file comes to
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum What {
+    /// Every setting with its origin, secrets masked; needs no server and no secret
+    Show,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let What::Show = self.what;
+        let environment = session.environment()?;
+        let shown = if session.containers.is_empty() {
+            show(&environment, session.running(&environment)?.as_ref(), session.variables)?
+        } else {
+            environment
+                .shown_on(&compose_stack::settings(&environment, &session.containers)?, &session.workspace)
+        };
+        if session.common.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
+        }
+        let next = if shown.problems.is_empty() { "migrate" } else { "config show" };
+        let mend = if shown.problems.is_empty() { "" } else { "mend that, then " };
+        session.say(Said { text: shown.text(), next: Some(format!("{mend}{}", session.then(next))) })
+    }
+}
 
 /// `stack`: local servers that take the place of the file's.
 pub fn show(

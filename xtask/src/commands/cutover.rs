@@ -10,6 +10,7 @@ use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
+use crate::session::{Command, RunArgs, Servers, Session};
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
 use crate::stores::{documents, rows};
@@ -20,6 +21,27 @@ use serde::Serialize;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// The services take over: only after a green proof, with the source unchanged; it stays read-only
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.existing_run(&self.run)?;
+        session.permitted(&ctx.settings)?;
+        let done = run(&ctx, session.cleanup).await?;
+        let next = session.then(&format!("verify --run {}", done.run));
+        session.done(&done, done.text(), format!("start the services, then {next}"))
+    }
+}
 
 #[derive(Debug, Serialize)]
 pub struct Done {

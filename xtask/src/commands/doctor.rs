@@ -2,10 +2,59 @@
 
 use crate::checks::doctor;
 use crate::health::{Health, Line, Lines, Verdict};
-use crate::model::Stop;
+use crate::model::{Existing, Stop};
 use crate::run::ctx::Ctx;
+use crate::servers::compose_stack;
+use crate::servers::docker::Engine;
+use crate::servers::runtime::Runtime;
+use crate::session::{Command, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
+
+/// Every prerequisite: met or not, and the command that mends it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also what holding the source back needs
+    #[arg(long)]
+    pub freeze: bool,
+    /// Why services cannot reach their databases: every container, from inside and from here
+    #[arg(long)]
+    pub network: bool,
+}
+
+impl Command for Args {
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        if self.network {
+            return network(session).await;
+        }
+        let found = Box::pin(session.found_containers(false)).await;
+        let of_containers = match (&found, session.common.runtime) {
+            (Ok(none), None | Some(Runtime::Auto | Runtime::Native)) if none.is_empty() => Vec::new(),
+            _ => compose_stack::doctor::lines(&session.workspace).await,
+        };
+        let health = match found {
+            Ok(found) => {
+                session.containers = found;
+                let ctx = session.looking(&SourceArgs::default(), Existing::Refuse)?;
+                let wanted = doctor::Wanted { freeze: self.freeze };
+                run(&ctx, wanted, of_containers).await
+            }
+            Err(error) => without_servers(of_containers, &error),
+        };
+        let next = if health.ready { "plan" } else { "doctor" };
+        session.done(&health, health.text(), session.then(next))?;
+        judge(&health)
+    }
+}
+
+/// `doctor --network`.
+async fn network(session: &Session<'_>) -> Result<()> {
+    let engine = Engine::connect().await?;
+    let looked = compose_stack::network::run(&engine, &session.workspace, &session.environment()?).await?;
+    let next = if looked.health.ready { "stack status" } else { "doctor --network" };
+    session.done(&looked, looked.text(), session.then(next))?;
+    judge(&looked.health)
+}
 
 /// `of_containers`: what was found of them, where the servers are some.
 pub async fn run(ctx: &Arc<Ctx>, wanted: doctor::Wanted, of_containers: Vec<Line>) -> Health {

@@ -2,13 +2,34 @@
 
 use super::migrate;
 use crate::checks::preflight;
+use crate::model::Existing;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
+use crate::session::{Command, Servers, Session, SourceArgs};
 use crate::source::{assess, freeze};
 use anyhow::Result;
 use std::sync::Arc;
+
+/// Phases 1 and 2: backup, and one CSV per table; touches no target
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.new_run(&self.source, Existing::Refuse)?;
+        let report = session.unblocked(run(&ctx).await)?;
+        session.report(&report, &session.then(&format!("import --run {}", report.run)))
+    }
+}
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     // The digests have to be ones that the targets can compute.

@@ -6,11 +6,50 @@ use crate::model::Stop;
 use crate::refuse;
 use crate::run::dir::RunDir;
 use crate::run::freeze_log::Freezes;
+use crate::session::{Command, Servers, Session};
 use crate::settings::Settings;
 use crate::source::freeze::{Freezer, Held};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
+
+/// Hold the source back: new sessions read-only, the others ended, the services' roles kept out
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let settings = session.settings()?;
+        session.permitted(&settings)?;
+        let done = run(&settings, &session.runs(), &session.terminal, session.cleanup).await?;
+        let next = format!("{}; to undo it: {}", session.then("migrate"), session.then("unfreeze"));
+        session.done(&done, done.text(), next)
+    }
+}
+
+/// Undo a freeze, also one whose process was killed
+#[derive(Debug, clap::Args)]
+pub struct UndoArgs {
+    /// Only if the source was frozen by this run
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+impl Command for UndoArgs {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let run = self.run.as_deref();
+        let done = undo(&session.settings()?, &session.runs(), run, &session.terminal).await?;
+        session.done(&done, done.text(), session.then("migrate"))
+    }
+}
 
 /// What a command did, for people and programs.
 #[derive(Debug, Serialize)]

@@ -9,8 +9,35 @@ use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
+use crate::session::{Command, RunArgs, Servers, Session, guard};
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use std::sync::Arc;
+
+/// Phases 3 and 4 from the files of a run: Firestore and the three databases
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Go on though the policy's rehearsal is missing; recorded in the run
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new([guard::NO_REHEARSAL]))]
+    pub accept: Vec<String>,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Started
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.accepting_run(&self.run, &self.accept)?;
+        session.permitted(&ctx.settings)?;
+        session.rehearsed(&ctx)?;
+        let again = session.then(&format!("import --run {}", ctx.run.id()));
+        let report = session.or_say(&ctx, again, run(&ctx)).await?;
+        session.report(&report, &session.then(&format!("verify --run {}", report.run)))
+    }
+}
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let locks = Locks::targets(ctx).await?;

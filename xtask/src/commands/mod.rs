@@ -1,12 +1,15 @@
-//! One file a command: what it does, top down.
+//! One file per command: its options, and what it does, top down.
+//! May import: session and all below it.
 
 pub mod backup;
+pub mod bench;
+pub mod bench_part;
+pub mod chaos;
 pub mod config;
 pub mod cutover;
 pub mod doctor;
 pub mod export;
 pub mod freeze;
-pub mod guard;
 pub mod import;
 pub mod migrate;
 pub mod plan;

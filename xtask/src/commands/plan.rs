@@ -2,10 +2,38 @@
 
 use crate::checks::forecast;
 use crate::forecast::Forecast;
-use crate::model::Stop;
+use crate::model::{Existing, Stop};
 use crate::run::ctx::Ctx;
+use crate::session::{Command, Servers, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
+
+/// What a migration would come to: rows, rules, hazards, time, disk, price; touches nothing
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        show(session, &self.source, Existing::Refuse).await
+    }
+}
+
+/// `plan`, and `migrate --dry-run`.
+pub async fn show(session: &Session<'_>, args: &SourceArgs, existing: Existing) -> Result<()> {
+    let ctx = session.looking(args, existing)?;
+    let mut forecast = session.unblocked(run(&ctx).await)?;
+    forecast.obstacles.extend(session.unrehearsed(&ctx)?);
+    let next = if judge(&forecast).is_ok() { "migrate" } else { "doctor" };
+    session.done(&forecast, forecast.text(), session.then(next))?;
+    judge(&forecast)
+}
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
     ctx.terminal.phase("Plan: nothing is touched");

@@ -1,14 +1,16 @@
 //! The rehearsal: the real migration, pointed at disposable servers.
 
 use super::migrate;
+use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
 use crate::run::command::Times;
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::RunDir;
 use crate::run::rehearsal_log::{self, Rehearsal};
 use crate::run::report::Report;
-use crate::servers::local::Wanted;
-use crate::servers::runtime::{Kept, Servers, Taken};
+use crate::servers::local::{self, Wanted};
+use crate::servers::runtime::{self, Kept, Runtime, Servers, Taken};
+use crate::session::{Command, Session};
 use crate::settings::Environment;
 use crate::sql;
 use crate::tables::TABLES;
@@ -16,6 +18,44 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// The whole migration on disposable servers with made-up data; leaves nothing behind
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Leave servers and run directory, and say how to connect
+    #[arg(long)]
+    pub keep: bool,
+    /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it
+    #[arg(long)]
+    pub baseline: bool,
+}
+
+impl Command for Args {
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let wanted = wanted(session, &self.stack);
+        let asked = session.common.runtime.unwrap_or(Runtime::Native);
+        let runtime = runtime::choose(asked, &session.workspace, false, &session.terminal).await?;
+        if let runtime::Taken::Native = runtime {
+            // Before the first look for PostgreSQL's programs: they may have to be installed.
+            local::require(&wanted, &session.terminal)?;
+        }
+        let runs = session.common.backup_dir.clone();
+        let plan = Plan { runtime, keep: self.keep, runs, baseline: self.baseline };
+        let environment = session.environment()?;
+        let running = run(wanted, plan, &environment, session.options()?, session.cleanup);
+        let rehearsed = Box::pin(running).await?;
+        let Some(kept) = &rehearsed.kept else {
+            return session
+                .judged(&rehearsed.report, "cargo xtask stack up, then cargo xtask migrate --env local");
+        };
+        session.terminal.always(&format!("the servers are still running:\n{}", kept.how_to_connect));
+        let home = kept.home.as_ref().map(|home| format!(" --stack {}", home.display())).unwrap_or_default();
+        let verify = session.then(&format!("verify --run {}{home}", rehearsed.report.run));
+        session.judged(&rehearsed.report, &format!("{verify}; at the end: cargo xtask stack down{home}"))
+    }
+}
 
 /// What happens to what the rehearsal makes.
 pub struct Plan {

@@ -8,9 +8,47 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
+use crate::session::{Command, RunArgs, Said, Servers, Session, print};
 use crate::stores::reconcile::{Action, Change, Tell};
 use anyhow::Result;
 use std::sync::Arc;
+
+/// What verify found, mended: shows each change, complete; makes them with --apply
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Make the changes, then verify
+    #[arg(long)]
+    pub apply: bool,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.existing_run(&self.run)?;
+        if self.apply {
+            session.permitted(&ctx.settings)?;
+        }
+        let mut listing = Listing { json: session.common.json, told: 0 };
+        let outcome = run(&ctx, self.apply, &mut |change| listing.tell(change)).await?;
+        listing.end(serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }))?;
+        let run = ctx.run.id();
+        if !session.common.json {
+            let report = outcome.report.iter().map(|report| report.text());
+            let text = report.chain([outcome.text()]).collect::<Vec<_>>().join("\n");
+            let next = match (self.apply, outcome.repaired.changes) {
+                (false, 1..) => session.then(&format!("repair --run {run} --apply")),
+                _ => session.then(&format!("verify --run {run}")),
+            };
+            session.say(Said { text, next: Some(next) })?;
+        }
+        outcome.judge()
+    }
+}
 
 /// What was found and, where changes were to be made, the verification after them.
 pub struct Outcome {
@@ -101,5 +139,32 @@ pub fn shown(change: &Change) -> String {
         (None, _) => head,
         (Some(document), "firestore") => format!("{head}{document}\n"),
         (Some(statement), _) => format!("{head}{statement};\n"),
+    }
+}
+
+/// Changes on stdout as they come: there may be more than memory holds.
+struct Listing {
+    json: bool,
+    told: u64,
+}
+
+impl Listing {
+    fn tell(&mut self, change: &Change) -> Result<()> {
+        self.told += 1;
+        if !self.json {
+            return print(&shown(change));
+        }
+        let before = if self.told == 1 { "{\"changes\": [\n" } else { ",\n" };
+        print(&format!("{before}{}", serde_json::to_string(change)?))
+    }
+
+    /// The rest of the object: the members of this one.
+    fn end(&self, rest: serde_json::Value) -> Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let before = if self.told == 0 { "{\"changes\": [" } else { "" };
+        let rest = serde_json::to_string(&rest)?;
+        print(&format!("{before}],\n{}\n", rest.strip_prefix('{').unwrap_or(&rest)))
     }
 }

@@ -5,9 +5,36 @@ use crate::phases::replay::{self, Replayed, TableReplayed};
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
+use crate::session::{Command, RunArgs, Said, Servers, Session, print};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Brings in rows that were in quarantine and have been mended in the source
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.existing_run(&self.run)?;
+        session.permitted(&ctx.settings)?;
+        let replayed = run(&ctx).await?;
+        if session.common.json {
+            print(&format!("{}\n", serde_json::to_string_pretty(&replayed)?))?;
+        } else {
+            let next = session.then(&format!("verify --run {}", ctx.run.id()));
+            session.say(Said { text: text(&replayed), next: Some(next) })?;
+        }
+        judge(&replayed)
+    }
+}
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Replayed> {
     let locks = Locks::all(ctx).await?;

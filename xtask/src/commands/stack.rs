@@ -1,14 +1,133 @@
 //! The local servers by themselves: in containers, or as processes of this machine.
 
-use crate::effects::terminal::Terminal;
+use crate::effects::terminal::{Terminal, ask};
 use crate::refuse;
+use crate::servers::compose_stack;
 use crate::servers::docker::{self, Container, Engine};
 use crate::servers::local::{self, Wanted};
-use crate::servers::runtime::{Runtime, Taken};
-use crate::servers::{compose_stack, native};
+use crate::servers::native::{self, EmulatorChoice};
+use crate::servers::runtime::{self, Runtime, Taken};
+use crate::session::{Command, Said, Session};
 use crate::settings::Environment;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
+
+/// The local servers by themselves
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum What {
+    /// Start four PostgreSQL servers and a Firestore emulator, fill the monolith, leave them running
+    Up(StackArgs),
+    /// Stop what `up` or `--keep` left running; processes go with their data, of containers the volumes stay
+    Down(DownArgs),
+    /// What runs, how it is, and how to connect
+    Status,
+    /// The end of the servers' logs
+    Logs(LogsArgs),
+    /// This tool inside the network of docker-compose.hardened.yml: `stack run -- verify --run latest`
+    Run(InsideArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InsideArgs {
+    /// What it is to do there
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DownArgs {
+    /// Also remove the volumes of this checkout's containers, with all that is in them
+    #[arg(long)]
+    pub volumes: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LogsArgs {
+    /// One service, such as postgres-order [default: all]
+    pub service: Option<String>,
+    /// Lines of each
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub tail: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct StackArgs {
+    /// Size of the monolith: 1 is about 50 thousand rows, 25 about 1.2 million, 0 the hard rows alone
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub scale: u32,
+    /// Install what the machine lacks (Debian's packages)
+    #[arg(long)]
+    pub install: bool,
+}
+
+impl Command for Args {
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let asked = session.common.runtime.unwrap_or(Runtime::Auto);
+        let (workspace, only) = (session.workspace.as_path(), session.common.stack.as_deref());
+        let meant = Meant { runtime: asked, workspace, only };
+        let said = match self.what {
+            What::Up(args) => {
+                let taken = runtime::choose(asked, &session.workspace, true, &session.terminal).await?;
+                let up =
+                    up(taken, wanted(session, &args), &session.environment()?, &session.terminal).await?;
+                let next = format!("{}; at the end: {}", session.then("migrate"), session.then("stack down"));
+                Said { text: up, next: Some(next) }
+            }
+            What::Down(args) => {
+                let volumes = consented(session, &meant, &args).await?;
+                Said { text: down(&meant, &volumes, &session.terminal).await?, next: None }
+            }
+            What::Status => {
+                let text = status(&meant, &session.environment()?, &session.terminal).await?;
+                Said { text, next: None }
+            }
+            What::Run(args) => {
+                return compose_stack::run_inside(&session.workspace, &args.command).await;
+            }
+            What::Logs(args) => {
+                let service = args.service.as_deref();
+                Said { text: logs(&meant, service, args.tail, &session.terminal).await?, next: None }
+            }
+        };
+        session.say(said)
+    }
+}
+
+pub fn wanted<'s>(session: &'s Session<'_>, args: &StackArgs) -> Wanted<'s> {
+    let emulator = match session.variables.get("FIRESTORE_EMULATOR_HOST") {
+        Some(host) => EmulatorChoice::Running(host.clone()),
+        None => EmulatorChoice::Start,
+    };
+    Wanted { workspace: &session.workspace, scale: args.scale, emulator, install: args.install }
+}
+
+/// The volumes that go, once somebody has agreed to that.
+async fn consented(session: &Session<'_>, meant: &Meant<'_>, args: &DownArgs) -> Result<Vec<String>> {
+    if !args.volumes {
+        return Ok(Vec::new());
+    }
+    let volumes = volumes(meant, &session.terminal).await?.unwrap_or_default();
+    if args.yes || volumes.is_empty() {
+        return Ok(volumes);
+    }
+    let question = format!("Remove the volumes {}, with all that is in them?", volumes.join(", "));
+    match ask(&question).context("asking")? {
+        Some(true) => Ok(volumes),
+        Some(false) => refuse!("nothing was changed"),
+        None => {
+            refuse!("it would remove the volumes {}: if that is meant, add --yes", volumes.join(", "))
+        }
+    }
+}
 
 /// Which servers are meant.
 pub struct Meant<'a> {
@@ -33,15 +152,10 @@ pub async fn up(
     Ok(local::how_to_connect(&settings, &connections))
 }
 
-/// Whether a directory is that of a rehearsal in containers.
-pub fn is_of_containers(dir: &Path) -> bool {
-    dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(docker::HOME_PREFIX))
-}
-
 impl Meant<'_> {
     /// The kept stacks of this workspace, or the one in that directory.
     fn processes(&self) -> Result<Vec<native::KeptStack>> {
-        if self.runtime == Runtime::Docker || self.only.is_some_and(is_of_containers) {
+        if self.runtime == Runtime::Docker || self.only.is_some_and(docker::is_of_containers) {
             return Ok(Vec::new());
         }
         let kept = native::kept(self.workspace)?;
@@ -60,7 +174,7 @@ impl Meant<'_> {
     async fn engine(&self, terminal: &Terminal) -> Result<Option<Engine>> {
         match (self.runtime, self.only) {
             (Runtime::Native, _) => Ok(None),
-            (Runtime::Auto, Some(dir)) if !is_of_containers(dir) => Ok(None),
+            (Runtime::Auto, Some(dir)) if !docker::is_of_containers(dir) => Ok(None),
             (Runtime::Auto, None) => match Engine::connect().await {
                 Ok(engine) => Ok(Some(engine)),
                 Err(why) => {
@@ -105,7 +219,7 @@ pub async fn down(meant: &Meant<'_>, volumes: &[String], terminal: &Terminal) ->
     }
     if let Some(engine) = meant.engine(terminal).await? {
         // By its directory, so that also what is left of one goes.
-        let homes = match meant.only.filter(|dir| is_of_containers(dir)) {
+        let homes = match meant.only.filter(|dir| docker::is_of_containers(dir)) {
             Some(home) => vec![home.to_path_buf()],
             None => meant.rehearsals(&engine).await?.into_iter().map(|(home, _)| home).collect(),
         };

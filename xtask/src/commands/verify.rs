@@ -5,8 +5,28 @@ use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
+use crate::session::{Command, RunArgs, Servers, Session};
 use anyhow::Result;
 use std::sync::Arc;
+
+/// Phase 5: every store against what the run's snapshot held
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.existing_run(&self.run)?;
+        let report = run(&ctx).await?;
+        session.judged(&report, &session.after(&report))
+    }
+}
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     visibly(ctx, "verify", verified(ctx)).await

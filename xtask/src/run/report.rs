@@ -2,9 +2,10 @@
 
 use crate::hazards::{self, Found};
 use crate::ledger::{self, Sums};
-use crate::model::grouped;
+use crate::model::{Stop, grouped};
 use crate::run::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck};
 use crate::tables::Table;
+use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,6 +59,16 @@ pub struct Line {
 }
 
 impl Report {
+    /// A red proof as the error that gives exit code 3; the report has shown it.
+    pub fn judge(&self) -> Result<()> {
+        match self.proven {
+            Some(false) => {
+                Err(Stop::Differs(format!("see above, or `cargo xtask verify --run {}`", self.run)).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub fn new(
         run: &str,
         directory: String,

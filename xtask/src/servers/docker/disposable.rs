@@ -274,3 +274,8 @@ pub async fn take_down(engine: &Engine, home: &Path) -> Result<()> {
     };
     remove(engine.clone(), home.to_path_buf()).await
 }
+
+/// Whether a directory is that of a rehearsal in containers.
+pub fn is_of_containers(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HOME_PREFIX))
+}

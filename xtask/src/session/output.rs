@@ -1,14 +1,12 @@
 //! What a command leaves for the person: results on stdout, the next command on stderr.
 
-use super::session::Session;
-use crate::commands::{migrate, repair};
+use super::Session;
 use crate::effects::terminal::say;
 use crate::hazards::Blocked;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::report::Report;
 use crate::servers::compose_stack;
-use crate::stores::reconcile::Change;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::io::Write;
@@ -16,44 +14,17 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// What a command leaves for the person: text and the command to type next.
-pub(super) struct Said {
-    pub(super) text: String,
-    pub(super) next: Option<String>,
+pub struct Said {
+    pub text: String,
+    pub next: Option<String>,
 }
 
 /// Data for stdout. That nobody wants to read it (any more) is no failure of the command.
-pub(super) fn print(text: &str) -> Result<()> {
+pub fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("writing to stdout"),
-    }
-}
-
-/// Changes on stdout as they come: there may be more than memory holds.
-pub(super) struct Listing {
-    pub(super) json: bool,
-    pub(super) told: u64,
-}
-
-impl Listing {
-    pub(super) fn tell(&mut self, change: &Change) -> Result<()> {
-        self.told += 1;
-        if !self.json {
-            return print(&repair::shown(change));
-        }
-        let before = if self.told == 1 { "{\"changes\": [\n" } else { ",\n" };
-        print(&format!("{before}{}", serde_json::to_string(change)?))
-    }
-
-    /// The rest of the object: the members of this one.
-    pub(super) fn end(&self, rest: serde_json::Value) -> Result<()> {
-        if !self.json {
-            return Ok(());
-        }
-        let before = if self.told == 0 { "{\"changes\": [" } else { "" };
-        let rest = serde_json::to_string(&rest)?;
-        print(&format!("{before}],\n{}\n", rest.strip_prefix('{').unwrap_or(&rest)))
     }
 }
 
@@ -63,7 +34,7 @@ pub struct LastWords(Mutex<Option<(PathBuf, String)>>);
 
 impl LastWords {
     /// `run`: the words hold once it has begun.
-    pub(super) fn set(&self, words: Option<(PathBuf, String)>) {
+    pub fn set(&self, words: Option<(PathBuf, String)>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
     }
 
@@ -78,7 +49,7 @@ impl LastWords {
 
 impl Session<'_> {
     /// Does the work; whatever cuts it off, `again` is said after it.
-    pub(super) async fn or_say<T>(
+    pub async fn or_say<T>(
         &self,
         ctx: &Ctx,
         again: String,
@@ -95,7 +66,7 @@ impl Session<'_> {
     }
 
     /// What blocks a run is data, too.
-    pub(super) fn unblocked<T>(&self, result: Result<T>) -> Result<T> {
+    pub fn unblocked<T>(&self, result: Result<T>) -> Result<T> {
         if let (true, Err(error)) = (self.common.json, &result)
             && let Some(Blocked(hazards)) = error.downcast_ref::<Blocked>()
         {
@@ -105,7 +76,7 @@ impl Session<'_> {
         result
     }
 
-    pub(super) fn done(&self, done: &impl serde::Serialize, text: String, next: String) -> Result<()> {
+    pub fn done(&self, done: &impl serde::Serialize, text: String, next: String) -> Result<()> {
         match self.common.json {
             true => print(&format!("{}\n", serde_json::to_string_pretty(done)?)),
             false => self.say(Said { text, next: Some(next) }),
@@ -113,7 +84,7 @@ impl Session<'_> {
     }
 
     /// After a green proof.
-    pub(super) fn after(&self, report: &Report) -> String {
+    pub fn after(&self, report: &Report) -> String {
         match &report.source {
             _ if report.cutover.is_some() => "look after the services".to_string(),
             Some(source) if !source.changed.is_empty() => format!(
@@ -125,11 +96,11 @@ impl Session<'_> {
     }
 
     /// A command to type next, with what this one was told about where things are.
-    pub(super) fn then(&self, command: &str) -> String {
+    pub fn then(&self, command: &str) -> String {
         self.then_in(&self.common.env, command)
     }
 
-    pub(super) fn then_in(&self, environment: &str, command: &str) -> String {
+    pub fn then_in(&self, environment: &str, command: &str) -> String {
         let mut line = format!("cargo xtask {command}");
         if environment != "local" {
             line += &format!(" --env {environment}");
@@ -143,7 +114,7 @@ impl Session<'_> {
         line
     }
 
-    pub(super) fn say(&self, said: Said) -> Result<()> {
+    pub fn say(&self, said: Said) -> Result<()> {
         print(&said.text)?;
         if let Some(next) = said.next {
             self.terminal.line(format!("next: {next}"));
@@ -151,7 +122,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn report(&self, report: &Report, next: &str) -> Result<()> {
+    pub fn report(&self, report: &Report, next: &str) -> Result<()> {
         if self.common.json {
             return print(&format!("{}\n", serde_json::to_string_pretty(report)?));
         }
@@ -160,10 +131,10 @@ impl Session<'_> {
     }
 
     /// The report, and exit code 3 where it is red.
-    pub(super) fn judged(&self, report: &Report, next: &str) -> Result<()> {
+    pub fn judged(&self, report: &Report, next: &str) -> Result<()> {
         let red = report.proven == Some(false);
         let next = if red { "find out why; then repair, or start over with empty targets" } else { next };
         self.report(report, next)?;
-        migrate::judge(report)
+        report.judge()
     }
 }

@@ -1,12 +1,16 @@
-//! One call of the tool: which servers, which run, and whether it may.
+//! One call of the tool: which servers, which run, whether it may, and what it leaves for the person.
+//! May import: lab and all below it.
 
-use super::arguments::{Common, RunArgs, SourceArgs};
-use super::existing;
-use crate::cli::output::LastWords;
-use crate::commands::{guard, stack};
+mod arguments;
+pub mod guard;
+mod output;
+
+pub use arguments::{Common, RunArgs, SourceArgs};
+pub use output::{LastWords, Said, print};
+
 use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
-use crate::effects::terminal::Terminal;
+use crate::effects::terminal::{Terminal, Verbosity};
 use crate::model::Existing;
 use crate::refuse;
 use crate::run::ctx::{Ctx, Options};
@@ -21,20 +25,55 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What a command is to the command line.
+pub trait Command {
+    /// Which servers it works on.
+    fn servers(&self) -> Servers {
+        Servers::None
+    }
+
+    fn run(self, session: &mut Session<'_>) -> impl Future<Output = Result<()>>;
+}
+
+/// The servers of an environment that a command works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// None, or it finds them by itself.
+    None,
+    /// Those that run.
+    Running,
+    /// Those that run; local ones that were asked for are started.
+    Started,
+}
+
 /// One call of the tool.
-pub(super) struct Session<'a> {
-    pub(super) common: Common,
-    pub(super) variables: &'a Variables,
-    pub(super) terminal: Terminal,
-    pub(super) last_words: &'a LastWords,
-    pub(super) workspace: PathBuf,
-    pub(super) cleanup: &'a Cleanup,
+pub struct Session<'a> {
+    pub common: Common,
+    pub variables: &'a Variables,
+    pub terminal: Terminal,
+    pub last_words: &'a LastWords,
+    pub workspace: PathBuf,
+    pub cleanup: &'a Cleanup,
     /// Those that take the place of the environment's servers; none: there are none.
-    pub(super) containers: Vec<Container>,
+    pub containers: Vec<Container>,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(
+        common: Common,
+        variables: &'a Variables,
+        last_words: &'a LastWords,
+        cleanup: &'a Cleanup,
+    ) -> Result<Session<'a>> {
+        let common = Common { jobs: common.jobs.map(|j| j.max(1)), ..common };
+        let terminal = common.terminal(variables);
+        let (workspace, containers) = (workspace()?, Vec::new());
+        Ok(Session { common, variables, terminal, last_words, cleanup, workspace, containers })
+    }
 }
 
 impl Session<'_> {
-    pub(super) fn environment(&self) -> Result<Environment> {
+    pub fn environment(&self) -> Result<Environment> {
         let (name, path) = self.environment_file()?;
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -52,7 +91,7 @@ impl Session<'_> {
     }
 
     /// The name of the environment, and its file: what has a `/` is a path and is named by it.
-    pub(super) fn environment_file(&self) -> Result<(String, PathBuf)> {
+    pub fn environment_file(&self) -> Result<(String, PathBuf)> {
         let env = &self.common.env;
         if !env.contains('/') {
             return Ok((env.clone(), self.environments().join(format!("{env}.toml"))));
@@ -63,12 +102,12 @@ impl Session<'_> {
         Ok((path.display().to_string(), path))
     }
 
-    pub(super) fn environments(&self) -> PathBuf {
+    pub fn environments(&self) -> PathBuf {
         self.workspace.join("xtask/environments")
     }
 
     /// What could have been meant instead, as the rest of a sentence.
-    pub(super) fn other_environments(&self, name: &str) -> String {
+    pub fn other_environments(&self, name: &str) -> String {
         let files = std::fs::read_dir(self.environments()).into_iter().flatten().flatten();
         let names = files.filter_map(|f| Some(f.file_name().to_str()?.strip_suffix(".toml")?.to_string()));
         let mut names: Vec<String> = names.collect();
@@ -80,7 +119,7 @@ impl Session<'_> {
     }
 
     /// Local servers that are running take the place of the file's, where the file says so.
-    pub(super) fn settings(&self) -> Result<Settings> {
+    pub fn settings(&self) -> Result<Settings> {
         let environment = self.environment()?;
         if let Some(first) = self.containers.first() {
             self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
@@ -93,7 +132,7 @@ impl Session<'_> {
         environment.settings(self.variables)
     }
 
-    pub(super) fn running(&self, environment: &Environment) -> Result<Option<native::Connections>> {
+    pub fn running(&self, environment: &Environment) -> Result<Option<native::Connections>> {
         match (&self.common.stack, environment.uses_stack()) {
             (Some(dir), true) => match native::Connections::read(dir) {
                 Ok(stack) => Ok(Some(stack)),
@@ -112,7 +151,7 @@ impl Session<'_> {
 
     /// The containers that take the place of the file's servers, where it says so: those that were asked
     /// for, or those that run, unless processes do, too. `start`: those that were asked for may be started.
-    pub(super) async fn found_containers(&self, start: bool) -> Result<Vec<Container>> {
+    pub async fn found_containers(&self, start: bool) -> Result<Vec<Container>> {
         let environment = self.environment()?;
         if !environment.uses_stack() {
             if self.common.runtime == Some(Runtime::Docker) {
@@ -121,7 +160,7 @@ impl Session<'_> {
             return Ok(Vec::new());
         }
         match (&self.common.stack, self.common.runtime.unwrap_or(Runtime::Auto)) {
-            (Some(dir), _) if stack::is_of_containers(dir) => {
+            (Some(dir), _) if docker::is_of_containers(dir) => {
                 let kept = docker::kept(&Engine::connect().await?, &self.workspace).await?;
                 let Some((_, containers)) = kept.into_iter().find(|(home, _)| home == dir) else {
                     refuse!("no containers were kept in {}: `cargo xtask stack status`", dir.display());
@@ -140,7 +179,14 @@ impl Session<'_> {
         }
     }
 
-    pub(super) async fn running_containers(&self) -> Result<Vec<Container>> {
+    pub async fn look_for_containers(&mut self, servers: Servers) -> Result<()> {
+        if servers != Servers::None {
+            self.containers = Box::pin(self.found_containers(servers == Servers::Started)).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn running_containers(&self) -> Result<Vec<Container>> {
         let engine = match Engine::connect().await {
             Ok(engine) => engine,
             Err(why) => {
@@ -163,28 +209,28 @@ impl Session<'_> {
     }
 
     /// What every command asks first that writes to a target or holds the source back.
-    pub(super) fn permitted(&self, settings: &Settings) -> Result<()> {
+    pub fn permitted(&self, settings: &Settings) -> Result<()> {
         guard::confirmed(settings, self.common.confirm.as_deref())
     }
 
     /// What the way into a migration asks besides.
-    pub(super) fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
+    pub fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
         match self.unrehearsed(ctx)? {
             Some(why) => refuse!("{why}"),
             None => Ok(()),
         }
     }
 
-    pub(super) fn unrehearsed(&self, ctx: &Ctx) -> Result<Option<String>> {
+    pub fn unrehearsed(&self, ctx: &Ctx) -> Result<Option<String>> {
         let file = rehearsal_log::file()?;
         Ok(guard::unrehearsed(ctx, &rehearsal_log::read(&file)?, &file, jiff::Timestamp::now()))
     }
 
-    pub(super) fn options(&self) -> Result<Options> {
+    pub fn options(&self) -> Result<Options> {
         Ok(self.options_with(native::postgres_bindir()?))
     }
 
-    pub(super) fn options_with(&self, bindir: PathBuf) -> Options {
+    pub fn options_with(&self, bindir: PathBuf) -> Options {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Options {
             terminal: self.terminal.clone(),
@@ -195,11 +241,11 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn runs(&self) -> PathBuf {
+    pub fn runs(&self) -> PathBuf {
         self.common.backup_dir.clone().unwrap_or_else(|| self.workspace.join("database-backups"))
     }
 
-    pub(super) fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+    pub fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
         let ctx = self.of_source(args, existing, self.options()?, RunDir::create)?;
         if args.freeze {
             self.permitted(&ctx.settings)?;
@@ -207,7 +253,7 @@ impl Session<'_> {
         Ok(ctx)
     }
 
-    pub(super) fn of_source(
+    pub fn of_source(
         &self,
         args: &SourceArgs,
         existing: Existing,
@@ -227,17 +273,17 @@ impl Session<'_> {
 
     /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
     /// found by those who call them.
-    pub(super) fn looking(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+    pub fn looking(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
         let options = self.options_with(native::postgres_bindir().unwrap_or_default());
         self.of_source(args, existing, options, |runs| Ok(RunDir::imagined(runs)))
     }
 
-    pub(super) fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
+    pub fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
         self.accepting_run(args, &[])
     }
 
     /// `accept`: besides what was accepted for the run before.
-    pub(super) fn accepting_run(&self, args: &RunArgs, accept: &[String]) -> Result<Arc<Ctx>> {
+    pub fn accepting_run(&self, args: &RunArgs, accept: &[String]) -> Result<Arc<Ctx>> {
         let run = self.open(&args.run, Latest::WithExport)?;
         let manifest = run.load_manifest()?;
         let mut settings = self.settings()?;
@@ -249,7 +295,7 @@ impl Session<'_> {
     }
 
     /// A run that was begun before. Which one `latest` is, is said.
-    pub(super) fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
+    pub fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
         let id = dir::resolve(&self.runs(), run, latest)?;
         if run == "latest" {
             self.terminal.line(format!("latest: run {id}"));
@@ -258,7 +304,7 @@ impl Session<'_> {
     }
 
     /// A run to go on with, under the policy that it was begun with.
-    pub(super) fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
+    pub fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
         let run = self.open(run, Latest::Unfinished)?;
         let manifest = run.load_manifest()?;
         let mut settings = self.settings()?;
@@ -272,5 +318,27 @@ impl Session<'_> {
         ctx.freeze = args.freeze.then(|| self.cleanup.clone());
         ctx.look_again = !args.no_source_check;
         Ok(Arc::new(ctx))
+    }
+}
+
+pub fn existing(replace: bool) -> Existing {
+    if replace { Existing::Replace } else { Existing::Refuse }
+}
+
+/// The checkout that this tool was built from.
+fn workspace() -> Result<PathBuf> {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().map(Path::to_path_buf).context("xtask has no workspace around it")
+}
+
+impl Common {
+    pub fn terminal(&self, variables: &Variables) -> Terminal {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let no_colour = variables.get("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Terminal::new(verbosity, no_colour)
     }
 }

@@ -1,0 +1,52 @@
+//! What the migration costs: see `lab/bench`.
+
+use crate::lab::bench::{self, Reference};
+use crate::servers::local::{self, Wanted};
+use crate::servers::native::EmulatorChoice;
+use crate::session::{Command, Said, Session, print};
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Size of the monolith: the floors are for 25, about 1.2 million rows
+    #[arg(long, default_value_t = 25, value_name = "N")]
+    pub scale: u32,
+    /// Measure against this one only; can be repeated [default: all]
+    #[arg(long = "reference", value_name = "R")]
+    pub references: Vec<Reference>,
+    /// How often everything is measured, in turn
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub repeat: usize,
+    /// Where bench.json and bench.html go [default: target/bench]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Exit code 3 where a floor is missed
+    #[arg(long)]
+    pub check: bool,
+}
+
+impl Command for Args {
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let all = [Reference::Guide, Reference::Pipes, Reference::Count];
+        let plan = bench::Plan {
+            scale: self.scale,
+            references: if self.references.is_empty() { all.to_vec() } else { self.references },
+            repeat: self.repeat,
+            out: self.out.unwrap_or_else(|| session.workspace.join("target/bench")),
+        };
+        let emulator = EmulatorChoice::Start;
+        let wanted = Wanted { workspace: &session.workspace, scale: self.scale, emulator, install: false };
+        local::require(&wanted, &session.terminal)?;
+        let results =
+            bench::run(&plan, &session.workspace, &|| session.environment(), &session.terminal).await?;
+        if session.common.json {
+            print(&format!("{}\n", serde_json::to_string_pretty(&results)?))?;
+        } else {
+            let page = plan.out.join("bench.html").display().to_string();
+            session.say(Said { text: results.text(), next: Some(format!("open {page}")) })?;
+        }
+        if self.check { results.check() } else { Ok(()) }
+    }
+}

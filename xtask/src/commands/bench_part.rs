@@ -1,0 +1,27 @@
+//! One part of the migration alone, in a process of its own: see `lab/bench/part`.
+
+use crate::lab::bench::part::{self, Part};
+use crate::model::Existing;
+use crate::session::{Command, RunArgs, Servers, Session, SourceArgs, print};
+use anyhow::Result;
+
+/// One part of the migration alone, for bench to measure
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    pub part: Part,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = match self.part {
+            Part::Rows | Part::Move => session.new_run(&SourceArgs::default(), Existing::Refuse)?,
+            Part::Documents | Part::Count => session.existing_run(&RunArgs { run: "latest".into() })?,
+        };
+        let done = part::run(&ctx, self.part).await?;
+        print(&format!("{}\n", serde_json::to_string(&done)?))
+    }
+}
