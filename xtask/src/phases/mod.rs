@@ -1,5 +1,6 @@
 //! The five phases, each a function from what the phase before it proved to what this one has.
 
+pub mod cutover;
 pub mod p1_backup;
 pub mod p2_export;
 pub mod p3_transform;

@@ -13,3 +13,4 @@ pub mod overlay;
 pub mod permits;
 pub mod rehearsal_log;
 pub mod report;
+pub mod status;

@@ -6,3 +6,4 @@ pub mod docker;
 pub mod local;
 pub mod native;
 pub mod runtime;
+pub mod stacks;

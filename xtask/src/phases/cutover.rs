@@ -1,0 +1,188 @@
+//! The cut-over: the instant from which the services' word counts (DESIGN rule 18). Only with the source
+//! unchanged since the run's snapshot and every store exactly what the run proved; both are looked at now,
+//! with the source held back, and it stays held back.
+
+use crate::effects::cleanup::Cleanup;
+use crate::model::Stop;
+use crate::phases::p5_verify;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
+use crate::source::drift::{Look, look};
+use crate::source::freeze::{Freezer, Held};
+use crate::stores::{documents, rows};
+use crate::tables::{Home, Table};
+use crate::{refuse, sql, sql_file};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[derive(Debug, Serialize)]
+pub struct Done {
+    pub run: String,
+    pub cutover: Cutover,
+    /// Whether an earlier call has done it.
+    pub before: bool,
+    /// Where each answers, as far as the environment says it.
+    pub services: Vec<(&'static str, Option<String>)>,
+}
+
+impl Done {
+    pub fn text(&self) -> String {
+        let Cutover { at, source, stores, .. } = &self.cutover;
+        let mut out = match self.before {
+            true => format!("run {} has been cut over already, at {at}\n", self.run),
+            false => format!("run {} is cut over at {at}\n", self.run),
+        };
+        let rows = stores.values().map(|s| s.content.rows).sum();
+        out += &format!(
+            "  the source is read-only and stays so: {} tables, as the run saw them\n  {} rows and documents \
+             in {} tables and collections, exactly what the run proved\n  from now on what the services \
+             write is theirs\nStart the services, in this order:\n",
+            source.len(),
+            crate::model::grouped(rows),
+            stores.len()
+        );
+        for (service, endpoint) in &self.services {
+            out += &format!("  {service:<16} {}\n", endpoint.as_deref().unwrap_or_default());
+        }
+        out
+    }
+}
+
+pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
+    let mut manifest = ctx.run.load_manifest()?;
+    let services = ctx.settings.services.in_order();
+    let services = services.map(|(name, place)| (name, place.map(str::to_string))).to_vec();
+    let done = |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services };
+    if let Some(cutover) = manifest.cutover {
+        return Ok(done(cutover, true));
+    }
+    let export = proven(ctx, &manifest)?;
+    let freezer = Freezer::of(ctx)?;
+    ctx.terminal.phase("Cut-over: the source");
+    if freezer.open()?.is_none() {
+        // Before anybody is sent away: is there any use in it?
+        freezer.preflight().await?;
+        unchanged(ctx, &manifest).await?;
+    }
+    let step = ctx.run.step("cutover")?;
+    let held = freezer.freeze(Some(ctx.run.id()), cleanup).await?;
+    match take_over(ctx, &mut manifest, &export, &freezer).await {
+        Ok(cutover) => {
+            if let Held::Now(pending) = held {
+                cleanup.keep(pending);
+            }
+            step.done(&serde_json::to_string(&cutover)?)?;
+            Ok(done(cutover, false))
+        }
+        Err(error) => {
+            if let Held::Now(pending) = held
+                && let Err(undoing) = cleanup.undo(pending).await
+            {
+                ctx.terminal.warn(format!("the source is still frozen: {undoing:#}"));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What a green proof of this run rests on.
+pub fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<Arc<Export>> {
+    let run = ctx.run.id();
+    if manifest.environment != ctx.settings.environment {
+        refuse!(
+            "run {run} is of environment `{}`, not of `{}`: say --env {}",
+            manifest.environment,
+            ctx.settings.environment,
+            manifest.environment
+        );
+    }
+    let (Some(export), Some(proof)) = (&manifest.export, &manifest.proof) else {
+        refuse!("run {run} has not been proven: `cargo xtask migrate` makes and proves one");
+    };
+    if !proof.is_green() {
+        refuse!(
+            "the last proof of run {run}, of {}, has {} findings: `cargo xtask verify --run {run}` shows them",
+            proof.finished,
+            proof.findings().count()
+        );
+    }
+    Ok(Arc::new(export.clone()))
+}
+
+pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
+    let look = look(ctx, manifest).await?;
+    if !look.check.unchanged() {
+        let tables = look.check.changed.iter().map(|(table, change)| format!("{table}: {change}"));
+        refuse!(
+            "the source has changed since the snapshot of {}, and run {} does not have it:\n  {}\nHold it back \
+             with `cargo xtask freeze`, and migrate again",
+            look.check.snapshot,
+            ctx.run.id(),
+            tables.collect::<Vec<_>>().join("\n  ")
+        );
+    }
+    Ok(look)
+}
+
+/// With the source held back: looks at everything, and writes down that it has been done.
+pub async fn take_over(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    export: &Arc<Export>,
+    freezer: &Freezer,
+) -> Result<Cutover> {
+    let Look { check, tables, sequences } = unchanged(ctx, manifest).await?;
+    ctx.terminal.phase("Cut-over: every store");
+    let proof = p5_verify::run(ctx, manifest, export).await?;
+    if !proof.is_green() {
+        proof.findings().for_each(|finding| ctx.terminal.always(&format!("  ✗ {finding}")));
+        let run = ctx.run.id();
+        let what = format!("the stores are not what run {run} proved; nothing has been cut over");
+        return Err(Stop::Differs(what).into());
+    }
+    let mut stores = BTreeMap::new();
+    for table in ctx.tables {
+        let state = store(ctx, export, table).await;
+        stores.insert(table.name.to_string(), state.with_context(|| format!("looking at {}", table.name))?);
+    }
+    let cutover = Cutover { at: dir::now(), source: tables, source_sequences: sequences, stores };
+    manifest.proof = Some(proof);
+    manifest.source = Some(check);
+    manifest.cutover = Some(cutover.clone());
+    // First where `unfreeze` looks; this is the instant:
+    freezer.book().cutover(freezer.source(), ctx.run.id())?;
+    ctx.run.save_manifest(manifest)?;
+    Ok(cutover)
+}
+
+/// What a table or collection holds, read from it.
+pub async fn store(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> Result<StoreState> {
+    match &table.home {
+        Home::Firestore(collection) => {
+            let content = documents::content(ctx, export, table, collection).await?;
+            Ok(StoreState { content, sequence: None })
+        }
+        Home::Postgres(database) => {
+            let record = export.tables.get(table.name).context("the run does not know this table")?;
+            let mut connection = ctx.target(*database, "cutover").await?;
+            let hash = export.snapshot.hash;
+            let columns = &record.target_columns;
+            let content = rows::content(&mut connection, "public", table.name, columns, hash).await?;
+            let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
+            let name: Option<String> = connection.row(&query).await?.try_get(0)?;
+            let sequence = match name {
+                Some(name) => {
+                    let row = connection.row(&sql::sequence_state(&name)).await?;
+                    Some(Sequence { last: row.try_get(0)?, called: row.try_get(1)? })
+                }
+                None => None,
+            };
+            connection.close().await?;
+            Ok(StoreState { content: content.total(), sequence })
+        }
+    }
+}

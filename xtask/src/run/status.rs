@@ -1,0 +1,237 @@
+//! What a run is doing or has done, from its own files: works from another terminal, while the run is
+//! under way, and with no database in reach. Changes nothing.
+
+use crate::effects::host;
+use crate::effects::terminal::UnderWay;
+use crate::journal::{Command, Journal, Step};
+use crate::model::grouped;
+use crate::run::command::Progress;
+use crate::run::dir;
+use crate::run::manifest::{Manifest, Proof};
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::fs;
+use std::path::Path;
+
+/// What became of the newest command on the run that writes to a store or a file of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    Running,
+    /// It was begun on another host: whether it is alive cannot be seen from here.
+    BegunElsewhere,
+    /// No process is there any more, and none has said that it ended.
+    Killed,
+    /// It ended with an error, or was interrupted.
+    Failed,
+    Done,
+}
+
+/// All that is known of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    pub run: String,
+    pub directory: String,
+    pub environment: String,
+    pub started: String,
+    pub state: RunState,
+    pub journal: Journal,
+    /// Rows under way, as of a second ago at most.
+    pub progress: Option<Progress>,
+    pub exported: bool,
+    /// `None`: not verified.
+    pub proven: Option<bool>,
+    pub verified: Option<String>,
+    pub findings: usize,
+    /// The command that goes on, for `cargo xtask`.
+    pub next: Option<String>,
+}
+
+impl Status {
+    /// Whether somebody is at work on it.
+    pub fn is_running(&self) -> bool {
+        self.state == RunState::Running
+    }
+
+    pub fn text(&self) -> String {
+        let mut out = format!("run {} of {}: {}\n", self.run, self.environment, self.headline());
+        out += &format!("  in {}\n", self.directory);
+        for command in &self.journal.commands {
+            out += &self.command(command);
+        }
+        if self.journal.torn > 0 {
+            out += &format!(
+                "  {} lines of the journal are not whole: their writer was cut off\n",
+                self.journal.torn
+            );
+        }
+        out += &self.under_way();
+        out + &self.result()
+    }
+
+    fn headline(&self) -> String {
+        match self.state {
+            RunState::Running => "under way".into(),
+            RunState::BegunElsewhere => {
+                "begun on another host: only there can be seen whether it is alive".into()
+            }
+            RunState::Killed => "its process is dead and did not come to its end".into(),
+            RunState::Failed => "ended before it was done".into(),
+            RunState::Done => match self.proven {
+                Some(true) => "done, and proven".into(),
+                Some(false) => "done, but the proof is red".into(),
+                None => "done; not verified".into(),
+            },
+        }
+    }
+
+    fn command(&self, command: &Command) -> String {
+        let who = match &command.process {
+            Some(p) => format!("process {} of {} on {}", p.pid, p.user, p.host),
+            None => "process unknown".into(),
+        };
+        let dead = matches!(state_of(command), RunState::Killed).then_some("killed");
+        let mut out = format!("{}  {who}\n", line("", &command.whole, dead));
+        for step in &command.steps {
+            out += &format!("{}\n", line("  ", step, dead));
+        }
+        out
+    }
+
+    /// What is being read or written now.
+    pub fn under_way(&self) -> String {
+        let Some(progress) = &self.progress else { return String::new() };
+        let line = |task: &UnderWay| {
+            let of = if task.of > 0 { format!(" of {}", grouped(task.of)) } else { String::new() };
+            format!("  now: {:<30} {}{of} rows, {:.0} s\n", task.what, grouped(task.rows), task.seconds)
+        };
+        progress.tasks.iter().map(line).collect()
+    }
+
+    fn result(&self) -> String {
+        match (self.proven, &self.verified) {
+            (Some(true), Some(at)) => format!("  proof of {at}: every store holds what the snapshot held\n"),
+            (Some(false), Some(at)) => format!("  proof of {at}: {} findings\n", self.findings),
+            _ if self.exported => "  exported: everything is on disk and hashed; no proof yet\n".into(),
+            _ => "  no complete export yet: no target has been written\n".into(),
+        }
+    }
+
+    /// A line for each step that has begun or ended since `before`, for those who follow.
+    pub fn news(&self, before: &Status) -> String {
+        let mut out = String::new();
+        for (index, command) in self.journal.commands.iter().enumerate() {
+            let known = before.journal.commands.get(index);
+            if known.map(|k| &k.whole) != Some(&command.whole) {
+                out += &format!("{}\n", line("", &command.whole, None));
+            }
+            for (index, step) in command.steps.iter().enumerate() {
+                if known.and_then(|k| k.steps.get(index)) != Some(step) {
+                    out += &format!("{}\n", line("  ", step, None));
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Reads the run's files.
+pub fn read(path: &Path, id: &str) -> Result<Status> {
+    // In this order: what is in the manifest has been in the journal for longer.
+    let manifest = dir::load_manifest(path)?;
+    let progress = progress(&path.join(dir::PROGRESS))?;
+    let journal = dir::load_journal(path)?;
+    let state = state(&journal);
+    let proof = manifest.proof.as_ref();
+    Ok(Status {
+        run: id.to_string(),
+        directory: path.display().to_string(),
+        environment: manifest.environment.clone(),
+        started: manifest.started.clone(),
+        state,
+        progress: progress.filter(|_| matches!(state, RunState::Running | RunState::BegunElsewhere)),
+        exported: manifest.export.is_some(),
+        proven: proof.map(Proof::is_green),
+        verified: proof.map(|p| p.finished.clone()),
+        findings: proof.map_or(0, |p| p.findings().count()),
+        next: next(&manifest, id, state),
+        journal,
+    })
+}
+
+pub fn progress(path: &Path) -> Result<Option<Progress>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+    };
+    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
+}
+
+/// A command that only looks does not decide what the run is.
+pub fn state(journal: &Journal) -> RunState {
+    let commands = || journal.commands.iter().rev();
+    let states = || commands().map(state_of);
+    if let Some(alive) = states().find(|s| matches!(s, RunState::Running)) {
+        return alive;
+    }
+    let writes = commands().find(|c| c.whole.step != "verify");
+    writes.or(journal.commands.last()).map_or(RunState::Done, state_of)
+}
+
+pub fn state_of(command: &Command) -> RunState {
+    let alive = || command.process.as_ref().map_or(Some(false), host::is_alive);
+    match (&command.whole.ended, command.whole.event.as_str()) {
+        (Some(_), "done") => RunState::Done,
+        (Some(_), _) => RunState::Failed,
+        (None, _) => match alive() {
+            Some(true) => RunState::Running,
+            Some(false) => RunState::Killed,
+            None => RunState::BegunElsewhere,
+        },
+    }
+}
+
+pub fn next(manifest: &Manifest, id: &str, state: RunState) -> Option<String> {
+    let green = manifest.proof.as_ref().map(Proof::is_green);
+    let goes_on = || match manifest.command.as_str() {
+        "backup" => "backup".to_string(),
+        "export" if manifest.export.is_none() => "export".to_string(),
+        _ => format!("migrate --resume {id}"),
+    };
+    match (state, green) {
+        (RunState::Running | RunState::BegunElsewhere, _) => None,
+        (RunState::Killed | RunState::Failed, _) => Some(goes_on()),
+        (RunState::Done, Some(_)) => Some(format!("verify --run {id}")),
+        (RunState::Done, None) if manifest.command == "backup" => Some("export".to_string()),
+        (RunState::Done, None) if manifest.command == "export" => Some(format!("import --run {id}")),
+        (RunState::Done, None) => Some(goes_on()),
+    }
+}
+
+/// When a step began, how long it took and what it said, `since` it is under way; `dead`: it is not.
+pub fn line(indent: &str, step: &Step, dead: Option<&str>) -> String {
+    let time = step.began.get(11..19).unwrap_or(&step.began);
+    let name = format!("{indent}{}", step.step);
+    let rest = match (step.event.as_str(), dead) {
+        ("start", Some(dead)) => format!("{:>10}  {dead}", ""),
+        ("start", None) => format!("{:>10}  under way", seconds(&step.began, &dir::now())),
+        ("note", _) => format!("{:>10}  {}", "", step.detail),
+        ("done", _) => format!("{:>10}  {}", ended(step), step.detail),
+        (event, _) => format!("{:>10}  {event} {}", ended(step), step.detail.replace('\n', " ")),
+    };
+    format!("  {time}  {name:<32} {rest}").trim_end().to_string()
+}
+
+pub fn ended(step: &Step) -> String {
+    step.ended.as_ref().map(|end| seconds(&step.began, end)).unwrap_or_default()
+}
+
+/// Between two instants as the journal has them; nothing where one of them is not one.
+pub fn seconds(from: &str, to: &str) -> String {
+    match (from.parse::<Timestamp>(), to.parse::<Timestamp>()) {
+        (Ok(from), Ok(to)) => format!("{:.1} s", to.duration_since(from).as_secs_f64()),
+        _ => String::new(),
+    }
+}

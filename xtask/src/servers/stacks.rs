@@ -1,0 +1,187 @@
+//! The local stacks of this checkout, processes and containers alike: started, shown, taken down.
+
+use crate::effects::terminal::Terminal;
+use crate::refuse;
+use crate::servers::docker::{self, Container, Engine};
+use crate::servers::local::{self, Wanted};
+use crate::servers::runtime::{Runtime, Taken};
+use crate::servers::{compose_stack, native};
+use crate::settings::Environment;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// Which servers are meant.
+pub struct Meant<'a> {
+    pub runtime: Runtime,
+    pub workspace: &'a Path,
+    /// Those in this directory only.
+    pub only: Option<&'a Path>,
+}
+
+impl Meant<'_> {
+    /// The kept stacks of this workspace, or the one in that directory.
+    fn processes(&self) -> Result<Vec<native::KeptStack>> {
+        if self.runtime == Runtime::Docker || self.only.is_some_and(docker::is_of_containers) {
+            return Ok(Vec::new());
+        }
+        let kept = native::kept(self.workspace)?;
+        let Some(dir) = self.only else { return Ok(kept) };
+        let one = kept.into_iter().find(|k| dir.canonicalize().is_ok_and(|dir| dir == k.connections.dir));
+        let Some(one) = one else {
+            refuse!(
+                "no servers of this checkout have been left running in {}: `cargo xtask stack status` lists them",
+                dir.display()
+            );
+        };
+        Ok(vec![one])
+    }
+
+    /// The engine whose containers are meant as well; where nobody asked for it, it need not answer.
+    async fn engine(&self, terminal: &Terminal) -> Result<Option<Engine>> {
+        match (self.runtime, self.only) {
+            (Runtime::Native, _) => Ok(None),
+            (Runtime::Auto, Some(dir)) if !docker::is_of_containers(dir) => Ok(None),
+            (Runtime::Auto, None) => match Engine::connect().await {
+                Ok(engine) => Ok(Some(engine)),
+                Err(why) => {
+                    terminal.detail(format!("containers are not looked at: {why:#}"));
+                    Ok(None)
+                }
+            },
+            _ => Engine::connect().await.map(Some),
+        }
+    }
+
+    /// Rehearsals that were kept, each with its directory.
+    async fn rehearsals(&self, engine: &Engine) -> Result<Vec<(PathBuf, Vec<Container>)>> {
+        let kept = docker::kept(engine, self.workspace).await?;
+        Ok(kept.into_iter().filter(|(home, _)| self.only.is_none_or(|only| only == home)).collect())
+    }
+
+    /// The compose stack of this checkout.
+    async fn compose_stack(&self, engine: &Engine) -> Result<Vec<Container>> {
+        match self.only {
+            Some(_) => Ok(Vec::new()),
+            None => compose_stack::of(engine, self.workspace).await,
+        }
+    }
+}
+
+/// Starts servers, fills the monolith, leaves both running, and says how to connect.
+pub async fn up(
+    taken: Taken,
+    wanted: Wanted<'_>,
+    environment: &Environment,
+    terminal: &Terminal,
+) -> Result<String> {
+    if let Taken::Docker(engine) = taken {
+        return compose_stack::up(&engine, wanted.workspace, wanted.scale, environment, terminal).await;
+    }
+    let (stack, settings) = local::start(wanted, environment, terminal).await?;
+    let connections = stack.keep()?;
+    Ok(local::how_to_connect(&settings, &connections))
+}
+
+/// The volumes that `down --volumes` would remove; `None`: no engine is meant.
+pub async fn volumes(meant: &Meant<'_>, terminal: &Terminal) -> Result<Option<Vec<String>>> {
+    match (meant.engine(terminal).await?, meant.only) {
+        (Some(engine), None) => compose_stack::volumes(&engine, meant.workspace).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Stops every stack that is meant. Processes and rehearsals go with their data; of the compose stack's
+/// volumes, these are removed.
+pub async fn down(meant: &Meant<'_>, volumes: &[String], terminal: &Terminal) -> Result<String> {
+    let mut out = String::new();
+    for stack in meant.processes()? {
+        native::take_down(&stack.connections)?;
+        out += &format!("stopped and removed {}\n", stack.connections.dir.display());
+    }
+    if let Some(engine) = meant.engine(terminal).await? {
+        // By its directory, so that also what is left of one goes.
+        let homes = match meant.only.filter(|dir| docker::is_of_containers(dir)) {
+            Some(home) => vec![home.to_path_buf()],
+            None => meant.rehearsals(&engine).await?.into_iter().map(|(home, _)| home).collect(),
+        };
+        for home in homes {
+            docker::take_down(&engine, &home).await?;
+            out += &format!("removed the containers of {}\n", home.display());
+        }
+        if meant.only.is_none() {
+            out += &compose_stack::down(&engine, meant.workspace).await?;
+        }
+        for volume in volumes {
+            engine.remove_volume(volume).await?;
+            out += &format!("removed the volume {volume}\n");
+        }
+    }
+    if out.is_empty() {
+        out += "no local servers of this checkout are running\n";
+    }
+    Ok(out)
+}
+
+/// What runs, and how to connect.
+pub async fn status(meant: &Meant<'_>, environment: &Environment, terminal: &Terminal) -> Result<String> {
+    let mut out = String::new();
+    for stack in meant.processes()? {
+        out += &format!("{} since {}\n", stack.connections.dir.display(), stack.connections.started);
+        for server in &stack.servers {
+            let state = if server.running { "running" } else { "stopped" };
+            out += &format!("  {:<10} {state:<8} pid {}\n", server.name, server.pid);
+        }
+        if let Ok(settings) = local::settings(environment, &stack.connections) {
+            out += &local::how_to_connect(&settings, &stack.connections);
+        }
+    }
+    if let Some(engine) = meant.engine(terminal).await? {
+        let compose_stack = meant.compose_stack(&engine).await?;
+        let kept = meant.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
+        for containers in [compose_stack].into_iter().chain(kept).filter(|c| !c.is_empty()) {
+            out += &compose_stack::status(&engine, &containers, environment).await?;
+            if let Ok(settings) = compose_stack::settings(environment, &containers) {
+                out += &compose_stack::how_to_connect(&containers, &settings);
+            }
+        }
+    }
+    if out.is_empty() {
+        out += "no local servers of this checkout are running: `cargo xtask stack up` starts them\n";
+    }
+    Ok(out)
+}
+
+/// The last lines of each server's log, or of one's.
+pub async fn logs(
+    meant: &Meant<'_>,
+    service: Option<&str>,
+    lines: usize,
+    terminal: &Terminal,
+) -> Result<String> {
+    let mut out = String::new();
+    for stack in meant.processes()? {
+        let stack = stack.connections;
+        let servers = stack.postgres.iter().map(|s| (s.name.as_str(), Some(&s.log)));
+        let emulator = stack.emulator.iter().map(|e| ("emulator", e.log.as_ref()));
+        for (name, log) in servers.chain(emulator).filter(|(name, _)| service.is_none_or(|s| s == *name)) {
+            let Some(log) = log else { continue };
+            let text = std::fs::read(log).with_context(|| format!("reading {}", log.display()))?;
+            let text = String::from_utf8_lossy(&text);
+            let all: Vec<&str> = text.lines().collect();
+            all[all.len().saturating_sub(lines)..].iter().for_each(|l| out += &format!("{name} | {l}\n"));
+        }
+    }
+    if let Some(engine) = meant.engine(terminal).await? {
+        let compose_stack = meant.compose_stack(&engine).await?;
+        let kept = meant.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
+        for containers in [compose_stack].into_iter().chain(kept).filter(|c| !c.is_empty()) {
+            out += &compose_stack::logs(&engine, &containers, service, lines).await?;
+        }
+    }
+    if out.is_empty() {
+        refuse!(
+            "no local servers of this checkout have a log to show: `cargo xtask stack status` lists them"
+        );
+    }
+    Ok(out)
+}
