@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use support::Shop;
 use xtask::commands::{migrate, verify};
 use xtask::model::Database;
+use xtask::source::Handling;
 use xtask::sql::HashFn;
 
 /// Rows in ASCII with letters of the encoding put in as bytes: `é` stands for what `e_acute` gives.
@@ -132,7 +133,7 @@ fn quarantine(shop: &Shop, table: &str) -> BTreeMap<i64, BTreeMap<String, String
 
 async fn migrated_green(shop: &Shop) {
     let ctx = shop.ctx();
-    let report = migrate::run(&ctx).await.unwrap();
+    let report = migrate::run(&ctx, &Handling::default()).await.unwrap();
     assert_eq!(report.proven, Some(true), "{}", report.text());
     for line in &report.tables {
         assert_eq!(line.source_rows, line.sums.total(), "{}", line.table);
@@ -161,7 +162,7 @@ async fn a_source_that_knows_no_encoding_needs_one() {
         [("LATEIN", "knows no such encoding"), ("EUC_JP", "one byte a character"), ("SQL_ASCII", "of no use")]
     {
         shop.settings.policy.source_encoding = Some(name.into());
-        let error = migrate::run(&shop.ctx()).await.unwrap_err();
+        let error = migrate::run(&shop.ctx(), &Handling::default()).await.unwrap_err();
         assert!(format!("{error:#}").contains(word), "{error:#}");
     }
     shop.settings.policy.source_encoding = Some("latin1".into());

@@ -25,6 +25,7 @@ use support::{Said, Shop, environment};
 use xtask::commands::export;
 use xtask::effects::postgres::Connection;
 use xtask::model::{Database, Stop};
+use xtask::source::Handling;
 use xtask::tables::TABLES;
 
 const ADA: &str = "q8ZtV3bYw1LmX7cRn0KdPf5HsJ2g";
@@ -303,10 +304,12 @@ async fn row_security_hides_nothing(shop: &mut Shop) {
     );
     superuser.run(&role).await.unwrap();
     let owner = std::mem::replace(&mut shop.settings.source.user, "reader".into());
-    let Err(error) = export::run(&shop.ctx()).await else { panic!("a policy hid rows") };
+    let Err(error) = export::run(&shop.ctx(), &Handling::default()).await else {
+        panic!("a policy hid rows")
+    };
     assert!(format!("{error:#}").contains("row-level security"), "{error:#}");
     superuser.run("ALTER ROLE reader BYPASSRLS").await.unwrap();
-    let report = export::run(&shop.ctx()).await.unwrap();
+    let report = export::run(&shop.ctx(), &Handling::default()).await.unwrap();
     let orders = number(&mut superuser, "SELECT count(*) FROM orders").await;
     assert_eq!(report.tables.iter().find(|t| t.table == "orders").unwrap().source_rows, orders);
     shop.settings.source.user = owner;

@@ -12,6 +12,7 @@ use support::{Said, Shop};
 use tool::everything;
 use xtask::hazards::HAZARDS;
 use xtask::model::Database;
+use xtask::source::Handling;
 
 /// Name and count of each hazard, and its keys in one line.
 fn hazards(json: &serde_json::Value) -> BTreeMap<String, (u64, String)> {
@@ -356,7 +357,7 @@ async fn rows_that_are_hidden_from_us() {
     let give = format!("ALTER ROLE reader PASSWORD '{password}'");
     shop.superuser(&shop.settings.source).await.run(&give).await.unwrap();
     shop.settings.source.user = "reader".into();
-    let error = xtask::commands::export::run(&shop.ctx()).await.unwrap_err();
+    let error = xtask::commands::export::run(&shop.ctx(), &Handling::default()).await.unwrap_err();
     let said = format!("{error:#}");
     for word in ["rows-hidden", "orders, from reader", "row-security", "BYPASSRLS"] {
         assert!(said.contains(word), "{word}: {said}");

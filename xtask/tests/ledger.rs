@@ -12,6 +12,7 @@ use xtask::commands::migrate;
 use xtask::model::{Database, Stop};
 use xtask::run::ctx::Ctx;
 use xtask::run::manifest::Manifest;
+use xtask::source::Handling;
 use xtask::tables::{TABLES, Table};
 
 /// The tables with one SELECT changed: `from` stands in it once.
@@ -152,7 +153,9 @@ async fn a_mistake_in_the_select_ends_the_run_before_a_target_is_touched() {
     for (case, table, from, to, wanted) in cases {
         shop.tables = mutant(table, from, to);
         let ctx: Arc<Ctx> = shop.ctx();
-        let Err(error) = migrate::run(&ctx).await else { panic!("{case}: nobody noticed") };
+        let Err(error) = migrate::run(&ctx, &Handling::default()).await else {
+            panic!("{case}: nobody noticed")
+        };
         let message = format!("{error:#}");
         let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
         assert_eq!(stop.map(Stop::exit_code), Some(3), "{case}: {message}");
@@ -169,7 +172,7 @@ async fn a_mistake_in_the_select_ends_the_run_before_a_target_is_touched() {
     }
     // It was the mutants, and none of them has left anything behind.
     shop.tables = TABLES;
-    let report = migrate::run(&shop.ctx()).await.unwrap();
+    let report = migrate::run(&shop.ctx(), &Handling::default()).await.unwrap();
     assert_eq!(report.proven, Some(true));
 }
 

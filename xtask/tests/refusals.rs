@@ -24,6 +24,7 @@ use xtask::run::ctx::{Ctx, Options};
 use xtask::run::dir::{RunDir, damaged_files};
 use xtask::servers::native;
 use xtask::settings::{Environment, Settings, Variables};
+use xtask::source::Handling;
 use xtask::tables::{TABLES, schema};
 
 #[tokio::test]
@@ -309,7 +310,7 @@ async fn a_pg_dump_that_is_too_old(shop: &Shop, dir: &Path) {
     };
     let run = RunDir::create(shop.runs.path()).unwrap();
     let ctx = std::sync::Arc::new(Ctx::new(shop.settings.clone(), TABLES, run, options));
-    let error = backup::run(&ctx).await.unwrap_err();
+    let error = backup::run(&ctx, &Handling::default()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Stop::Refused(_))), "{error:#}");
     let said = format!("{error:#}");
     for word in ["pg_dump 9 in", dir.to_str().unwrap(), "older than the server", "apt-get install"] {

@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use support::Shop;
 use xtask::commands::backup;
+use xtask::source::Handling;
 
 #[tokio::test]
 async fn every_row_is_accounted_for_and_proven() {
@@ -33,7 +34,7 @@ async fn the_compose_configuration_is_kept(shop: &Shop) {
     let mut ctx = Arc::into_inner(shop.ctx()).unwrap();
     ctx.workspace = workspace.path().to_path_buf();
     let ctx = Arc::new(ctx);
-    let made = backup::run(&ctx).await.unwrap();
+    let made = backup::run(&ctx, &Handling::default()).await.unwrap();
     assert!(made.files.contains_key("docker-compose-before.yml"), "{:?}", made.files.keys());
     let kept = std::fs::read_to_string(ctx.run.file("docker-compose-before.yml")).unwrap();
     assert!(kept.contains("postgres-product") && kept.contains("image: postgres:15"), "{kept}");

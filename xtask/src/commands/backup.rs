@@ -8,6 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::Backup;
 use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
+use crate::source::Handling;
 use crate::source::snapshot::Snapshot;
 use crate::source::{backpressure, freeze};
 use crate::sql::HashFn;
@@ -28,7 +29,7 @@ impl Command for Args {
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
-        let backup = run(&ctx).await?;
+        let backup = run(&ctx, &session.handling(&self.source)).await?;
         if session.common.json {
             return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
         }
@@ -36,15 +37,15 @@ impl Command for Args {
     }
 }
 
-pub async fn run(ctx: &Arc<Ctx>) -> Result<Backup> {
+pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
-    freeze::preflight(ctx).await?;
+    freeze::preflight(ctx, handling).await?;
     let locks = Locks::source(ctx).await?;
-    visibly(ctx, "backup", locks.guard(Box::pin(back_up(ctx, hash)))).await
+    visibly(ctx, "backup", locks.guard(Box::pin(back_up(ctx, handling, hash)))).await
 }
 
-async fn back_up(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Backup> {
+async fn back_up(ctx: &Arc<Ctx>, handling: &Handling, hash: HashFn) -> Result<Backup> {
     let mut manifest = begin(ctx, "backup")?;
     let backup = async {
         let snapshot = Snapshot::open(ctx, hash).await?;
@@ -52,7 +53,7 @@ async fn back_up(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Backup> {
         snapshot.release().await?;
         Ok(backup)
     };
-    let backup = freeze::during(ctx, backup).await?;
+    let backup = freeze::during(ctx, handling, backup).await?;
     manifest.backup = Some(backup.clone());
     ctx.run.save_manifest(&manifest)?;
     Ok(backup)

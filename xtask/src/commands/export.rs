@@ -8,6 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::session::{Command, Servers, Session, SourceArgs};
+use crate::source::Handling;
 use crate::source::{assess, freeze};
 use anyhow::Result;
 use std::sync::Arc;
@@ -26,21 +27,21 @@ impl Command for Args {
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
-        let report = session.unblocked(run(&ctx).await)?;
+        let report = session.unblocked(run(&ctx, &session.handling(&self.source)).await)?;
         session.report(&report, &session.then(&format!("import --run {}", report.run)))
     }
 }
 
-pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
+pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     // The digests have to be ones that the targets can compute.
     let hash = preflight::servers(ctx).await?;
-    freeze::preflight(ctx).await?;
+    freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let exporting = async {
         let assessed = assess::source(ctx).await?;
         let mut manifest = begin(ctx, "export")?;
         let exporting = migrate::backup_and_export(ctx, &mut manifest, hash, assessed);
-        let export = freeze::during(ctx, Box::pin(exporting)).await?;
+        let export = freeze::during(ctx, handling, Box::pin(exporting)).await?;
         Ok((manifest, export))
     };
     let (manifest, export) = visibly(ctx, "export", locks.guard(Box::pin(exporting))).await?;

@@ -12,6 +12,7 @@ use crate::run::lock::Locks;
 use crate::run::manifest::{Export, Manifest};
 use crate::run::report::Report;
 use crate::session::{Command, Servers, Session, SourceArgs, existing};
+use crate::source::Handling;
 use crate::source::assess::{self, Assessment};
 use crate::source::snapshot::Snapshot;
 use crate::source::{backpressure, drift, freeze};
@@ -51,10 +52,11 @@ impl Command for Args {
         };
         session.permitted(&ctx.settings)?;
         session.rehearsed(&ctx)?;
+        let handling = session.handling(&self.source);
         let again = session.then(&format!("migrate --resume {}", ctx.run.id()));
         let report = match self.resume {
-            Some(_) => session.or_say(&ctx, again, resume::run(&ctx)).await,
-            None => session.or_say(&ctx, again, run(&ctx)).await,
+            Some(_) => session.or_say(&ctx, again, resume::run(&ctx, &handling)).await,
+            None => session.or_say(&ctx, again, run(&ctx, &handling)).await,
         };
         let report = session.unblocked(report)?;
         session.judged(&report, &session.after(&report))
@@ -62,15 +64,16 @@ impl Command for Args {
 }
 
 /// Runs all phases. The report's `proven` tells whether the stores hold what the snapshot held.
-pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
+pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
-    freeze::preflight(ctx).await?;
+    freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
         let assessed = assessed(ctx).await?;
         let manifest = begin(ctx, "migrate")?;
-        freeze::during(ctx, Box::pin(from_the_source(ctx, manifest, hash, assessed))).await
+        let migrating = from_the_source(ctx, handling, manifest, hash, assessed);
+        freeze::during(ctx, handling, Box::pin(migrating)).await
     };
     visibly(ctx, "migrate", locks.guard(Box::pin(work))).await
 }
@@ -85,6 +88,7 @@ pub(super) async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
 /// Everything, from a new snapshot on.
 pub(super) async fn from_the_source(
     ctx: &Arc<Ctx>,
+    handling: &Handling,
     mut manifest: Manifest,
     hash: HashFn,
     assessed: Assessment,
@@ -100,12 +104,13 @@ pub(super) async fn from_the_source(
     }
     let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
     let export = times.of(EXPORT, exporting).await?;
-    Box::pin(to_the_targets(ctx, manifest, export, times)).await
+    Box::pin(to_the_targets(ctx, handling, manifest, export, times)).await
 }
 
 /// Phases 3 to 5.
 pub(super) async fn to_the_targets(
     ctx: &Arc<Ctx>,
+    handling: &Handling,
     mut manifest: Manifest,
     export: Arc<Export>,
     mut times: Times,
@@ -118,7 +123,8 @@ pub(super) async fn to_the_targets(
 
     ctx.terminal.phase("Phase 5: verify");
     // Nothing in phase 5 is asked of the source, so it has time for this.
-    let looking = async { Ok(drift::beside(ctx, &manifest).await) };
+    let looking =
+        async { Ok(if handling.look_again { Some(drift::beside(ctx, &manifest).await) } else { None }) };
     let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
     let (proof, source) = times.of(VERIFY, both).await?;
     manifest.proof = Some(proof.clone());

@@ -12,6 +12,7 @@ use crate::servers::local::{self, Wanted};
 use crate::servers::runtime::{self, Kept, Runtime, Servers, Taken};
 use crate::session::{Command, Session};
 use crate::settings::Environment;
+use crate::source::Handling;
 use crate::sql;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
@@ -121,7 +122,7 @@ fn note(ctx: &Ctx, scale: u32, result: &Result<Report>) {
 
 async fn measured(ctx: &Arc<Ctx>, baseline: bool, mut times: Times) -> Result<Report> {
     let started = Instant::now();
-    let mut report = migrate::run(ctx).await?;
+    let mut report = migrate::run(ctx, &Handling::default()).await?;
     report.seconds.insert("whole pipeline".into(), started.elapsed().as_secs_f64());
     report.seconds.append(&mut times.0);
     if baseline {

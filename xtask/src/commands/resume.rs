@@ -11,6 +11,7 @@ use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::manifest::{Backup, Export, Manifest, Proof};
 use crate::run::report::Report;
+use crate::source::Handling;
 use crate::sql::HashFn;
 use anyhow::Result;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// # Errors
 /// Refuses a run of another environment, of other SQL or of another policy; `Stop::Differs` where a file
 /// is not the one that was written.
-pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
+pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     let manifest = ctx.run.load_manifest()?;
     same_terms(ctx, &manifest)?;
     let replayed = manifest.export.as_ref().is_some_and(|export| !export.replays.is_empty());
@@ -37,8 +38,8 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
         let mut manifest = ctx.run.load_manifest()?;
         keep_policy(ctx, &mut manifest)?;
         match manifest.export.clone() {
-            None => again_from_the_source(ctx, manifest, hash).await,
-            Some(export) => from_the_files(ctx, manifest, export, hash).await,
+            None => again_from_the_source(ctx, handling, manifest, hash).await,
+            Some(export) => from_the_files(ctx, handling, manifest, export, hash).await,
         }
     };
     visibly(ctx, "migrate --resume", locks.guard(Box::pin(work))).await
@@ -106,7 +107,12 @@ fn keep_policy(ctx: &Ctx, manifest: &mut Manifest) -> Result<()> {
 }
 
 /// No target has been written yet. Files of two snapshots are never mixed: all tables are exported again.
-async fn again_from_the_source(ctx: &Arc<Ctx>, mut manifest: Manifest, hash: HashFn) -> Result<Report> {
+async fn again_from_the_source(
+    ctx: &Arc<Ctx>,
+    handling: &Handling,
+    mut manifest: Manifest,
+    hash: HashFn,
+) -> Result<Report> {
     let assessed = migrate::assessed(ctx).await?;
     let removed = ctx.run.clear()?;
     let what = format!(
@@ -117,11 +123,17 @@ async fn again_from_the_source(ctx: &Arc<Ctx>, mut manifest: Manifest, hash: Has
     ctx.terminal.line(format!("run {}: {what}", ctx.run.id()));
     (manifest.backup, manifest.export) = (None, None);
     ctx.run.save_manifest(&manifest)?;
-    migrate::from_the_source(ctx, manifest, hash, assessed).await
+    migrate::from_the_source(ctx, handling, manifest, hash, assessed).await
 }
 
 /// The export is complete: nothing is asked of the source any more.
-async fn from_the_files(ctx: &Arc<Ctx>, manifest: Manifest, export: Export, hash: HashFn) -> Result<Report> {
+async fn from_the_files(
+    ctx: &Arc<Ctx>,
+    handling: &Handling,
+    manifest: Manifest,
+    export: Export,
+    hash: HashFn,
+) -> Result<Report> {
     let run = ctx.run.id();
     ctx.terminal.line(format!("run {run}: its export is complete, going on from its files"));
     whole(ctx, manifest.backup.as_ref(), &export)?;
@@ -134,7 +146,7 @@ async fn from_the_files(ctx: &Arc<Ctx>, manifest: Manifest, export: Export, hash
     }
     p2_export::quarantine_limit(ctx, &export)?;
     preflight::targets(ctx, Some(&export)).await?;
-    migrate::to_the_targets(ctx, manifest, Arc::new(export), Times::default()).await
+    migrate::to_the_targets(ctx, handling, manifest, Arc::new(export), Times::default()).await
 }
 
 /// The files of the run are what was written.

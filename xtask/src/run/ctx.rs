@@ -1,6 +1,5 @@
 //! What every phase works with: the settings, the tables, the run's directory, the screen.
 
-use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
 use crate::effects::host;
 use crate::effects::postgres::{self, Connection};
@@ -36,10 +35,6 @@ pub struct Ctx {
     who: String,
     /// How fast the source is read.
     pub throttle: Throttle,
-    /// `--freeze`: the source is held back for as long as the run goes on; where its undoing is noted.
-    pub freeze: Option<Cleanup>,
-    /// Whether the source is digested again at the end.
-    pub look_again: bool,
     /// How many statements run at once on one host.
     pub jobs: usize,
     /// By host: servers on one host share its processors.
@@ -65,7 +60,6 @@ impl Ctx {
         let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
         let throttle = Throttle::new(settings.policy.source_rate);
         let (existing, who) = (Existing::Refuse, host::user_at_host());
-        let (freeze, look_again) = (None, true);
         Ctx {
             settings,
             tables,
@@ -77,8 +71,6 @@ impl Ctx {
             existing,
             who,
             throttle,
-            freeze,
-            look_again,
             jobs,
             turns,
         }
@@ -99,8 +91,6 @@ impl Ctx {
             existing: self.existing,
             who: self.who.clone(),
             throttle: Throttle::new(None),
-            freeze: None,
-            look_again: false,
             jobs: self.jobs,
             turns: self.turns.clone(),
         }

@@ -20,6 +20,7 @@ use crate::servers::docker::{self, Container, Engine};
 use crate::servers::runtime::Runtime;
 use crate::servers::{compose_stack, local, native};
 use crate::settings::{Environment, Flags, Settings, Variables, nearest};
+use crate::source::Handling;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -266,9 +267,11 @@ impl Session<'_> {
         settings.policy.source_rate = args.source_rate.or(settings.policy.source_rate);
         let mut ctx = Ctx::new(settings, TABLES, run(&self.runs())?, options);
         ctx.existing = existing;
-        ctx.freeze = args.freeze.then(|| self.cleanup.clone());
-        ctx.look_again = !args.no_source_check;
         Ok(Arc::new(ctx))
+    }
+
+    pub fn handling(&self, args: &SourceArgs) -> Handling {
+        Handling { freeze: args.freeze.then(|| self.cleanup.clone()), look_again: !args.no_source_check }
     }
 
     /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
@@ -315,8 +318,6 @@ impl Session<'_> {
         policy.accepted = args.accept.iter().cloned().chain(accepted).collect();
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
         ctx.existing = existing(manifest.replace);
-        ctx.freeze = args.freeze.then(|| self.cleanup.clone());
-        ctx.look_again = !args.no_source_check;
         Ok(Arc::new(ctx))
     }
 }

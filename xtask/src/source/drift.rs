@@ -20,11 +20,8 @@ pub struct Look {
 
 /// After the snapshot nothing has to be asked of the source any more (DESIGN rule 2): where it does not
 /// answer, that is what the result says.
-pub async fn beside(ctx: &Arc<Ctx>, manifest: &Manifest) -> Option<SourceCheck> {
-    if !ctx.look_again {
-        return None;
-    }
-    Some(match look(ctx, manifest).await {
+pub async fn beside(ctx: &Arc<Ctx>, manifest: &Manifest) -> SourceCheck {
+    match look(ctx, manifest).await {
         Ok(look) => look.check,
         Err(error) => SourceCheck {
             at: dir::now(),
@@ -32,7 +29,7 @@ pub async fn beside(ctx: &Arc<Ctx>, manifest: &Manifest) -> Option<SourceCheck> 
             unknown: Some(format!("{error:#}")),
             ..SourceCheck::default()
         },
-    })
+    }
 }
 
 pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {

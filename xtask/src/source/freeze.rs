@@ -2,6 +2,7 @@
 //! the services' roles, which the environment names, cannot log in. What was before is on disk before
 //! anything is changed, and comes back on every way out.
 
+use super::Handling;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
@@ -373,8 +374,8 @@ impl std::fmt::Display for SourceSession {
 }
 
 /// Before a run begins: can the source be frozen, where that is wanted?
-pub async fn preflight(ctx: &Ctx) -> Result<()> {
-    match ctx.freeze {
+pub async fn preflight(ctx: &Ctx, handling: &Handling) -> Result<()> {
+    match handling.freeze {
         Some(_) => Freezer::of(ctx)?.preflight().await,
         None => Ok(()),
     }
@@ -382,8 +383,8 @@ pub async fn preflight(ctx: &Ctx) -> Result<()> {
 
 /// Does the work with the source frozen, where that is wanted, and undoes it whatever comes of it. Where
 /// the work is dropped midway, `main` undoes it.
-pub async fn during<T>(ctx: &Ctx, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let Some(cleanup) = &ctx.freeze else { return work.await };
+pub async fn during<T>(ctx: &Ctx, handling: &Handling, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(cleanup) = &handling.freeze else { return work.await };
     let step = ctx.run.step("freeze")?;
     let held = Freezer::of(ctx)?.freeze(Some(ctx.run.id()), cleanup).await?;
     let result = work.await;

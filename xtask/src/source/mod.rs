@@ -7,3 +7,20 @@ pub mod digests;
 pub mod drift;
 pub mod freeze;
 pub mod snapshot;
+
+use crate::effects::cleanup::Cleanup;
+
+/// What one command does to the source besides reading it.
+#[derive(Clone)]
+pub struct Handling {
+    /// `--freeze`: the source is read-only until the command ends; where its undoing is noted.
+    pub freeze: Option<Cleanup>,
+    /// Whether every table is digested again at the end.
+    pub look_again: bool,
+}
+
+impl Default for Handling {
+    fn default() -> Handling {
+        Handling { freeze: None, look_again: true }
+    }
+}
