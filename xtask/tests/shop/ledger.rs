@@ -2,12 +2,9 @@
 //! 3, named, before any target holds a row. Mistakes in the SELECT are made in a variant of `TABLES`,
 //! those in the files by altering what an export has written. What is done to a target afterwards is
 //! the subject of damage.rs.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::Shop;
 use std::sync::Arc;
-use support::Shop;
 use xtask::commands::migrate;
 use xtask::model::{Database, Stop};
 use xtask::run::ctx::Ctx;

@@ -1,11 +1,8 @@
 //! Nothing ambient chooses a server, two runs do not disturb each other, and no secret is seen by
 //! others: not in an argument, not in a file of the run, not in what is said.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::{Said, Shop};
+use crate::tool::{Place, Tool};
 use secrecy::ExposeSecret;
 use std::fs;
 use std::net::TcpListener;
@@ -15,8 +12,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{Said, Shop};
-use tool::{Place, Tool};
 
 /// A server that nobody should talk to.
 struct Decoy {
@@ -113,7 +108,7 @@ fn watch_arguments(secret: String, stop: Arc<AtomicBool>) -> std::thread::JoinHa
     std::thread::spawn(move || {
         let (mut looks, mut seen) = (0, Vec::new());
         while !stop.load(Ordering::Relaxed) {
-            seen.extend(tool::processes_naming(&secret));
+            seen.extend(crate::tool::processes_naming(&secret));
             looks += 1;
             std::thread::sleep(Duration::from_millis(2));
         }

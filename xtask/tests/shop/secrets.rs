@@ -1,14 +1,9 @@
 //! No secret is seen: not in what is said, not in a listing of processes, not in a file that is left
 //! behind; whatever the command, and however it ends.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/by_hand.rs"]
-mod by_hand;
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
-use by_hand::ByHand;
+use crate::by_hand::ByHand;
+use crate::support::Said;
+use crate::tool::Tool;
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,8 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use support::Said;
-use tool::Tool;
 use xtask::model::Database;
 
 /// In every secret, and in nothing else.
@@ -41,7 +34,7 @@ impl Listing {
         let looking = std::thread::spawn(move || {
             let mut leaks = BTreeSet::new();
             while !until.load(Ordering::Relaxed) {
-                for line in tool::command_lines().into_values() {
+                for line in crate::tool::command_lines().into_values() {
                     let program = line.split_whitespace().next().unwrap_or_default();
                     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
                     seen.lock().unwrap().insert(name.into_owned());

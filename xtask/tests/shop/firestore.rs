@@ -1,8 +1,6 @@
 //! Documents on the real emulator: written, read back, counted, listed, deleted, refused.
 //! Each test has a project of its own, because clearing one frees no memory.
 
-#![allow(clippy::unwrap_used)]
-
 use anyhow::Result;
 use datapath::document::{Collection, Document, Field, Kind, Layout, NullPolicy, Value, differences};
 use datapath::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Written};

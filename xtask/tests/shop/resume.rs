@@ -1,23 +1,16 @@
 //! A run that is killed at any step, or loses its lock, goes on and ends like an undisturbed one; two never
 //! work at once; `--replace` takes the place of an earlier run and of nothing else; `status` tells it all.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/source.rs"]
-mod source;
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::source::Elsewhere;
+use crate::support::{Said, Shop};
+use crate::tool::Tool;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use source::Elsewhere;
 use sqlx::Row;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Said, Shop};
-use tool::Tool;
 use xtask::effects::postgres::{self, Connection};
 use xtask::lab::faults::{TcpFault, TcpFaults};
 use xtask::model::Database;
@@ -32,7 +25,7 @@ async fn stores(shop: &Shop) -> Vec<String> {
     let mut all = Vec::new();
     for database in Database::ALL {
         let mut connection = shop.superuser(shop.settings.target(database)).await;
-        let contents = tool::contents(&mut connection).await;
+        let contents = crate::tool::contents(&mut connection).await;
         // Its row says which run and when.
         let start = contents.find("xtask.runs <table").unwrap_or(contents.len());
         let end = contents[start..].find("</table>").map_or(contents.len(), |end| start + end);
@@ -182,9 +175,9 @@ fn what_a_killed_run_has_started_writes_no_more() {
     let shop = runtime.block_on(Shop::open(1));
     let mut migrate = Tool::start(shop.command(&["migrate"]));
     let dump = format!("--file={}", shop.runs.path().canonicalize().unwrap().display());
-    let dumps = || tool::command_lines().into_iter().filter(|(_, line)| line.contains(&dump));
+    let dumps = || crate::tool::command_lines().into_iter().filter(|(_, line)| line.contains(&dump));
     // As if it hung: by itself it does not end.
-    migrate.wait_for("a dump", || dumps().next().is_some_and(|(pid, _)| tool::stopped(pid)));
+    migrate.wait_for("a dump", || dumps().next().is_some_and(|(pid, _)| crate::tool::stopped(pid)));
     migrate.signal(Signal::SIGKILL);
     migrate.ends_within(10);
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -192,7 +185,7 @@ fn what_a_killed_run_has_started_writes_no_more() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let left: Vec<(u32, String)> = dumps().collect();
-    left.iter().for_each(|(pid, _)| tool::send(*pid, Signal::SIGKILL));
+    left.iter().for_each(|(pid, _)| crate::tool::send(*pid, Signal::SIGKILL));
     assert_eq!(left, []);
     shop.xtask(&["migrate", "--resume", "latest"]).expect_code(0);
 }

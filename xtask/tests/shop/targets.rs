@@ -1,18 +1,13 @@
 //! What an import does to a target database and what it leaves alone: grants and comments of empty
 //! tables, tables of others, readers meanwhile, leftovers of a killed import; and what repeating it
 //! brings back.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::Shop;
 use sqlx::Row;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::Shop;
 use xtask::effects::postgres::{self, Connection};
 use xtask::model::{Database, Stop};
 use xtask::settings::Server;
@@ -142,12 +137,12 @@ async fn what_an_import_keeps_and_what_repeating_it_brings_back() {
     again(&shop).await;
     one_database_comes_back(&shop).await;
     documents_come_back(&shop).await;
-    tool::contents(&mut order).await;
+    crate::tool::contents(&mut order).await;
 }
 
 /// An import of what is there already changes nothing.
 async fn again(shop: &Shop) {
-    let before = tool::contents(&mut shop.target(Database::Order).await).await;
+    let before = crate::tool::contents(&mut shop.target(Database::Order).await).await;
     let said = shop.xtask(&["import"]).expect_code(0);
     for database in Database::ALL {
         assert!(
@@ -156,7 +151,7 @@ async fn again(shop: &Shop) {
             said.stderr
         );
     }
-    assert_eq!(tool::contents(&mut shop.target(Database::Order).await).await, before);
+    assert_eq!(crate::tool::contents(&mut shop.target(Database::Order).await).await, before);
     shop.xtask(&["verify"]).expect_code(0);
 }
 
@@ -217,14 +212,14 @@ async fn rows_that_appear_meanwhile_are_not_overwritten() {
     }
     let mut product = shop.target(Database::Product).await;
     product.run("INSERT INTO categories (name, created_at) VALUES ('meanwhile', now())").await.unwrap();
-    let before = tool::contents(&mut product).await;
+    let before = crate::tool::contents(&mut product).await;
     let mut connection = shop.target(Database::Product).await;
     let error = staging::publish(&ctx, &mut connection, Database::Product, "{}").await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Stop::Refused(_))), "{error:#}");
     let said = error.to_string();
     assert!(said.contains("product: 1 rows have appeared in categories"), "{said}");
     drop(connection);
-    assert_eq!(tool::contents(&mut product).await, before, "nothing was published");
+    assert_eq!(crate::tool::contents(&mut product).await, before, "nothing was published");
 
     // The import refuses it as well, beforehand; once it is away all leftovers are no hindrance.
     let said = shop.xtask(&["import"]).expect_code(4);

@@ -1,11 +1,8 @@
 //! The disk of the run directory fills up: the run ends with a message, nothing has been written to a
 //! target, and once there is room it goes on.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::Shop;
 use std::process::Command;
-use support::Shop;
 use xtask::model::Database;
 use xtask::sql;
 use xtask::tables::{TABLES, of_database};

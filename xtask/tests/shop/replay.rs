@@ -1,15 +1,10 @@
 //! `replay`: rows in quarantine, mended in the source, come in with what hangs on them, proven, and the
 //! ledger adds up; a second time there is nothing to do; what others wrote is left alone.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::{Said, Shop, says};
+use crate::tool::targets;
 use datapath::document::{Document, Value};
 use std::collections::BTreeMap;
-use support::{Said, Shop, says};
-use tool::targets;
 use xtask::effects::postgres::Connection;
 use xtask::ledger::Sums;
 use xtask::model::{Database, MIGRATED};

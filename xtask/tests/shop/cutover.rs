@@ -1,21 +1,14 @@
 //! As of when a run is proven, and when the services take over: a source that has changed is named table
 //! by table and keeps the cut-over from being done; before it a foreign row is damage, after it the
 //! services' work, and what is lost is found in both.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/source.rs"]
-mod source;
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::source::{log_in, run, state};
+use crate::support::{Shop, assert_words};
+use crate::tool::Tool;
 use datapath::document::{Document, Value};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use source::{log_in, run, state};
 use std::fs;
-use support::{Shop, assert_words};
-use tool::Tool;
 use xtask::model::Database;
 use xtask::run::manifest::Cutover;
 

@@ -1,15 +1,10 @@
 //! A short campaign: runs that are cut, resumed and compared with one that nobody disturbed; and what the
 //! comparison sees.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::Shop;
+use crate::tool::Place;
 use std::fs;
 use std::time::Duration;
-use support::Shop;
-use tool::Place;
 use xtask::effects::postgres;
 use xtask::lab::chaos::oracle::{self, Undisturbed};
 use xtask::model::Database;

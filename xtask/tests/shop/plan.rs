@@ -1,20 +1,13 @@
 //! The plan: it touches nothing, says what `migrate` then finds, and refuses what `migrate` refuses, in
 //! the same words.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/places.rs"]
-mod places;
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
-use places::Places;
+use crate::places::Places;
+use crate::support::{Said, Shop};
+use crate::tool::{Tool, everything};
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use support::{Said, Shop};
-use tool::{Tool, everything};
 use xtask::model::Database;
 use xtask::tables::schema;
 

@@ -1,12 +1,9 @@
 //! What the tool refuses: with exit code 4 (5 for too many rows in quarantine), words that say what was
 //! found where and what to do, and nothing changed in any store; nor does a refused run leave a
 //! directory. And that a damaged archive is found by the read-back, though its list looks fine.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::{Said, Shop, assert_refused, workspace};
+use crate::tool::everything;
 use datapath::document::{Document, Value};
 use secrecy::ExposeSecret;
 use std::fs;
@@ -14,8 +11,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use support::{Said, Shop, assert_refused, workspace};
-use tool::everything;
 use xtask::commands::backup;
 use xtask::effects::dump::Tools;
 use xtask::effects::terminal::{Terminal, Verbosity};

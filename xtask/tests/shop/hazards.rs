@@ -1,15 +1,10 @@
 //! A source that is full of hazards: refused with all of them at once and nothing changed; with them
 //! accepted it ends with a ledger that adds up and a complete quarantine. What cannot be accepted, one at
 //! a time. And what the target cannot hold costs the rows that hold it, and those that need them.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::{Said, Shop};
+use crate::tool::everything;
 use std::collections::BTreeMap;
-use support::{Said, Shop};
-use tool::everything;
 use xtask::hazards::HAZARDS;
 use xtask::model::Database;
 use xtask::source::Handling;

@@ -1,23 +1,14 @@
 //! The source held back: a writer meets an error, whatever it sets for itself; every way out brings back
 //! what was; and who may not do all of it is told so before any of it is done. And politeness: the source
 //! is read no faster than told, and not at all while it is busy.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/source.rs"]
-mod source;
-#[path = "support/standby.rs"]
-mod standby;
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::source::{Elsewhere, log_in, run, state};
+use crate::standby::Standby;
+use crate::support::{Shop, assert_words};
+use crate::tool::Tool;
 use nix::sys::signal::Signal;
-use source::{Elsewhere, log_in, run, state};
-use standby::Standby;
 use std::fs;
 use std::time::{Duration, Instant};
-use support::{Shop, assert_words};
-use tool::Tool;
 use xtask::run::manifest::Manifest;
 
 const WRITE: &str = "UPDATE users SET login_count = login_count + 1 WHERE id = 1";
@@ -152,12 +143,12 @@ async fn every_way_out_undoes_it() {
     let mut stopped = Tool::start(there.command(&shop, &["migrate", "--freeze"]));
     stopped.wait_for_words("the source is frozen");
     let server = xtask::servers::native::Connections::read(shop.dir()).unwrap().server("source").unwrap().pid;
-    tool::send(server, Signal::SIGSTOP);
+    crate::tool::send(server, Signal::SIGSTOP);
     stopped.signal(Signal::SIGINT);
     stopped.wait_for_words("interrupted: stopping");
     stopped.signal(Signal::SIGINT);
     let said = stopped.ends_within(10);
-    tool::send(server, Signal::SIGCONT);
+    crate::tool::send(server, Signal::SIGCONT);
     assert_words(&said.expect_code(130), &["stopped before this was undone", "cargo xtask unfreeze"]);
     assert_eq!(state(&shop, "shop_app").await, frozen());
 

@@ -1,15 +1,12 @@
 //! `verify` finds every kind of damage to a store or to the run's own files, names the row with both
 //! values, ends with exit code 3, and is green again once the damage is undone.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::Shop;
 use datapath::document::{Document, Value};
 use datapath::firestore::{Fields, Firestore};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use support::Shop;
 use xtask::effects::postgres::Connection;
 use xtask::model::Database;
 

@@ -1,17 +1,12 @@
 //! `repair` shows every difference with what would mend it and changes nothing; with `--apply` it writes
 //! exactly that, and verification is green again. After the cut-over it touches nothing that others have
 //! written.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::{Said, Shop, says};
+use crate::tool::targets;
 use datapath::document::{Document, Value};
 use datapath::firestore::Fields;
 use std::collections::BTreeMap;
-use support::{Said, Shop, says};
-use tool::targets;
 use xtask::model::Database;
 use xtask::run::manifest::Cutover;
 

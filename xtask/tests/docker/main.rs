@@ -1,10 +1,11 @@
 //! Containers: the compose stack and the rehearsal on a real engine, and everything that goes wrong there.
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/containers.rs"]
+#[path = "../support/containers.rs"]
 mod containers;
+#[path = "../support/mod.rs"]
 mod support;
-#[path = "support/tool.rs"]
+#[path = "../support/tool.rs"]
 mod tool;
 
 use containers::{Stack, docker, engine, everything, latest, services};

@@ -1,17 +1,12 @@
 //! A run that is interrupted or loses a server: it ends soon and says so, leaves no process, directory
 //! or busy session behind, and what a killed one leaves the next start removes.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::Shop;
+use crate::tool::{Place, Tool};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::Shop;
-use tool::{Place, Tool};
 use xtask::servers::native::Connections;
 
 /// The only stack in the place, once it is there and its stack.json is whole.
@@ -76,16 +71,16 @@ fn what_stays_is_removed_by_the_next_start() {
         let mut tool = place.start(&["rehearse", "--scale", "0"]);
         tool.wait_for_words(&format!("removed the leftover {}", before.dir.display()));
         assert!(!before.dir.exists());
-        assert_eq!(tool::processes_naming(&before.dir.display().to_string()), Vec::<String>::new());
+        assert_eq!(crate::tool::processes_naming(&before.dir.display().to_string()), Vec::<String>::new());
         tool.wait_for("its servers", || stack_in(&place).is_some_and(|s| s.postgres.len() == 4));
         before = stack_in(&place).unwrap();
         // A server that cannot be stopped for now.
-        tool::send(before.postgres[0].pid, Signal::SIGSTOP);
+        crate::tool::send(before.postgres[0].pid, Signal::SIGSTOP);
         tool.signal(Signal::SIGINT);
         tool.wait_for_words("again to stop at once");
         tool.signal(second);
         let said = tool.ends_within(2);
-        tool::send(before.postgres[0].pid, Signal::SIGCONT);
+        crate::tool::send(before.postgres[0].pid, Signal::SIGCONT);
         said.expect_code(code);
     }
 
@@ -142,7 +137,7 @@ async fn no_session_goes_on_after_the_run() {
         assert!(interrupted.elapsed() < Duration::from_secs(6), "still busy: {}", said.stderr);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let dump = tool::command_lines()
+    let dump = crate::tool::command_lines()
         .into_values()
         .find(|line| line.contains("pg_dump") && line.contains(&shop.runs.path().display().to_string()));
     assert_eq!(dump, None, "of process {pid}");
@@ -159,7 +154,7 @@ async fn a_target_whose_server_dies() {
     let server = Connections::read(shop.dir()).unwrap().server("order").unwrap().clone();
     let mut migrate = Tool::start(shop.command(&["migrate"]));
     migrate.wait_for_words("Phases 3 and 4");
-    tool::send(server.pid, Signal::SIGKILL);
+    crate::tool::send(server.pid, Signal::SIGKILL);
     let said = migrate.ends_within(20).expect_code(1);
     assert!(said.stderr.contains("error: ") && said.stderr.contains("order"), "{}", said.stderr);
     assert!(journal(shop.latest().path()).1, "a step ended early");
@@ -177,7 +172,7 @@ async fn an_emulator_that_dies() {
     let emulator = Connections::read(shop.dir()).unwrap().emulator.unwrap();
     let mut migrate = Tool::start(shop.command(&["migrate"]));
     migrate.wait_for_words("Phases 3 and 4");
-    tool::send(emulator.pid.unwrap(), Signal::SIGKILL);
+    crate::tool::send(emulator.pid.unwrap(), Signal::SIGKILL);
     let said = migrate.ends_within(30).expect_code(1);
     let words = ["error: ", "the Firestore emulator at", &emulator.host_port, "check that it is running"];
     assert!(words.iter().all(|word| said.stderr.contains(word)), "{}", said.stderr);

@@ -10,10 +10,8 @@
 //! | 5, 9–11, 13–21 | `every_rule_on_a_source_that_keeps_none` |
 //! | 12 without zone | the same: two of its columns have none |
 //! | 22–27 | are about hardening and rollback |
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::{Said, Shop, environment};
 use datapath::document::Value;
 use datapath::firestore::Fields;
 use secrecy::ExposeSecret;
@@ -21,7 +19,6 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use support::{Said, Shop, environment};
 use xtask::commands::export;
 use xtask::effects::postgres::Connection;
 use xtask::model::{Database, Stop};

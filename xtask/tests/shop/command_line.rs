@@ -1,19 +1,14 @@
 //! The command line as a person or a script meets it: help, exit codes, what goes to stdout and what
 //! to stderr, the local servers by themselves, and the files of a backup put to use.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::support::{Said, Shop};
+use crate::tool::{Place, Tool};
 use datapath::digest::Digest;
 use secrecy::ExposeSecret;
 use sqlx::Row;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{Said, Shop};
-use tool::{Place, Tool};
 use xtask::effects::postgres;
 use xtask::servers::native::{self, Connections};
 use xtask::sql;
@@ -256,7 +251,7 @@ fn the_stack_by_itself() {
         assert!(status.lines().any(|l| l.contains(name) && l.contains(" running ")), "{name}: {status}");
     }
     connect_as_printed(&status);
-    tool::send(stack.server("gateway").unwrap().pid, nix::sys::signal::Signal::SIGKILL);
+    crate::tool::send(stack.server("gateway").unwrap().pid, nix::sys::signal::Signal::SIGKILL);
     assert_gone(stack.server("gateway").unwrap().pid);
     let status = place.start(&["stack", "status", "--stack", dir]).ends_within(10).expect_code(0).stdout;
     assert!(status.lines().any(|l| l.contains("gateway ") && l.contains(" stopped ")), "{status}");

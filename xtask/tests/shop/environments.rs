@@ -1,26 +1,19 @@
 //! Environments as a person sets them up: servers started by hand with TLS and roles of few rights; what
 //! is taken away is said before anything was changed; and what a strict policy asks for.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/by_hand.rs"]
-mod by_hand;
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
-use by_hand::{ByHand, ROLES};
+use crate::by_hand::{ByHand, ROLES};
+use crate::support::{Said, Shop};
+use crate::tool::{Place, everything};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Said, Shop};
-use tool::{Place, everything};
 use xtask::effects::postgres;
 use xtask::settings::Tls;
 
 #[track_caller]
 fn assert_refused(case: &str, said: &Said, words: &[&str]) {
-    support::assert_refused(case, said, words);
+    crate::support::assert_refused(case, said, words);
     assert_silent(said);
 }
 
@@ -349,7 +342,8 @@ async fn settings_are_shown() {
     assert!(said.stderr.contains("next: mend that, then cargo xtask config show --env production"));
 
     // Precedence, and secrets that are there: by their origin.
-    let staging = fs::read_to_string(support::workspace().join("xtask/environments/staging.toml")).unwrap();
+    let staging =
+        fs::read_to_string(crate::support::workspace().join("xtask/environments/staging.toml")).unwrap();
     fs::write(dir.path().join("mine.toml"), staging).unwrap();
     let json = ["--env", "./mine.toml", "--json"];
     let file =

@@ -1,14 +1,11 @@
 //! Sources whose text is not UTF-8: one in LATIN1, one that knows no encoding, and one that lies about it.
 //! What can be decoded arrives as UTF-8, proven by digests; what cannot costs its rows only, and its bytes
 //! are kept.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::Shop;
 use datapath::document::Value;
 use sqlx::Row;
 use std::collections::BTreeMap;
-use support::Shop;
 use xtask::commands::{migrate, verify};
 use xtask::model::Database;
 use xtask::source::Handling;

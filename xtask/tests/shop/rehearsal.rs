@@ -1,10 +1,7 @@
 //! The whole migration by the real binary on real servers.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::Shop;
 use std::sync::Arc;
-use support::Shop;
 use xtask::commands::backup;
 use xtask::source::Handling;
 

@@ -1,16 +1,11 @@
 //! The doctor: the least grants are enough and each that is taken away is found, by name, with the
 //! statement that gives it back; each other prerequisite that is missing has its own line, and the rest
 //! is looked at all the same.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/places.rs"]
-mod places;
-mod support;
-#[path = "support/tool.rs"]
-mod tool;
-
+use crate::places::Places;
+use crate::support::{Said, Shop, workspace};
+use crate::tool::Tool;
 use nix::sys::signal::Signal;
-use places::Places;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::Row;
@@ -22,8 +17,6 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use support::{Said, Shop, workspace};
-use tool::Tool;
 use xtask::checks::doctor;
 use xtask::effects::dump::Tools;
 use xtask::effects::terminal::{Terminal, Verbosity};

@@ -1,13 +1,10 @@
 //! bench by the real binary on real servers, as small as it goes: every run is made, every row of the
 //! table is in the JSON and on the page, and the page opens in a browser.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::Said;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
-use support::Said;
 
 fn bench(out: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));

@@ -1,0 +1,39 @@
+//! The tool on a shop of its own per test: servers as processes of this machine.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/by_hand.rs"]
+mod by_hand;
+#[path = "../support/places.rs"]
+mod places;
+#[path = "../support/source.rs"]
+mod source;
+#[path = "../support/standby.rs"]
+mod standby;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/tool.rs"]
+mod tool;
+
+mod command_line;
+mod cutover;
+mod damage;
+mod doctor;
+mod encodings;
+mod environments;
+mod firestore;
+mod freeze;
+mod full_disk;
+mod guide_faults;
+mod hazards;
+mod interruptions;
+mod isolation;
+mod ledger;
+mod native;
+mod plan;
+mod refusals;
+mod rehearsal;
+mod repair;
+mod replay;
+mod resume;
+mod secrets;
+mod targets;
