@@ -58,12 +58,73 @@ impl Meant<'_> {
         Ok(kept.into_iter().filter(|(home, _)| self.only.is_none_or(|only| only == home)).collect())
     }
 
-    /// The compose stack of this checkout.
-    async fn compose_stack(&self, engine: &Engine) -> Result<Vec<Container>> {
-        match self.only {
-            Some(_) => Ok(Vec::new()),
-            None => compose_stack::of(engine, self.workspace).await,
+    /// All that are meant and there, processes first.
+    async fn stacks(&self, terminal: &Terminal) -> Result<Vec<LocalStack>> {
+        let mut stacks: Vec<LocalStack> = self.processes()?.into_iter().map(LocalStack::Processes).collect();
+        if let Some(engine) = self.engine(terminal).await? {
+            let of_compose = match self.only {
+                Some(_) => Vec::new(),
+                None => compose_stack::of(&engine, self.workspace).await?,
+            };
+            let kept = self.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
+            let all = [of_compose].into_iter().chain(kept).filter(|c| !c.is_empty());
+            stacks.extend(all.map(|containers| LocalStack::Containers(engine.clone(), containers)));
         }
+        Ok(stacks)
+    }
+}
+
+/// The servers of a local shop, in one of two bodies.
+enum LocalStack {
+    Processes(native::KeptStack),
+    Containers(Engine, Vec<Container>),
+}
+
+impl LocalStack {
+    /// What runs, and how to connect.
+    async fn status(&self, environment: &Environment) -> Result<String> {
+        match self {
+            LocalStack::Processes(stack) => {
+                let mut out =
+                    format!("{} since {}\n", stack.connections.dir.display(), stack.connections.started);
+                for server in &stack.servers {
+                    let state = if server.running { "running" } else { "stopped" };
+                    out += &format!("  {:<10} {state:<8} pid {}\n", server.name, server.pid);
+                }
+                if let Ok(settings) = local::settings(environment, &stack.connections) {
+                    out += &local::how_to_connect(&settings, &stack.connections);
+                }
+                Ok(out)
+            }
+            LocalStack::Containers(engine, containers) => {
+                let mut out = compose_stack::status(engine, containers, environment).await?;
+                if let Ok(settings) = compose_stack::settings(environment, containers) {
+                    out += &compose_stack::how_to_connect(containers, &settings);
+                }
+                Ok(out)
+            }
+        }
+    }
+
+    /// The last lines of each server's log, or of one's; empty where it has no such server.
+    async fn logs(&self, service: Option<&str>, lines: usize) -> Result<String> {
+        let stack = match self {
+            LocalStack::Processes(stack) => &stack.connections,
+            LocalStack::Containers(engine, containers) => {
+                return compose_stack::logs(engine, containers, service, lines).await;
+            }
+        };
+        let mut out = String::new();
+        let servers = stack.postgres.iter().map(|s| (s.name.as_str(), Some(&s.log)));
+        let emulator = stack.emulator.iter().map(|e| ("emulator", e.log.as_ref()));
+        for (name, log) in servers.chain(emulator).filter(|(name, _)| service.is_none_or(|s| s == *name)) {
+            let Some(log) = log else { continue };
+            let text = std::fs::read(log).with_context(|| format!("reading {}", log.display()))?;
+            let text = String::from_utf8_lossy(&text);
+            let all: Vec<&str> = text.lines().collect();
+            all[all.len().saturating_sub(lines)..].iter().for_each(|l| out += &format!("{name} | {l}\n"));
+        }
+        Ok(out)
     }
 }
 
@@ -125,25 +186,8 @@ pub async fn down(meant: &Meant<'_>, volumes: &[String], terminal: &Terminal) ->
 /// What runs, and how to connect.
 pub async fn status(meant: &Meant<'_>, environment: &Environment, terminal: &Terminal) -> Result<String> {
     let mut out = String::new();
-    for stack in meant.processes()? {
-        out += &format!("{} since {}\n", stack.connections.dir.display(), stack.connections.started);
-        for server in &stack.servers {
-            let state = if server.running { "running" } else { "stopped" };
-            out += &format!("  {:<10} {state:<8} pid {}\n", server.name, server.pid);
-        }
-        if let Ok(settings) = local::settings(environment, &stack.connections) {
-            out += &local::how_to_connect(&settings, &stack.connections);
-        }
-    }
-    if let Some(engine) = meant.engine(terminal).await? {
-        let compose_stack = meant.compose_stack(&engine).await?;
-        let kept = meant.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
-        for containers in [compose_stack].into_iter().chain(kept).filter(|c| !c.is_empty()) {
-            out += &compose_stack::status(&engine, &containers, environment).await?;
-            if let Ok(settings) = compose_stack::settings(environment, &containers) {
-                out += &compose_stack::how_to_connect(&containers, &settings);
-            }
-        }
+    for stack in meant.stacks(terminal).await? {
+        out += &stack.status(environment).await?;
     }
     if out.is_empty() {
         out += "no local servers of this checkout are running: `cargo xtask stack up` starts them\n";
@@ -159,24 +203,8 @@ pub async fn logs(
     terminal: &Terminal,
 ) -> Result<String> {
     let mut out = String::new();
-    for stack in meant.processes()? {
-        let stack = stack.connections;
-        let servers = stack.postgres.iter().map(|s| (s.name.as_str(), Some(&s.log)));
-        let emulator = stack.emulator.iter().map(|e| ("emulator", e.log.as_ref()));
-        for (name, log) in servers.chain(emulator).filter(|(name, _)| service.is_none_or(|s| s == *name)) {
-            let Some(log) = log else { continue };
-            let text = std::fs::read(log).with_context(|| format!("reading {}", log.display()))?;
-            let text = String::from_utf8_lossy(&text);
-            let all: Vec<&str> = text.lines().collect();
-            all[all.len().saturating_sub(lines)..].iter().for_each(|l| out += &format!("{name} | {l}\n"));
-        }
-    }
-    if let Some(engine) = meant.engine(terminal).await? {
-        let compose_stack = meant.compose_stack(&engine).await?;
-        let kept = meant.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
-        for containers in [compose_stack].into_iter().chain(kept).filter(|c| !c.is_empty()) {
-            out += &compose_stack::logs(&engine, &containers, service, lines).await?;
-        }
+    for stack in meant.stacks(terminal).await? {
+        out += &stack.logs(service, lines).await?;
     }
     if out.is_empty() {
         refuse!(
