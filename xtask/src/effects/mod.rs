@@ -1,5 +1,6 @@
 //! The only modules that touch the world: each is thin, and none knows the migration.
 
+pub mod chores;
 pub mod cleanup;
 pub mod disk;
 pub mod dump;

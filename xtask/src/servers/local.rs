@@ -1,5 +1,6 @@
 //! The local stack: disposable servers with the databases, roles and data of a shop.
 
+use crate::effects::chores;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
 use crate::model::Database;
@@ -12,7 +13,6 @@ use secrecy::SecretString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What a local stack is made of.
 pub struct Wanted<'a> {
@@ -52,10 +52,8 @@ pub fn require(wanted: &Wanted<'_>, terminal: &Terminal) -> Result<()> {
     if wanted.install && missing.iter().any(|m| !m.apt_packages.is_empty()) {
         for missing in missing.iter().filter(|m| !m.apt_packages.is_empty()) {
             terminal.line(format!("{}: {}", missing.what, missing.install));
-            let status = Command::new("sh").args(["-c", &missing.install]).status();
-            let status = status.with_context(|| format!("running {}", missing.install))?;
-            if !status.success() {
-                refuse!("`{}` ended with {status} (run `apt-get update` first?)", missing.install);
+            if let Err(error) = chores::shell_line(&missing.install) {
+                refuse!("`{}` failed: {error:#} (run `apt-get update` first?)", missing.install);
             }
         }
         missing = native::missing(&wanted.emulator);

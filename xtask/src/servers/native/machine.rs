@@ -1,5 +1,6 @@
 //! What the machine has: PostgreSQL's programs, java, the emulator, an account to run them.
 
+use crate::effects::chores;
 use crate::servers::native::EmulatorChoice;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
@@ -7,7 +8,6 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{fmt, fs};
 
 /// What the pipeline calls, not only what a server needs.
@@ -150,17 +150,14 @@ pub fn postgres_bindir() -> Result<PathBuf, Missing> {
 
 fn postgres_candidates() -> Vec<PathBuf> {
     let mut dirs = path_dirs();
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()));
-    }
+    dirs.extend(chores::output("pg_config", &["--bindir"]).map(|dir| PathBuf::from(dir.trim_end())));
     dirs.extend(entries(Path::new("/usr/lib/postgresql")).into_iter().map(|version| version.join("bin")));
     dirs
 }
 
 /// Major and minor of `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`; `18beta1` is 18.0.
 fn postgres_version(bindir: &Path) -> Option<(u32, u32)> {
-    let output = Command::new(bindir.join("postgres")).arg("--version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = chores::output(bindir.join("postgres"), &["--version"])?;
     let numbers = numbers(text.split_once("(PostgreSQL)")?.1.split_whitespace().next()?);
     Some((*numbers.first()?, numbers.get(1).copied().unwrap_or(0)))
 }

@@ -1,5 +1,6 @@
 //! Four PostgreSQL servers from one `initdb`.
 
+use crate::effects::chores;
 use crate::servers::native::home::{Home, private_file};
 use crate::servers::native::processes::INITDB_ENDING;
 use crate::servers::native::{PostgresServer, Record, SERVERS, machine};
@@ -9,7 +10,6 @@ use std::fs::{self, OpenOptions};
 use std::future;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
 /// Enough to move a million rows; the rest stays as people know it from a plain server.
 const SETTINGS: &str = "
@@ -52,10 +52,8 @@ async fn initdb(home: &Home, bindir: &Path, name: &str, password: &str) -> Resul
 
 /// `C.UTF-8` sorts like `C` and knows the case of all letters; not every libc has it.
 fn locale() -> &'static str {
-    let known = Command::new("locale").arg("-a").output().is_ok_and(|output| {
-        let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
-        text.lines().any(|line| matches!(line, "c.utf8" | "c.utf-8"))
-    });
+    let known = chores::output("locale", &["-a"])
+        .is_some_and(|text| text.to_lowercase().lines().any(|line| matches!(line, "c.utf8" | "c.utf-8")));
     if known { "C.UTF-8" } else { "C" }
 }
 
