@@ -4,7 +4,7 @@
 //! In the library and not in `main.rs`, because a future is compiled where it is polled: this way the
 //! whole tool is compiled once, and programs that link it (the tests) have nothing left to compile.
 
-use super::Cli;
+use super::commands::Cli;
 use crate::effects::cleanup::Cleanup;
 use crate::effects::process::is_ambient;
 use crate::effects::terminal::say;

@@ -8,8 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::session::{Command, Servers, Session, SourceArgs};
-use crate::source::Handling;
-use crate::source::{assess, freeze};
+use crate::source::{Handling, assess, freeze};
 use anyhow::Result;
 use std::sync::Arc;
 

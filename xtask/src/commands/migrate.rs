@@ -2,7 +2,8 @@
 
 use super::agree;
 use crate::checks::{forecast, preflight};
-use crate::commands::{plan, resume};
+use crate::commands::resume::{self, Rest};
+use crate::commands::{plan, verify};
 use crate::effects::terminal::peak_memory;
 use crate::hazards::Found;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify};
@@ -12,10 +13,9 @@ use crate::run::lock::Locks;
 use crate::run::manifest::{Export, Manifest};
 use crate::run::report::Report;
 use crate::session::{Command, Servers, Session, SourceArgs, existing};
-use crate::source::Handling;
 use crate::source::assess::{self, Assessment};
 use crate::source::snapshot::Snapshot;
-use crate::source::{backpressure, drift, freeze};
+use crate::source::{Handling, backpressure, drift, freeze};
 use crate::sql::HashFn;
 use crate::timing::{EXPORT, IMPORT, TOTAL, Timing, VERIFY};
 use anyhow::Result;
@@ -55,7 +55,7 @@ impl Command for Args {
         let handling = session.handling(&self.source);
         let again = session.then(&format!("migrate --resume {}", ctx.run.id()));
         let report = match self.resume {
-            Some(_) => session.or_say(&ctx, again, resume::run(&ctx, &handling)).await,
+            Some(_) => session.or_say(&ctx, again, resumed(&ctx, &handling)).await,
             None => session.or_say(&ctx, again, run(&ctx, &handling)).await,
         };
         let report = session.unblocked(report)?;
@@ -78,15 +78,40 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     visibly(ctx, "migrate", locks.guard(Box::pin(work))).await
 }
 
+/// Goes on with a run that was cut off. Believes no journal: the files are what their hashes say, a store
+/// holds what it shows.
+async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
+    if resume::is_done(ctx)? {
+        ctx.terminal.line(format!("run {} is done, and was proven: only verified once more", ctx.run.id()));
+        return verify::run(ctx).await;
+    }
+    ctx.terminal.phase("Preflight: servers and targets");
+    let hash = preflight::servers(ctx).await?;
+    let locks = Locks::all(ctx).await?;
+    let work = async {
+        match resume::rest(ctx, hash).await? {
+            Rest::Everything(manifest) => {
+                let assessed = assessed(ctx).await?;
+                let manifest = resume::cleared(ctx, manifest)?;
+                from_the_source(ctx, handling, manifest, hash, assessed).await
+            }
+            Rest::Targets(manifest, export) => {
+                to_the_targets(ctx, handling, manifest, Arc::new(export), Times::default()).await
+            }
+        }
+    };
+    visibly(ctx, "migrate --resume", locks.guard(Box::pin(work))).await
+}
+
 /// The source can be moved as it is, the targets can take it, and it does not cost too much.
-pub(super) async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
+async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let (assessed, ()) = tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None))?;
     forecast::affordable(ctx, &assessed.reading).await?;
     Ok(assessed)
 }
 
 /// Everything, from a new snapshot on.
-pub(super) async fn from_the_source(
+async fn from_the_source(
     ctx: &Arc<Ctx>,
     handling: &Handling,
     mut manifest: Manifest,
@@ -108,7 +133,7 @@ pub(super) async fn from_the_source(
 }
 
 /// Phases 3 to 5.
-pub(super) async fn to_the_targets(
+async fn to_the_targets(
     ctx: &Arc<Ctx>,
     handling: &Handling,
     mut manifest: Manifest,

@@ -1,48 +1,49 @@
 //! A run that was cut off, taken up again from what is on disk (DESIGN rules 9 to 11).
 
-use super::{migrate, verify};
 use crate::checks::preflight;
 use crate::model::Stop;
 use crate::phases::p2_export;
 use crate::refuse;
-use crate::run::command::{Times, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::run::lock::Locks;
 use crate::run::manifest::{Backup, Export, Manifest, Proof};
-use crate::run::report::Report;
-use crate::source::Handling;
 use crate::sql::HashFn;
 use anyhow::Result;
 use std::sync::Arc;
 
-/// Goes on with a run that did not come to its end. Believes no journal: the files are what their hashes
-/// say, a store holds what it shows.
+/// What is left to do of a run.
+pub enum Rest {
+    /// Everything, from a new snapshot on: no target has been written yet.
+    Everything(Manifest),
+    /// Phases 3 to 5, from the files of its export.
+    Targets(Manifest, Export),
+}
+
+/// Whether the run has been proven and is only to be verified once more.
 ///
 /// # Errors
-/// Refuses a run of another environment, of other SQL or of another policy; `Stop::Differs` where a file
-/// is not the one that was written.
-pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
+/// Refuses a run of another environment, of other SQL or of another policy.
+pub fn is_done(ctx: &Ctx) -> Result<bool> {
     let manifest = ctx.run.load_manifest()?;
     same_terms(ctx, &manifest)?;
     let replayed = manifest.export.as_ref().is_some_and(|export| !export.replays.is_empty());
-    if replayed || manifest.proof.as_ref().is_some_and(Proof::is_green) {
-        ctx.terminal.line(format!("run {} is done, and was proven: only verified once more", ctx.run.id()));
-        return verify::run(ctx).await;
-    }
-    ctx.terminal.phase("Preflight: servers and targets");
-    let hash = preflight::servers(ctx).await?;
-    let locks = Locks::all(ctx).await?;
-    let work = async {
-        // Once more: it may have been under way until we got the locks.
-        let mut manifest = ctx.run.load_manifest()?;
-        keep_policy(ctx, &mut manifest)?;
-        match manifest.export.clone() {
-            None => again_from_the_source(ctx, handling, manifest, hash).await,
-            Some(export) => from_the_files(ctx, handling, manifest, export, hash).await,
+    Ok(replayed || manifest.proof.as_ref().is_some_and(Proof::is_green))
+}
+
+/// What is left to do, once the run's locks are held: until then it may have been under way.
+///
+/// # Errors
+/// `Stop::Differs` where a file is not the one that was written.
+pub async fn rest(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Rest> {
+    let mut manifest = ctx.run.load_manifest()?;
+    keep_policy(ctx, &mut manifest)?;
+    match manifest.export.clone() {
+        None => Ok(Rest::Everything(manifest)),
+        Some(export) => {
+            from_the_files(ctx, &manifest, &export, hash).await?;
+            Ok(Rest::Targets(manifest, export))
         }
-    };
-    visibly(ctx, "migrate --resume", locks.guard(Box::pin(work))).await
+    }
 }
 
 /// What was started with one environment, SQL and policy is not gone on with under others.
@@ -106,14 +107,8 @@ fn keep_policy(ctx: &Ctx, manifest: &mut Manifest) -> Result<()> {
     Ok(())
 }
 
-/// No target has been written yet. Files of two snapshots are never mixed: all tables are exported again.
-async fn again_from_the_source(
-    ctx: &Arc<Ctx>,
-    handling: &Handling,
-    mut manifest: Manifest,
-    hash: HashFn,
-) -> Result<Report> {
-    let assessed = migrate::assessed(ctx).await?;
+/// Files of two snapshots are never mixed: those of the export that was cut off are removed.
+pub fn cleared(ctx: &Ctx, mut manifest: Manifest) -> Result<Manifest> {
     let removed = ctx.run.clear()?;
     let what = format!(
         "no complete export: {removed} files of the one that was cut off are removed, everything is exported \
@@ -123,20 +118,14 @@ async fn again_from_the_source(
     ctx.terminal.line(format!("run {}: {what}", ctx.run.id()));
     (manifest.backup, manifest.export) = (None, None);
     ctx.run.save_manifest(&manifest)?;
-    migrate::from_the_source(ctx, handling, manifest, hash, assessed).await
+    Ok(manifest)
 }
 
 /// The export is complete: nothing is asked of the source any more.
-async fn from_the_files(
-    ctx: &Arc<Ctx>,
-    handling: &Handling,
-    manifest: Manifest,
-    export: Export,
-    hash: HashFn,
-) -> Result<Report> {
+async fn from_the_files(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export, hash: HashFn) -> Result<()> {
     let run = ctx.run.id();
     ctx.terminal.line(format!("run {run}: its export is complete, going on from its files"));
-    whole(ctx, manifest.backup.as_ref(), &export)?;
+    whole(ctx, manifest.backup.as_ref(), export)?;
     let began = export.snapshot.hash;
     if began == HashFn::HashRecordExtended && hash != began {
         refuse!(
@@ -144,9 +133,8 @@ async fn from_the_files(
              on what they are now: start over with `cargo xtask migrate --replace`"
         );
     }
-    p2_export::quarantine_limit(ctx, &export)?;
-    preflight::targets(ctx, Some(&export)).await?;
-    migrate::to_the_targets(ctx, handling, manifest, Arc::new(export), Times::default()).await
+    p2_export::quarantine_limit(ctx, export)?;
+    preflight::targets(ctx, Some(export)).await
 }
 
 /// The files of the run are what was written.

@@ -1,0 +1,320 @@
+//! One call of the tool: which servers, which run, and whether it may.
+
+use super::arguments::{Common, RunArgs, SourceArgs};
+use super::guard;
+use super::output::LastWords;
+use super::servers::Servers;
+use crate::effects::cleanup::Cleanup;
+use crate::effects::dump::Tools;
+use crate::effects::terminal::{Terminal, Verbosity};
+use crate::model::Existing;
+use crate::refuse;
+use crate::run::ctx::{Ctx, Options};
+use crate::run::dir::{self, Latest, RunDir};
+use crate::run::rehearsal_log;
+use crate::servers::docker::{self, Container, Engine};
+use crate::servers::runtime::Runtime;
+use crate::servers::{compose_stack, local, native};
+use crate::settings::{Environment, Flags, Settings, Variables, nearest};
+use crate::source::Handling;
+use crate::tables::TABLES;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One call of the tool.
+pub struct Session<'a> {
+    pub common: Common,
+    pub variables: &'a Variables,
+    pub terminal: Terminal,
+    pub last_words: &'a LastWords,
+    pub workspace: PathBuf,
+    pub cleanup: &'a Cleanup,
+    /// Those that take the place of the environment's servers; none: there are none.
+    pub containers: Vec<Container>,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(
+        common: Common,
+        variables: &'a Variables,
+        last_words: &'a LastWords,
+        cleanup: &'a Cleanup,
+    ) -> Result<Session<'a>> {
+        let common = Common { jobs: common.jobs.map(|j| j.max(1)), ..common };
+        let terminal = common.terminal(variables);
+        let (workspace, containers) = (workspace()?, Vec::new());
+        Ok(Session { common, variables, terminal, last_words, cleanup, workspace, containers })
+    }
+}
+
+impl Session<'_> {
+    pub fn environment(&self) -> Result<Environment> {
+        let (name, path) = self.environment_file()?;
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                refuse!(
+                    "there is no environment `{name}`: {} does not exist{}; `--env local` is for this machine",
+                    path.display(),
+                    self.other_environments(&name)
+                )
+            }
+            Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+        };
+        let flags = Flags { firestore_rate: self.common.firestore_rate };
+        Environment::read(&name, &path, &text)?.with(&flags, self.variables)
+    }
+
+    /// The name of the environment, and its file: what has a `/` is a path and is named by it.
+    pub fn environment_file(&self) -> Result<(String, PathBuf)> {
+        let env = &self.common.env;
+        if !env.contains('/') {
+            return Ok((env.clone(), self.environments().join(format!("{env}.toml"))));
+        }
+        // With or without its ending, like a name.
+        let ending = if env.ends_with(".toml") { "" } else { ".toml" };
+        let path = std::path::absolute(format!("{env}{ending}")).with_context(|| format!("finding {env}"))?;
+        Ok((path.display().to_string(), path))
+    }
+
+    pub fn environments(&self) -> PathBuf {
+        self.workspace.join("xtask/environments")
+    }
+
+    /// What could have been meant instead, as the rest of a sentence.
+    pub fn other_environments(&self, name: &str) -> String {
+        let files = std::fs::read_dir(self.environments()).into_iter().flatten().flatten();
+        let names = files.filter_map(|f| Some(f.file_name().to_str()?.strip_suffix(".toml")?.to_string()));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        match nearest(name, names.iter().map(String::as_str)) {
+            Some(meant) => format!(" (did you mean {meant}?)"),
+            None => format!(" (there are {})", names.join(", ")),
+        }
+    }
+
+    /// Local servers that are running take the place of the file's, where the file says so.
+    pub fn settings(&self) -> Result<Settings> {
+        let environment = self.environment()?;
+        if let Some(first) = self.containers.first() {
+            self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
+            return compose_stack::settings(&environment, &self.containers);
+        }
+        if let Some(stack) = self.running(&environment)? {
+            self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
+            return local::settings(&environment, &stack);
+        }
+        environment.settings(self.variables)
+    }
+
+    pub fn running(&self, environment: &Environment) -> Result<Option<native::Connections>> {
+        match (&self.common.stack, environment.uses_stack()) {
+            (Some(dir), true) => match native::Connections::read(dir) {
+                Ok(stack) => Ok(Some(stack)),
+                Err(error) => refuse!(
+                    "there are no local servers in {}: `cargo xtask stack status` lists what runs ({error:#})",
+                    dir.display()
+                ),
+            },
+            (Some(_), false) => {
+                refuse!("environment `{}` is not for local servers: leave --stack out", self.common.env)
+            }
+            (None, true) => local::running(&self.workspace),
+            (None, false) => Ok(None),
+        }
+    }
+
+    /// The containers that take the place of the file's servers, where it says so: those that were asked
+    /// for, or those that run, unless processes do, too. `start`: those that were asked for may be started.
+    pub async fn found_containers(&self, start: bool) -> Result<Vec<Container>> {
+        let environment = self.environment()?;
+        if !environment.uses_stack() {
+            if self.common.runtime == Some(Runtime::Docker) {
+                refuse!("environment `{}` is not for local servers: leave --runtime out", self.common.env);
+            }
+            return Ok(Vec::new());
+        }
+        match (&self.common.stack, self.common.runtime.unwrap_or(Runtime::Auto)) {
+            (Some(dir), _) if docker::is_of_containers(dir) => {
+                let kept = docker::kept(&Engine::connect().await?, &self.workspace).await?;
+                let Some((_, containers)) = kept.into_iter().find(|(home, _)| home == dir) else {
+                    refuse!("no containers were kept in {}: `cargo xtask stack status`", dir.display());
+                };
+                Ok(containers)
+            }
+            (Some(_), Runtime::Docker) => {
+                refuse!("--stack names processes: leave it out, or --runtime docker")
+            }
+            (Some(_), _) | (None, Runtime::Native) => Ok(Vec::new()),
+            (None, Runtime::Docker) => {
+                let engine = Engine::connect().await?;
+                compose_stack::at_work(&engine, &self.workspace, &environment, start, &self.terminal).await
+            }
+            (None, Runtime::Auto) => self.running_containers().await,
+        }
+    }
+
+    pub async fn look_for_containers(&mut self, servers: Servers) -> Result<()> {
+        if servers != Servers::None {
+            self.containers = Box::pin(self.found_containers(servers == Servers::Started)).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn running_containers(&self) -> Result<Vec<Container>> {
+        let engine = match Engine::connect().await {
+            Ok(engine) => engine,
+            Err(why) => {
+                self.terminal.detail(format!("containers are not looked at: {why:#}"));
+                return Ok(Vec::new());
+            }
+        };
+        let containers = compose_stack::of(&engine, &self.workspace).await?;
+        if !compose_stack::all_run(&containers) {
+            return Ok(Vec::new());
+        }
+        if let Some(stack) = local::running(&self.workspace)? {
+            refuse!(
+                "two stacks of this checkout are running, containers and the processes in {}: say --runtime docker \
+                 or --runtime native",
+                stack.dir.display()
+            );
+        }
+        Ok(containers)
+    }
+
+    /// What every command asks first that writes to a target or holds the source back.
+    pub fn permitted(&self, settings: &Settings) -> Result<()> {
+        guard::confirmed(settings, self.common.confirm.as_deref())
+    }
+
+    /// What the way into a migration asks besides.
+    pub fn rehearsed(&self, ctx: &Ctx) -> Result<()> {
+        match self.unrehearsed(ctx)? {
+            Some(why) => refuse!("{why}"),
+            None => Ok(()),
+        }
+    }
+
+    pub fn unrehearsed(&self, ctx: &Ctx) -> Result<Option<String>> {
+        let file = rehearsal_log::file()?;
+        Ok(guard::unrehearsed(ctx, &rehearsal_log::read(&file)?, &file, jiff::Timestamp::now()))
+    }
+
+    pub fn options(&self) -> Result<Options> {
+        Ok(self.options_with(native::postgres_bindir()?))
+    }
+
+    pub fn options_with(&self, bindir: PathBuf) -> Options {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Options {
+            terminal: self.terminal.clone(),
+            tools: Tools { bindir },
+            workspace: self.workspace.clone(),
+            jobs: self.common.jobs.unwrap_or(cores),
+            max_diffs: self.common.max_diffs,
+        }
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.common.backup_dir.clone().unwrap_or_else(|| self.workspace.join("database-backups"))
+    }
+
+    pub fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+        let ctx = self.of_source(args, existing, self.options()?, RunDir::create)?;
+        if args.freeze {
+            self.permitted(&ctx.settings)?;
+        }
+        Ok(ctx)
+    }
+
+    pub fn of_source(
+        &self,
+        args: &SourceArgs,
+        existing: Existing,
+        options: Options,
+        run: impl FnOnce(&Path) -> Result<RunDir>,
+    ) -> Result<Arc<Ctx>> {
+        let mut settings = self.settings()?;
+        settings.policy.max_quarantine = args.max_quarantine.or(settings.policy.max_quarantine);
+        settings.policy.accepted.clone_from(&args.accept);
+        settings.policy.source_rate = args.source_rate.or(settings.policy.source_rate);
+        let mut ctx = Ctx::new(settings, TABLES, run(&self.runs())?, options);
+        ctx.existing = existing;
+        Ok(Arc::new(ctx))
+    }
+
+    pub fn handling(&self, args: &SourceArgs) -> Handling {
+        Handling { freeze: args.freeze.then(|| self.cleanup.clone()), look_again: !args.no_source_check }
+    }
+
+    /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
+    /// found by those who call them.
+    pub fn looking(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
+        let options = self.options_with(native::postgres_bindir().unwrap_or_default());
+        self.of_source(args, existing, options, |runs| Ok(RunDir::imagined(runs)))
+    }
+
+    pub fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
+        self.accepting_run(args, &[])
+    }
+
+    /// `accept`: besides what was accepted for the run before.
+    pub fn accepting_run(&self, args: &RunArgs, accept: &[String]) -> Result<Arc<Ctx>> {
+        let run = self.open(&args.run, Latest::WithExport)?;
+        let manifest = run.load_manifest()?;
+        let mut settings = self.settings()?;
+        settings.policy.accepted = manifest.accepted;
+        settings.policy.accepted.extend_from_slice(accept);
+        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        ctx.existing = existing(manifest.replace);
+        Ok(Arc::new(ctx))
+    }
+
+    /// A run that was begun before. Which one `latest` is, is said.
+    pub fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
+        let id = dir::resolve(&self.runs(), run, latest)?;
+        if run == "latest" {
+            self.terminal.line(format!("latest: run {id}"));
+        }
+        RunDir::open(&self.runs(), &id)
+    }
+
+    /// A run to go on with, under the policy that it was begun with.
+    pub fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
+        let run = self.open(run, Latest::Unfinished)?;
+        let manifest = run.load_manifest()?;
+        let mut settings = self.settings()?;
+        let policy = &mut settings.policy;
+        let begun_with = manifest.policy.map_or(policy.max_quarantine, |begun| begun.max_quarantine);
+        policy.max_quarantine = args.max_quarantine.or(begun_with);
+        let accepted = manifest.hazards.into_iter().filter(|h| h.accepted).map(|h| h.name);
+        policy.accepted = args.accept.iter().cloned().chain(accepted).collect();
+        let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
+        ctx.existing = existing(manifest.replace);
+        Ok(Arc::new(ctx))
+    }
+}
+
+pub fn existing(replace: bool) -> Existing {
+    if replace { Existing::Replace } else { Existing::Refuse }
+}
+
+/// The checkout that this tool was built from.
+fn workspace() -> Result<PathBuf> {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().map(Path::to_path_buf).context("xtask has no workspace around it")
+}
+
+impl Common {
+    pub fn terminal(&self, variables: &Variables) -> Terminal {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let no_colour = variables.get("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Terminal::new(verbosity, no_colour)
+    }
+}

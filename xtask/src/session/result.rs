@@ -1,0 +1,102 @@
+//! How a command ends: its result for people and programs, and the command to type next.
+
+use super::call::Session;
+use super::output::{Said, print};
+use crate::hazards::Blocked;
+use crate::run::ctx::Ctx;
+use crate::run::report::Report;
+use crate::servers::compose_stack;
+use anyhow::Result;
+use clap::ValueEnum;
+
+impl Session<'_> {
+    /// Does the work; whatever cuts it off, `again` is said after it.
+    pub async fn or_say<T>(
+        &self,
+        ctx: &Ctx,
+        again: String,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.last_words.set(Some((ctx.run.path().to_path_buf(), again)));
+        let result = work.await;
+        if result.is_err() {
+            compose_stack::news(&self.containers).await.iter().for_each(|line| self.terminal.always(line));
+        }
+        let result = result?;
+        self.last_words.set(None);
+        Ok(result)
+    }
+
+    /// What blocks a run is data, too.
+    pub fn unblocked<T>(&self, result: Result<T>) -> Result<T> {
+        if let (true, Err(error)) = (self.common.json, &result)
+            && let Some(Blocked(hazards)) = error.downcast_ref::<Blocked>()
+        {
+            let json = serde_json::json!({ "refused": true, "hazards": hazards });
+            print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        }
+        result
+    }
+
+    pub fn done(&self, done: &impl serde::Serialize, text: String, next: String) -> Result<()> {
+        match self.common.json {
+            true => print(&format!("{}\n", serde_json::to_string_pretty(done)?)),
+            false => self.say(Said { text, next: Some(next) }),
+        }
+    }
+
+    /// After a green proof.
+    pub fn after(&self, report: &Report) -> String {
+        match &report.source {
+            _ if report.cutover.is_some() => "look after the services".to_string(),
+            Some(source) if !source.changed.is_empty() => format!(
+                "{}, then empty the targets and migrate again: this run does not have what changed",
+                self.then("freeze")
+            ),
+            _ => self.then(&format!("cutover --run {}", report.run)),
+        }
+    }
+
+    /// A command to type next, with what this one was told about where things are.
+    pub fn then(&self, command: &str) -> String {
+        self.then_in(&self.common.env, command)
+    }
+
+    pub fn then_in(&self, environment: &str, command: &str) -> String {
+        let mut line = format!("cargo xtask {command}");
+        if environment != "local" {
+            line += &format!(" --env {environment}");
+        }
+        if let Some(runtime) = self.common.runtime.and_then(|r| r.to_possible_value()) {
+            line += &format!(" --runtime {}", runtime.get_name());
+        }
+        for (flag, dir) in [("--stack", &self.common.stack), ("--backup-dir", &self.common.backup_dir)] {
+            line += &dir.as_ref().map(|dir| format!(" {flag} {}", dir.display())).unwrap_or_default();
+        }
+        line
+    }
+
+    pub fn say(&self, said: Said) -> Result<()> {
+        print(&said.text)?;
+        if let Some(next) = said.next {
+            self.terminal.line(format!("next: {next}"));
+        }
+        Ok(())
+    }
+
+    pub fn report(&self, report: &Report, next: &str) -> Result<()> {
+        if self.common.json {
+            return print(&format!("{}\n", serde_json::to_string_pretty(report)?));
+        }
+        let text = format!("{}run {}: {}\n", report.text(), report.run, report.directory);
+        self.say(Said { text, next: Some(next.to_string()) })
+    }
+
+    /// The report, and exit code 3 where it is red.
+    pub fn judged(&self, report: &Report, next: &str) -> Result<()> {
+        let red = report.proven == Some(false);
+        let next = if red { "find out why; then repair, or start over with empty targets" } else { next };
+        self.report(report, next)?;
+        report.judge()
+    }
+}
