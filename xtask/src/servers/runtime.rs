@@ -86,10 +86,10 @@ impl Servers {
     }
 
     /// What has become of the servers, for somebody whose work on them failed.
-    pub async fn news(&self) -> Vec<String> {
+    pub async fn news(&self, settings: &Settings) -> Vec<String> {
         match self {
             Servers::Native(_) => Vec::new(),
-            Servers::Docker(stack) => compose_stack::news(&stack.containers).await,
+            Servers::Docker(stack) => compose_stack::news(&stack.containers, settings).await,
         }
     }
 

@@ -38,8 +38,9 @@ fn assert_refused(said: Said, words: &[&str]) {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn a_stack_started_by_hand_is_used_and_rehearsals_beside_it_leave_no_trace() {
-    let Some((engine, _one)) = engine().await else { return };
+    let (engine, _one) = engine().await;
     let stack = Stack::new();
     stack.compose(&["up", "-d"]).expect_code(0);
     let up = stack.xtask(&["stack", "up", "--runtime", "docker", "--scale", "0"]).expect_code(0);
@@ -145,8 +146,9 @@ fn it_is_shown_and_taken_down(stack: &Stack) {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn a_database_that_restarts_in_the_middle_is_named_and_the_run_resumes() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let stack = Stack::new();
     stack.xtask(&["stack", "up", "--runtime", "docker", "--scale", "4"]).expect_code(0);
     let mut run = stack.start(&["migrate", "--runtime", "docker"]);
@@ -166,8 +168,9 @@ async fn a_database_that_restarts_in_the_middle_is_named_and_the_run_resumes() {
 
 /// A rehearsal that is cut off leaves nothing; what a killed one leaves is removed by the next.
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn nothing_is_left_of_a_rehearsal_however_it_ends() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let before = everything();
     let stack = Stack::new();
     let rehearse = ["rehearse", "--runtime", "docker", "--scale", "0"];
@@ -197,8 +200,9 @@ fn homes() -> Vec<PathBuf> {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn a_kept_rehearsal_is_used_and_taken_down_by_its_directory() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let before = everything();
     let stack = Stack::new();
     let said = stack.xtask(&["rehearse", "--runtime", "docker", "--scale", "0", "--keep"]).expect_code(0);
@@ -224,8 +228,9 @@ async fn a_kept_rehearsal_is_used_and_taken_down_by_its_directory() {
 /// Commands inside a container: bytes as they are, true exit codes, and no waiting for a reader that has
 /// gone.
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn commands_inside_have_true_exit_codes_and_bytes_as_they_are() {
-    let Some((engine, _one)) = engine().await else { return };
+    let (engine, _one) = engine().await;
     let stack = Stack::new();
     stack.compose(&["up", "-d", "postgres-order"]).expect_code(0);
     let container = stack.container("postgres-order");
@@ -300,8 +305,9 @@ fn a_socket_that_is_not_for_this_user_is_said() {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn without_compose_it_says_how_to_get_one() {
-    let Some((engine, _one)) = engine().await else { return };
+    let (engine, _one) = engine().await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     let said =
         command.args(REHEARSE).env("PATH", "/nowhere").env("DOCKER_HOST", &engine.host).output().unwrap();
@@ -309,8 +315,9 @@ async fn without_compose_it_says_how_to_get_one() {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn an_image_that_cannot_be_had_is_named_with_the_way_to_it() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let before = everything();
     for (variable, words) in [("POSTGRES_IMAGE", "docker load"), ("FIRESTORE_IMAGE", "docker build --tag")] {
         let mut stack = Stack::new();
@@ -323,19 +330,20 @@ async fn an_image_that_cannot_be_had_is_named_with_the_way_to_it() {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn passwords_that_are_not_set_are_asked_for() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let mut stack = Stack::new();
     stack.set("ORDER_PASSWORD", "");
-    if !workspace().join(".env").exists() {
-        let said = stack.xtask(&["stack", "up", "--runtime", "docker"]);
-        assert_refused(said, &["ORDER_PASSWORD", "cp .env.example .env"]);
-    }
+    assert!(!workspace().join(".env").exists(), "needs a checkout without .env, which sets the passwords");
+    let said = stack.xtask(&["stack", "up", "--runtime", "docker"]);
+    assert_refused(said, &["ORDER_PASSWORD", "cp .env.example .env"]);
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn what_is_taken_is_named_with_its_holder_before_anything_is_made() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let (before, stack) = (everything(), Stack::new());
     let other = Stack::new();
     // A port by a process, one by a container, a name, a volume.
@@ -379,8 +387,9 @@ async fn what_is_taken_is_named_with_its_holder_before_anything_is_made() {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn a_container_that_does_not_become_healthy_shows_why() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let up = ["stack", "up", "--runtime", "docker", "--scale", "0"];
     let mut stack = Stack::new();
     let check = r#"{ test: ["CMD-SHELL", "echo not today; false"], interval: 1s, retries: 1 }"#;
@@ -455,8 +464,9 @@ impl Wire {
 }
 
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn an_engine_that_goes_in_the_middle_is_said_and_nothing_stays_for_good() {
-    let Some((engine, _one)) = engine().await else { return };
+    let (engine, _one) = engine().await;
     let (before, stack) = (everything(), Stack::new());
     let wire = Wire::to(&engine, stack.dir.path());
     let mut command = stack.command(&["rehearse", "--runtime", "docker", "--scale", "0"]);
@@ -476,8 +486,9 @@ async fn an_engine_that_goes_in_the_middle_is_said_and_nothing_stays_for_good() 
 
 /// `doctor` and `doctor --network`, on a stack that is well and on one that is not.
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn doctor_tells_what_is_wrong_with_containers() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let stack = Stack::new();
     let well = stack.xtask(&["doctor", "--runtime", "docker"]).expect_code(4).stdout;
     for line in ["✓ engine", "✓ compose", "✓ passwords", "✓ images", "✓ ports", "✓ disk"] {
@@ -519,17 +530,14 @@ async fn doctor_tells_what_is_wrong_with_containers() {
 // ── The files ───────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
+#[ignore = "needs Docker Compose: cargo test --test docker -- --ignored"]
 fn every_compose_file_is_one_that_compose_takes() {
     let stack = Stack::new();
     let config = |files: &[&str]| {
         let files: Vec<&str> = files.iter().flat_map(|file| ["-f", file]).collect();
         stack.compose(&[&files[..], &["config"]].concat())
     };
-    let said = config(&["docker-compose.yml"]);
-    if said.code.is_none() || said.stderr.contains("not found") {
-        return;
-    }
-    let plain = said.expect_code(0).stdout;
+    let plain = config(&["docker-compose.yml"]).expect_code(0).stdout;
     for service in services() {
         assert_words(&plain, &[&format!("container_name: {}", stack.container(service))]);
     }
@@ -548,8 +556,9 @@ fn every_compose_file_is_one_that_compose_takes() {
 
 /// The image of this repository's Dockerfile, on a base that is here.
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn the_emulators_dockerfile_makes_an_emulator() {
-    let Some((_engine, _one)) = engine().await else { return };
+    let (_engine, _one) = engine().await;
     let (_, jar) = xtask::servers::native::emulator_jar().unwrap();
     let (image, name) = ("xtask-test/emulator:1", "xtask-test-emulator");
     let file = workspace().join("docker/firestore/Dockerfile");
@@ -576,8 +585,9 @@ async fn the_emulators_dockerfile_makes_an_emulator() {
 /// The production shape for real: the run of another stack is loaded and proven from inside the network,
 /// over TLS, with passwords from files; from outside nothing can be reached.
 #[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn the_hardened_stack_is_filled_and_proven_from_inside() {
-    let Some((engine, _one)) = engine().await else { return };
+    let (engine, _one) = engine().await;
     let shop = Shop::open(0).await;
     shop.xtask(&["export"]).expect_code(0);
     let mut stack = Stack::new();

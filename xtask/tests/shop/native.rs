@@ -145,11 +145,16 @@ impl Drop for TakeDown<'_> {
     }
 }
 
-/// No test: the tool of the tests above. Its workspace is the working directory; what it has to say is
-/// in the file `said` there.
+/// The tool of the tests above, where it is given a task. Its workspace is the working directory; what it
+/// has to say is in the file `said` there. As a test: what is no task fails.
 #[tokio::test]
 async fn helper() -> Result<()> {
-    let Ok(task) = std::env::var(HELP) else { return Ok(()) };
+    let Ok(task) = std::env::var(HELP) else {
+        let place = place()?;
+        let said = said(run_helper("no such task", place.path(), &[])?, place.path());
+        ensure!(said.is_err(), "what is no task succeeded: {said:?}");
+        return Ok(());
+    };
     let workspace = std::env::current_dir()?;
     let words = match task.as_str() {
         "start" => match Stack::start(&workspace, ALL).await {

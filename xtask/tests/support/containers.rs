@@ -5,7 +5,6 @@
 
 use super::support::{Said, environment, workspace};
 use super::tool::{Tool, contents};
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,27 +17,13 @@ use xtask::settings::Settings;
 
 static ONE: Mutex<()> = Mutex::const_new(());
 
-/// Set where it is known that no engine can run: the tests say then that they have tested nothing.
-const NO_ENGINE: &str = "XTASK_NO_DOCKER";
-
-/// The engine; without one the test is not run, which is said past the test runner's capture. In CI that
-/// is a failure, unless the script has found that there can be none.
-pub async fn engine() -> Option<(Engine, MutexGuard<'static, ()>)> {
+/// The engine, for one test at a time.
+pub async fn engine() -> (Engine, MutexGuard<'static, ()>) {
+    let one = ONE.lock().await;
     match Engine::connect().await {
-        Ok(engine) => Some((engine, ONE.lock().await)),
-        Err(why) => {
-            let ci = std::env::var("CI").is_ok_and(|v| v == "true");
-            assert!(!ci || std::env::var_os(NO_ENGINE).is_some(), "CI needs a Docker engine: {why:#}");
-            let name = std::thread::current().name().unwrap_or_default().to_string();
-            say(&format!("NOT RUN, no Docker engine: {name}: {why:#}"));
-            None
-        }
+        Ok(engine) => (engine, one),
+        Err(why) => panic!("this test needs a Docker engine, and none answers: {why:#}"),
     }
-}
-
-/// Past the capture of the test runner.
-pub fn say(text: &str) {
-    std::io::stderr().write_all(format!("\n*** {text}\n").as_bytes()).unwrap();
 }
 
 pub struct Stack {

@@ -1,64 +1,114 @@
 //! What became of containers in the middle of somebody's work.
 
+use crate::effects::postgres;
+use crate::model::Database;
 use crate::servers::docker::{Container, Engine};
+use crate::servers::native::private::answers;
+use crate::settings::{Server, Settings};
 use anyhow::{Context, Result};
-use std::time::{Duration, Instant};
+use futures_util::future::try_join_all;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Whoever worked on a container notices that its server is gone before the engine does, and it may be on
+/// its way back: as long as that takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a container is, once that will not change any more by itself, or once patience is at its end.
+enum Now {
+    Removed,
+    Stopped(Box<Container>),
+    StartedAgain(Box<Container>),
+    Silent,
+    AsBefore,
+}
 
 /// What has become of containers since they were looked at, for somebody whose work on them failed: a
-/// line for each that is not as it was.
-pub async fn news(before: &[Container]) -> Vec<String> {
+/// line for each that is not as it was. `settings`: how their servers are asked whether they answer.
+pub async fn news(before: &[Container], settings: &Settings) -> Vec<String> {
     if before.is_empty() {
         return Vec::new();
     }
+    let deadline = Instant::now() + PATIENCE;
     let now = async {
         let engine = Engine::connect().await?;
-        let mut lines = Vec::new();
-        for old in before {
-            lines.extend(change(&engine, old, settled(&engine, &old.id).await?).await?);
-        }
-        anyhow::Ok(lines)
+        let looks = before.iter().map(|old| async {
+            let now = settled(&engine, old, settings, deadline).await?;
+            told(&engine, old, now).await
+        });
+        anyhow::Ok(try_join_all(looks).await?.into_iter().flatten().collect::<Vec<_>>())
     };
-    let told = "`cargo xtask stack up --runtime docker` starts the containers again";
+    let mend = "`cargo xtask stack up --runtime docker` starts the containers again";
     match now.await.context("the Docker engine that ran the containers does not answer any more") {
         Ok(lines) if lines.is_empty() => lines,
         Ok(mut lines) => {
-            lines.push(told.to_string());
+            lines.push(mend.to_string());
             lines
         }
-        Err(error) => vec![format!("{error:#}"), told.to_string()],
+        Err(error) => vec![format!("{error:#}"), mend.to_string()],
     }
 }
 
-/// A container as it is, or as it is once it has come back.
-async fn settled(engine: &Engine, id: &str) -> Result<Option<Container>> {
-    let deadline = Instant::now() + Duration::from_secs(2);
+/// Waits while a container is stopped, or runs as before but is silent: both may be the middle of a restart.
+async fn settled(engine: &Engine, old: &Container, settings: &Settings, deadline: Instant) -> Result<Now> {
     loop {
-        let container = engine.container(id).await?;
-        if container.as_ref().is_none_or(|c| c.running) || Instant::now() > deadline {
-            return Ok(container);
+        let now = match engine.container(&old.id).await? {
+            None => return Ok(Now::Removed),
+            Some(now) if now.running && now.started_at != old.started_at => {
+                return Ok(Now::StartedAgain(Box::new(now)));
+            }
+            Some(now) if now.running => {
+                if timeout_at(deadline, lets_in(old, settings)).await == Ok(true) {
+                    return Ok(Now::AsBefore);
+                }
+                Now::Silent
+            }
+            Some(now) => Now::Stopped(Box::new(now)),
+        };
+        if Instant::now() >= deadline {
+            return Ok(now);
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        sleep(TICK).await;
     }
 }
 
-async fn change(engine: &Engine, old: &Container, now: Option<Container>) -> Result<Option<String>> {
-    let Some(now) = now else {
-        return Ok(Some(format!("the container {} has been removed meanwhile", old.name)));
-    };
-    if !now.running {
-        let log = engine.log(&now.id, 4).await?.join("\n    ");
-        let condition = now.condition();
-        return Ok(Some(format!(
-            "the container {} is not running any more: {condition}; its log ends\n    {log}",
-            old.name
-        )));
+/// Whether the server inside lets a session in; one whose port the command does not work with is not asked.
+async fn lets_in(container: &Container, settings: &Settings) -> bool {
+    let emulator = container.published(8080).map(|(host, port)| format!("{host}:{port}"));
+    if let Some(emulator) = emulator.filter(|e| settings.firestore.emulator.as_ref() == Some(e)) {
+        return answers(emulator).await;
     }
-    if now.started_at != old.started_at {
-        let at = &now.started_at;
-        return Ok(Some(format!(
-            "the container {} was started again at {at}: whoever was connected has lost it",
-            old.name
-        )));
+    let Some(server) = server_of(container, settings) else { return true };
+    match postgres::connect(server, "post-mortem").await {
+        Ok(connection) => connection.close().await.is_ok(),
+        // Whatever it says, it answers: unless it says that it is starting or shutting down.
+        Err(error) => postgres::code(&error).is_some_and(|code| !code.starts_with("57P")),
     }
-    Ok(None)
+}
+
+fn server_of<'a>(container: &Container, settings: &'a Settings) -> Option<&'a Server> {
+    let published = container.published(5432)?;
+    let targets = Database::ALL.map(|database| settings.target(database));
+    [&settings.source].into_iter().chain(targets).find(|s| (s.host.as_str(), s.port) == published)
+}
+
+async fn told(engine: &Engine, old: &Container, now: Now) -> Result<Option<String>> {
+    let name = &old.name;
+    Ok(match now {
+        Now::AsBefore => None,
+        Now::Removed => Some(format!("the container {name} has been removed meanwhile")),
+        Now::Silent => Some(format!("the container {name} runs, but the server in it does not answer")),
+        Now::StartedAgain(now) => Some(format!(
+            "the container {name} was started again at {}: whoever was connected has lost it",
+            now.started_at
+        )),
+        Now::Stopped(now) => {
+            let log = engine.log(&now.id, 4).await?.join("\n    ");
+            let condition = now.condition();
+            Some(format!(
+                "the container {name} is not running any more: {condition}; its log ends\n    {log}"
+            ))
+        }
+    })
 }

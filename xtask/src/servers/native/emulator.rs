@@ -58,7 +58,7 @@ async fn start_own(home: &Home, record: &Record) -> Result<()> {
 }
 
 /// Whether `GET /` is answered with 200.
-async fn answers(host_port: String) -> bool {
+pub async fn answers(host_port: String) -> bool {
     let request = format!("GET / HTTP/1.1\r\nHost: {host_port}\r\nConnection: close\r\n\r\n");
     let asked = async {
         let mut stream = TcpStream::connect(&host_port).await?;
