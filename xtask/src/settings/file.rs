@@ -3,7 +3,8 @@
 use super::reader::{At, Notes, Section};
 use super::shown::Entry;
 use super::values::{self, Place, SecretFrom, TlsMode};
-use super::{Policy, Prices, Services};
+use super::parts::{Policy, Services};
+use crate::forecast::Prices;
 use crate::model::Database;
 use anyhow::Result;
 use datapath::document::NullPolicy;

@@ -1,7 +1,7 @@
 //! Firestore's part of an environment: where it is, and whose key opens it.
 
-use super::Firestore;
-use super::resolve::{Resolving, Surroundings};
+use super::parts::Firestore;
+use super::surroundings::{Resolving, Surroundings};
 use super::shown::{Entry, Origin};
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! Secrets, from where the file says that they are; and why one is not there.
 
 use super::libpq;
-use super::resolve::{Resolving, Surroundings};
+use super::surroundings::{Resolving, Surroundings};
 use super::shown::Origin;
 use super::values::SecretFrom;
 use secrecy::SecretString;

@@ -4,7 +4,7 @@
 //! on a target, each SELECT becomes a view on them, and PostgreSQL says which columns the view depends on
 //! and what types come out. All in one transaction that is taken back.
 
-use crate::column_types::{self, Fit};
+use crate::sql::column_types::{self, Fit};
 use crate::effects::postgres::{self, Connection};
 use crate::hazards::SAMPLE;
 use crate::model::Database;
