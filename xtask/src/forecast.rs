@@ -4,7 +4,6 @@
 use crate::hazards::{self, Found};
 use crate::ledger::{self, Outcomes};
 use crate::model::{Existing, grouped};
-use crate::settings::Prices;
 use crate::timing::{Seconds, Timing};
 use serde::Serialize;
 
@@ -95,6 +94,16 @@ pub struct Collection {
 pub struct Begun {
     pub imports: u64,
     pub verifications: u64,
+}
+
+/// What Google charges, per 100,000 documents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prices {
+    pub reads: f64,
+    pub writes: f64,
+    pub deletes: f64,
+    /// `USD`
+    pub currency: String,
 }
 
 /// What Firestore is asked for, and what it charges.

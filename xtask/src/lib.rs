@@ -4,7 +4,6 @@
 //! What touches every row is a crate of its own below all of this: `xtask/datapath`.
 
 // Words: what things are called, and pure logic. No I/O.
-pub mod column_types;
 pub mod forecast;
 pub mod hazards;
 pub mod health;

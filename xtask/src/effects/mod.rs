@@ -1,4 +1,5 @@
 //! The only modules that touch the world: each is thin, and none knows the migration.
+//! May import: words, settings, sql.
 
 pub mod chores;
 pub mod cleanup;

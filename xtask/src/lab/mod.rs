@@ -1,8 +1,9 @@
 //! For ourselves: what the migration costs, and whether it survives what is broken on purpose.
-//! May import: everything but commands and the command line.
+//! May import: checks and all below them.
 
 pub mod bench;
 pub mod chaos;
 pub mod compare;
+mod emulator;
 pub mod faults;
 pub mod usage;

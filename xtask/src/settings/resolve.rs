@@ -1,35 +1,21 @@
 //! Fills an environment in with what its file names: service files, secrets, credentials. Nothing stops
 //! it: what is missing is collected.
 
+use super::environment::Environment;
 use super::file::ServerFile;
 use super::libpq::{self, Service};
+use super::parts::{Server, Settings, Tls};
 use super::reader::At;
 use super::secrets::{Who, of_text, readable_by_others};
-use super::shown::{self, Entry, Origin, section};
+use super::shown::{self, Entry, Origin, Shown, section};
+use super::surroundings::{Resolving, Surroundings};
 use super::values::{Place, SecretFrom, TLS_MODES, TlsMode};
-use super::{Environment, Server, Settings, Tls, Variables};
 use crate::model::Database;
 use anyhow::Result;
 use secrecy::SecretString;
 use std::fmt::Display;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-/// The world that an environment file refers to.
-pub trait Surroundings {
-    fn variable(&self, name: &str) -> Option<&str>;
-    /// # Errors
-    /// Not there, may not be read, no plain file.
-    fn file(&self, path: &Path) -> io::Result<Found>;
-}
-
-/// A file as it was found.
-pub struct Found {
-    pub bytes: Vec<u8>,
-    /// Its permissions: 0o600.
-    pub mode: u32,
-}
 
 /// What an environment comes to.
 pub(super) struct Resolved {
@@ -39,20 +25,37 @@ pub(super) struct Resolved {
     pub problems: Vec<String>,
 }
 
-/// A value of a flag, else of its variable. `None`: neither is given.
-pub(super) fn over<T: FromStr>(
-    flag: Option<T>,
-    name: &str,
-    variable: &str,
-    variables: &Variables,
-) -> Result<Option<(T, Origin)>> {
-    if let Some(value) = flag {
-        return Ok(Some((value, Origin::Flag { name: name.to_string() })));
+impl Environment {
+    /// The settings with the secrets that the file names.
+    ///
+    /// # Errors
+    /// Refuses with everything that is missing or contradicts itself.
+    pub fn settings(&self, outside: &impl Surroundings) -> Result<Settings> {
+        let resolved = resolve(self, outside);
+        match resolved.settings {
+            Some(settings) if resolved.problems.is_empty() => Ok(settings),
+            _ => {
+                let or =
+                    if self.file.stack { "\nOr start local servers: `cargo xtask stack up`" } else { "" };
+                let problems = resolved.problems.join("\n  ");
+                crate::refuse!("{} cannot be used:\n  {problems}{or}", self.path.display())
+            }
+        }
     }
-    let Some(text) = variables.get(variable) else { return Ok(None) };
-    match text.trim().parse() {
-        Ok(value) => Ok(Some((value, Origin::Variable { name: variable.to_string() }))),
-        Err(_) => crate::refuse!("${variable} is not a number that {name} takes: correct it, or unset it"),
+
+    /// Every value with its origin; what is missing is said, not refused.
+    pub fn shown(&self, outside: &impl Surroundings) -> Shown {
+        let resolved = resolve(self, outside);
+        self.show(resolved.entries, resolved.problems)
+    }
+
+    /// The same where local servers take the place of the file's.
+    pub fn shown_on(&self, settings: &Settings, directory: &Path) -> Shown {
+        self.show(shown::of_stack(settings, directory, &self.entries), Vec::new())
+    }
+
+    fn show(&self, values: Vec<Entry>, problems: Vec<String>) -> Shown {
+        Shown { environment: self.name.clone(), file: self.path.clone(), values, problems }
     }
 }
 
@@ -75,13 +78,6 @@ pub(super) fn resolve(environment: &Environment, outside: &impl Surroundings) ->
     // What was found beside the file goes to its like.
     all.entries.sort_by_key(|entry| shown::rank(&entry.key));
     Resolved { settings, entries: all.entries, problems: all.problems }
-}
-
-pub(super) struct Resolving<'a, S> {
-    pub environment: &'a Environment,
-    pub outside: &'a S,
-    pub entries: Vec<Entry>,
-    pub problems: Vec<String>,
 }
 
 /// A value and where it comes from.
@@ -266,37 +262,6 @@ impl<S: Surroundings> Resolving<'_, S> {
                 }
             }
         }
-    }
-
-    /// A path of the environment file: `~/` is the home directory, else it is relative to the file's own.
-    pub fn path(&self, text: &str) -> PathBuf {
-        match (text.strip_prefix("~/"), self.outside.variable("HOME")) {
-            (Some(rest), Some(home)) => Path::new(home).join(rest),
-            // Without a `.` in the middle, which nobody wants to read.
-            _ => {
-                let directory = self.environment.path.parent().unwrap_or(Path::new(""));
-                directory.join(text).components().collect()
-            }
-        }
-    }
-
-    pub fn place(&self, place: &Place) -> Result<PathBuf, String> {
-        match place {
-            Place::Path(path) => Ok(self.path(path)),
-            Place::Variable(name) => match self.outside.variable(name).filter(|path| !path.is_empty()) {
-                Some(path) => Ok(PathBuf::from(path)),
-                None => Err(format!("${name} is not set: `export {name}=/its/path`")),
-            },
-        }
-    }
-
-    pub fn line<T>(&self, at: &At<T>) -> Origin {
-        Origin::File { path: self.environment.path.clone(), line: Some(at.line) }
-    }
-
-    pub fn origin_of(&self, key: &str) -> String {
-        let entry = self.environment.entries.iter().find(|entry| entry.key == key);
-        entry.map(|entry| entry.origin.to_string()).unwrap_or_default()
     }
 }
 

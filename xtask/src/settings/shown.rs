@@ -1,6 +1,6 @@
 //! What `config show` shows: every value with its origin, secrets masked.
 
-use super::{Server, Settings};
+use super::parts::{Server, Settings};
 use crate::model::Database;
 use serde::Serialize;
 use std::fmt;

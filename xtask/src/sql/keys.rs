@@ -1,7 +1,8 @@
 //! Single rows of targets: what they must be, what this tool last wrote there, what is there, and the
 //! statements that make them agree. Temporary tables of one transaction hold the first two.
 
-use super::{bucket, copy_csv, list};
+use super::blocks::{bucket, copy_csv, ids, list};
+use super::hash::HashFn;
 use crate::model::Column;
 use crate::sql_text::{ident, literal, qualified};
 
@@ -56,10 +57,6 @@ fn temporary(kind: &str, table: &str) -> String {
 
 fn names(columns: &[Column]) -> impl Iterator<Item = &str> {
     columns.iter().map(|c| c.name.as_str())
-}
-
-pub(super) fn ids(ids: &[i64]) -> String {
-    format!("'{{{}}}'", ids.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
 }
 
 /// Makes temporary tables for the rows as they are wanted and as they were last written, with the types
@@ -252,7 +249,7 @@ pub enum Held {
 }
 
 /// Digest of exactly the wanted rows' keys, by bucket, on one of the three sides.
-pub fn digest_keys_of(table: &str, columns: &[Column], hash: crate::sql::HashFn, held: Held) -> String {
+pub fn digest_keys_of(table: &str, columns: &[Column], hash: HashFn, held: Held) -> String {
     let from = match held {
         Held::Wanted => temporary("wanted", table),
         Held::Last => temporary("last", table),

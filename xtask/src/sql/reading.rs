@@ -5,7 +5,7 @@
 //! The files name what is wrong with a row in two variables a table: `:undecodable_orders` and
 //! `:unfit_orders`, ids of rows; NULL where there cannot be any, and then the planner drops the condition.
 
-use super::{code, included};
+use super::files::{code, included};
 use crate::sql_text::{SqlFile, ident, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;
@@ -19,6 +19,12 @@ pub struct Reading {
     pub decoding: Option<Decoding>,
     /// By table: columns of its SELECT whose type holds more than the target's.
     pub limits: BTreeMap<String, Vec<(String, Limit)>>,
+}
+
+/// The file as a statement for the source: its `\ir` lines replaced by the files that they name, as psql
+/// does, its variables set, and the tables decoded where they have to be.
+pub fn expand(tables: &[Table], file: SqlFile, reading: &Reading) -> Result<String> {
+    reading.statement(tables, file)
 }
 
 /// What a target's column holds at most.
@@ -293,5 +299,24 @@ mod tests {
             assert!(!text.contains("(:"), "{table}: {text}");
         }
         assert!(!select("products", &reading).contains("octet_length(r."));
+    }
+
+    #[test]
+    fn every_file_expands() {
+        for table in TABLES {
+            for file in [table.export, table.audit] {
+                let text = expand(TABLES, file, &Reading::default()).unwrap();
+                assert!(!text.contains("\\ir") && !text.contains("(:"), "{}", file.path);
+                assert!(!text.contains(';'), "{}: a wrapper goes around it", file.path);
+                assert!(text.is_ascii(), "{}: not every source takes these letters", file.path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_include_names_file_and_line() {
+        let file = SqlFile { path: "tables/x/2-export.sql", text: "SELECT\n\\ir ../nowhere/2-export.sql\n" };
+        let error = expand(TABLES, file, &Reading::default()).unwrap_err().to_string();
+        assert!(error.contains("tables/nowhere/2-export.sql"), "{error}");
     }
 }

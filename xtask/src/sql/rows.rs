@@ -1,8 +1,9 @@
 //! The wrappers around a table's SELECT: the only way to its rows.
 
-use super::{Reading, copy_csv};
+use super::blocks::copy_csv;
+use super::hash::HashFn;
+use super::reading::Reading;
 use crate::model::{Column, MIGRATED};
-use crate::sql::HashFn;
 use crate::sql_text::{ident, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;

@@ -1,118 +1,575 @@
-//! The structure holds: a module imports only from floors below its own, SQL is put together in one
-//! module only, and what `sql/` holds is used.
+//! The structure holds: a file imports only from its own floor and those below, no files import each other
+//! in a circle, none is too long, nor is a function; SQL is put together in one module only, and what
+//! `sql/` holds is used.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// From the ground up; modules of one floor may use each other.
+/// From the ground up: files and folders of `xtask/src`. Those of one floor may use each other, as long as
+/// there is no circle.
 const FLOORS: &[&[&str]] = &[
-    &["model"],
-    &["sql", "digest", "tables"],
     &[
-        "column_types",
-        "csv_text",
-        "document",
-        "forecast",
-        "hazards",
-        "health",
-        "journal",
-        "ledger",
-        "manifest",
-        "settings",
-        "summary",
-        "turns",
+        "forecast.rs",
+        "hazards.rs",
+        "health.rs",
+        "journal.rs",
+        "ledger.rs",
+        "model.rs",
+        "sql_text.rs",
+        "tables.rs",
+        "timing.rs",
     ],
-    &["effects"],
-    &["run_dir", "ctx", "freezes", "rehearsals"],
-    &["phases"],
-    &["commands"],
-    &["cli"],
-    &["main"],
+    &["settings.rs", "settings/", "sql/"],
+    &["effects/"],
+    &["run/"],
+    &["source/", "stores/", "servers/"],
+    &["phases/"],
+    &["checks/"],
+    &["lab/"],
+    &["commands/"],
+    &["cli/"],
+    &["lib.rs", "main.rs"],
 ];
 
-fn sources() -> Vec<(String, PathBuf, String)> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+/// Lines of a file without its tests.
+const LONGEST_FILE: usize = 450;
+/// Lines of a function, from its `fn` to its closing brace.
+const LONGEST_FUNCTION: usize = 60;
+
+/// Files by their path below `src`, as they are.
+type Files = BTreeMap<String, String>;
+
+/// Where a file imports from which.
+struct Import {
+    from: String,
+    line: usize,
+    to: String,
+}
+
+// ---- Reading
+
+fn sources(folder: &str) -> Files {
+    fn walk(folder: &Path, found: &mut Files, root: &Path) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, found);
+                walk(&path, found, root);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                found.push(path);
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_string();
+                found.insert(name, fs::read_to_string(&path).unwrap());
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    walk(&root, &mut files);
-    let module = |path: &Path| {
-        let first = path.strip_prefix(&root).unwrap().components().next().unwrap();
-        first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_string()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files = Files::new();
+    walk(&root, &mut files, &root);
+    files
+}
+
+/// A file without what is for its tests: the module at its end, which rustfmt closes in the first column.
+fn without_tests(text: &str) -> &str {
+    text.find("#[cfg(test)]\nmod tests {").map_or(text, |at| text[..at].trim_end())
+}
+
+/// Files that are modules of tests, declared as such by their parents, and what is in their folders.
+fn is_for_tests(files: &Files, name: &str) -> bool {
+    let declared = |(parent, text): (&String, &String)| {
+        let folder = module(parent).join("/");
+        let own = if folder.is_empty() { "tests".to_string() } else { format!("{folder}/tests") };
+        let ours = name == format!("{own}.rs") || name.starts_with(&format!("{own}/"));
+        ours && text.contains("#[cfg(test)]\nmod tests;")
     };
-    files.into_iter().map(|p| (module(&p), p.clone(), fs::read_to_string(p).unwrap())).collect()
+    files.iter().any(declared)
 }
 
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
-}
-
-/// The modules of this crate that a source file names, with the line.
-fn imports(text: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    for (number, line) in text.lines().enumerate().map(|(n, l)| (n + 1, l)) {
-        if line.trim_start().starts_with("//") {
-            continue;
+/// The code with blanks in place of comments and of what strings and characters hold; lines stay.
+fn code(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    let blank = |out: &mut String, part: &[char]| {
+        out.extend(part.iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+    };
+    while at < chars.len() {
+        let rest = &chars[at..];
+        let before = at.checked_sub(1).map(|i| chars[i]);
+        let fresh = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let length = match rest {
+            ['/', '/', ..] => rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
+            ['/', '*', ..] => comment(rest),
+            ['"', ..] => string(rest),
+            ['r', '"' | '#', ..] if fresh => raw_string(&rest[1..]).map_or(0, |n| n + 1),
+            ['b', 'r', '"' | '#', ..] if fresh => raw_string(&rest[2..]).map_or(0, |n| n + 2),
+            // A lifetime has no second quote.
+            ['\'', '\\', _, more @ ..] => more.iter().position(|c| *c == '\'').map_or(0, |n| n + 4),
+            ['\'', _, '\'', ..] => 3,
+            _ => 0,
+        };
+        if length == 0 {
+            out.push(chars[at]);
+            at += 1;
+        } else {
+            blank(&mut out, &rest[..length]);
+            at += length;
         }
-        for start in ["crate::", "xtask::"] {
-            for (at, _) in line.match_indices(start) {
-                let rest = &line[at + start.len()..];
-                let names: Vec<&str> = match rest.strip_prefix('{') {
-                    Some(group) => group.split(',').collect(),
-                    None => vec![rest],
-                };
-                for name in names {
-                    let name = name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
-                    found.push((number, name.to_string()));
+    }
+    out
+}
+
+/// Comments of this kind stand in each other.
+fn comment(rest: &[char]) -> usize {
+    let (mut depth, mut at) = (0, 0);
+    loop {
+        match rest[at..] {
+            [] => return at,
+            ['/', '*', ..] => (depth, at) = (depth + 1, at + 2),
+            ['*', '/', ..] if depth == 1 => return at + 2,
+            ['*', '/', ..] => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+    }
+}
+
+fn string(rest: &[char]) -> usize {
+    let mut at = 1;
+    while at < rest.len() && rest[at] != '"' {
+        at += if rest[at] == '\\' { 2 } else { 1 };
+    }
+    (at + 1).min(rest.len())
+}
+
+/// From its first `#` or quote.
+fn raw_string(rest: &[char]) -> Option<usize> {
+    let marks = rest.iter().take_while(|c| **c == '#').count();
+    if rest.get(marks) != Some(&'"') {
+        return None;
+    }
+    let end: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', marks)).collect();
+    let after = &rest[marks + 1..];
+    let inside = after.windows(end.len()).position(|w| w == end).unwrap_or(after.len());
+    Some((marks + 1 + inside + end.len()).min(rest.len()))
+}
+
+/// Words, `::`, and single signs, each with its line.
+fn tokens(code: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for (number, line) in code.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let is_word = |c: char| c.is_alphanumeric() || c == '_';
+            let length = match first {
+                c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+                _ if rest.starts_with("::") => 2,
+                c => c.len_utf8(),
+            };
+            found.push((number + 1, rest[..length].to_string()));
+            rest = rest[length..].trim_start();
+        }
+    }
+    found
+}
+
+/// `sql/mod.rs` → `[sql]`, `sql/rows.rs` → `[sql, rows]`, `lib.rs` → `[]`.
+fn module(file: &str) -> Vec<String> {
+    let mut parts: Vec<String> = file.trim_end_matches(".rs").split('/').map(String::from).collect();
+    if matches!(parts.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+        parts.pop();
+    }
+    parts
+}
+
+/// The file of the longest module at the start of a path from the crate's root; none for the root itself.
+fn resolve<'a>(files: &'a Files, path: &[String]) -> Option<&'a str> {
+    let named = |length: usize| {
+        let name = path[..length].join("/");
+        let candidates = [format!("{name}.rs"), format!("{name}/mod.rs")];
+        candidates.iter().find_map(|c| files.get_key_value(c)).map(|(file, _)| file.as_str())
+    };
+    let exported = |(_, text): &(&String, &String)| {
+        let macro_of = |name: &String| text.contains(&format!("#[macro_export]\nmacro_rules! {name} {{"));
+        path.first().is_some_and(macro_of)
+    };
+    (1..=path.len())
+        .rev()
+        .find_map(named)
+        .or_else(|| files.iter().find(exported).map(|(file, _)| file.as_str()))
+}
+
+/// A path in a file, seen from the crate's root. `names`: what the file's own modules and imports are.
+fn absolute(path: &[String], own: &[String], names: &BTreeMap<String, Vec<String>>) -> Option<Vec<String>> {
+    let mut base = own.to_vec();
+    match path[0].as_str() {
+        // main.rs and the tests see the library by its name.
+        "crate" | "xtask" => base.clear(),
+        "self" => {}
+        "super" => {
+            let up = path.iter().take_while(|p| *p == "super").count();
+            base.truncate(own.len().checked_sub(up)?);
+            return Some([base, path[up..].to_vec()].concat());
+        }
+        name => return names.get(name).map(|known| [known.clone(), path[1..].to_vec()].concat()),
+    }
+    Some([base, path[1..].to_vec()].concat())
+}
+
+/// The leaves of a tree of imports: path and the name that it gets. `at`: behind `use`; ends at the
+/// semicolon.
+fn leaves(tokens: &[(usize, String)], at: &mut usize, before: &[String]) -> Vec<(Vec<String>, String)> {
+    let mut path = before.to_vec();
+    loop {
+        let word = tokens[*at].1.as_str();
+        match word {
+            "{" => {
+                *at += 1;
+                let mut all = Vec::new();
+                while tokens[*at].1 != "}" {
+                    all.extend(leaves(tokens, at, &path));
+                    if tokens[*at].1 == "," {
+                        *at += 1;
+                    }
                 }
+                *at += 1;
+                return all;
+            }
+            "as" => {
+                let name = tokens[*at + 1].1.clone();
+                *at += 2;
+                return vec![(path, name)];
+            }
+            "," | ";" | "}" => {
+                let name = path.last().cloned().unwrap_or_default();
+                return vec![(path, name)];
+            }
+            "::" => {}
+            // In a group `self` is what stands before it.
+            "self" if !path.is_empty() => {}
+            word => path.push(word.to_string()),
+        }
+        *at += 1;
+    }
+}
+
+/// Every path in a file that may be one of modules, from the crate's root, with its line.
+fn paths(file: &str, text: &str) -> Vec<(usize, Vec<String>)> {
+    let tokens = tokens(&code(without_tests(text)));
+    let mut own = module(file);
+    // What braces are open: with the name of a module, or others.
+    let mut open: Vec<bool> = Vec::new();
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for window in tokens.windows(3) {
+        if let [(_, word), (_, name), (_, end)] = window
+            && word == "mod"
+            && end == ";"
+        {
+            names.insert(name.clone(), [own.clone(), vec![name.clone()]].concat());
+        }
+    }
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let (line, word) = (tokens[at].0, tokens[at].1.as_str());
+        let next = tokens.get(at + 1).map(|(_, t)| t.as_str());
+        let before = at.checked_sub(1).map(|i| tokens[i].1.as_str());
+        match word {
+            "use" if next != Some("<") => {
+                at += 1;
+                for (path, name) in leaves(&tokens, &mut at, &[]) {
+                    if let Some(path) = absolute(&path, &own, &names) {
+                        names.insert(name, path.clone());
+                        found.push((line, path));
+                    }
+                }
+                continue;
+            }
+            "{" => {
+                let named = at >= 2 && tokens[at - 2].1 == "mod";
+                if named {
+                    own.push(tokens[at - 1].1.clone());
+                }
+                open.push(named);
+            }
+            "}" => {
+                if open.pop() == Some(true) {
+                    own.pop();
+                }
+            }
+            word if next == Some("::") && !matches!(before, Some("::" | ".")) => {
+                let mut path = vec![word.to_string()];
+                while tokens.get(at + 1).is_some_and(|(_, t)| t == "::")
+                    && tokens.get(at + 2).is_some_and(|(_, t)| t.starts_with(|c: char| c.is_alphabetic()))
+                {
+                    path.push(tokens[at + 2].1.clone());
+                    at += 2;
+                }
+                found.extend(absolute(&path, &own, &names).map(|path| (line, path)));
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
+fn imports(files: &Files) -> Vec<Import> {
+    let mut found = Vec::new();
+    for (file, text) in files.iter().filter(|(file, _)| !is_for_tests(files, file)) {
+        for (line, path) in paths(file, text) {
+            if let Some(to) = resolve(files, &path).filter(|to| to != file) {
+                found.push(Import { from: file.clone(), line, to: to.to_string() });
             }
         }
     }
     found
 }
 
-#[test]
-fn no_module_imports_upwards() {
-    let mut wrong = Vec::new();
-    let mut seen = 0;
-    for (module, path, text) in sources() {
-        if module == "lib" {
-            continue;
+// ---- The rules, each a list of what breaks it
+
+fn floor(file: &str) -> Option<usize> {
+    let holds = |part: &&str| *part == file || (part.ends_with('/') && file.starts_with(*part));
+    FLOORS.iter().position(|floor| floor.iter().any(|part| holds(&part)))
+}
+
+fn upward(files: &Files) -> Vec<String> {
+    let homeless = files.keys().filter(|file| floor(file).is_none());
+    let mut wrong: Vec<String> = homeless.map(|f| format!("{f} is on no floor: add it to FLOORS")).collect();
+    for Import { from, line, to } in imports(files) {
+        if floor(&from).zip(floor(&to)).is_some_and(|(own, other)| other > own) {
+            wrong.push(format!("{from}:{line}: imports {to}, which is on a higher floor"));
         }
-        let own = floor(&module)
-            .unwrap_or_else(|| panic!("{} stands on no floor: add it to FLOORS", path.display()));
-        for (line, name) in imports(&text) {
-            if let Some(other) = floor(&name) {
-                seen += 1;
-                if other > own {
-                    wrong.push(format!(
-                        "{}:{line}: {module} imports {name}, which stands above it",
-                        path.display()
-                    ));
-                }
+    }
+    wrong
+}
+
+/// Sets of files of which each reaches every other, with the imports between them.
+fn circles(files: &Files) -> Vec<String> {
+    let imports = imports(files);
+    let mut to: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for import in &imports {
+        to.entry(&import.from).or_default().insert(&import.to);
+    }
+    let reached = |start: &str| {
+        let mut found: BTreeSet<&str> = BTreeSet::new();
+        let mut open: Vec<&str> = to.get(start).into_iter().flatten().copied().collect();
+        while let Some(file) = open.pop() {
+            if found.insert(file) {
+                open.extend(to.get(file).into_iter().flatten());
+            }
+        }
+        found
+    };
+    let reach: BTreeMap<&str, BTreeSet<&str>> = to.keys().map(|file| (*file, reached(file))).collect();
+    let mut circles: BTreeSet<Vec<&str>> = BTreeSet::new();
+    for (file, others) in reach.iter().filter(|(file, others)| others.contains(*file)) {
+        let back = |other: &&&str| reach.get(**other).is_some_and(|others| others.contains(file));
+        circles.insert(others.iter().filter(back).copied().collect());
+    }
+    let described = |circle: Vec<&str>| {
+        let within =
+            imports.iter().filter(|i| circle.contains(&i.from.as_str()) && circle.contains(&i.to.as_str()));
+        let lines: BTreeSet<String> =
+            within.map(|i| format!("\n    {}:{} imports {}", i.from, i.line, i.to)).collect();
+        format!("a circle of {} files:{}", circle.len(), lines.into_iter().collect::<String>())
+    };
+    circles.into_iter().map(described).collect()
+}
+
+fn long_files(files: &Files) -> Vec<String> {
+    let lines = files.iter().filter(|(file, _)| !is_for_tests(files, file));
+    let lines = lines.map(|(file, text)| (file, without_tests(text).lines().count()));
+    let long = lines.filter(|(_, lines)| *lines > LONGEST_FILE);
+    long.map(|(file, lines)| format!("{file} has {lines} lines, {LONGEST_FILE} are allowed")).collect()
+}
+
+fn long_functions(files: &Files) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (file, text) in files.iter().filter(|(file, _)| !is_for_tests(files, file)) {
+        let code = code(without_tests(text));
+        let lines: Vec<&str> = code.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let Some(name) = function(line) else { continue };
+            let length = length(&lines[at..]);
+            if length > LONGEST_FUNCTION {
+                let at = at + 1;
+                wrong.push(format!("{file}:{at}: {name} has {length} lines, {LONGEST_FUNCTION} are allowed"));
             }
         }
     }
-    assert!(seen > 50, "the test does not see the imports any more");
+    wrong
+}
+
+/// The name of the function that begins in this line.
+fn function(line: &str) -> Option<&str> {
+    let (before, after) = line.split_once("fn ")?;
+    let word = |w: &str| matches!(w, "async" | "const" | "unsafe" | "extern") || w.starts_with("pub");
+    let is_one = before.is_empty() || (before.ends_with(' ') && before.split_whitespace().all(word));
+    let end = after.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    (is_one && end > 0).then_some(&after[..end])
+}
+
+/// Lines to the closing brace, which rustfmt puts below the beginning; 1 where there is no body, or one in
+/// the same line.
+fn length(lines: &[&str]) -> usize {
+    let indent = lines[0].len() - lines[0].trim_start().len();
+    let end = format!("{}}}", " ".repeat(indent));
+    let mut body = false;
+    for (at, line) in lines.iter().enumerate() {
+        let line = line.trim_end();
+        body |= line.contains('{');
+        let short = at == 0 && body && line.ends_with('}');
+        if short || *line == end || (!body && line.ends_with(';')) {
+            return at + 1;
+        }
+    }
+    lines.len()
+}
+
+// ---- What is there keeps them
+
+fn none(wrong: &[String]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn an_upward_import_would_be_seen() {
-    let found = imports("use crate::phases::p1_backup;\nuse crate::{model, commands};\n// crate::cli\n");
-    let names: Vec<&str> = found.iter().map(|(_, n)| n.as_str()).collect();
-    assert_eq!(names, ["phases", "model", "commands"]);
+fn no_file_imports_upwards() {
+    let files = sources("src");
+    assert!(imports(&files).len() > 500, "the test does not see the imports any more");
+    none(&upward(&files));
 }
+
+#[test]
+fn no_circle_between_files() {
+    none(&circles(&sources("src")));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    none(&long_files(&sources("src")));
+}
+
+#[test]
+fn no_function_is_too_long() {
+    none(&long_functions(&sources("src")));
+}
+
+#[test]
+fn the_data_path_stands_by_itself() {
+    let files = sources("datapath/src");
+    let above = files.iter().flat_map(|(file, text)| {
+        let tokens = tokens(&code(text)).into_iter();
+        tokens.filter(|(_, word)| word == "xtask").map(move |(line, _)| format!("{file}:{line} names xtask"))
+    });
+    none(&above.collect::<Vec<_>>());
+    assert!(imports(&files).len() > 10, "the test does not see the imports any more");
+    none(&circles(&files));
+}
+
+// ---- What would break them is seen
+
+fn made_up(files: &[(&str, &str)]) -> Files {
+    files.iter().map(|(file, text)| (file.to_string(), text.to_string())).collect()
+}
+
+/// What breaks a rule, in files one of which is `model.rs` with this text.
+fn above_model(text: &str) -> Vec<String> {
+    upward(&made_up(&[
+        ("model.rs", text),
+        ("journal.rs", ""),
+        ("phases/mod.rs", "pub mod p1;\npub fn run() {}\n#[macro_export]\nmacro_rules! halt {\n}\n"),
+        ("phases/p1/mod.rs", "pub mod deep;\n"),
+        ("phases/p1/deep.rs", ""),
+    ]))
+}
+
+#[test]
+fn an_upward_import_would_be_seen() {
+    for (text, to) in [
+        ("use crate::phases::p1;\n", "phases/p1/mod.rs"),
+        ("use super::phases::run;\n", "phases/mod.rs"),
+        (
+            "use crate::{\n    journal,\n    phases::{p1::{deep::Thing as Other, self}},\n};\n",
+            "phases/p1/deep.rs",
+        ),
+        ("fn f() -> crate::phases::p1::deep::Thing {\n    todo!()\n}\n", "phases/p1/deep.rs"),
+        ("mod inner {\n    use super::super::phases;\n}\n", "phases/mod.rs"),
+        ("use crate::halt;\n", "phases/mod.rs"),
+        ("const A: &str = \"// no comment\"; use crate::phases;\n", "phases/mod.rs"),
+    ] {
+        let wrong = above_model(text);
+        assert!(wrong.iter().any(|w| w.starts_with("model.rs:") && w.contains(to)), "{text}: {wrong:?}");
+    }
+    let aliased = above_model("use crate::phases::p1 as one;\nfn f() {\n    one::deep::f();\n}\n");
+    assert!(aliased.iter().any(|w| w.contains("model.rs:3") && w.contains("deep.rs")), "{aliased:?}");
+}
+
+#[test]
+fn what_is_no_import_is_not_taken_for_one() {
+    for text in [
+        "// use crate::phases;\n/* crate::phases::run() /* */ crate::phases */\n",
+        "const A: &str = \"crate::phases::run\";\nconst B: &str = r#\"\"use crate::phases;\"#;\nconst C: char = '\"';\n",
+        "use crate::journal;\n\n#[cfg(test)]\nmod tests {\n    use crate::phases;\n}\n",
+        "fn f<'a>(phases: &'a str) -> &'a str {\n    phases\n}\n",
+    ] {
+        assert_eq!(above_model(text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_on_no_floor_is_named() {
+    let wrong = upward(&made_up(&[("model.rs", ""), ("attic.rs", "")]));
+    assert_eq!(wrong, ["attic.rs is on no floor: add it to FLOORS"]);
+}
+
+#[test]
+fn a_circle_would_be_seen() {
+    let two = circles(&made_up(&[
+        ("sql/mod.rs", "mod rows;\npub use rows::Rows;\npub fn list() {}\n"),
+        ("sql/rows.rs", "use super::list;\n"),
+    ]));
+    assert!(two.len() == 1 && two[0].starts_with("a circle of 2 files"), "{two:?}");
+
+    let called = circles(&made_up(&[
+        ("sql/mod.rs", "mod rows;\npub fn f() {\n    rows::f();\n}\n"),
+        ("sql/rows.rs", "pub fn f() {\n    super::f();\n}\n"),
+    ]));
+    assert!(called.len() == 1 && called[0].contains("sql/rows.rs:2 imports sql/mod.rs"), "{called:?}");
+
+    let three = circles(&made_up(&[
+        ("run/a.rs", "use super::b::B;\n"),
+        ("run/b.rs", "use crate::run::{c::C};\n"),
+        ("run/c.rs", "fn f() {\n    crate::run::a::f();\n}\n"),
+        ("run/mod.rs", "pub mod a;\npub mod b;\npub mod c;\n"),
+    ]));
+    assert!(three.len() == 1 && three[0].starts_with("a circle of 3 files"), "{three:?}");
+
+    let none =
+        made_up(&[("sql/mod.rs", "mod rows;\npub use rows::*;\n"), ("sql/rows.rs", "use crate::model;\n")]);
+    assert_eq!(circles(&none), Vec::<String>::new());
+}
+
+#[test]
+fn a_long_file_would_be_seen() {
+    let lines = |n: usize| "// a line\n".repeat(n);
+    let tests = format!("\n#[cfg(test)]\nmod tests {{\n{}}}\n", lines(100));
+    let longest = lines(LONGEST_FILE);
+    assert_eq!(long_files(&made_up(&[("a.rs", &(longest.clone() + &tests))])), Vec::<String>::new());
+    let wrong = long_files(&made_up(&[("a.rs", &(longest + "// one more\n" + &tests))]));
+    assert_eq!(wrong, ["a.rs has 451 lines, 450 are allowed"]);
+}
+
+#[test]
+fn a_long_function_would_be_seen() {
+    let function = |start: &str, lines: usize| format!("{start} {{\n{}}}\n", "    a();\n".repeat(lines));
+    let kept = function("fn a()", LONGEST_FUNCTION - 2) + "fn b();\n" + &function("pub async fn c()", 20);
+    assert_eq!(long_functions(&made_up(&[("a.rs", &kept)])), Vec::<String>::new());
+    let method = function("pub(super) async fn a(\n    b: u8,\n)", LONGEST_FUNCTION);
+    let method: String = method.lines().map(|line| format!("    {line}\n")).collect();
+    let wrong = long_functions(&made_up(&[("a.rs", &format!("impl A {{\n{method}}}\n"))]));
+    assert_eq!(wrong, ["a.rs:2: a has 64 lines, 60 are allowed"]);
+}
+
+// ---- SQL
 
 #[test]
 fn every_sql_file_is_used() {
@@ -129,7 +586,7 @@ fn every_sql_file_is_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("sql");
     let mut files = BTreeSet::new();
     walk(&root, &mut files, &root);
-    let code: String = sources().into_iter().map(|(_, _, text)| text).collect();
+    let code: String = sources("src").into_values().collect();
     let tables: Vec<&str> = xtask::tables::TABLES.iter().map(|t| t.name).collect();
     let used = |file: &String| {
         let of_table = tables.iter().any(|t| {
@@ -139,7 +596,7 @@ fn every_sql_file_is_used() {
         of_table || of_hazard || code.contains(&format!("\"{file}\""))
     };
     let unused: Vec<&String> = files.iter().filter(|f| !used(f)).collect();
-    assert!(unused.is_empty(), "nobody uses {unused:?}");
+    assert!(unused.is_empty(), "no code uses {unused:?}");
 }
 
 #[test]
@@ -151,15 +608,15 @@ fn sql_is_put_together_in_one_module() {
     let mut wrong = Vec::new();
     // The fixture's one setting is a number.
     let allowed = ["SET seed.scale = '{scale}'", "SELECT pg_catalog.setval('public.{name}'"];
-    for (module, path, text) in sources().into_iter().filter(|(m, _, _)| m != "sql") {
+    for (file, text) in sources("src").into_iter().filter(|(file, _)| !file.starts_with("sql/")) {
         for (at, _) in text.match_indices("format!(\"") {
             let put_together = &text[at + "format!(\"".len()..];
             let verb = put_together.split(' ').next().unwrap();
             if verbs.contains(&verb) && !allowed.iter().any(|a| put_together.starts_with(a)) {
                 let line = text[..at].lines().count();
-                wrong.push(format!("{}:{line}: {module} puts SQL together: {verb} …", path.display()));
+                wrong.push(format!("{file}:{line}: puts SQL together: {verb} …"));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    none(&wrong);
 }

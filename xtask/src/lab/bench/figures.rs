@@ -77,14 +77,22 @@ impl Repetition {
 }
 
 const MIB: f64 = (1 << 20) as f64;
+
 /// Names of runs that are shown in more than one place.
 pub const MIGRATE: &str = "ours: migrate";
+
 pub const SMALLER: &str = "ours, smaller: migrate";
+
 pub const ROWS: &str = "ours: export + PostgreSQL import";
+
 pub const DOCUMENTS: &str = "ours: Firestore import";
+
 pub const MOVE: &str = "ours: moving the data";
+
 pub const VERIFY: &str = "ours: verify";
+
 pub const COUNT: &str = "count: count(*) of everything";
+
 pub const PIPES: &str = "pipes: export + PostgreSQL import";
 
 /// What a figure has to reach.
@@ -228,12 +236,22 @@ fn figure(
 
 /// Every row of the table, in the order of the issue that asks for them.
 pub fn figures(all: &[Repetition], scale: u32, smaller: Option<u32>) -> Vec<Figure> {
+    [against_references(all), of_ours(all, scale, smaller.unwrap_or_default())].concat()
+}
+
+fn faster(floor: f64, aim: Option<f64>) -> (Unit, Floor, Option<f64>) {
+    (Unit::Faster, Floor::AtLeast(floor), aim)
+}
+
+fn times(floor: f64, aim: Option<f64>) -> (Unit, Floor, Option<f64>) {
+    (Unit::Times, Floor::AtMost(floor), aim)
+}
+
+/// Ours beside what it is measured against.
+fn against_references(all: &[Repetition]) -> Vec<Figure> {
     const NO_GUIDE: &str = "the guide was not measured";
     const NO_NODE: &str =
         "the guide's Firestore import was not measured (it needs node, npm and --reference guide)";
-    let faster = |floor, aim| (Unit::Faster, Floor::AtLeast(floor), aim);
-    let times = |floor, aim| (Unit::Times, Floor::AtMost(floor), aim);
-    let small = smaller.unwrap_or_default();
     vec![
         figure("export + PostgreSQL import: faster than the guide", faster(3.0, None), all, NO_GUIDE, &|r| {
             Some(r.guide_rows()? / r.seconds(ROWS)?)
@@ -272,6 +290,12 @@ pub fn figures(all: &[Repetition], scale: u32, smaller: Option<u32>) -> Vec<Figu
         figure("whole migrate: faster than the whole guide", faster(2.5, Some(4.0)), all, NO_NODE, &|r| {
             Some(r.guide_whole()? / r.seconds(MIGRATE)?)
         }),
+    ]
+}
+
+/// Ours by itself, and how it grows from a scale of `small`.
+fn of_ours(all: &[Repetition], scale: u32, small: u32) -> Vec<Figure> {
+    vec![
         figure(
             format!("peak memory of migrate at scale {scale}"),
             (Unit::Mebibytes, Floor::AtMost(100.0), None),

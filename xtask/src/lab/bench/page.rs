@@ -1,11 +1,11 @@
 //! The page: every figure against its floor, what was measured, and charts. One file, no script, nothing
 //! loaded from elsewhere, light and dark as the reader has it.
 
-use crate::lab::bench::Results;
 use crate::lab::bench::figures::{
     self, DOCUMENTS, Figure, Floor, MIGRATE, MOVE, PIPES, ROWS, Repetition, SMALLER, Spread, VERIFY, Verdict,
     spread,
 };
+use crate::lab::bench::results::Results;
 use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -139,12 +139,30 @@ fn bars(all: &[Repetition], wanted: &[Wanted]) -> Vec<Bar> {
     wanted.iter().filter_map(bar).collect()
 }
 
+/// Title, unit, and its bars.
+type Chart = (&'static str, &'static str, Vec<Bar>);
+
 fn charts(results: &Results) -> Markup {
+    let charts: Vec<Chart> = against_references(results).into_iter().chain(of_ours(results)).collect();
+    html! {
+        section {
+            h2 { "Medians, with the smallest and largest" }
+            p.legend {
+                span.key.ours {} "ours " span.key.other {} "reference"
+            }
+            div.charts {
+                @for (title, unit, bars) in charts.iter().filter(|(_, _, bars)| !bars.is_empty()) {
+                    (chart(title, unit, bars))
+                }
+            }
+        }
+    }
+}
+
+/// Ours beside what it is measured against.
+fn against_references(results: &Results) -> [Chart; 5] {
     let all = &results.repetitions;
-    let smaller = results.smaller.map(|s| format!("scale {s}")).unwrap_or_default();
-    let scale = format!("scale {}", results.scale);
-    let per_row = |seconds: f64, rows: u64| seconds * 1e6 / rows as f64;
-    let charts = [
+    [
         (
             "Whole migration",
             "seconds",
@@ -202,6 +220,16 @@ fn charts(results: &Results) -> Markup {
                 ],
             ),
         ),
+    ]
+}
+
+/// Ours by itself, and how it grows.
+fn of_ours(results: &Results) -> [Chart; 3] {
+    let all = &results.repetitions;
+    let smaller = results.smaller.map(|s| format!("scale {s}")).unwrap_or_default();
+    let scale = format!("scale {}", results.scale);
+    let per_row = |seconds: f64, rows: u64| seconds * 1e6 / rows as f64;
+    [
         ("Phases of migrate", "seconds; 1 and 2 overlap, as do 3 and 4", phases(all)),
         (
             "Peak memory",
@@ -225,20 +253,7 @@ fn charts(results: &Results) -> Markup {
                 ],
             ),
         ),
-    ];
-    html! {
-        section {
-            h2 { "Medians, with the smallest and largest" }
-            p.legend {
-                span.key.ours {} "ours " span.key.other {} "reference"
-            }
-            div.charts {
-                @for (title, unit, bars) in charts.iter().filter(|(_, _, bars)| !bars.is_empty()) {
-                    (chart(title, unit, bars))
-                }
-            }
-        }
-    }
+    ]
 }
 
 /// The journal's steps of the whole migration.

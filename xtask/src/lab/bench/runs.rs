@@ -6,9 +6,10 @@ use crate::lab::bench::figures::{
     COUNT, DOCUMENTS, MIGRATE, MOVE, PIPES, ROWS, Repetition, Run, SMALLER, VERIFY,
 };
 use crate::lab::bench::part::Done;
+use crate::lab::bench::plan::{Plan, Reference};
 use crate::lab::bench::references::{Node, References, succeeded};
 use crate::lab::bench::servers::Shop;
-use crate::lab::bench::{Plan, Reference, warm};
+use crate::lab::bench::warm;
 use crate::lab::compare;
 use crate::lab::usage::{self, Ran};
 use crate::run::dir::RunDir;

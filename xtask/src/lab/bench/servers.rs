@@ -3,10 +3,11 @@
 
 use crate::effects::postgres;
 use crate::effects::terminal::Terminal;
+use crate::lab::emulator::{fresh_emulator, host};
 use crate::lab::usage;
 use crate::model::Database;
 use crate::servers::local::{self, Wanted};
-use crate::servers::native::{self, Connections, EmulatorChoice, Stack};
+use crate::servers::native::{Connections, EmulatorChoice, Stack};
 use crate::settings::{Environment, Settings};
 use crate::sql::{self, Rows};
 use crate::sql_text;
@@ -58,7 +59,6 @@ impl Shop {
         }
         let shop = Shop { stack, emulator: Some(emulator), environment, settings, work };
         shop.write_statements().await?;
-        crate::lab::bench::warm::prepare(&shop, scale)?;
         Ok(shop)
     }
 
@@ -161,14 +161,4 @@ impl Shop {
         }
         self.stack.stop()
     }
-}
-
-async fn fresh_emulator(workspace: &Path) -> Result<Stack> {
-    let options = native::Options { postgres: false, emulator: EmulatorChoice::Start, fsync: false };
-    Stack::start(workspace, options).await
-}
-
-fn host(emulator: &Stack) -> Result<String> {
-    let server = emulator.connections().emulator.as_ref().context("the emulator has no address")?;
-    Ok(server.host_port.clone())
 }

@@ -1,15 +1,18 @@
 //! The migration cut on purpose: at every step of its journal and at any moment, by whatever happens to
 //! tools, servers, networks and disks; resumed, and compared with a run that nobody disturbed.
 
+mod end;
 mod fault;
 pub mod oracle;
+mod signal;
 mod testbed;
 mod writer;
 
 use crate::effects::terminal::Terminal;
+use crate::lab::chaos::end::End;
 use crate::lab::chaos::fault::{Choice, Cut, RESUME};
 use crate::lab::chaos::oracle::Undisturbed;
-use crate::lab::chaos::testbed::{End, World};
+use crate::lab::chaos::testbed::World;
 use crate::model::{Stop, grouped};
 use crate::settings::Environment;
 use anyhow::{Result, ensure};

@@ -4,25 +4,26 @@
 use crate::effects::postgres;
 use crate::effects::terminal::Terminal;
 use crate::journal::Command as Told;
+use crate::lab::chaos::end::{End, described, not_done};
 use crate::lab::chaos::fault::{Cut, FIRESTORE, Fault, Moment};
 use crate::lab::chaos::oracle::{self, Undisturbed};
+use crate::lab::chaos::signal::signal;
 use crate::lab::chaos::writer::Writer;
 use crate::lab::compare;
+use crate::lab::emulator::{fresh_emulator, host};
 use crate::lab::faults::{FirestoreFaults, SmallDisk, TcpFault, TcpFaults};
 use crate::model::{Database, Stop};
 use crate::run::dir;
 use crate::servers::local::{self, Wanted};
-use crate::servers::native::{self, Connections, EmulatorChoice, SERVERS, Stack};
+use crate::servers::native::{Connections, EmulatorChoice, SERVERS, Stack};
 use crate::settings::{Environment, Server, Settings};
 use crate::sql_file;
 use crate::tables::TABLES;
 use anyhow::{Context, Result, ensure};
 use datapath::firestore::{Address, Firestore};
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use sqlx::Row;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -33,12 +34,16 @@ use tokio::process::{Child, Command};
 /// How long a network fault lasts: longer than the tool takes to notice what is closed, shorter than
 /// the time limits of what hangs.
 const FAULT: Duration = Duration::from_millis(700);
+
 /// A run that was cut has to end within this, faults healed.
 const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Between two looks into the journal: some steps take a few milliseconds.
 const TICK: Duration = Duration::from_micros(500);
+
 /// Runs on one emulator: to clear it frees none of its memory.
 const RUNS_PER_EMULATOR: usize = 20;
+
 /// For the runs, one at a time.
 const DISK: &str = "64m";
 
@@ -58,19 +63,6 @@ pub struct World {
     work: PathBuf,
     /// Where runs go, if this machine allows it.
     disk: Option<SmallDisk>,
-}
-
-/// What became of a run that was cut.
-#[derive(Default)]
-pub struct End {
-    /// The cuts that met it: those that came too late are not among them.
-    pub cuts: Vec<Cut>,
-    /// Steps that a cut kept from their end.
-    pub steps: BTreeSet<String>,
-    /// How each attempt ended.
-    pub how: Vec<String>,
-    pub differences: Vec<String>,
-    pub gaps: Vec<String>,
 }
 
 /// How one attempt ended.
@@ -427,37 +419,4 @@ impl World {
         }
         self.stack.stop()
     }
-}
-
-/// False where it had ended by itself a moment ago.
-fn signal(pid: u32, signal: Signal) -> Result<bool> {
-    match kill(Pid::from_raw(pid.try_into()?), signal) {
-        Ok(()) => Ok(true),
-        Err(Errno::ESRCH) => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("sending {signal} to {pid}")),
-    }
-}
-
-/// The steps that had begun and were kept from their end.
-fn not_done(told: &Told) -> impl Iterator<Item = String> {
-    let steps = told.steps.iter().chain([&told.whole]);
-    steps.filter(|step| !["done", "note"].contains(&step.event.as_str())).map(|step| step.step.clone())
-}
-
-fn described(status: ExitStatus) -> String {
-    match status.code() {
-        Some(0) => "done".into(),
-        Some(code) => format!("ended with {code}"),
-        None => "killed".into(),
-    }
-}
-
-async fn fresh_emulator(workspace: &Path) -> Result<Stack> {
-    let options = native::Options { postgres: false, emulator: EmulatorChoice::Start, fsync: false };
-    Stack::start(workspace, options).await
-}
-
-fn host(emulator: &Stack) -> Result<String> {
-    let server = emulator.connections().emulator.as_ref().context("the emulator has no address")?;
-    Ok(server.host_port.clone())
 }

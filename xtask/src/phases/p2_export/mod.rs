@@ -102,6 +102,22 @@ async fn read_open(
     Ok(())
 }
 
+/// The rows in quarantine as they are in the source, where there are any: the file and its name.
+async fn quarantine(
+    ctx: &Ctx,
+    snapshot: &SnapshotInfo,
+    table: &Table,
+    rows: &Rows,
+    quarantined: &[(i64, String)],
+) -> Result<Option<(String, FileInfo)>> {
+    if quarantined.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("quarantine/{}.csv", table.name);
+    let info = copy(ctx, snapshot, &rows.copy_quarantine(quarantined, &snapshot.reading), &name).await?;
+    Ok(Some((name, info)))
+}
+
 /// One table: read once and sorted; counted and audited beside it, by statements of their own.
 async fn export(
     ctx: Arc<Ctx>,
@@ -128,14 +144,9 @@ async fn export(
     let Sorted { file, pieces, notes, by_outcome, content, quarantined } = sorted;
 
     let mut files = BTreeMap::from([(table.file(), file.clone())]);
-    let mut in_quarantine = 0;
-    if !quarantined.is_empty() {
-        let name = format!("quarantine/{}.csv", table.name);
-        let info =
-            copy(&ctx, &snapshot, &rows.copy_quarantine(&quarantined, &snapshot.reading), &name).await?;
-        in_quarantine = info.rows.unwrap_or_default();
-        files.insert(name, info);
-    }
+    let quarantine = quarantine(&ctx, &snapshot, table, &rows, &quarantined).await?;
+    let in_quarantine = quarantine.as_ref().and_then(|(_, info)| info.rows).unwrap_or_default();
+    files.extend(quarantine);
     let noted = notes.as_ref().and_then(|info| info.rows).unwrap_or_default();
     files.extend(notes.map(|info| (notes_of(table.name), info)));
     let mut disagreements = Counted {

@@ -4,7 +4,6 @@
 //! What was learnt: the largest table decides. Its file goes in by pieces beside each other, so that
 //! its slowest index (an inverted one: no server builds it with more than one process) begins early.
 
-use super::weight;
 use crate::effects::postgres::Connection;
 use crate::model::{Column, Database, Stop};
 use crate::run::ctx::Ctx;
@@ -20,6 +19,11 @@ use anyhow::{Context, Result, ensure};
 use datapath::files::Piece;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a table is for turns: the bytes of its file.
+pub(super) fn weight(export: &Export, table: &Table) -> u64 {
+    export.files.get(&table.file()).map_or(0, |file| file.bytes)
+}
 
 pub(super) struct Loading {
     ctx: Arc<Ctx>,

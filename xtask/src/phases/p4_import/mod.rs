@@ -4,13 +4,12 @@
 
 mod loading;
 
-use crate::stores::ownership::record;
-use crate::stores::readiness;
-
-use self::loading::Loading;
+use self::loading::{Loading, weight};
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::stores::ownership::record;
+use crate::stores::readiness;
 use crate::stores::schema::STAGING;
 use crate::stores::staging;
 use crate::tables::{self, Table};
@@ -52,11 +51,6 @@ async fn statistics(ctx: &Arc<Ctx>, export: &Export) -> Result<()> {
     )
     .await?;
     step.done("")
-}
-
-/// What a table is for turns: the bytes of its file.
-fn weight(export: &Export, table: &Table) -> u64 {
-    export.files.get(&table.file()).map_or(0, |file| file.bytes)
 }
 
 async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Result<()> {

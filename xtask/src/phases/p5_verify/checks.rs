@@ -1,6 +1,7 @@
 //! Checks inside each database: structure, sequences, orphans.
 
-use super::{Era, has};
+use super::cutover_state::CutoverState;
+use super::obstacles::has;
 use crate::effects::postgres::Connection;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
@@ -12,13 +13,13 @@ use sqlx::Row;
 use std::sync::Arc;
 
 /// Columns, keys, indexes and references are what `sql/schema` says, and valid.
-pub(super) async fn structure(ctx: &Arc<Ctx>, era: Era) -> Result<Check> {
+pub(super) async fn structure(ctx: &Arc<Ctx>, cutover: CutoverState) -> Result<Check> {
     let (mut findings, mut parts) = (Vec::new(), 0);
     for database in Database::ALL {
         let mut connection = ctx.target(database, "verify").await?;
         let expected = schema::expected_definition(&mut connection, database).await?;
         let mut found = schema::definition(&mut connection, "public").await?;
-        if era == Era::Services {
+        if cutover == CutoverState::After {
             // What they have added to it is theirs.
             found.retain(|part| expected.iter().any(|e| e.same_object(part)));
         }

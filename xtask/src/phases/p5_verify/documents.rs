@@ -1,6 +1,6 @@
 //! Collections: every document read back and compared, and the server's own count.
 
-use super::Era;
+use super::cutover_state::CutoverState;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Services, TableProof};
 use crate::stores::documents::{self, Compared, compare, foreign};
@@ -22,7 +22,7 @@ pub(super) async fn verify(
     export: &Arc<Export>,
     table: &'static Table,
     collection: &'static Collection,
-    era: Era,
+    cutover: CutoverState,
 ) -> Result<TableProof> {
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
@@ -41,14 +41,7 @@ pub(super) async fn verify(
                 let compared = compare(&firestore, collection, &piece).await?;
                 count(piece.len() as u64);
                 let sum = &mut *sum.lock().map_err(|_| anyhow::anyhow!("another reader failed"))?;
-                sum.equal += compared.equal;
-                sum.different += compared.different;
-                for (all, some) in
-                    [(&mut sum.findings, compared.findings), (&mut sum.missing, compared.missing)]
-                {
-                    let room = max_diffs.saturating_sub(all.len());
-                    all.extend(some.into_iter().take(room));
-                }
+                add(sum, compared, max_diffs);
             }
         }
     });
@@ -60,7 +53,7 @@ pub(super) async fn verify(
     let read = reading.await.context("the reader of the file ended unexpectedly")??;
     let sum = std::mem::take(&mut *sum.lock().map_err(|_| anyhow::anyhow!("a reader failed"))?);
 
-    if era == Era::Services {
+    if cutover == CutoverState::After {
         task.done(there);
         return Ok(after_cutover(collection, read.documents, there, sum));
     }
@@ -73,18 +66,38 @@ pub(super) async fn verify(
     let room = max_diffs.saturating_sub(sum.missing.len());
     proof.findings.extend(sum.missing.into_iter().chain(sum.findings.into_iter().take(room)));
     if there != sum.equal + sum.different {
-        let room = ctx.max_diffs;
-        let mut named = Vec::new();
-        foreign(ctx, &firestore, export, table, collection, |ids| {
-            named.extend(ids.into_iter().map(|id| format!("{}/{id}: is not of this run", collection.name)));
-            named.truncate(room);
-            Ok(())
-        })
-        .await?;
-        proof.findings.extend(named);
+        proof.findings.extend(not_of_this_run(ctx, &firestore, export, table, collection).await?);
     }
     task.done(there);
     Ok(proof)
+}
+
+/// What one reader has found, of which no more is told than is wanted.
+fn add(sum: &mut Compared, compared: Compared, max_diffs: usize) {
+    sum.equal += compared.equal;
+    sum.different += compared.different;
+    for (all, some) in [(&mut sum.findings, compared.findings), (&mut sum.missing, compared.missing)] {
+        let room = max_diffs.saturating_sub(all.len());
+        all.extend(some.into_iter().take(room));
+    }
+}
+
+/// A finding for each document that the run does not have, up to the limit.
+async fn not_of_this_run(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    export: &Export,
+    table: &'static Table,
+    collection: &'static Collection,
+) -> Result<Vec<String>> {
+    let mut named = Vec::new();
+    foreign(ctx, firestore, export, table, collection, |ids| {
+        named.extend(ids.into_iter().map(|id| format!("{}/{id}: is not of this run", collection.name)));
+        named.truncate(ctx.max_diffs);
+        Ok(())
+    })
+    .await?;
+    Ok(named)
 }
 
 /// Counted while the services write: what there is more than the run's documents are theirs.

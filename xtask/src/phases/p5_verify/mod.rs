@@ -2,25 +2,22 @@
 //! collected and reported with the others; an error is when we could not look. Changes nothing.
 
 mod checks;
+mod cutover_state;
 mod documents;
+mod obstacles;
 mod references;
 mod rows;
 
-pub use documents::AT_ONCE;
-
-use crate::stores::schema;
-pub use checks::{references_of, sequences};
-
-use crate::effects::postgres::Connection;
+use self::cutover_state::CutoverState;
+use self::obstacles::damage_of;
 use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, damaged_files};
 use crate::run::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
-use crate::run::overlay;
-use crate::sql;
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
-use sqlx::Row;
+pub use checks::{references_of, sequences};
+pub use documents::AT_ONCE;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,32 +25,27 @@ use std::time::Instant;
 /// The phase in the journal.
 pub const STEP: &str = "5 verify";
 
-/// Whose what is foreign in a target is (DESIGN rule 18).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Era {
-    /// Before the cut-over: damage.
-    Ours,
-    /// After it: the services' work, which is counted. What is missing is lost, then as before: whether a
-    /// service meant to delete it cannot be seen.
-    Services,
-}
-
 /// Looks at everything and returns what was found; the caller decides what a red proof means.
 pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
     let started = Instant::now();
-    let era = if manifest.cutover.is_some() { Era::Services } else { Era::Ours };
+    let cutover = if manifest.cutover.is_some() { CutoverState::After } else { CutoverState::Before };
     let step = ctx.run.step(STEP)?;
-    let tables = crate::run::join::all(ctx.tables.iter().map(|t| {
-        let (ctx, export) = (ctx.clone(), export.clone());
-        async move { table(&ctx, &export, t, era).await.with_context(|| format!("verifying {}", t.name)) }
-    }));
+    let tables =
+        crate::run::join::all(
+            ctx.tables.iter().map(|t| {
+                let (ctx, export) = (ctx.clone(), export.clone());
+                async move {
+                    table(&ctx, &export, t, cutover).await.with_context(|| format!("verifying {}", t.name))
+                }
+            }),
+        );
     let (files, tables, structure, sequences, orphans, references) = tokio::try_join!(
         files(ctx, manifest),
         tables,
-        checks::structure(ctx, era),
+        checks::structure(ctx, cutover),
         checks::sequences_check(ctx, export),
         checks::orphans(ctx),
-        references::all(ctx, export, era),
+        references::all(ctx, export, cutover),
     )?;
     let mut checks = vec![files, structure, sequences, orphans];
     checks.extend(references);
@@ -68,12 +60,17 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
     Ok(proof)
 }
 
-async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table, era: Era) -> Result<TableProof> {
+async fn table(
+    ctx: &Arc<Ctx>,
+    export: &Arc<Export>,
+    table: &'static Table,
+    cutover: CutoverState,
+) -> Result<TableProof> {
     let started = Instant::now();
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let proof = match &table.home {
-        Home::Postgres(database) => rows::verify(ctx, export, table, record, *database, era).await,
-        Home::Firestore(collection) => documents::verify(ctx, export, table, collection, era).await,
+        Home::Postgres(database) => rows::verify(ctx, export, table, record, *database, cutover).await,
+        Home::Firestore(collection) => documents::verify(ctx, export, table, collection, cutover).await,
     };
     let mut proof = proof.or_else(|error| {
         let damage = damage_of(ctx, export, &[table.file()], error)?;
@@ -86,24 +83,6 @@ async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table, era:
     })?;
     proof.seconds = started.elapsed().as_secs_f64();
     Ok(proof)
-}
-
-/// The damage to these files of the run that explains an error met while they were read: a damaged file
-/// is a finding. The error itself where they are what they were.
-fn damage_of(ctx: &Ctx, export: &Export, names: &[String], error: anyhow::Error) -> Result<String> {
-    let files = names.iter().flat_map(|name| overlay::files(export, name)).collect();
-    let damaged = damaged_files(&ctx.run, &files);
-    if damaged.is_empty() { Err(error) } else { Ok(damaged.join("; ")) }
-}
-
-/// Whether the table and these columns of it are there. Where not, that is a finding of the table
-/// itself, and what is to be looked up in them cannot be.
-async fn has(connection: &mut Connection, table: &str, columns: &[&str]) -> Result<bool> {
-    if !connection.row(&sql::exists("public", table)).await?.try_get::<bool, _>(0)? {
-        return Ok(false);
-    }
-    let have = schema::columns(connection, "public", table).await?;
-    Ok(columns.iter().all(|c| have.iter().any(|h| h.name == *c)))
 }
 
 /// Which rows came later than the others. They are in what the stores must hold: nothing is looked up.

@@ -1,6 +1,7 @@
 //! References that leave their database: no foreign key can hold them, so they are looked up.
 
-use super::{Era, damage_of, has};
+use super::cutover_state::CutoverState;
+use super::obstacles::{damage_of, has};
 use crate::effects::postgres::Connection;
 use crate::model::{Database, MIGRATED, grouped};
 use crate::run::ctx::Ctx;
@@ -15,13 +16,13 @@ use std::io::{BufWriter, Seek, Write};
 use std::sync::Arc;
 
 /// References that leave their database: no foreign key can hold them, so they are looked up.
-pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, era: Era) -> Result<Vec<Check>> {
+pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, cutover: CutoverState) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for table in ctx.tables {
         for reference in table.references {
             let (ctx, export) = (ctx.clone(), export.clone());
             checks.push(async move {
-                let check = self::reference(&ctx, &export, table, reference, era).await;
+                let check = self::reference(&ctx, &export, table, reference, cutover).await;
                 check.or_else(|error| {
                     let name = format!("{}.{}", table.name, reference.column);
                     let file = match reference.to {
@@ -46,25 +47,38 @@ fn quarantine_of(table: &str) -> String {
     format!("quarantine/{table}.csv")
 }
 
+/// Which end of a reference is not there, if one is not.
+async fn missing_end(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    table: &Table,
+    reference: &Reference,
+) -> Result<Option<String>> {
+    if !has(connection, table.name, &["id", reference.column]).await? {
+        return Ok(Some("the table or the column is not there".to_string()));
+    }
+    if let To::Row(there, parent) = reference.to {
+        let mut other = ctx.target(there, "verify").await?;
+        if !has(&mut other, parent, &["id"]).await? {
+            return Ok(Some(format!("{parent} or its id is not there")));
+        }
+        other.close().await?;
+    }
+    Ok(None)
+}
+
 async fn reference(
     ctx: &Arc<Ctx>,
     export: &Export,
     table: &'static Table,
     reference: &'static Reference,
-    era: Era,
+    cutover: CutoverState,
 ) -> Result<Check> {
     let name = format!("{}.{}", table.name, reference.column);
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
     let mut connection = ctx.target(database, "verify").await?;
-    if !has(&mut connection, table.name, &["id", reference.column]).await? {
-        return Ok(not_looked_up(name, "the table or the column is not there"));
-    }
-    if let To::Row(there, parent) = reference.to {
-        let mut other = ctx.target(there, "verify").await?;
-        if !has(&mut other, parent, &["id"]).await? {
-            return Ok(not_looked_up(name, &format!("{parent} or its id is not there")));
-        }
-        other.close().await?;
+    if let Some(why) = missing_end(ctx, &mut connection, table, reference).await? {
+        return Ok(not_looked_up(name, &why));
     }
     connection.run("BEGIN").await?;
     connection.run(sql::KNOWN_KEYS).await?;
@@ -89,7 +103,7 @@ async fn reference(
                 dangling.insert(state.to_string(), rows);
             }
             // Rows of ours are proven by their content, and what they refer to by its own.
-            None if era == Era::Services => theirs += rows,
+            None if cutover == CutoverState::After => theirs += rows,
             None => {
                 let (id, key): (String, String) = (row.try_get(2)?, row.try_get(3)?);
                 findings.push(format!(

@@ -1,6 +1,6 @@
 //! Tables of PostgreSQL targets: count and digest, and where they differ the rows with both values.
 
-use super::Era;
+use super::cutover_state::CutoverState;
 use crate::effects::postgres::Connection;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
@@ -22,7 +22,7 @@ pub(super) async fn verify(
     table: &Table,
     record: &TableExport,
     database: Database,
-    era: Era,
+    cutover: CutoverState,
 ) -> Result<TableProof> {
     let mut connection = ctx.target(database, "verify").await?;
     let expected = record.content.total();
@@ -39,10 +39,10 @@ pub(super) async fn verify(
     let buckets = record.content.differing(&found);
     if buckets.is_empty() {
         connection.close().await?;
-        proof.services = (era == Era::Services).then(Services::default);
+        proof.services = (cutover == CutoverState::After).then(Services::default);
         return Ok(proof);
     }
-    if era == Era::Services {
+    if cutover == CutoverState::After {
         return after_cutover(ctx, export, connection, table, database, &buckets).await;
     }
     if proof.found_rows != expected.rows {

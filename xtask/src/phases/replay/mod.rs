@@ -8,7 +8,7 @@
 mod reading;
 mod references;
 
-use self::reading::{Batch, Mapping};
+use self::reading::{Batch, Key, Mapping};
 use crate::ledger::kind_of;
 use crate::model::{Database, MIGRATED, Stop};
 use crate::refuse;
@@ -55,9 +55,6 @@ pub struct TableReplayed {
     /// Could come in, but hang on a conflict.
     pub held_back: BTreeMap<i64, String>,
 }
-
-/// The row `id` of a table.
-type Key = (&'static str, i64);
 
 /// # Errors
 /// Refuses, before anything is changed, where the run was made by other rules and where a row needs one

@@ -17,6 +17,12 @@ use datapath::digest::Digest;
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The column by which rows of all stores name their user.
+pub(super) const USER_UID: &str = "user_uid";
+
+/// The row `id` of a table.
+pub(super) type Key = (&'static str, i64);
+
 /// A row of the source as the table's SELECT gives it.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -402,7 +408,7 @@ fn earlier_uids(ctx: &Ctx, export: &Export) -> Result<BTreeSet<String>> {
 fn named_uids(batch: &Batch) -> BTreeSet<String> {
     let mut uids = BTreeSet::new();
     for part in &batch.tables {
-        uids.extend(part.wanted.values().filter_map(|row| part.value(&row.csv, super::references::USER_UID)));
+        uids.extend(part.wanted.values().filter_map(|row| part.value(&row.csv, USER_UID)));
     }
     uids
 }

@@ -1,7 +1,6 @@
 //! What the rows of a replay refer to: all of it has to be there, or to come with them.
 
-use super::Key;
-use super::reading::{Batch, Mapping, Part};
+use super::reading::{Batch, Key, Mapping, Part, USER_UID};
 use crate::model::{Database, MIGRATED};
 use crate::phases::p5_verify;
 use crate::run::ctx::Ctx;
@@ -11,9 +10,6 @@ use crate::tables::{To, USERS};
 use anyhow::Result;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The column by which rows of all stores name their user.
-pub(super) const USER_UID: &str = "user_uid";
 
 /// What refers to rows that the run does not have, a line each.
 pub(super) async fn unknown(

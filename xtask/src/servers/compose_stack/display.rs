@@ -1,7 +1,7 @@
 //! Containers as a person sees them: a table, the end of their logs, how to connect.
 
 use crate::effects::postgres;
-use crate::servers::compose_stack::{server_of, settings};
+use crate::servers::compose_stack::servers::{server_of, settings};
 use crate::servers::docker::{Container, Engine, SERVICES};
 use crate::settings::{Environment, Server, Settings};
 use crate::{refuse, sql_file};

@@ -5,6 +5,7 @@
 use crate::effects::postgres;
 use crate::health::{Health, Lines};
 use crate::refuse;
+use crate::servers::compose_stack::{found, servers};
 use crate::servers::docker::{Container, Engine, Health as Check, SERVICES};
 use crate::settings::{Environment, Server, Settings};
 use anyhow::Result;
@@ -45,11 +46,11 @@ struct Seen {
 }
 
 pub async fn run(engine: &Engine, workspace: &Path, environment: &Environment) -> Result<Network> {
-    let found = crate::servers::compose_stack::of(engine, workspace).await?;
+    let found = found::of(engine, workspace).await?;
     if found.is_empty() {
         refuse!("this checkout's compose stack has no container: `cargo xtask stack up --runtime docker`");
     }
-    let settings = crate::servers::compose_stack::settings(environment, &found).ok();
+    let settings = servers::settings(environment, &found).ok();
     let (mut lines, mut seen) = (Vec::new(), Vec::new());
     for container in &found {
         let mut of = Lines::of(&container.name);
@@ -66,7 +67,7 @@ pub async fn run(engine: &Engine, workspace: &Path, environment: &Environment) -
 }
 
 fn server<'a>(settings: &'a Settings, service: &str) -> Option<&'a Server> {
-    crate::servers::compose_stack::server_of(settings, service).map(|(server, _)| server)
+    servers::server_of(settings, service).map(|(server, _)| server)
 }
 
 async fn state(engine: &Engine, container: &Container, lines: &mut Lines) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::effects::terminal::Terminal;
 use crate::refuse;
-use crate::servers::compose_stack::of;
+use crate::servers::compose_stack::found::of;
 use crate::servers::docker::{self, Compose, Container, Engine, Project, SERVICES};
 use crate::servers::native;
 use anyhow::Result;

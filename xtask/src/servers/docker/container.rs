@@ -1,12 +1,8 @@
-//! A container as the engine describes it, and the wait for its health.
+//! A container as the engine describes it.
 
-use crate::servers::docker::engine::Engine;
-use crate::servers::docker::failures;
-use anyhow::{Result, bail};
 use bollard::models::{ContainerInspectResponse, ContainerState, HealthStatusEnum};
 use secrecy::SecretString;
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
 
 /// The services of docker-compose.yml, by the names that servers have in settings.
 pub const SERVICES: [(&str, &str); 5] = [
@@ -16,11 +12,8 @@ pub const SERVICES: [(&str, &str); 5] = [
     ("gateway", "postgres-gateway"),
     ("firestore", "firestore-emulator"),
 ];
-pub const MONOLITH: &str = "postgres-monolith";
 
-/// A new database takes seconds; one that replays its log after a crash, longer.
-const DEADLINE: Duration = Duration::from_secs(120);
-const TICK: Duration = Duration::from_millis(200);
+pub const MONOLITH: &str = "postgres-monolith";
 
 /// What the engine says of a container's health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,32 +139,5 @@ fn health(state: &ContainerState) -> Health {
             Health::Unhealthy(last.map(|o| o.trim().to_string()).unwrap_or_default())
         }
         _ => Health::Unknown,
-    }
-}
-
-/// Waits until it runs and its health check passes (where it has one).
-///
-/// # Errors
-/// Where it is unhealthy, has ended, or takes too long: with the last output of the check, the end of its
-/// log, and what to do.
-pub async fn state_of(engine: &Engine, id: &str) -> Result<Container> {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let Some(container) = engine.container(id).await? else {
-            bail!(
-                "the container {id} was removed while it started: start it with `cargo xtask stack up --runtime docker`"
-            );
-        };
-        let failed = match (&container.health, container.running) {
-            (Health::Healthy | Health::Unknown, true) => return Ok(container),
-            (Health::Unhealthy(_), _) => true,
-            (_, false) => container.state == "exited" || container.state == "dead",
-            _ => false,
-        };
-        if failed || Instant::now() > deadline {
-            let log = engine.log(id, 8).await?;
-            bail!("{}", failures::sick(&container, &log));
-        }
-        tokio::time::sleep(TICK).await;
     }
 }

@@ -7,8 +7,9 @@
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::host;
 use crate::servers::docker::compose::{Compose, Project};
-use crate::servers::docker::container::{Container, SERVICES, state_of};
+use crate::servers::docker::container::{Container, SERVICES};
 use crate::servers::docker::engine::Engine;
+use crate::servers::docker::waiting::state_of;
 use crate::servers::native::private::{self, Lock};
 use anyhow::{Context, Result, anyhow, bail};
 use secrecy::SecretString;

@@ -1,6 +1,5 @@
 //! What goes wrong with engine and Compose, in words that say what to do.
 
-use crate::servers::docker::container::{Container, Health};
 use anyhow::anyhow;
 use bollard::errors::Error;
 use std::io::ErrorKind;
@@ -99,7 +98,7 @@ pub(super) fn explained(host: &str, what: &str, error: Error) -> anyhow::Error {
     }
 }
 
-fn disk_full(text: &str) -> Option<&'static str> {
+pub(super) fn disk_full(text: &str) -> Option<&'static str> {
     text.contains("No space left on device").then_some(
         "no space is left where the container writes: `docker system df` shows what takes it, \
          `docker system prune` removes what nobody uses",
@@ -133,27 +132,6 @@ pub(super) fn compose(said: &str) -> String {
 /// Whether Compose failed because of a port.
 pub(super) fn is_port_taken(said: &str) -> bool {
     said.contains("port is already allocated") || said.contains("address already in use")
-}
-
-/// A container that will not be healthy.
-pub(super) fn sick(container: &Container, log: &[String]) -> String {
-    let Container { name, service, .. } = container;
-    let mut text = match &container.health {
-        Health::Unhealthy(output) if container.running => {
-            format!("the container {name} is unhealthy: its check says {output:?}")
-        }
-        _ if container.running => format!("the container {name} is not healthy in time"),
-        _ => format!("the container {name} has ended with exit code {}", container.exit_code),
-    };
-    if let Some(advice) = log.iter().find_map(|line| disk_full(line)) {
-        text += &format!("\n{advice}");
-    }
-    if log.is_empty() {
-        text += ", and its log is empty";
-    } else {
-        text += &format!("; the end of its log:\n    {}", log.join("\n    "));
-    }
-    text + &format!("\nmore of it: `cargo xtask stack logs {service} --runtime docker`")
 }
 
 /// An image that is neither here nor to be had.

@@ -14,12 +14,14 @@ mod disposable;
 mod engine;
 mod failures;
 mod ports;
+mod waiting;
 
 pub use compose::{Compose, DOTENV, Project, configuration, configuration_files};
-pub use container::{Container, Health, MONOLITH, SERVICES, state_of};
+pub use container::{Container, Health, MONOLITH, SERVICES};
 pub use disposable::{
     Disposable, HOME_LABEL, HOME_PREFIX, RUN_LABEL, is_of_containers, kept, remove_leftovers, take_down,
 };
 pub use engine::{Engine, Ran};
 pub use failures::{no_image, volume_in_use};
 pub use ports::{holder, is_free};
+pub use waiting::state_of;

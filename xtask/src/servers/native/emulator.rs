@@ -1,8 +1,10 @@
 //! Google's Firestore emulator: our own, or one that runs already.
 
+use crate::servers::native::connections::EmulatorServer;
 use crate::servers::native::home::Home;
 use crate::servers::native::machine::{self, reachable};
-use crate::servers::native::{EmulatorChoice, EmulatorServer, Record};
+use crate::servers::native::options::EmulatorChoice;
+use crate::servers::native::record::Record;
 use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What the machine has: PostgreSQL's programs, java, the emulator, an account to run them.
 
 use crate::effects::chores;
-use crate::servers::native::EmulatorChoice;
+use crate::servers::native::options::EmulatorChoice;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
 //! Whether a column holds all that comes out of a SELECT, judged by the two types as `format_type` writes
 //! them. Pure.
 
-use crate::sql::Limit;
+use super::reading::Limit;
 use datapath::document::Kind;
 
 /// How a type fits another.

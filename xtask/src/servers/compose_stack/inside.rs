@@ -1,0 +1,34 @@
+//! This tool inside the network of the hardened stack.
+
+use crate::model::Stop;
+use crate::servers::docker::{Compose, Engine, Project};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+
+/// The stack that publishes no port.
+const HARDENED: &str = "docker-compose.hardened.yml";
+
+/// Runs this tool inside the network of the hardened stack, in a container that goes with it.
+///
+/// # Errors
+/// As the tool inside ended.
+pub async fn run_inside(workspace: &Path, arguments: &[String]) -> Result<()> {
+    let engine = Engine::connect().await?;
+    let binary = std::env::current_exe().context("finding this program")?;
+    let mut project = Project::of(workspace);
+    project.files = vec![HARDENED];
+    project.variables = vec![
+        ("XTASK_BINARY".to_string(), binary.display().to_string()),
+        ("XTASK_WORKSPACE".to_string(), workspace.display().to_string()),
+    ];
+    let compose = Compose::find().await?;
+    let inside = "the tool inside says so: see above".to_string();
+    match compose.run(&engine, &project, "xtask", arguments).await? {
+        0 => Ok(()),
+        3 => Err(Stop::Differs(inside).into()),
+        4 => Err(Stop::Refused(inside).into()),
+        5 => Err(Stop::Quarantine(inside).into()),
+        6 => Err(Stop::Interrupted.into()),
+        code => bail!("the tool inside ended with exit code {code}: see above"),
+    }
+}

@@ -1,0 +1,109 @@
+//! Containers as the servers of an environment.
+
+use crate::effects::postgres;
+use crate::model::Database;
+use crate::refuse;
+use crate::servers::docker::{Container, MONOLITH};
+use crate::settings::{self, Environment, Server, Settings, Tls};
+use crate::tables::TABLES;
+use anyhow::Result;
+use futures_util::future::try_join_all;
+use secrecy::{ExposeSecret, SecretString};
+use std::time::{Duration, Instant};
+
+/// How long a healthy server may take to let a session in.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says where a service's password comes from.
+const PASSWORD: &str = "POSTGRES_PASSWORD";
+
+/// The containers as an environment: the policy of `environment`, their published ports, and the
+/// passwords that they were given.
+pub fn settings(environment: &Environment, containers: &[Container]) -> Result<Settings> {
+    let server = |label: &str, service: &str| -> Result<Server> {
+        let container = service_of(containers, service)?;
+        let Some((host, port)) = container.published(5432) else {
+            refuse!("the container {} publishes no port: the tool has to run in its network", container.name);
+        };
+        let variable = |name: &str| -> Result<SecretString> {
+            let Some(value) = container.variable(name) else {
+                refuse!(
+                    "the container {} has no variable {name}: describe its server in an environment file, and take \
+                     --env ./FILE.toml",
+                    container.name
+                );
+            };
+            Ok(value.clone())
+        };
+        let plain = |name: &str| variable(name).map(|value| value.expose_secret().to_string());
+        Ok(Server {
+            label: label.to_string(),
+            host: host.to_string(),
+            port,
+            database: plain("POSTGRES_DB")?,
+            user: plain("POSTGRES_USER")?,
+            password: variable(PASSWORD)?,
+            password_from: format!("{PASSWORD} of the container {}", container.name),
+            tls: Tls::Disable,
+        })
+    };
+    let emulator = service_of(containers, "firestore-emulator")?;
+    let Some((host, port)) = emulator.published(8080) else {
+        refuse!("the container {} publishes no port", emulator.name);
+    };
+    let firestore = settings::Firestore {
+        project: "demo-ecommerce".to_string(),
+        database: "(default)".to_string(),
+        emulator: Some(format!("{host}:{port}")),
+        credentials: None,
+        rate: f64::INFINITY,
+        prices: None,
+        max_cost: None,
+    };
+    let targets = [
+        server("product", "postgres-product")?,
+        server("order", "postgres-order")?,
+        server("gateway", "postgres-gateway")?,
+    ];
+    Ok(environment.on(server("source", MONOLITH)?, targets, firestore))
+}
+
+fn service_of<'a>(containers: &'a [Container], service: &str) -> Result<&'a Container> {
+    let Some(container) = containers.iter().find(|c| c.service == service) else {
+        refuse!("the service {service} has no container: `cargo xtask stack up --runtime docker` makes it");
+    };
+    Ok(container)
+}
+
+/// The server of a service, with the tables that it should have.
+pub fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Server, Vec<&'static str>)> {
+    if service == MONOLITH {
+        return Some((&settings.source, TABLES.iter().map(|t| t.source).collect()));
+    }
+    let database = Database::ALL.into_iter().find(|d| service == format!("postgres-{d}"))?;
+    let tables = TABLES.iter().filter(|t| t.database() == Some(database)).map(|t| t.name).collect();
+    Some((settings.target(database), tables))
+}
+
+/// Every server lets a session in: health alone does not say that over the published port.
+pub async fn answering(settings: &Settings) -> Result<()> {
+    let targets = Database::ALL.map(|database| settings.target(database));
+    let waiting = [&settings.source].into_iter().chain(targets).map(|server| async move {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match postgres::connect(server, "stack").await {
+                Ok(mut connection) => {
+                    connection.row("SELECT 1").await?;
+                    return connection.close().await;
+                }
+                // A password that is wrong stays so.
+                Err(error) if postgres::code(&error).is_some_and(|code| code != "57P03") => {
+                    return Err(error);
+                }
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+    });
+    try_join_all(waiting).await.map(drop)
+}

@@ -1,0 +1,20 @@
+//! How a stack is to be started.
+
+/// How to start a stack.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The four PostgreSQL servers, all or none.
+    pub postgres: bool,
+    pub emulator: EmulatorChoice,
+    /// `false` (quicker) where losing the data in a power cut does not matter: in a rehearsal.
+    pub fsync: bool,
+}
+
+/// Where the Firestore emulator comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmulatorChoice {
+    Start,
+    /// Use a running one (`host:port`); it is asked whether it answers, and left alone at the end.
+    Running(String),
+    None,
+}

@@ -1,0 +1,26 @@
+//! What several statements are put together from: lists of columns, buckets of ids, the COPY around a SELECT.
+
+use crate::model::Column;
+use crate::sql_text::ident;
+use datapath::digest::BUCKET;
+
+pub(super) fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    names.into_iter().map(|n| ident(n.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn qualified_list(alias: &str, columns: &[Column]) -> String {
+    columns.iter().map(|c| format!("{alias}.{}", ident(&c.name))).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn bucket(id: &str) -> String {
+    format!("({id} / {BUCKET})::bigint")
+}
+
+/// Any SELECT as CSV with a header.
+pub fn copy_csv(select: &str) -> String {
+    format!("COPY (\n{select}\n) TO STDOUT WITH (FORMAT csv, HEADER)")
+}
+
+pub(super) fn ids(ids: &[i64]) -> String {
+    format!("'{{{}}}'", ids.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
+}
