@@ -366,9 +366,8 @@ fn circles(files: &Files) -> Vec<String> {
         circles.insert(others.iter().filter(back).copied().collect());
     }
     let described = |circle: Vec<&str>| {
-        let within = imports.iter().filter(|i| {
-            circle.contains(&i.from.as_str()) && circle.contains(&i.to.as_str())
-        });
+        let within =
+            imports.iter().filter(|i| circle.contains(&i.from.as_str()) && circle.contains(&i.to.as_str()));
         let lines: BTreeSet<String> =
             within.map(|i| format!("\n    {}:{} imports {}", i.from, i.line, i.to)).collect();
         format!("a circle of {} files:{}", circle.len(), lines.into_iter().collect::<String>())
@@ -488,7 +487,10 @@ fn an_upward_import_would_be_seen() {
     for (text, to) in [
         ("use crate::phases::p1;\n", "phases/p1/mod.rs"),
         ("use super::phases::run;\n", "phases/mod.rs"),
-        ("use crate::{\n    journal,\n    phases::{p1::{deep::Thing as Other, self}},\n};\n", "phases/p1/deep.rs"),
+        (
+            "use crate::{\n    journal,\n    phases::{p1::{deep::Thing as Other, self}},\n};\n",
+            "phases/p1/deep.rs",
+        ),
         ("fn f() -> crate::phases::p1::deep::Thing {\n    todo!()\n}\n", "phases/p1/deep.rs"),
         ("mod inner {\n    use super::super::phases;\n}\n", "phases/mod.rs"),
         ("use crate::halt;\n", "phases/mod.rs"),
@@ -541,7 +543,8 @@ fn a_circle_would_be_seen() {
     ]));
     assert!(three.len() == 1 && three[0].starts_with("a circle of 3 files"), "{three:?}");
 
-    let none = made_up(&[("sql/mod.rs", "mod rows;\npub use rows::*;\n"), ("sql/rows.rs", "use crate::model;\n")]);
+    let none =
+        made_up(&[("sql/mod.rs", "mod rows;\npub use rows::*;\n"), ("sql/rows.rs", "use crate::model;\n")]);
     assert_eq!(circles(&none), Vec::<String>::new());
 }
 

@@ -48,8 +48,7 @@ impl Environment {
     /// # Errors
     /// Refuses a variable that is not a number.
     pub fn with(mut self, flags: &Flags, variables: &Variables) -> Result<Environment> {
-        let rate =
-            over(flags.firestore_rate, "--firestore-rate", "XTASK_FIRESTORE_RATE", variables)?;
+        let rate = over(flags.firestore_rate, "--firestore-rate", "XTASK_FIRESTORE_RATE", variables)?;
         if let Some((rate, origin)) = rate {
             if !(rate > 0.0 && rate.is_finite()) {
                 crate::refuse!("{origin}: the rate has to be a number of writes/s above 0");

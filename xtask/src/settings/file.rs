@@ -1,9 +1,9 @@
 //! The environment file as it is written.
 
+use super::parts::{Policy, Services};
 use super::reader::{At, Notes, Section};
 use super::shown::Entry;
 use super::values::{self, Place, SecretFrom, TlsMode};
-use super::parts::{Policy, Services};
 use crate::forecast::Prices;
 use crate::model::Database;
 use anyhow::Result;

@@ -1,8 +1,8 @@
 //! Firestore's part of an environment: where it is, and whose key opens it.
 
 use super::parts::Firestore;
-use super::surroundings::{Resolving, Surroundings};
 use super::shown::{Entry, Origin};
+use super::surroundings::{Resolving, Surroundings};
 use std::path::{Path, PathBuf};
 
 impl<S: Surroundings> Resolving<'_, S> {

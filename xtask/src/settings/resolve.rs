@@ -1,15 +1,15 @@
 //! Fills an environment in with what its file names: service files, secrets, credentials. Nothing stops
 //! it: what is missing is collected.
 
+use super::environment::Environment;
 use super::file::ServerFile;
 use super::libpq::{self, Service};
+use super::parts::{Server, Settings, Tls};
 use super::reader::At;
 use super::secrets::{Who, of_text, readable_by_others};
 use super::shown::{self, Entry, Origin, Shown, section};
-use super::values::{Place, SecretFrom, TLS_MODES, TlsMode};
-use super::environment::Environment;
-use super::parts::{Server, Settings, Tls};
 use super::surroundings::{Resolving, Surroundings};
+use super::values::{Place, SecretFrom, TLS_MODES, TlsMode};
 use crate::model::Database;
 use anyhow::Result;
 use secrecy::SecretString;

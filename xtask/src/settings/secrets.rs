@@ -1,8 +1,8 @@
 //! Secrets, from where the file says that they are; and why one is not there.
 
 use super::libpq;
-use super::surroundings::{Resolving, Surroundings};
 use super::shown::Origin;
+use super::surroundings::{Resolving, Surroundings};
 use super::values::SecretFrom;
 use secrecy::SecretString;
 use std::fmt;

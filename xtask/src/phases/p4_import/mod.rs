@@ -4,12 +4,12 @@
 
 mod loading;
 
-use crate::stores::ownership::record;
-use crate::stores::readiness;
 use self::loading::{Loading, weight};
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::stores::ownership::record;
+use crate::stores::readiness;
 use crate::stores::schema::STAGING;
 use crate::stores::staging;
 use crate::tables::{self, Table};

@@ -8,8 +8,6 @@ mod obstacles;
 mod references;
 mod rows;
 
-pub use documents::AT_ONCE;
-pub use checks::{references_of, sequences};
 use self::cutover_state::CutoverState;
 use self::obstacles::damage_of;
 use crate::model::MIGRATED;
@@ -18,6 +16,8 @@ use crate::run::dir::{self, damaged_files};
 use crate::run::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
+pub use checks::{references_of, sequences};
+pub use documents::AT_ONCE;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,10 +30,15 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
     let started = Instant::now();
     let cutover = if manifest.cutover.is_some() { CutoverState::After } else { CutoverState::Before };
     let step = ctx.run.step(STEP)?;
-    let tables = crate::run::join::all(ctx.tables.iter().map(|t| {
-        let (ctx, export) = (ctx.clone(), export.clone());
-        async move { table(&ctx, &export, t, cutover).await.with_context(|| format!("verifying {}", t.name)) }
-    }));
+    let tables =
+        crate::run::join::all(
+            ctx.tables.iter().map(|t| {
+                let (ctx, export) = (ctx.clone(), export.clone());
+                async move {
+                    table(&ctx, &export, t, cutover).await.with_context(|| format!("verifying {}", t.name))
+                }
+            }),
+        );
     let (files, tables, structure, sequences, orphans, references) = tokio::try_join!(
         files(ctx, manifest),
         tables,
@@ -55,7 +60,12 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
     Ok(proof)
 }
 
-async fn table(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table, cutover: CutoverState) -> Result<TableProof> {
+async fn table(
+    ctx: &Arc<Ctx>,
+    export: &Arc<Export>,
+    table: &'static Table,
+    cutover: CutoverState,
+) -> Result<TableProof> {
     let started = Instant::now();
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let proof = match &table.home {

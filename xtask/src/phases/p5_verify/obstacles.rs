@@ -22,7 +22,12 @@ pub(super) async fn has(connection: &mut Connection, table: &str, columns: &[&st
 
 /// The damage to these files of the run that explains an error met while they were read: a damaged file
 /// is a finding. The error itself where they are what they were.
-pub(super) fn damage_of(ctx: &Ctx, export: &Export, names: &[String], error: anyhow::Error) -> Result<String> {
+pub(super) fn damage_of(
+    ctx: &Ctx,
+    export: &Export,
+    names: &[String],
+    error: anyhow::Error,
+) -> Result<String> {
     let files = names.iter().flat_map(|name| overlay::files(export, name)).collect();
     let damaged = damaged_files(&ctx.run, &files);
     if damaged.is_empty() { Err(error) } else { Ok(damaged.join("; ")) }

@@ -1,8 +1,8 @@
 //! Google's Firestore emulator: our own, or one that runs already.
 
+use crate::servers::native::connections::EmulatorServer;
 use crate::servers::native::home::Home;
 use crate::servers::native::machine::{self, reachable};
-use crate::servers::native::connections::EmulatorServer;
 use crate::servers::native::options::EmulatorChoice;
 use crate::servers::native::record::Record;
 use anyhow::{Result, bail};

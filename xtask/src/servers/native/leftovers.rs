@@ -1,7 +1,7 @@
 //! Stacks that outlived the tool that started them: kept on purpose, or left behind by a killed one.
 
-use crate::servers::native::home::{LOCK, NEW_PREFIX, STACK_JSON, STACK_PREFIX, is_ours, remove};
 use crate::servers::native::connections::{Connections, canonical};
+use crate::servers::native::home::{LOCK, NEW_PREFIX, STACK_JSON, STACK_PREFIX, is_ours, remove};
 use crate::servers::native::{machine, processes};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, TryLockError};

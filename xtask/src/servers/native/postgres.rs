@@ -1,9 +1,9 @@
 //! Four PostgreSQL servers from one `initdb`.
 
-use crate::servers::native::home::{Home, private_file};
-use crate::servers::native::processes::INITDB_ENDING;
 use crate::servers::native::connections::{PostgresServer, SERVERS};
+use crate::servers::native::home::{Home, private_file};
 use crate::servers::native::machine;
+use crate::servers::native::processes::INITDB_ENDING;
 use crate::servers::native::record::Record;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;

@@ -4,12 +4,13 @@
 //! on a target, each SELECT becomes a view on them, and PostgreSQL says which columns the view depends on
 //! and what types come out. All in one transaction that is taken back.
 
-use crate::sql::column_types::{self, Fit};
 use crate::effects::postgres::{self, Connection};
 use crate::hazards::SAMPLE;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
-use crate::source::assess::{Columns, Findings};
+use crate::source::assess::columns::Columns;
+use crate::source::assess::looks::Findings;
+use crate::sql::column_types::{self, Fit};
 use crate::sql::{self, Limit, Reading};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
