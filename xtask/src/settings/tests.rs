@@ -2,8 +2,13 @@
 
 use super::*;
 use crate::model::Stop;
+use anyhow::Result;
+use datapath::document::NullPolicy;
 use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Variables and files: text, mode.
 #[derive(Clone, Default)]

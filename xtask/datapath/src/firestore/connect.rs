@@ -1,7 +1,8 @@
-//! Where a Firestore is, and how to get in.
+//! How to get in.
 
+use super::address::{Address, explain};
+use super::client::{Api, Firestore};
 use super::submit::Refusal;
-use super::{Api, Firestore};
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::future::BoxFuture;
 use gcloud_sdk::google::firestore::v1::firestore_client::FirestoreClient;
@@ -9,40 +10,10 @@ use gcloud_sdk::google_cloud_auth::credentials::{
     CacheableResource, Credentials, CredentialsProvider, EntityTag,
 };
 use gcloud_sdk::google_cloud_auth::errors::CredentialsError;
-use gcloud_sdk::tonic::Code;
 use gcloud_sdk::tonic::codegen::http::{Extensions, HeaderValue, header::AUTHORIZATION};
 use gcloud_sdk::{GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthHeaders, GoogleAuthMiddlewareLayer, HeaderMap};
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpStream;
-
-/// Where a Firestore is, and who asks.
-#[derive(Debug, Clone)]
-pub struct Address {
-    pub project: String,
-    /// `(default)` unless the project has several.
-    pub database: String,
-    /// `host:port` of an emulator; None: Google's own.
-    pub emulator: Option<String>,
-    /// A service account's key file; None: application default credentials. Not for an emulator.
-    pub credentials: Option<PathBuf>,
-}
-
-impl Address {
-    /// `projects/…/databases/…`
-    pub(super) fn database_path(&self) -> String {
-        format!("projects/{}/databases/{}", self.project, self.database)
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.emulator {
-            Some(host) => write!(f, "the Firestore emulator at {host}"),
-            None => write!(f, "Firestore database {} of project {}", self.database, self.project),
-        }
-    }
-}
 
 const GOOGLE: &str = "https://firestore.googleapis.com";
 
@@ -103,31 +74,6 @@ async fn credentials(address: &Address) -> Result<GoogleAuthHeaders> {
     let key = tokio::fs::read(path).await.with_context(context)?;
     let key = serde_json::from_slice(&key).with_context(context)?;
     GoogleAuthHeaders::from_service_account_key(key, scopes).await.with_context(context)
-}
-
-/// What a person should check when Firestore refuses.
-pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
-    let Address { project, database, .. } = address;
-    let advice = match refusal.code {
-        Code::PermissionDenied => format!(
-            "check that the account has the role roles/datastore.user in project {project}, and \
-             that the project's Firestore API is enabled"
-        ),
-        Code::Unauthenticated => "check the service account's key file (revoked? another \
-             project's?), or run: gcloud auth application-default login"
-            .to_owned(),
-        Code::NotFound => format!(
-            "check the names: project {project}, database {database} (gcloud firestore databases \
-             list --project={project})"
-        ),
-        Code::FailedPrecondition => {
-            format!("check that database {database} of project {project} is in native mode")
-        }
-        // UNKNOWN is what a broken connection becomes.
-        Code::Unavailable | Code::Unknown => "check that it is running and can be reached".to_owned(),
-        _ => return anyhow!("{address}: {refusal}"),
-    };
-    anyhow!("{address}: {refusal}; {advice}")
 }
 
 /// The token that Firebase's own tools send to emulators. With credentials of our own the SDK

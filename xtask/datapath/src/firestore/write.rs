@@ -1,9 +1,9 @@
 //! Writing and deleting: batches from a channel, sent by several workers.
 
+use super::client::{Firestore, total, within};
 use super::pace::{Limiter, Pace};
 use super::submit::{self, Refusal, Rejected, Written, submit};
 use super::wire::{self, Change, Version};
-use super::{Firestore, total, within};
 use crate::document::Document;
 use anyhow::{Context, Result, bail};
 use futures_util::future::BoxFuture;

@@ -3,32 +3,18 @@
 //! depends on something that is not met is not looked at.
 
 mod firestore;
+mod look;
 mod machine;
 mod server;
 mod source;
 mod target;
 
-pub use firestore::PROBE;
-
 use crate::health::Line;
-use crate::model::{Database, ServerInfo};
+use crate::model::Database;
 use crate::run::ctx::Ctx;
+pub use firestore::PROBE;
+pub use look::Wanted;
 use std::sync::Arc;
-
-/// What is to be looked at beside what every migration needs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted {
-    /// Also what holding the source back needs.
-    pub freeze: bool,
-}
-
-/// What was found of one server.
-#[derive(Debug, Default)]
-struct Looked {
-    lines: Vec<Line>,
-    /// `None`: it could not be reached.
-    info: Option<ServerInfo>,
-}
 
 pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted) -> Vec<Line> {
     let tools = machine::versions(ctx).await;

@@ -1,6 +1,7 @@
 //! What is looked at on the source.
 
-use crate::checks::doctor::{Looked, Wanted, server};
+use crate::checks::doctor::look::{Looked, Wanted};
+use crate::checks::doctor::server;
 use crate::effects::postgres::{self, Connection};
 use crate::health::Lines;
 use crate::run::ctx::Ctx;

@@ -1,6 +1,7 @@
 //! What is looked at on each of the three new databases.
 
-use crate::checks::doctor::{Looked, server};
+use crate::checks::doctor::look::Looked;
+use crate::checks::doctor::server;
 use crate::health::Lines;
 use crate::model::Database;
 use crate::run::ctx::Ctx;

@@ -143,7 +143,10 @@ fn bars(all: &[Repetition], wanted: &[Wanted]) -> Vec<Bar> {
 type Chart = (&'static str, &'static str, Vec<Bar>);
 
 fn charts(results: &Results) -> Markup {
-    let charts: Vec<Chart> = against_references(results).into_iter().chain(of_ours(results)).collect();
+    let all = &results.repetitions;
+    let own = own_charts(results);
+    let charts: Vec<Chart> =
+        migration_charts(all).into_iter().chain(firestore_charts(all)).chain(own).collect();
     html! {
         section {
             h2 { "Medians, with the smallest and largest" }
@@ -159,9 +162,8 @@ fn charts(results: &Results) -> Markup {
     }
 }
 
-/// Ours beside what it is measured against.
-fn against_references(results: &Results) -> [Chart; 5] {
-    let all = &results.repetitions;
+/// Everything, and rows alone, beside the references.
+fn migration_charts(all: &[Repetition]) -> [Chart; 2] {
     [
         (
             "Whole migration",
@@ -186,6 +188,12 @@ fn against_references(results: &Results) -> [Chart; 5] {
                 ],
             ),
         ),
+    ]
+}
+
+/// Documents beside the guide.
+fn firestore_charts(all: &[Repetition]) -> [Chart; 2] {
+    [
         (
             "Firestore import",
             "seconds",
@@ -208,6 +216,16 @@ fn against_references(results: &Results) -> [Chart; 5] {
                 ],
             ),
         ),
+    ]
+}
+
+/// The proof, the phases, and how ours grows.
+fn own_charts(results: &Results) -> [Chart; 4] {
+    let all = &results.repetitions;
+    let smaller = results.smaller.map(|s| format!("scale {s}")).unwrap_or_default();
+    let scale = format!("scale {}", results.scale);
+    let per_row = |seconds: f64, rows: u64| seconds * 1e6 / rows as f64;
+    [
         (
             "Verification",
             "seconds",
@@ -220,16 +238,6 @@ fn against_references(results: &Results) -> [Chart; 5] {
                 ],
             ),
         ),
-    ]
-}
-
-/// Ours by itself, and how it grows.
-fn of_ours(results: &Results) -> [Chart; 3] {
-    let all = &results.repetitions;
-    let smaller = results.smaller.map(|s| format!("scale {s}")).unwrap_or_default();
-    let scale = format!("scale {}", results.scale);
-    let per_row = |seconds: f64, rows: u64| seconds * 1e6 / rows as f64;
-    [
         ("Phases of migrate", "seconds; 1 and 2 overlap, as do 3 and 4", phases(all)),
         (
             "Peak memory",

@@ -6,7 +6,8 @@
 
 use crate::effects::postgres::{self, Connection};
 use crate::run::ctx::Ctx;
-use crate::source::assess::Columns;
+use crate::source::assess::columns::Columns;
+use crate::source::assess::looks::connect;
 use crate::sql::{self, Decoding};
 use crate::{refuse, sql_file};
 use anyhow::{Context, Result};
@@ -90,7 +91,7 @@ async fn everything_converts(ctx: &Arc<Ctx>, columns: &Columns) -> Result<bool> 
 
 async fn converts(ctx: Arc<Ctx>, query: String, table: String) -> Result<bool> {
     let _turn = ctx.turn_on_source(0).await;
-    let mut connection = crate::source::assess::connect(&ctx).await?;
+    let mut connection = connect(&ctx).await?;
     let looked = connection.rows(&query).await;
     connection.close().await?;
     match looked {

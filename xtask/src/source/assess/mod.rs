@@ -1,19 +1,20 @@
 //! What is wrong with the source, found before anything is changed: everything at once, each with a count
 //! and some keys. Says as well how its tables have to be read.
 
+mod columns;
 mod encodings;
+mod looks;
 mod shapes;
 
-use crate::effects::postgres::{self, Connection};
+use self::columns::{columns, names};
+use self::looks::{Findings, connect, findings};
+
 use crate::hazards::{self, Blocked, Found, HAZARDS, Hazard, Look, SAMPLE};
 use crate::model::{AGAIN, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
-use crate::sql::{self, Reading, SourceColumn};
-use crate::sql_file;
-use crate::sql_text::SqlFile;
+use crate::sql::{self, Reading};
 use anyhow::{Context, Result};
-use sqlx::Row;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,9 +23,6 @@ pub struct Assessment {
     pub hazards: Vec<Found>,
     pub reading: Reading,
 }
-
-/// How often something was found, and some of it.
-type Findings = (u64, Vec<String>);
 
 /// # Errors
 /// As [`judge`]; refuses as well where a table is not to be had.
@@ -98,21 +96,9 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
     Ok(Assessment { hazards: HAZARDS.iter().filter_map(there).collect(), reading })
 }
 
-/// A session that waits for a table that is locked, but not for ever.
-async fn connect(ctx: &Ctx) -> Result<Connection> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("assess")).await?;
-    connection.run(lock_waits::PATIENCE).await?;
-    Ok(connection)
-}
-
 /// Hazards because of which other queries fail.
 fn stops_queries(name: &str) -> bool {
     ["table-missing", "column-missing", "column-type", "rows-hidden"].contains(&name)
-}
-
-/// The source's tables that are to be migrated, as an array for psql's variable.
-fn names(ctx: &Ctx) -> String {
-    sql::array(ctx.tables.iter().map(|t| t.source))
 }
 
 /// The statements that look at rows, by hazard.
@@ -151,35 +137,4 @@ async fn in_turn(
     let looked = findings(&mut connection, &query).await.with_context(|| format!("looking for {name}"));
     connection.close().await?;
     Ok((name, looked))
-}
-
-async fn findings(connection: &mut Connection, query: &str) -> Result<Findings> {
-    let rows = connection.rows(&sql::count_and_sample(query, SAMPLE)).await?;
-    let count = rows.first().map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or_default();
-    let keys = rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;
-    Ok((u64::try_from(count)?, keys))
-}
-
-/// A column of the source, and the type that stands for its own on another server.
-pub struct Seen {
-    pub column: SourceColumn,
-    pub stand_in: String,
-}
-
-/// By table.
-type Columns = BTreeMap<String, Vec<Seen>>;
-
-async fn columns(ctx: &Ctx, connection: &mut Connection) -> Result<Columns> {
-    const COLUMNS: SqlFile = sql_file!("phases/preflight/columns.sql");
-    let mut columns = Columns::new();
-    for row in connection.rows(&sql::bind(COLUMNS, &[("tables", &names(ctx))])).await? {
-        let column = SourceColumn {
-            name: row.try_get("column")?,
-            kind: row.try_get("type")?,
-            textual: row.try_get("textual")?,
-        };
-        let seen = Seen { column, stand_in: row.try_get("stand_in")? };
-        columns.entry(row.try_get("table")?).or_default().push(seen);
-    }
-    Ok(columns)
 }

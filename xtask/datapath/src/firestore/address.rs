@@ -1,0 +1,59 @@
+//! Where a Firestore is, and what a person should check when it refuses.
+
+use super::submit::Refusal;
+use anyhow::anyhow;
+use gcloud_sdk::tonic::Code;
+use std::path::PathBuf;
+
+/// Where a Firestore is, and who asks.
+#[derive(Debug, Clone)]
+pub struct Address {
+    pub project: String,
+    /// `(default)` unless the project has several.
+    pub database: String,
+    /// `host:port` of an emulator; None: Google's own.
+    pub emulator: Option<String>,
+    /// A service account's key file; None: application default credentials. Not for an emulator.
+    pub credentials: Option<PathBuf>,
+}
+
+impl Address {
+    /// `projects/…/databases/…`
+    pub(super) fn database_path(&self) -> String {
+        format!("projects/{}/databases/{}", self.project, self.database)
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.emulator {
+            Some(host) => write!(f, "the Firestore emulator at {host}"),
+            None => write!(f, "Firestore database {} of project {}", self.database, self.project),
+        }
+    }
+}
+
+/// What a person should check when Firestore refuses.
+pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
+    let Address { project, database, .. } = address;
+    let advice = match refusal.code {
+        Code::PermissionDenied => format!(
+            "check that the account has the role roles/datastore.user in project {project}, and \
+             that the project's Firestore API is enabled"
+        ),
+        Code::Unauthenticated => "check the service account's key file (revoked? another \
+             project's?), or run: gcloud auth application-default login"
+            .to_owned(),
+        Code::NotFound => format!(
+            "check the names: project {project}, database {database} (gcloud firestore databases \
+             list --project={project})"
+        ),
+        Code::FailedPrecondition => {
+            format!("check that database {database} of project {project} is in native mode")
+        }
+        // UNKNOWN is what a broken connection becomes.
+        Code::Unavailable | Code::Unknown => "check that it is running and can be reached".to_owned(),
+        _ => return anyhow!("{address}: {refusal}"),
+    };
+    anyhow!("{address}: {refusal}; {advice}")
+}
