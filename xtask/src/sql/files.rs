@@ -62,16 +62,49 @@ fn relative(from: &str, path: &str) -> String {
 /// A file with psql's variables set: `:'name'` becomes a constant, `:"name"` an identifier, `:name` the
 /// text as it is (numbers only).
 pub fn bind(file: SqlFile, values: &[(&str, &str)]) -> String {
-    values.iter().fold(code(file.text), |text, (name, value)| {
-        text.replace(&format!(":'{name}'"), &literal(value))
-            .replace(&format!(":\"{name}\""), &ident(value))
-            .replace(&format!(":{name}"), value)
-    })
+    let text = code(file.text);
+    let (mut out, mut rest) = (String::with_capacity(text.len() * 2), &text[..]);
+    // Once from left to right: what a value holds is not looked at again.
+    while let Some(at) = rest.find(':') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(kind) = after.strip_prefix(':') {
+            out.push_str("::");
+            rest = kind;
+        } else if let Some((value, length)) = variable(after, values) {
+            out.push_str(&value);
+            rest = &after[length..];
+        } else {
+            out.push(':');
+            rest = after;
+        }
+    }
+    out + rest
+}
+
+/// The value of the variable that the text begins with, quoted as it asks for, and the length of its name.
+fn variable(text: &str, values: &[(&str, &str)]) -> Option<(String, usize)> {
+    let value = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    for (mark, quoted) in [('\'', literal as fn(&str) -> String), ('"', ident)] {
+        if let Some(rest) = text.strip_prefix(mark) {
+            let name = &rest[..rest.find(mark)?];
+            return Some((quoted(value(name)?), name.len() + 2));
+        }
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    Some((value(&text[..end])?.to_string(), end))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_value_holds_is_not_a_variable() {
+        let file = SqlFile { path: "x.sql", text: "SELECT :a, :\"a\", :'b', :ab, x::b" };
+        let bound = bind(file, &[("a", "\":b\""), ("b", "it's :a")]);
+        assert_eq!(bound, "SELECT \":b\", \"\"\":b\"\"\", 'it''s :a', :ab, x::b");
+    }
 
     #[test]
     fn comments_go_and_strings_stay() {

@@ -2,8 +2,10 @@
 //! statements that make them agree. Temporary tables of one transaction hold the first two.
 
 use super::blocks::{bucket, copy_csv, ids, list};
+use super::files::bind;
 use super::hash::HashFn;
 use crate::model::Column;
+use crate::sql_file;
 use crate::sql_text::{ident, literal, qualified};
 
 /// Which rows of a table are looked at.
@@ -92,92 +94,57 @@ fn fill(kind: &str, table: &str, columns: &[Column]) -> String {
 /// Works out what has to be done, into a temporary table: `id`, `kind`, `change`. Where `Us`, what was
 /// last written is what is wanted.
 pub fn find_changes(table: &str, columns: &[Column], scope: Scope, owner: Owner) -> String {
-    let last = if matches!(scope, Scope::Buckets(_)) { "w" } else { "l" };
-    let row = |alias: &str| {
-        let values = names(columns).map(|c| format!("{alias}.{}", ident(c)));
-        format!("ROW({})::text", values.collect::<Vec<_>>().join(", "))
+    let (last, join_last) = match scope {
+        Scope::Buckets(_) => ("w", String::new()),
+        Scope::Wanted => ("l", format!("LEFT JOIN {} l ON l.id = w.id", temporary("last", table))),
     };
-    let strict = match owner {
-        Owner::Us => String::new(),
-        Owner::Others => format!(
-            "WHEN w.id IS NULL THEN 'theirs' WHEN {} IS DISTINCT FROM {} THEN 'conflict' ",
-            row(last),
-            row("f")
-        ),
+    let scope = match scope {
+        Scope::Buckets(buckets) => format!("{} = ANY ({})", bucket("id"), ids(buckets)),
+        Scope::Wanted => format!("id IN (SELECT id FROM {})", temporary("wanted", table)),
     };
-    let conflict = match owner {
-        Owner::Us => String::new(),
-        Owner::Others => {
-            format!("WHEN w.id IS NOT NULL AND {} IS DISTINCT FROM {} THEN {} ", row(last), row("f"), {
-                conflict(columns, last)
-            })
-        }
-    };
-    format!(
-        "CREATE TEMP TABLE {changes} ON COMMIT DROP AS \
-         SELECT DISTINCT coalesce(w.id, f.id)::bigint AS id, \
-                CASE WHEN f.xtask_times > 1 THEN 'twice' {strict}\
-                     WHEN f.id IS NULL THEN 'insert' WHEN w.id IS NULL THEN 'delete' ELSE 'update' END AS kind, \
-                CASE WHEN f.xtask_times > 1 THEN f.xtask_times::text {conflict}\
-                     WHEN f.id IS NULL THEN {values} WHEN w.id IS NOT NULL THEN {set} END AS change \
-         FROM {wanted} w {join_last}\
-         FULL JOIN (SELECT *, count(*) OVER (PARTITION BY id) AS xtask_times FROM {found} WHERE {scope}) f \
-              ON f.id = w.id \
-         WHERE {w} IS DISTINCT FROM {f} OR f.xtask_times > 1; \
-         CREATE INDEX ON {temporary} (kind, id)",
-        changes = ident(&format!("changes_{table}")),
-        temporary = temporary("changes", table),
-        values = tuple(columns),
-        set = assignments(columns),
-        wanted = temporary("wanted", table),
-        join_last = match scope {
-            Scope::Buckets(_) => String::new(),
-            Scope::Wanted => format!("LEFT JOIN {} l ON l.id = w.id ", temporary("last", table)),
-        },
-        found = qualified("public", table),
-        scope = match scope {
-            Scope::Buckets(buckets) => format!("{} = ANY ({})", bucket("id"), ids(buckets)),
-            Scope::Wanted => format!("id IN (SELECT id FROM {})", temporary("wanted", table)),
-        },
-        w = row("w"),
-        f = row("f"),
+    let of_each = |text: &dyn Fn(&str) -> String| names(columns).map(text).collect::<Vec<_>>().join(", ");
+    bind(
+        sql_file!("phases/repair/changes.sql"),
+        &[
+            ("changes", &ident(&format!("changes_{table}"))),
+            ("wanted", &temporary("wanted", table)),
+            ("found", &qualified("public", table)),
+            ("scope", &scope),
+            ("others", if owner == Owner::Others { "true" } else { "false" }),
+            ("last", last),
+            ("join_last", &join_last),
+            ("wanted_row", &row("w", columns)),
+            ("found_row", &row("f", columns)),
+            ("last_row", &row(last, columns)),
+            ("constants", &of_each(&|name| format!("quote_nullable(w.{}::text)", ident(name)))),
+            ("assignments", &of_each(&assignment)),
+            ("conflicts", &of_each(&|name| conflict(name, last))),
+        ],
     )
 }
 
-/// The wanted row as a list of constants: `(1, 'x', NULL)`.
-fn tuple(columns: &[Column]) -> String {
-    let values = names(columns).map(|c| format!("quote_nullable(w.{}::text)", ident(c)));
-    format!("'(' || array_to_string(ARRAY[{}], ', ') || ')'", values.collect::<Vec<_>>().join(", "))
+/// A whole row as text.
+fn row(alias: &str, columns: &[Column]) -> String {
+    let values = names(columns).map(|c| format!("{alias}.{}", ident(c)));
+    format!("ROW({})::text", values.collect::<Vec<_>>().join(", "))
 }
 
-/// What an update sets: the columns that differ.
-fn assignments(columns: &[Column]) -> String {
-    let parts = names(columns).map(|c| {
-        let column = ident(c);
-        let set = literal(&format!("{column} = "));
-        format!(
-            "CASE WHEN w.{column}::text IS DISTINCT FROM f.{column}::text \
-             THEN {set} || quote_nullable(w.{column}::text) END"
-        )
-    });
-    format!("array_to_string(ARRAY[{}], ', ')", parts.collect::<Vec<_>>().join(", "))
-}
-
-/// For a person: how the row differs from what was last written.
-fn conflict(columns: &[Column], last: &str) -> String {
-    let parts = names(columns).map(|c| {
-        let column = ident(c);
-        let is = literal(&format!("{c} is "));
-        format!(
-            "CASE WHEN {last}.{column}::text IS DISTINCT FROM f.{column}::text \
-             THEN {is} || quote_nullable(f.{column}::text) || ', we wrote ' || quote_nullable({last}.{column}::text) END"
-        )
-    });
+/// What an update sets of a column, where it differs.
+fn assignment(name: &str) -> String {
+    let column = ident(name);
+    let set = literal(&format!("{column} = "));
     format!(
-        "CASE WHEN f.id IS NULL THEN 'it is not there any more' \
-              WHEN {last}.id IS NULL THEN 'a row with this id is there that we did not write' \
-              ELSE array_to_string(ARRAY[{}], '; ') END",
-        parts.collect::<Vec<_>>().join(", ")
+        "CASE WHEN w.{column}::text IS DISTINCT FROM f.{column}::text \
+         THEN {set} || quote_nullable(w.{column}::text) END"
+    )
+}
+
+/// For a person: how a column differs from what was last written.
+fn conflict(name: &str, last: &str) -> String {
+    let (column, is) = (ident(name), literal(&format!("{name} is ")));
+    format!(
+        "CASE WHEN {last}.{column}::text IS DISTINCT FROM f.{column}::text \
+         THEN {is} || quote_nullable(f.{column}::text) || ', we wrote ' || quote_nullable({last}.{column}::text) END"
     )
 }
 
@@ -221,10 +188,6 @@ pub fn delete(table: &str, ids: &[i64]) -> String {
 
 /// The ids of rows that are not as they are wanted, among those that were changed.
 pub fn unproven(table: &str, columns: &[Column], limit: usize) -> String {
-    let row = |alias: &str| {
-        let values = names(columns).map(|c| format!("{alias}.{}", ident(c)));
-        format!("ROW({})::text", values.collect::<Vec<_>>().join(", "))
-    };
     format!(
         "SELECT DISTINCT c.id FROM {changes} c LEFT JOIN {wanted} w ON w.id = c.id \
          LEFT JOIN {found} f ON f.id = c.id \
@@ -232,8 +195,8 @@ pub fn unproven(table: &str, columns: &[Column], limit: usize) -> String {
         changes = temporary("changes", table),
         wanted = temporary("wanted", table),
         found = qualified("public", table),
-        w = row("w"),
-        f = row("f")
+        w = row("w", columns),
+        f = row("f", columns)
     )
 }
 

@@ -28,6 +28,7 @@ const FLOORS: &[&[&str]] = &[
     &["phases/"],
     &["checks/"],
     &["lab/"],
+    &["session/"],
     &["commands/"],
     &["cli/"],
     &["lib.rs", "main.rs"],
