@@ -1,4 +1,4 @@
--- The least that `cargo xtask migrate` needs on each of the three new databases: a schema set aside
+-- The least that `cargo xtask migrate` needs on each of the three new databases: a staging schema
 -- for loading (CREATE on the database), the tables' place in public, temporary tables for
 -- verification; and the tables themselves where they are there already, because they are replaced.
 -- The schema xtask, where an earlier run has left one, has to be the role's as well.

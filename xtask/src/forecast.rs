@@ -331,8 +331,8 @@ mod tests {
         let emulator = seconds(&sample, 100_000, Writing::Emulator);
         assert!(emulator.import > none.import && emulator.verify > none.verify);
         assert_eq!(emulator.export, none.export);
-        let polite = Sample { floor: 60.0, ..sample };
-        assert_eq!(seconds(&polite, 0, Writing::Emulator).export, 60.0);
+        let under_backpressure = Sample { floor: 60.0, ..sample };
+        assert_eq!(seconds(&under_backpressure, 0, Writing::Emulator).export, 60.0);
         let nothing = Sample { reading: 0.0, rows: 0, file_bytes: 0.0, floor: 0.0 };
         assert_eq!(seconds(&nothing, 0, Writing::Emulator), Seconds::default());
     }

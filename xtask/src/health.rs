@@ -1,4 +1,4 @@
-//! What `doctor` finds: a line for each prerequisite, and what mends those that are not met. Pure.
+//! What `doctor` finds: a line for each prerequisite, and what fixes those that are not met. Pure.
 
 use serde::Serialize;
 
@@ -33,9 +33,10 @@ pub struct Line {
     pub what: &'static str,
     pub verdict: Verdict,
     pub found: String,
-    /// The command that mends it.
+    /// The command that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    #[serde(rename = "mend")]
+    pub fix: Option<String>,
 }
 
 /// The lines of one place, in the order in which they were found.
@@ -50,20 +51,20 @@ impl Lines {
         Lines { place: place.to_string(), lines: Vec::new() }
     }
 
-    fn push(&mut self, what: &'static str, verdict: Verdict, found: String, mend: Option<String>) {
-        self.lines.push(Line { place: self.place.clone(), what, verdict, found, mend });
+    fn push(&mut self, what: &'static str, verdict: Verdict, found: String, fix: Option<String>) {
+        self.lines.push(Line { place: self.place.clone(), what, verdict, found, fix });
     }
 
     pub fn met(&mut self, what: &'static str, found: impl Into<String>) {
         self.push(what, Verdict::Met, found.into(), None);
     }
 
-    pub fn warn(&mut self, what: &'static str, found: impl Into<String>, mend: impl Into<String>) {
-        self.push(what, Verdict::Warning, found.into(), Some(mend.into()));
+    pub fn warn(&mut self, what: &'static str, found: impl Into<String>, fix: impl Into<String>) {
+        self.push(what, Verdict::Warning, found.into(), Some(fix.into()));
     }
 
-    pub fn not_met(&mut self, what: &'static str, found: impl Into<String>, mend: impl Into<String>) {
-        self.push(what, Verdict::NotMet, found.into(), Some(mend.into()));
+    pub fn not_met(&mut self, what: &'static str, found: impl Into<String>, fix: impl Into<String>) {
+        self.push(what, Verdict::NotMet, found.into(), Some(fix.into()));
     }
 
     /// These depend on something that is not met.
@@ -74,8 +75,8 @@ impl Lines {
     }
 
     /// A look that failed is a prerequisite that is not met.
-    pub fn failed(&mut self, what: &'static str, error: &anyhow::Error, mend: impl Into<String>) {
-        self.not_met(what, format!("{error:#}"), mend);
+    pub fn failed(&mut self, what: &'static str, error: &anyhow::Error, fix: impl Into<String>) {
+        self.not_met(what, format!("{error:#}"), fix);
     }
 }
 
@@ -97,7 +98,7 @@ impl Health {
         self.lines.iter().filter(|l| l.verdict == verdict).count()
     }
 
-    /// Place by place, each line with what mends it beneath.
+    /// Place by place, each line with what fixes it beneath.
     pub fn text(&self) -> String {
         let mut out = String::new();
         let mut place = "";
@@ -112,8 +113,8 @@ impl Health {
                 line.found.clone()
             };
             out += &format!("  {} {:<18} {}\n", line.verdict.mark(), line.what, indented(&found));
-            if let Some(mend) = &line.mend {
-                out += &format!("    → {}\n", indented(mend));
+            if let Some(fix) = &line.fix {
+                out += &format!("    → {}\n", indented(fix));
             }
         }
         out += &format!(

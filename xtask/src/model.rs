@@ -1,4 +1,4 @@
-//! The words of the migration: what stands where, and what became of a row. No logic, no I/O.
+//! The words of the migration: what stands where, and how each row ends. No logic, no I/O.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,4 +1,4 @@
--- What this session's role needs to hold the source back (grants/freeze.sql): each with whether it is
+-- What this session's role needs to freeze the source (read-only) (grants/freeze.sql): each with whether it is
 -- held, and the statement that gives what is missing. psql: \set roles {shop_web,shop_worker}
 SELECT 'ownership of database ' || quote_ident(d.datname) AS "grant", pg_has_role(d.datdba, 'USAGE') AS held,
        CASE WHEN o.rolsuper THEN format('ALTER DATABASE %I OWNER TO %I', d.datname, current_user)

@@ -1,6 +1,6 @@
 -- What the tables of the schema in search_path look like: one row a column, constraint, index,
 -- trigger and policy. Two schemas are alike when these rows are.
--- rebuild tells how a row is taken away for the load and made anew after it; beneath is the index of
+-- rebuild tells how a row is taken away for the load and recreated after it; beneath is the index of
 -- a key, which can be built while others read.
 WITH t AS (
     SELECT c.oid, c.relname::text AS name, c.relrowsecurity

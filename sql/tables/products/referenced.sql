@@ -1,5 +1,5 @@
 -- Soft-deleted products that a migrated review or a migrated order item refers to: they are carried.
--- So are those whose row is quarantined for a value of its own: mended, it must find its product.
+-- So are those whose row is quarantined for a value of its own: fixed, it must find its product.
 -- Deleted products are few: each is asked for, instead of asking every order item for its product.
 SELECT p.id AS product_id
 FROM products p

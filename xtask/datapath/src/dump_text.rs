@@ -25,7 +25,7 @@ pub fn same_lines(archive: &mut dyn BufRead, plain: &mut dyn BufRead) -> Result<
 }
 
 /// Of a line that two dumps of one snapshot may end differently, what has to be the same: the key that
-/// every dump draws anew for psql, and the state of a sequence, which no snapshot holds.
+/// every dump draws again for psql, and the state of a sequence, which no snapshot holds.
 fn stem(line: &[u8]) -> Option<&[u8]> {
     let after = |start: &[u8], end: u8| {
         let rest = line.strip_prefix(start)?;

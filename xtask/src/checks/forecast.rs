@@ -162,7 +162,7 @@ impl Snapshot {
 
 /// A table's rows by outcome.
 async fn plan(ctx: Arc<Ctx>, snapshot: SnapshotInfo, table: &'static Table, size: Size) -> Result<TablePlan> {
-    let _turn = ctx.turn_on_source(size.rows).await;
+    let _turn = ctx.source_permit(size.rows).await;
     let mut worker = worker(&ctx, &snapshot, "plan").await?;
     let outcomes = outcomes(&ctx, &mut worker, table, &snapshot.reading).await?;
     worker.close().await?;
@@ -273,7 +273,7 @@ struct Read {
 }
 
 /// How long it takes to read all tables out, as many at a time as in a run, and what comes out. The
-/// largest are read for a moment beside each other; the others are taken in proportion.
+/// largest are read for a moment in parallel; the others are taken in proportion.
 async fn sample(
     ctx: &Arc<Ctx>,
     hash: HashFn,
@@ -324,7 +324,7 @@ async fn read(
     size: Size,
     long: Duration,
 ) -> Result<Read> {
-    let _turn = ctx.turn_on_source(size.bytes).await;
+    let _turn = ctx.source_permit(size.bytes).await;
     let mut connection: Connection =
         postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
     connection.run(lock_waits::PATIENCE).await?;
@@ -365,7 +365,7 @@ async fn read(
     Ok(Read { bytes_on_disk: size.bytes as f64, rows: if ended { count } else { all }, seconds, file_bytes })
 }
 
-/// The files of a run: one CSV a table, all tables as SQL, and the archive, which is smaller.
+/// The files of a run: one CSV per table, all tables as SQL, and the archive, which is smaller.
 fn disk(ctx: &Ctx, sample: &Sample, sizes: &[Size], all_bytes: u64) -> Result<Disk> {
     let runs = ctx.run.path().parent().unwrap_or(Path::new("."));
     let (directory, free) = disk::free(runs)?;

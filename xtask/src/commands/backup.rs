@@ -48,7 +48,7 @@ async fn back_up(ctx: &Arc<Ctx>, handling: &Handling, hash: HashFn) -> Result<Ba
     let mut manifest = begin(ctx, "backup")?;
     let backup = async {
         let snapshot = Snapshot::open(ctx, hash).await?;
-        let backup = backpressure::polite(ctx, p1_backup::run(ctx, &snapshot)).await?;
+        let backup = backpressure::under_backpressure(ctx, p1_backup::run(ctx, &snapshot)).await?;
         snapshot.release().await?;
         Ok(backup)
     };

@@ -37,8 +37,8 @@ impl Command for Args {
             return print(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
         }
         let next = if shown.problems.is_empty() { "migrate" } else { "config show" };
-        let mend = if shown.problems.is_empty() { "" } else { "mend that, then " };
-        session.say(Said { text: shown.text(), next: Some(format!("{mend}{}", session.then(next))) })
+        let fix = if shown.problems.is_empty() { "" } else { "mend that, then " };
+        session.say(Said { text: shown.text(), next: Some(format!("{fix}{}", session.then(next))) })
     }
 }
 

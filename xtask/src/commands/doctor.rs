@@ -1,4 +1,4 @@
-//! Every prerequisite, with what mends those that are not met.
+//! Every prerequisite, with what fixes those that are not met.
 
 use crate::checks::doctor;
 use crate::health::{Health, Line, Lines, Verdict};

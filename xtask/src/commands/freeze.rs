@@ -5,7 +5,7 @@ use crate::effects::terminal::Terminal;
 use crate::model::Stop;
 use crate::refuse;
 use crate::run::dir::RunDir;
-use crate::run::freeze_log::Freezes;
+use crate::run::freeze_log::FreezeLog;
 use crate::session::{Command, Servers, Session};
 use crate::settings::Settings;
 use crate::source::freeze::{Freezer, Held};
@@ -70,7 +70,7 @@ impl Done {
 
 /// Freezes the source and leaves it so.
 pub async fn run(settings: &Settings, runs: &Path, terminal: &Terminal, cleanup: &Cleanup) -> Result<Done> {
-    let freezer = Freezer::new(settings, Freezes::at(runs), terminal);
+    let freezer = Freezer::new(settings, FreezeLog::at(runs), terminal);
     let did = match freezer.freeze(None, cleanup).await? {
         Held::Now(pending) => {
             cleanup.keep(pending);
@@ -90,7 +90,7 @@ pub async fn run(settings: &Settings, runs: &Path, terminal: &Terminal, cleanup:
 /// Undoes the freeze that the book knows. `run`: only if it was this run's; after a cut-over it has to be
 /// named.
 pub async fn undo(settings: &Settings, runs: &Path, run: Option<&str>, terminal: &Terminal) -> Result<Done> {
-    let freezer = Freezer::new(settings, Freezes::at(runs), terminal);
+    let freezer = Freezer::new(settings, FreezeLog::at(runs), terminal);
     let source = settings.source.to_string();
     let Some(open) = freezer.open()? else {
         return nothing_known(settings, &freezer).await;

@@ -185,7 +185,7 @@ pub async fn backup_and_export(
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
     let snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
     let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
-    let (backup, export) = backpressure::polite(ctx, both).await?;
+    let (backup, export) = backpressure::under_backpressure(ctx, both).await?;
     snapshot.release().await?;
     agree(&backup, &export, ctx)?;
     // Only from here on may a target be written: everything is on disk, and hashed.

@@ -1,4 +1,4 @@
-//! What verification found, mended: shows every change, complete, and makes it where told to.
+//! Repairs what verification found: shows every change, complete, and makes it where told to.
 
 use super::verify;
 use crate::model::{Stop, grouped};
@@ -9,7 +9,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::session::{Command, RunArgs, Said, Servers, Session, print};
-use crate::stores::reconcile::{Action, Change, Tell};
+use crate::stores::reconcile::{Action, Change, OnChange};
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -58,15 +58,15 @@ pub struct Outcome {
 }
 
 /// `apply`: makes the changes, while no other run can be at work on the stores; else nothing is touched.
-pub async fn run(ctx: &Arc<Ctx>, apply: bool, tell: &mut Tell<'_>) -> Result<Outcome> {
+pub async fn run(ctx: &Arc<Ctx>, apply: bool, tell: &mut OnChange<'_>) -> Result<Outcome> {
     if !apply {
-        return mend(ctx, false, tell).await;
+        return find_and_repair(ctx, false, tell).await;
     }
     let locks = Locks::targets(ctx).await?;
-    visibly(ctx, "repair", locks.guard(Box::pin(mend(ctx, true, tell)))).await
+    visibly(ctx, "repair", locks.guard(Box::pin(find_and_repair(ctx, true, tell)))).await
 }
 
-async fn mend(ctx: &Arc<Ctx>, apply: bool, tell: &mut Tell<'_>) -> Result<Outcome> {
+async fn find_and_repair(ctx: &Arc<Ctx>, apply: bool, tell: &mut OnChange<'_>) -> Result<Outcome> {
     let manifest = ctx.run.load_manifest()?;
     let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: nobody knows what the stores must hold", ctx.run.id());
@@ -129,7 +129,7 @@ pub fn shown(change: &Change) -> String {
         Action::Update => "differs",
         Action::Delete => "is not of this run",
         Action::Conflict => "conflict, left alone",
-        Action::Theirs => "added by others, left alone",
+        Action::AddedByOthers => "added by others, left alone",
         Action::NotByRows => "not by rows",
     };
     let because =

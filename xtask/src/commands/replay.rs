@@ -1,4 +1,4 @@
-//! Rows that were mended in the source, brought in after the run.
+//! Rows that were fixed in the source, brought in after the run.
 
 use crate::model::{Stop, explain};
 use crate::phases::replay::{self, Replayed, TableReplayed};

@@ -75,7 +75,7 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let (source, purpose) = (&ctx.settings.source, ctx.purpose("dump"));
     let dump = async |form, file: &Path, what: &'static str| {
         // First of all: reading the archive back has to wait for it.
-        let _turn = ctx.turn_on_source(u64::MAX).await;
+        let _turn = ctx.source_permit(u64::MAX).await;
         ctx.throttle.free().await;
         let dumped = ctx.tools.dump(source, &purpose, &snapshot.info.id, form, file).await;
         dumped.with_context(|| format!("dumping {what}"))

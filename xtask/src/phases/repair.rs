@@ -1,5 +1,5 @@
-//! Every difference between the stores and what the run must have brought there, with what would mend it;
-//! and the mending. All differences are found, not some of them, and memory stays bounded: only ranges of
+//! Every difference between the stores and what the run must have brought there, with what would repair it;
+//! and the repair. All differences are found, not some of them, and memory stays bounded: only ranges of
 //! ids whose digests differ are looked at, in the database, and told row by row.
 
 use super::p5_verify;
@@ -8,7 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::{dir, overlay};
 use crate::sql::{self, Owner, Scope};
-use crate::stores::reconcile::{self, Action, Agreement, Change, Tell, Wanted};
+use crate::stores::reconcile::{self, Action, Change, OnChange, Reconciliation, Wanted};
 use crate::stores::{documents, rows, schema};
 use crate::tables::{self, Table};
 use anyhow::{Context, Result};
@@ -26,7 +26,7 @@ pub struct Repaired {
     pub conflicts: u64,
     /// Added by others since the cut-over: left alone, and no difference.
     pub theirs: u64,
-    /// Findings that rows cannot mend.
+    /// Findings that rows cannot repair.
     pub not_by_rows: u64,
 }
 
@@ -48,7 +48,7 @@ pub async fn run(
     export: &Arc<Export>,
     owner: Owner,
     apply: bool,
-    tell: &mut Tell<'_>,
+    tell: &mut OnChange<'_>,
 ) -> Result<Repaired> {
     let files = ctx.tables.iter().flat_map(|table| overlay::files(export, &table.file())).collect();
     let damaged = dir::damaged_files(&ctx.run, &files);
@@ -81,13 +81,13 @@ async fn database(
     database: Database,
     owner: Owner,
     apply: bool,
-    tell: &mut Tell<'_>,
+    tell: &mut OnChange<'_>,
 ) -> Result<Repaired> {
     let mut repaired = Repaired {
         not_by_rows: not_by_rows(ctx, export, database, owner, tell).await?,
         ..Repaired::default()
     };
-    let mut agreement = Agreement::begin(ctx, database, "repair", apply).await?;
+    let mut agreement = Reconciliation::begin(ctx, database, "repair", apply).await?;
     for table in tables::of_database(ctx.tables, database) {
         let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
         let connection = agreement.connection();
@@ -115,19 +115,19 @@ async fn database(
     Ok(repaired)
 }
 
-/// Structure and sequences: told with the statement that mends them, where there is one.
+/// Structure and sequences: told with the statement that repairs them, where there is one.
 async fn not_by_rows(
     ctx: &Arc<Ctx>,
     export: &Export,
     database: Database,
     owner: Owner,
-    tell: &mut Tell<'_>,
+    tell: &mut OnChange<'_>,
 ) -> Result<u64> {
     let mut connection = ctx.target(database, "repair").await?;
     let wanted = schema::expected_definition(&mut connection, database).await?;
     let found = schema::definition(&mut connection, "public").await?;
     connection.close().await?;
-    let mut findings = schema::mending(database, &wanted, &found);
+    let mut findings = schema::repairs(database, &wanted, &found);
     // Rows that will be deleted have no say in what the next id is.
     let all = owner == Owner::Others;
     findings.extend(p5_verify::sequences(ctx, export, database, all).await?.0);
@@ -157,7 +157,7 @@ async fn documents(
     collection: &'static Collection,
     owner: Owner,
     apply: bool,
-    tell: &mut Tell<'_>,
+    tell: &mut OnChange<'_>,
 ) -> Result<Repaired> {
     let mut repaired = Repaired::default();
     let mut take = |made: reconcile::Made| {

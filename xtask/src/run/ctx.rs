@@ -8,7 +8,7 @@ use crate::effects::throttle::Throttle;
 use crate::model::{Database, Existing};
 use crate::run::dir::RunDir;
 use crate::run::manifest::ToolVersion;
-use crate::run::permits::{Turn, Turns};
+use crate::run::permits::{Permit, Permits};
 use crate::settings::{Server, Settings};
 use crate::tables::Table;
 use anyhow::Result;
@@ -38,7 +38,7 @@ pub struct Ctx {
     /// How many statements run at once on one host.
     pub jobs: usize,
     /// By host: servers on one host share its processors.
-    turns: BTreeMap<String, Turns>,
+    turns: BTreeMap<String, Permits>,
 }
 
 /// What a context is made of beside settings, tables and run.
@@ -57,7 +57,7 @@ impl Ctx {
         let Options { terminal, tools, workspace, jobs, max_diffs } = options;
         let targets = Database::ALL.map(|database| settings.target(database));
         let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
-        let turns = hosts.map(|host| (host, Turns::new(jobs))).collect();
+        let turns = hosts.map(|host| (host, Permits::new(jobs))).collect();
         let throttle = Throttle::new(settings.policy.source_rate);
         let (existing, who) = (Existing::Refuse, host::user_at_host());
         Ctx {
@@ -105,20 +105,20 @@ impl Ctx {
         postgres::connect(self.settings.target(database), &self.purpose(what)).await
     }
 
-    /// Waits until one more statement may run on the source; `weight` as in [`Turns::take`].
-    pub async fn turn_on_source(&self, weight: u64) -> Turn {
+    /// Waits until one more statement may run on the source; `weight` as in [`Permits::take`].
+    pub async fn source_permit(&self, weight: u64) -> Permit {
         self.turn(&self.settings.source, weight).await
     }
 
     /// Waits until one more statement may run on a target.
-    pub async fn turn_on_target(&self, database: Database, weight: u64) -> Turn {
+    pub async fn target_permit(&self, database: Database, weight: u64) -> Permit {
         self.turn(self.settings.target(database), weight).await
     }
 
-    async fn turn(&self, server: &Server, weight: u64) -> Turn {
+    async fn turn(&self, server: &Server, weight: u64) -> Permit {
         match self.turns.get(&server.host) {
             Some(turns) => turns.take(weight).await,
-            None => Turn::default(),
+            None => Permit::default(),
         }
     }
 

@@ -96,7 +96,7 @@ impl RunDir {
     }
 
     /// A run that only looks: it has a name for its sessions, and nothing on disk.
-    pub fn imagined(parent: &Path) -> RunDir {
+    pub fn dry_run_dir(parent: &Path) -> RunDir {
         let id = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
         RunDir { path: parent.join(&id), id, journal: None }
     }
@@ -400,7 +400,7 @@ impl Step<'_> {
         self.run.write_line(self.step, "done", detail, None)
     }
 
-    /// It has come to an end that is none; `why` is shown by `status`.
+    /// It has ended early; `why` is shown by `status`.
     pub fn failed(mut self, why: &str) -> Result<()> {
         self.open = false;
         self.run.write_line(self.step, "failed", why, None)
@@ -452,7 +452,7 @@ mod tests {
     fn a_run_that_only_looks_leaves_nothing() {
         let parent = tempfile::tempdir().unwrap();
         let runs = parent.path().join("runs");
-        let run = RunDir::imagined(&runs);
+        let run = RunDir::dry_run_dir(&runs);
         run.step("5 verify").unwrap().done("").unwrap();
         assert!(run.write("x.csv", "abc").is_err());
         drop(run);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The book of the freezes of a directory of runs.
 #[derive(Clone, Debug)]
-pub struct Freezes {
+pub struct FreezeLog {
     path: PathBuf,
 }
 
@@ -55,10 +55,10 @@ enum Event {
     Cutover { run: String },
 }
 
-impl Freezes {
+impl FreezeLog {
     /// `runs`: where the run directories are.
-    pub fn at(runs: &Path) -> Freezes {
-        Freezes { path: runs.join("freezes.jsonl") }
+    pub fn at(runs: &Path) -> FreezeLog {
+        FreezeLog { path: runs.join("freezes.jsonl") }
     }
 
     pub fn path(&self) -> &Path {
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn the_last_freeze_that_was_not_undone_is_found_also_behind_a_torn_line() {
         let dir = tempfile::tempdir().unwrap();
-        let book = Freezes::at(&dir.path().join("runs"));
+        let book = FreezeLog::at(&dir.path().join("runs"));
         assert_eq!(book.open("a").unwrap(), None);
         let frozen = |run: Option<&str>| Frozen {
             since: "2026-01-01 00:00:00+00".into(),

@@ -45,7 +45,7 @@ impl std::fmt::Display for Holder {
 
 impl Holder {
     /// What to do about it.
-    pub fn mend(&self, then: &str) -> String {
+    pub fn fix(&self, then: &str) -> String {
         let run = self.name.strip_prefix("xtask ").and_then(|name| name.split(' ').next());
         let look = match run {
             Some(run) => format!("`cargo xtask status --run {run}` on its host shows how far it is. "),
@@ -163,7 +163,7 @@ impl Locks {
         }
         refuse!(
             "another run is at work on {server}: {holder}. {}",
-            holder.mend("then type the same command again")
+            holder.fix("then type the same command again")
         );
     }
 

@@ -188,14 +188,14 @@ pub struct Export {
     /// By table.
     pub tables: BTreeMap<String, TableExport>,
     pub seconds: f64,
-    /// Rows that were mended in the source and brought in later, oldest first. The files of the first
+    /// Rows that were fixed in the source and brought in later, oldest first. The files of the first
     /// are in `replay/1/`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replays: Vec<Replay>,
 }
 
 impl Export {
-    /// The files in which replays say what became of a file's rows, oldest first.
+    /// The files in which replays say what happened to a file's rows, oldest first.
     pub fn replays_of(&self, file: &str) -> Vec<String> {
         let names = (1..=self.replays.len()).map(|n| Replay::file(n, file));
         names.filter(|name| self.files.contains_key(name)).collect()
@@ -211,7 +211,7 @@ pub struct Replay {
     /// By table.
     pub tables: BTreeMap<String, TableReplay>,
     /// What the run knows of the source's tables from then on, by `schema.table`; those in which rows
-    /// were mended.
+    /// were fixed.
     #[serde(default)]
     pub source: BTreeMap<String, Known>,
 }
@@ -220,7 +220,7 @@ pub struct Replay {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     pub content: Digest,
-    /// The rows in it that may be mended still.
+    /// The rows in it that may still be fixed.
     pub open: Digest,
 }
 
@@ -259,7 +259,7 @@ pub struct TableExport {
     /// `count(*)` of the bare table.
     pub source_rows: u64,
     pub outcomes: Outcomes,
-    /// As whole rows of the source, those that may be mended there and replayed: all that are in
+    /// As whole rows of the source, those that may be fixed there and replayed: all that are in
     /// quarantine, and users without a uid.
     #[serde(default)]
     pub open: Digest,

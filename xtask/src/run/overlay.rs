@@ -45,7 +45,7 @@ pub fn open(run: &RunDir, export: &Export, file: &str) -> Result<Expected> {
     }))
 }
 
-/// The rows of a replay's file by id. Whole in memory: there are as many as were mended.
+/// The rows of a replay's file by id. Whole in memory: there are as many as were fixed.
 pub fn replayed(run: &RunDir, export: &Export, name: &str) -> Result<BTreeMap<i64, Vec<u8>>> {
     let mut reader = run.read(name)?;
     let mut bytes = Vec::new();

@@ -11,34 +11,34 @@ use tokio::sync::oneshot;
 
 /// The turns on one host; clones share them.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<Mutex<State>>);
+pub struct Permits(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     free: usize,
     arrived: u64,
     /// By weight, then by arrival.
-    waiting: BTreeMap<(Reverse<u64>, u64), oneshot::Sender<Turn>>,
+    waiting: BTreeMap<(Reverse<u64>, u64), oneshot::Sender<Permit>>,
 }
 
 /// The right to run one statement; dropping it hands it on.
 #[derive(Debug, Default)]
 #[must_use]
-pub struct Turn(Option<Turns>);
+pub struct Permit(Option<Permits>);
 
-impl Turns {
-    pub fn new(jobs: usize) -> Turns {
-        Turns(Arc::new(Mutex::new(State { free: jobs.max(1), arrived: 0, waiting: BTreeMap::new() })))
+impl Permits {
+    pub fn new(jobs: usize) -> Permits {
+        Permits(Arc::new(Mutex::new(State { free: jobs.max(1), arrived: 0, waiting: BTreeMap::new() })))
     }
 
     /// Waits for a turn. `weight`: the work of the statement and of those that wait for it, in any
     /// unit that all who wait here share. Who holds a turn must not wait for another.
-    pub async fn take(&self, weight: u64) -> Turn {
+    pub async fn take(&self, weight: u64) -> Permit {
         let called = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
-                return Turn(Some(self.clone()));
+                return Permit(Some(self.clone()));
             }
             let (call, called) = oneshot::channel();
             state.arrived += 1;
@@ -47,7 +47,7 @@ impl Turns {
             called
         };
         // The sender lives as long as we do: it is sent to, never dropped.
-        called.await.unwrap_or(Turn(None))
+        called.await.unwrap_or(Permit(None))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -55,12 +55,12 @@ impl Turns {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         let Some(turns) = self.0.take() else { return };
         let mut state = turns.state();
         while let Some((_, call)) = state.waiting.pop_first() {
-            match call.send(Turn(Some(turns.clone()))) {
+            match call.send(Permit(Some(turns.clone()))) {
                 Ok(()) => return,
                 // Whoever waited has given up.
                 Err(mut back) => back.0 = None,
@@ -76,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_heaviest_goes_first_and_who_gives_up_loses_no_turn() {
-        let turns = Turns::new(1);
+        let turns = Permits::new(1);
         let held = turns.take(0).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let wait = |weight| {

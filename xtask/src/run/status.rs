@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-/// What became of the newest command on the run that writes to a store or a file of it.
+/// The state of the newest command on the run that writes to a store or a file of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {

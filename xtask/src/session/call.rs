@@ -253,7 +253,7 @@ impl Session<'_> {
     /// found by those who call them.
     pub fn looking(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
         let options = self.options_with(native::postgres_bindir().unwrap_or_default());
-        self.of_source(args, existing, options, |runs| Ok(RunDir::imagined(runs)))
+        self.of_source(args, existing, options, |runs| Ok(RunDir::dry_run_dir(runs)))
     }
 
     pub fn existing_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {

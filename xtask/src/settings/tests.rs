@@ -12,24 +12,24 @@ use std::time::Duration;
 
 /// Variables and files: text, mode.
 #[derive(Clone, Default)]
-struct World {
+struct Testbed {
     variables: Variables,
     files: BTreeMap<PathBuf, (String, u32)>,
 }
 
-impl World {
-    fn with(mut self, name: &str, value: &str) -> World {
+impl Testbed {
+    fn with(mut self, name: &str, value: &str) -> Testbed {
         self.variables.insert(name.into(), value.into());
         self
     }
 
-    fn file(mut self, path: &str, text: &str, mode: u32) -> World {
+    fn file(mut self, path: &str, text: &str, mode: u32) -> Testbed {
         self.files.insert(path.into(), (text.into(), mode));
         self
     }
 }
 
-impl Surroundings for World {
+impl Surroundings for Testbed {
     fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
@@ -53,11 +53,11 @@ fn parse(text: &str) -> Result<Environment> {
     Environment::read("test", Path::new("/env/test.toml"), text)
 }
 
-fn world() -> World {
-    World::default().with("P", "secret-p").with("HOME", "/home/me")
+fn world() -> Testbed {
+    Testbed::default().with("P", "secret-p").with("HOME", "/home/me")
 }
 
-fn settings(text: &str, world: &World) -> Result<Settings> {
+fn settings(text: &str, world: &Testbed) -> Result<Settings> {
     parse(text)?.settings(world)
 }
 
@@ -185,7 +185,7 @@ fn the_files_of_this_project() {
 #[test]
 fn secrets_in_each_of_their_places() {
     let source = |password: &str| SERVER.replace("{ env = \"P\" }", password);
-    let password = |password: &str, world: &World| {
+    let password = |password: &str, world: &Testbed| {
         let settings = settings(&text(&source(password), PROJECT, ""), world)?;
         let source = settings.source;
         anyhow::Ok((source.password.expose_secret().to_string(), source.password_from))
@@ -391,7 +391,7 @@ fn everything_is_shown_but_secrets() {
     assert_eq!(line("policy.max_quarantine"), ["policy.max_quarantine", "–", "not set"]);
     assert_eq!(line("firestore.emulator_host"), ["firestore.emulator_host", "e:1", "test.toml:33"]);
 
-    let shown = environment.shown(&World::default());
+    let shown = environment.shown(&Testbed::default());
     assert_eq!(shown.problems.len(), 4, "{:?}", shown.problems);
     assert!(shown.text().contains("(secret, NOT SET)"), "{}", shown.text());
     let missing = shown.values.iter().filter(|e| e.present == Some(false)).count();

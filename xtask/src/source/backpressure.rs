@@ -35,7 +35,7 @@ fn too_much(load: Load, policy: &Policy) -> Option<String> {
 /// # Errors
 /// Refuses where this role is not shown what others do; fails where the source cannot be looked at any
 /// more.
-pub async fn polite<T>(ctx: &Ctx, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn under_backpressure<T>(ctx: &Ctx, work: impl Future<Output = Result<T>>) -> Result<T> {
     let policy = &ctx.settings.policy;
     if let Some(rate) = policy.source_rate {
         ctx.terminal.line(format!("the source is read at {rate} MB/s at most (source rate)"));

@@ -1,4 +1,4 @@
-//! Whether the source has changed since the run's snapshot, other than by what was mended and replayed:
+//! Whether the source has changed since the run's snapshot, other than by what was fixed and replayed:
 //! every table is digested again. Statistics only say of about how many rows.
 
 use crate::run::ctx::Ctx;

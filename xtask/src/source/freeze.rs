@@ -7,7 +7,7 @@ use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
 use crate::run::ctx::Ctx;
-use crate::run::freeze_log::{Freezes, Frozen, Open};
+use crate::run::freeze_log::{FreezeLog, Frozen, Open};
 use crate::settings::{Server, Settings};
 use crate::{refuse, sql, sql_file, sql_text};
 use anyhow::{Context, Result, bail};
@@ -28,7 +28,7 @@ pub struct Freezer {
     roles: Vec<String>,
     /// `host:port/database`: as the book knows it.
     source: String,
-    book: Freezes,
+    book: FreezeLog,
     terminal: Terminal,
     /// The command that undoes it by hand.
     unfreeze: String,
@@ -51,7 +51,7 @@ pub enum Held {
 }
 
 impl Freezer {
-    pub fn new(settings: &Settings, book: Freezes, terminal: &Terminal) -> Freezer {
+    pub fn new(settings: &Settings, book: FreezeLog, terminal: &Terminal) -> Freezer {
         let server = settings.source.clone();
         let mut roles = settings.policy.freeze_roles.clone();
         roles.sort();
@@ -69,10 +69,10 @@ impl Freezer {
     /// Of a run: its book stands beside its directory.
     pub fn of(ctx: &Ctx) -> Result<Freezer> {
         let runs = ctx.run.path().parent().context("a run's directory has no parent")?;
-        Ok(Freezer::new(&ctx.settings, Freezes::at(runs), &ctx.terminal))
+        Ok(Freezer::new(&ctx.settings, FreezeLog::at(runs), &ctx.terminal))
     }
 
-    pub fn book(&self) -> &Freezes {
+    pub fn book(&self) -> &FreezeLog {
         &self.book
     }
 

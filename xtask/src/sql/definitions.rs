@@ -140,7 +140,7 @@ pub const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 /// A transaction that reads one instant and changes nothing.
 pub const BEGIN_LOOKING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// What a person types to mend a role or a database: with its semicolon.
+/// What a person types to repair a role or a database: with its semicolon.
 pub fn unlimited_database(name: &str) -> String {
     format!("ALTER DATABASE {} CONNECTION LIMIT -1;", ident(name))
 }

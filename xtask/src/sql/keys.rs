@@ -35,9 +35,9 @@ pub enum Kind {
     /// Neither as wanted nor as we last wrote it.
     Conflict,
     /// Others have added it.
-    Theirs,
+    AddedByOthers,
     /// Several rows bear the id.
-    Twice,
+    DuplicateKey,
 }
 
 impl Kind {
@@ -47,8 +47,8 @@ impl Kind {
             Kind::Update => "update",
             Kind::Delete => "delete",
             Kind::Conflict => "conflict",
-            Kind::Theirs => "theirs",
-            Kind::Twice => "twice",
+            Kind::AddedByOthers => "theirs",
+            Kind::DuplicateKey => "twice",
         }
     }
 }

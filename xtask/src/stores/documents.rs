@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 /// Documents in one piece between the reader of a file and those who write or compare.
 pub const PIECE: usize = 500;
 
-/// Looks at a collection that is still growing before it counts as somebody else's.
+/// Looks at a collection that is still growing before it counts as another's.
 pub const LOOKS: usize = 5;
 
 /// A file's documents, in pieces.
@@ -112,7 +112,7 @@ pub async fn own_documents(
     Ok(own)
 }
 
-/// What became of some documents.
+/// The result for some documents.
 #[derive(Debug, Default)]
 pub struct Compared {
     /// There, and exactly as expected.

@@ -19,18 +19,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A run that brought something into a database, and what of each table.
-pub struct Brought {
+pub struct PublishedRun {
     pub run: String,
     tables: String,
 }
 
 /// The newest first.
-pub async fn brought(connection: &mut Connection) -> Result<Vec<Brought>> {
+pub async fn published_runs(connection: &mut Connection) -> Result<Vec<PublishedRun>> {
     if !connection.row(&sql::exists("xtask", "runs")).await?.try_get::<bool, _>(0)? {
         return Ok(Vec::new());
     }
     let rows = connection.rows(sql_file!("phases/4-import/published.sql").text).await?;
-    rows.iter().map(|row| Ok(Brought { run: row.try_get(0)?, tables: row.try_get(1)? })).collect()
+    rows.iter().map(|row| Ok(PublishedRun { run: row.try_get(0)?, tables: row.try_get(1)? })).collect()
 }
 
 /// Which of these tables are not exactly what the newest run wrote into this database, a line each.
@@ -41,7 +41,7 @@ pub async fn changed_tables(
     there: &[(&str, u64)],
 ) -> Result<Vec<String>> {
     let server = ctx.settings.target(database);
-    let Some(newest) = brought(connection).await?.into_iter().next() else {
+    let Some(newest) = published_runs(connection).await?.into_iter().next() else {
         let filled = there.iter().filter(|(_, rows)| *rows > 0);
         let line = |(name, rows): &(&str, u64)| {
             format!("{name} in {server} holds {rows} rows, and no run of this tool is recorded there")
@@ -88,7 +88,7 @@ async fn runs(ctx: &Arc<Ctx>) -> Result<(Vec<RunDir>, Vec<String>)> {
     let mut recorded: Vec<String> = Vec::new();
     for database in Database::ALL {
         let mut connection = ctx.target(database, "earlier").await?;
-        recorded.extend(brought(&mut connection).await?.into_iter().map(|b| b.run));
+        recorded.extend(published_runs(&mut connection).await?.into_iter().map(|b| b.run));
         connection.close().await?;
     }
     let there: BTreeSet<String> = dir::ids(parent)?.into_iter().collect();

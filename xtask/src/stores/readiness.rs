@@ -75,9 +75,10 @@ pub async fn looked_at(
 pub async fn is_own(ctx: &Ctx, connection: &mut postgres::Connection) -> Result<bool> {
     Ok(match ctx.existing {
         Existing::Refuse => true,
-        Existing::Replace => {
-            ownership::brought(connection).await?.first().is_some_and(|newest| newest.run == ctx.run.id())
-        }
+        Existing::Replace => ownership::published_runs(connection)
+            .await?
+            .first()
+            .is_some_and(|newest| newest.run == ctx.run.id()),
     })
 }
 

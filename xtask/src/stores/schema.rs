@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use sqlx::Row;
 use std::collections::BTreeSet;
 
-/// The schema in which one looks at what `sql/schema` makes, always rolled back. Not the one set aside:
+/// The schema in which one looks at what `sql/schema` makes, always rolled back. Not the staging schema:
 /// who only looks must not stand in the way of an import that is under way.
 pub const LOOKED_AT: &str = "xtask_expected";
 
-/// The schema set aside. Only this tool uses it; what a killed run left in it is dropped.
+/// The staging schema. Only this tool uses it; what a killed run left in it is dropped.
 pub const STAGING: &str = "xtask_staging";
 
 /// One line of `definition.sql`.
@@ -46,7 +46,7 @@ impl Part {
         if self.is("index") { Some(&self.definition) } else { self.beneath.as_ref() }
     }
 
-    /// The statement that makes a constraint anew, on its index where it has one.
+    /// The statement that creates a constraint again, on its index where it has one.
     pub fn constraint(&self) -> String {
         match self.beneath {
             Some(_) => {
@@ -102,7 +102,7 @@ pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec
     parts
 }
 
-/// Creates the tables of `sql/schema` in the schema set aside, and says what they look like.
+/// Creates the tables of `sql/schema` in the staging schema, and says what they look like.
 pub async fn create(connection: &mut Connection, database: Database) -> Result<Vec<Part>> {
     create_in(connection, database, STAGING).await
 }
@@ -125,11 +125,11 @@ pub async fn expected_definition(connection: &mut Connection, database: Database
 /// How the tables of `public` differ from what `sql/schema` says, a line each. Tables that are not
 /// there are not differences: the import creates them. Other tables are none of ours.
 pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec<String> {
-    mending(database, expected, found).into_iter().map(|(line, _)| line).collect()
+    repairs(database, expected, found).into_iter().map(|(line, _)| line).collect()
 }
 
 /// The same, each with the statement that makes it what `sql/schema` says, where there is one.
-pub fn mending(database: Database, expected: &[Part], found: &[Part]) -> Vec<(String, Option<String>)> {
+pub fn repairs(database: Database, expected: &[Part], found: &[Part]) -> Vec<(String, Option<String>)> {
     let ours: BTreeSet<&str> = expected.iter().map(|p| p.table.as_str()).collect();
     let there: BTreeSet<&str> = found.iter().map(|p| p.table.as_str()).collect();
     let key = |p: &Part| (p.table.clone(), p.kind.clone(), p.name.clone());

@@ -1,5 +1,5 @@
 //! A target database is empty or complete, and nobody ever sees it half loaded (DESIGN rule 9): tables
-//! are built in a schema set aside, in parallel, and move into place in one transaction once proven.
+//! are built in a staging schema, in parallel, and move into place in one transaction once proven.
 //!
 //! What was learnt: loading bare tables and building keys and indexes after is three to six times
 //! faster than loading into finished ones. Several tables at once need several sessions, and those
@@ -73,7 +73,7 @@ pub async fn rehearse_swap(
     }))
 }
 
-/// Drops the schema set aside in all databases. For after a failure: an error here would hide the
+/// Drops the staging schema in all databases. For after a failure: an error here would hide the
 /// reason, and the next import drops what stayed.
 pub async fn discard(ctx: &Ctx) {
     for database in Database::ALL {

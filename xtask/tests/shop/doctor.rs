@@ -102,7 +102,7 @@ async fn the_least_grants_are_enough_and_each_is_missed() {
         let line = lines.iter().find(reachable).unwrap();
         assert!(statement(line).starts_with("GRANT CONNECT ON DATABASE"), "{line:#}");
     }
-    // The tables are there already, and somebody else's.
+    // The tables are there already, and another's.
     for database in Database::ALL {
         let mut superuser = shop.superuser(shop.settings.target(database)).await;
         superuser.run(schema(database).text).await.unwrap();
@@ -622,13 +622,13 @@ async fn tools_that_are_missing_or_too_old(shop: &Shop) {
         jobs: 2,
         max_diffs: 10,
     };
-    let run = RunDir::imagined(shop.runs.path());
+    let run = RunDir::dry_run_dir(shop.runs.path());
     let ctx = Arc::new(Ctx::new(shop.settings.clone(), TABLES, run, options));
     let lines = doctor::run(&ctx, doctor::Wanted::default()).await;
     let missing: Vec<String> = lines
         .iter()
         .filter(|l| l.verdict == Verdict::NotMet)
-        .map(|l| format!("{} {}: {} → {}", l.place, l.what, l.found, l.mend.as_deref().unwrap()))
+        .map(|l| format!("{} {}: {} → {}", l.place, l.what, l.found, l.fix.as_deref().unwrap()))
         .collect();
     assert_eq!(missing.len(), 3 + 4, "{missing:#?}");
     let install = "apt-get install postgresql-client-15";

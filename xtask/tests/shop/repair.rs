@@ -166,7 +166,7 @@ async fn what_rows_cannot_mend_is_listed_with_its_statement() {
             "order_items: columns are not there: product_name",
         ],
     );
-    // Rows are mended beside it; the statements that it showed mend the rest.
+    // Rows are fixed beside it; the statements that it showed mend the rest.
     shop.xtask(&["repair", "--apply"]).expect_code(3);
     let amount = order.row("SELECT amount::text FROM payments WHERE id = 2").await.unwrap();
     assert_eq!(sqlx::Row::get::<String, _>(&amount, 0), "100.00");

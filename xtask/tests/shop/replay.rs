@@ -1,4 +1,4 @@
-//! `replay`: rows in quarantine, mended in the source, come in with what hangs on them, proven, and the
+//! `replay`: rows in quarantine, fixed in the source, come in with what hangs on them, proven, and the
 //! ledger adds up; a second time there is nothing to do; what others wrote is left alone.
 
 use crate::support::{Said, Shop, says};
@@ -174,7 +174,7 @@ async fn mended_rows_come_in_with_what_hangs_on_them() {
     cutover_after_a_replay(&shop).await;
 }
 
-/// What was mended and replayed is no change of the source; what was done to it since is one.
+/// What was fixed and replayed is no change of the source; what was done to it since is one.
 async fn cutover_after_a_replay(shop: &Shop) {
     let mut source = shop.source().await;
     for (there, back, table) in [

@@ -2,7 +2,7 @@
 //! are refused for good, and when to stop.
 //!
 //! What was learnt:
-//! - BatchWrite answers with a status a document, and the crate's own writers do not repeat what
+//! - BatchWrite answers with a status per document, and the crate's own writers do not repeat what
 //!   those say: under RESOURCE_EXHAUSTED one of them lost 320 documents of 4,000 and reported Ok.
 //! - Most malformed documents fail the whole call with INVALID_ARGUMENT and do not say which it
 //!   was. The batch is halved until the offender stands alone.
@@ -20,7 +20,7 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What became of the documents of one call of `write`.
+/// The result of one call of `write`.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Written {
     /// Documents that Firestore has confirmed.
@@ -294,7 +294,7 @@ async fn next_batch(
     Ok(Vec::new())
 }
 
-/// The pauses of one batch, which come to an end.
+/// The pauses of one batch, which end.
 struct Patience<'p> {
     pace: &'p Pace,
     pauses: <ExponentialBuilder as BackoffBuilder>::Backoff,

@@ -221,7 +221,7 @@ impl Job {
     }
 }
 
-/// The producer's chunks, cut anew into batches.
+/// The producer's chunks, regrouped into batches.
 struct Source {
     chunks: mpsc::Receiver<Vec<Document>>,
     chunk: Peekable<std::vec::IntoIter<Document>>,

@@ -22,7 +22,7 @@ pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
     let firestore = match Firestore::connect(&address).await {
         Ok(firestore) => firestore,
         Err(error) => {
-            lines.failed("reachable", &error, mend(&address));
+            lines.failed("reachable", &error, fix(&address));
             lines.not_looked_at(&["writable", "empty"], "it cannot be reached");
             return lines.lines;
         }
@@ -30,15 +30,15 @@ pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
     lines.met("reachable", address.to_string());
     match probe(&firestore, &address, ctx.run.id()).await {
         Ok(name) => lines.met("writable", format!("document {name} written, read back and removed")),
-        Err(error) => lines.failed("writable", &error, mend(&address)),
+        Err(error) => lines.failed("writable", &error, fix(&address)),
     }
     match readiness::collections(ctx, None).await {
-        Err(error) => lines.failed("empty", &error, mend(&address)),
+        Err(error) => lines.failed("empty", &error, fix(&address)),
         Ok(found) if found.is_empty() => lines.met("empty", "no document in the collections of the run"),
         Ok(found) => {
-            let mend = "remove the documents, or name another project or database in the environment file, or, \
+            let fix = "remove the documents, or name another project or database in the environment file, or, \
                         where they are an earlier run's: cargo xtask migrate --replace";
-            found.into_iter().for_each(|found| lines.not_met("empty", found, mend));
+            found.into_iter().for_each(|found| lines.not_met("empty", found, fix));
         }
     }
     lines.lines
@@ -92,7 +92,7 @@ impl Drop for Probe {
     }
 }
 
-fn mend(address: &Address) -> String {
+fn fix(address: &Address) -> String {
     match &address.emulator {
         Some(host) => {
             format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up")

@@ -77,10 +77,10 @@ pub(super) fn lines(
 fn rehearsal(ctx: &Ctx, lines: &mut Lines) {
     let what = "rehearsal";
     let Some(max_age) = ctx.settings.policy.rehearsal_max_age else { return };
-    let mend = "cargo xtask rehearse   # or go without: cargo xtask migrate --accept no-rehearsal";
+    let fix = "cargo xtask rehearse   # or go without: cargo xtask migrate --accept no-rehearsal";
     let rehearsals = match rehearsal_log::file().and_then(|file| rehearsal_log::read(&file)) {
         Ok(rehearsals) => rehearsals,
-        Err(error) => return lines.failed(what, &error, mend),
+        Err(error) => return lines.failed(what, &error, fix),
     };
     match rehearsal_log::fitting(&rehearsals, &ctx.tool_version(), max_age, Timestamp::now()) {
         Ok(last) => {
@@ -88,7 +88,7 @@ fn rehearsal(ctx: &Ctx, lines: &mut Lines) {
         }
         Err(found) => {
             let max_age = human(max_age);
-            lines.not_met(what, format!("none that is green and not older than {max_age}: {found}"), mend);
+            lines.not_met(what, format!("none that is green and not older than {max_age}: {found}"), fix);
         }
     }
 }

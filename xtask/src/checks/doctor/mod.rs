@@ -1,5 +1,5 @@
 //! Every prerequisite of the migration, looked at without changing anything but one probe document,
-//! which is removed again. All looks run beside each other, and all run even when one fails; what
+//! which is removed again. All looks run in parallel, and all run even when one fails; what
 //! depends on something that is not met is not looked at.
 
 mod firestore;

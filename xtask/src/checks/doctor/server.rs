@@ -26,7 +26,7 @@ pub(super) async fn open(
     let mut connection = match postgres::connect(server, &ctx.purpose("doctor")).await {
         Ok(connection) => connection,
         Err(error) => {
-            lines.failed("reachable", &error, mend_connection(server, &error));
+            lines.failed("reachable", &error, fix_connection(server, &error));
             return None;
         }
     };
@@ -44,8 +44,8 @@ pub(super) async fn open(
         Ok(true) => lines.met("direct", format!("{SESSIONS} sessions keep their process and settings")),
         Ok(false) => {
             let found = "a pooler in between gives each transaction another session";
-            let mend = "put the server's own address into the environment file, not the pooler's";
-            lines.not_met("direct", found, mend);
+            let fix = "put the server's own address into the environment file, not the pooler's";
+            lines.not_met("direct", found, fix);
             return None;
         }
         Err(error) => {
@@ -145,7 +145,7 @@ pub(super) async fn lock(connection: &mut Connection, lines: &mut Lines) {
     match lock::lasting_holder(connection).await {
         Err(error) => lines.failed(what, &error, "look by hand: SELECT * FROM pg_locks;"),
         Ok(None) => lines.met(what, "free: no other run is at work"),
-        Ok(Some(holder)) => lines.not_met(what, holder.to_string(), holder.mend("then look again")),
+        Ok(Some(holder)) => lines.not_met(what, holder.to_string(), holder.fix("then look again")),
     }
 }
 
@@ -176,11 +176,11 @@ pub(super) async fn head_room(
     match looked.await {
         Err(error) => lines.failed(what, &error, pg_isready(server)),
         Ok(limits) => {
-            let least = limits.into_iter().filter_map(|(of, n, mend)| Some((n?, of, mend)));
+            let least = limits.into_iter().filter_map(|(of, n, fix)| Some((n?, of, fix)));
             match least.min_by_key(|(n, ..)| *n) {
-                Some((free, of, mend)) if i64::from(free) < needed as i64 => {
+                Some((free, of, fix)) if i64::from(free) < needed as i64 => {
                     let found = format!("the {of} has room for {free} more, {needed} are needed");
-                    lines.not_met(what, found, mend);
+                    lines.not_met(what, found, fix);
                 }
                 Some((free, ..)) => lines.met(what, format!("room for {free} more, {needed} are needed")),
                 None => lines.met(what, "no limit"),
@@ -221,8 +221,8 @@ fn clock_line(lines: &mut Lines, difference: f64) {
     }
 }
 
-/// What mends a connection that cannot be made.
-fn mend_connection(server: &Server, error: &anyhow::Error) -> String {
+/// What fixes a connection that cannot be made.
+fn fix_connection(server: &Server, error: &anyhow::Error) -> String {
     let Server { host, port, database, user, password_from, .. } = server;
     let code = error
         .chain()

@@ -110,18 +110,18 @@ async fn tables(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
         }
         anyhow::Ok(missing)
     };
-    let mend = "put the shop's database into the environment file (`database` in [source])";
+    let fix = "put the shop's database into the environment file (`database` in [source])";
     match looked.await {
-        Err(error) => lines.failed(what, &error, mend),
+        Err(error) => lines.failed(what, &error, fix),
         Ok(missing) if missing.is_empty() => lines.met(what, format!("all {} are there", ctx.tables.len())),
-        Ok(missing) => lines.not_met(what, format!("public.{} is missing", missing.join(", public.")), mend),
+        Ok(missing) => lines.not_met(what, format!("public.{} is missing", missing.join(", public.")), fix),
     }
 }
 
 /// Whether a second session can see what the first one sees.
 async fn snapshot(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let what = "snapshot";
-    let mend = "name the primary server itself in the environment file";
+    let fix = "name the primary server itself in the environment file";
     let looked = async {
         let standby: bool = connection.row(sql::IS_STANDBY).await?.try_get(0)?;
         connection.run(sql::BEGIN_LOOKING).await?;
@@ -131,11 +131,11 @@ async fn snapshot(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
         anyhow::Ok(standby)
     };
     match looked.await {
-        Err(error) => lines.failed(what, &error, mend),
+        Err(error) => lines.failed(what, &error, fix),
         Ok(false) => lines.met(what, "one session's is seen by another"),
         Ok(true) => {
             let found = "works, but this is a standby: replay ends long statements, or waits for them";
-            lines.warn(what, found, mend);
+            lines.warn(what, found, fix);
         }
     }
 }

@@ -41,11 +41,11 @@ pub(super) async fn look(ctx: &Arc<Ctx>, database: Database, pg_dump: Option<u32
 /// Empty, or without our tables, and able to take them.
 async fn empty(ctx: &Arc<Ctx>, database: Database, lines: &mut Lines) {
     let what = "empty";
-    let mend = "drop what is in the way (tables that are not there are created as sql/schema says), or, where \
+    let fix = "drop what is in the way (tables that are not there are created as sql/schema says), or, where \
                 it is an earlier run's: cargo xtask migrate --replace";
     match readiness::database(ctx, database, None).await {
-        Err(error) => lines.failed(what, &error, mend),
+        Err(error) => lines.failed(what, &error, fix),
         Ok((found, _)) if found.is_empty() => lines.met(what, "and what is there is as sql/schema says"),
-        Ok((found, _)) => found.into_iter().for_each(|found| lines.not_met(what, found, mend)),
+        Ok((found, _)) => found.into_iter().for_each(|found| lines.not_met(what, found, fix)),
     }
 }

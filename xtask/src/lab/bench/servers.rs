@@ -1,4 +1,4 @@
-//! The servers that bench measures on: one source that stays, targets that are made anew for every run,
+//! The servers that bench measures on: one source that stays, targets that are recreated for every run,
 //! and a fresh emulator for every run, because clearing one frees none of its memory.
 
 use crate::effects::postgres;

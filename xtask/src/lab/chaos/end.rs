@@ -1,11 +1,11 @@
 //! How a run that was cut came to its end.
 
-use crate::journal::Command as Told;
+use crate::journal::Command as CountedApart;
 use crate::lab::chaos::fault::Cut;
 use std::collections::BTreeSet;
 use std::process::ExitStatus;
 
-/// What became of a run that was cut.
+/// How a run that was cut ended.
 #[derive(Default)]
 pub struct End {
     /// The cuts that met it: those that came too late are not among them.
@@ -19,7 +19,7 @@ pub struct End {
 }
 
 /// The steps that had begun and were kept from their end.
-pub(super) fn not_done(told: &Told) -> impl Iterator<Item = String> {
+pub(super) fn not_done(told: &CountedApart) -> impl Iterator<Item = String> {
     let steps = told.steps.iter().chain([&told.whole]);
     steps.filter(|step| !["done", "note"].contains(&step.event.as_str())).map(|step| step.step.clone())
 }

@@ -12,7 +12,7 @@ use crate::effects::terminal::Terminal;
 use crate::lab::chaos::end::End;
 use crate::lab::chaos::fault::{Choice, Cut, RESUME};
 use crate::lab::chaos::oracle::Undisturbed;
-use crate::lab::chaos::testbed::World;
+use crate::lab::chaos::testbed::Testbed;
 use crate::model::{Stop, grouped};
 use crate::settings::Environment;
 use anyhow::{Result, ensure};
@@ -64,7 +64,7 @@ pub async fn run(
     terminal: &Terminal,
 ) -> Result<Campaign> {
     let started = Instant::now();
-    let mut world = World::open(workspace, environment, plan.scale, terminal).await?;
+    let mut world = Testbed::open(workspace, environment, plan.scale, terminal).await?;
     let undisturbed = world.undisturbed().await?;
     let steps: Vec<String> = undisturbed.steps.iter().cloned().collect();
     let steps_left = steps.iter().cloned().chain([RESUME.to_string()]).collect();
@@ -83,13 +83,13 @@ impl Campaign {
     /// The next run.
     async fn one(
         &mut self,
-        world: &mut World,
+        world: &mut Testbed,
         choice: &Choice,
         undisturbed: &Undisturbed,
         wanted: usize,
         terminal: &Terminal,
     ) -> Result<()> {
-        // What one run draws does not depend on what became of those before it.
+        // What one run draws does not depend on how those before it ended.
         let mut rng = Rng::with_seed(self.seed.wrapping_add(self.runs as u64));
         self.runs += 1;
         let busy = self.cuts >= wanted / 2;

@@ -173,7 +173,7 @@ fn files_under(folder: &Path, name: &str) -> Result<BTreeSet<String>> {
     Ok(files)
 }
 
-/// Schemas that were set aside, and sessions of a run, that still stand there.
+/// Staging schemas, and sessions of a run, that still stand there.
 async fn left_on_servers(settings: &Settings) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for database in Database::ALL {

@@ -3,7 +3,7 @@
 
 use crate::effects::postgres;
 use crate::effects::terminal::Terminal;
-use crate::journal::Command as Told;
+use crate::journal::Command as CountedApart;
 use crate::lab::chaos::end::{End, described, not_done};
 use crate::lab::chaos::fault::{Cut, FIRESTORE, Fault, Moment};
 use crate::lab::chaos::oracle::{self, Undisturbed};
@@ -47,7 +47,7 @@ const RUNS_PER_EMULATOR: usize = 20;
 /// For the runs, one at a time.
 const DISK: &str = "64m";
 
-pub struct World {
+pub struct Testbed {
     stack: Stack,
     emulator: Option<Stack>,
     /// Runs on this emulator so far.
@@ -71,16 +71,16 @@ struct Attempt {
     status: Option<ExitStatus>,
     struck: bool,
     /// Its part of the journal, where it came so far.
-    told: Option<Told>,
+    told: Option<CountedApart>,
 }
 
-impl World {
+impl Testbed {
     pub async fn open(
         workspace: &Path,
         environment: Environment,
         scale: u32,
         terminal: &Terminal,
-    ) -> Result<World> {
+    ) -> Result<Testbed> {
         let emulator = fresh_emulator(workspace).await?;
         let choice = EmulatorChoice::Running(host(&emulator)?);
         let wanted = Wanted { workspace, scale, emulator: choice, install: false };
@@ -98,7 +98,7 @@ impl World {
         }
         let (emulator, runs_on_emulator, writes) = (Some(emulator), 0, None);
         let mut world =
-            World { stack, emulator, runs_on_emulator, environment, settings, lines, writes, work, disk };
+            Testbed { stack, emulator, runs_on_emulator, environment, settings, lines, writes, work, disk };
         world.use_emulator().await?;
         Ok(world)
     }
@@ -235,9 +235,9 @@ impl World {
     }
 
     /// What the tool with this pid has written into the journal.
-    fn told(&self, pid: u32) -> Result<Option<Told>> {
+    fn told(&self, pid: u32) -> Result<Option<CountedApart>> {
         let Some(run) = self.newest()? else { return Ok(None) };
-        let own = |command: &Told| command.process.as_ref().is_some_and(|process| process.pid == pid);
+        let own = |command: &CountedApart| command.process.as_ref().is_some_and(|process| process.pid == pid);
         Ok(dir::load_journal(&run)?.commands.into_iter().rfind(own))
     }
 
@@ -246,7 +246,7 @@ impl World {
         let started = Instant::now();
         let pid = tool.id().context("the tool has ended before it began")?;
         let told = |wanted: &String, is: fn(&str) -> bool| -> Result<bool> {
-            let found = |told: Told| {
+            let found = |told: CountedApart| {
                 told.steps.iter().chain([&told.whole]).any(|s| s.step == *wanted && is(&s.event))
             };
             Ok(self.told(pid)?.is_some_and(found))
@@ -375,7 +375,7 @@ impl World {
         let all = [&self.settings.source].into_iter().chain(targets);
         let mut direct = all.into_iter().find(label).with_context(|| format!("no server {server}"))?.clone();
         direct.user = "postgres".into();
-        // Not the one that is dropped and made anew.
+        // Not the one that is dropped and recreated.
         direct.database = "postgres".into();
         postgres::connect(&direct, "chaos").await
     }

@@ -82,7 +82,7 @@ struct Exported {
     disagreements: Vec<String>,
 }
 
-/// The rows that a person may mend in the source, whole as they are there now: what replays them has to
+/// The rows that a person may fix in the source, whole as they are there now: what replays them has to
 /// tell them from all others that change.
 async fn read_open(
     ctx: &Ctx,
@@ -128,7 +128,7 @@ async fn export(
     let context = || format!("exporting {} with sql/{}", table.name, table.export.path);
     let step_name = format!("2 export {}", table.name);
     let started = Instant::now();
-    let turn = ctx.turn_on_source(u64::MAX).await;
+    let turn = ctx.source_permit(u64::MAX).await;
     let step = ctx.run.step(&step_name)?;
     let mut connection = worker(&ctx, &snapshot, "export").await?;
     let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
@@ -188,7 +188,7 @@ async fn sort(
     size: Size,
 ) -> Result<Sorted> {
     // A row that comes here costs three times what a row costs that is only counted.
-    let _turn = ctx.turn_on_source(3 * size.rows).await;
+    let _turn = ctx.source_permit(3 * size.rows).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let task = ctx.terminal.task("export", table.name, size.rows);
     let mut sorting = Sorting::new(Box::new(|name| ctx.run.create_file(name)), table.name, &table.file())?;
@@ -209,7 +209,7 @@ async fn sort(
 
 /// Streams one COPY into a file of the run as it comes.
 async fn copy(ctx: &Ctx, snapshot: &SnapshotInfo, statement: &str, name: &str) -> Result<FileInfo> {
-    let _turn = ctx.turn_on_source(0).await;
+    let _turn = ctx.source_permit(0).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let mut file = CountedFile::new(ctx.run.create_file(name)?);
     worker.copy_rows_slowly(statement, &ctx.throttle, |line| file.write(line)).await?;
@@ -217,7 +217,7 @@ async fn copy(ctx: &Ctx, snapshot: &SnapshotInfo, statement: &str, name: &str) -
 }
 
 /// What is told of a table on other ways than by the reading that makes its file.
-struct Told {
+struct CountedApart {
     /// The bare table: `count(*)`.
     bare: u64,
     /// The bare table's keys.
@@ -232,8 +232,8 @@ async fn count_and_audit(
     table: &Table,
     snapshot: &SnapshotInfo,
     size: Size,
-) -> Result<Told> {
-    let _turn = ctx.turn_on_source(size.rows).await;
+) -> Result<CountedApart> {
+    let _turn = ctx.source_permit(size.rows).await;
     // Each of these statements reads the table, the audit at least once.
     ctx.throttle.pass(size.bytes).await;
     let hash = snapshot.hash;
@@ -249,7 +249,7 @@ async fn count_and_audit(
         audited.insert(row.try_get(0)?, Digest::new(row.try_get(1)?, row.try_get(2)?)?);
     }
     connection.close().await?;
-    Ok(Told { bare, keys, audited })
+    Ok(CountedApart { bare, keys, audited })
 }
 
 /// The rows behind a ledger that does not add up.

@@ -1,7 +1,7 @@
 //! Loading the tables of one database: every statement by itself, when its turn has come, in whatever
 //! session is free.
 //!
-//! What was learnt: the largest table decides. Its file goes in by pieces beside each other, so that
+//! What was learnt: the largest table decides. Its file goes in by pieces in parallel, so that
 //! its slowest index (an inverted one: no server builds it with more than one process) begins early.
 
 use crate::effects::postgres::Connection;
@@ -165,11 +165,11 @@ impl Loading {
         Ok(())
     }
 
-    async fn turn(&self, table: &Table) -> crate::run::permits::Turn {
-        self.ctx.turn_on_target(self.database, weight(&self.export, table)).await
+    async fn turn(&self, table: &Table) -> crate::run::permits::Permit {
+        self.ctx.target_permit(self.database, weight(&self.export, table)).await
     }
 
-    /// A session that builds in the schema set aside: one that is idle, else a new one.
+    /// A session that builds in the staging schema: one that is idle, else a new one.
     async fn session(&self) -> Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(session) = idle {

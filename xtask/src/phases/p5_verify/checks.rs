@@ -43,7 +43,7 @@ pub(super) async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<C
     Ok(Check { name: "sequences".into(), looked_at: format!("{looked_at} sequences"), findings })
 }
 
-/// What is wrong with the sequences of a database, each with the statement that mends it where there is
+/// What is wrong with the sequences of a database, each with the statement that repairs it where there is
 /// one, and how many were looked at. `all`: the ids of rows that are not of this run count, too.
 pub async fn sequences(
     ctx: &Ctx,

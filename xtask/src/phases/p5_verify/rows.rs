@@ -52,7 +52,7 @@ pub(super) async fn verify(
     }
     let rows = differing_rows(ctx, export, connection, table, database, &buckets).await?;
     if rows.is_empty() {
-        // The files of the run do not show it: they are damaged, or it was mended just now.
+        // The files of the run do not show it: they are damaged, or it was fixed just now.
         proof.findings.push(format!(
             "{}: the digest differs in the ranges {buckets:?} × {}",
             table.name,

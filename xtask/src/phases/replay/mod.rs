@@ -1,4 +1,4 @@
-//! Rows that were quarantined and have been mended in the source: read again by key through the table's
+//! Rows that were quarantined and have been fixed in the source: read again by key through the table's
 //! SELECT, under one new snapshot, brought in within DESIGN rule 13, proven, and entered in the ledger.
 //!
 //! Rows that had been migrated change with them where they refer to a user whose uid is another one now
@@ -19,7 +19,7 @@ use crate::source::drift::known;
 use crate::source::snapshot::Snapshot;
 use crate::sql::{self, BUCKET, Held, Kind, Owner};
 use crate::stores::ownership;
-use crate::stores::reconcile::{self, Agreement, Wanted};
+use crate::stores::reconcile::{self, Reconciliation, Wanted};
 use crate::tables::{self, USERS};
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
@@ -30,7 +30,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What became of the rows in quarantine, by table.
+/// The outcome of every row in quarantine, by table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replayed {
     pub tables: BTreeMap<String, TableReplayed>,
@@ -180,7 +180,7 @@ impl Replaying {
 
     /// Opens the databases that get rows, and finds the conflicts in all stores. Nobody else writes to
     /// those databases until they are closed.
-    async fn compare(&mut self, firestore: &Firestore) -> Result<Vec<Agreement>> {
+    async fn compare(&mut self, firestore: &Firestore) -> Result<Vec<Reconciliation>> {
         let ctx = self.ctx.clone();
         let mut agreements = Vec::new();
         for database in Database::ALL {
@@ -189,7 +189,7 @@ impl Replaying {
             if ours.is_empty() {
                 continue;
             }
-            let mut agreement = Agreement::begin(&ctx, database, "replay", true).await?;
+            let mut agreement = Reconciliation::begin(&ctx, database, "replay", true).await?;
             for part in ours {
                 let (wanted, last) = (part.csv(part.wanted.values()), part.last_csv());
                 let record = &self.export.tables[part.table.name];
@@ -199,7 +199,7 @@ impl Replaying {
                 for (id, how) in agreement.found(part.table.name, Kind::Conflict).await? {
                     self.conflicts.insert((part.table.name, id), how.unwrap_or_default());
                 }
-                for (id, times) in agreement.found(part.table.name, Kind::Twice).await? {
+                for (id, times) in agreement.found(part.table.name, Kind::DuplicateKey).await? {
                     let how = format!("is there {} times", times.unwrap_or_default());
                     self.conflicts.insert((part.table.name, id), how);
                 }
@@ -213,8 +213,8 @@ impl Replaying {
     }
 
     /// Whatever hangs on a conflict stays where it is.
-    async fn hold_back(&mut self, agreements: &mut [Agreement]) -> Result<()> {
-        let of = |a: &Agreement| a.references.clone();
+    async fn hold_back(&mut self, agreements: &mut [Reconciliation]) -> Result<()> {
+        let of = |a: &Reconciliation| a.references.clone();
         let inside: Vec<[String; 4]> = agreements.iter().flat_map(of).collect();
         let conflicts: BTreeSet<Key> = self.conflicts.keys().copied().collect();
         self.held_back = references::hanging_on(&conflicts, &self.batch, &inside);
@@ -247,7 +247,7 @@ impl Replaying {
 
     /// Writes the rows of one database, not yet for others to see, and proves them: the digest of exactly
     /// these keys, here and in the source.
-    async fn write_rows(&self, agreement: &mut Agreement, replay: &mut Replay) -> Result<()> {
+    async fn write_rows(&self, agreement: &mut Reconciliation, replay: &mut Replay) -> Result<()> {
         let hash = self.export.snapshot.hash;
         let ours = self.batch.tables.iter().filter(|t| t.table.database() == Some(agreement.database));
         let ours: Vec<_> = ours.filter(|t| replay.tables.contains_key(t.table.name)).collect();

@@ -92,7 +92,7 @@ impl Part {
         excluded.map(|(id, row)| (*id, row.outcome.as_str()))
     }
 
-    /// The rows that may be mended in the source still, once this replay is done.
+    /// The rows that may be fixed in the source still, once this replay is done.
     pub fn open(&self, mapping: &Mapping) -> Digest {
         let left: BTreeSet<i64> = self.brought_in().chain(self.excluded().map(|(id, _)| id)).collect();
         let in_quarantine = |id: &i64| self.quarantined.contains_key(id) && !left.contains(id);
@@ -305,7 +305,7 @@ fn last_written(
     Ok(found)
 }
 
-/// Which uid users have, and what became of their documents: `id,firebase_uid,outcome`.
+/// Which uid users have, and the outcomes of their documents: `id,firebase_uid,outcome`.
 #[derive(Default)]
 pub(super) struct Mapping {
     header: Vec<u8>,
@@ -353,7 +353,7 @@ impl Mapping {
                 None => {
                     mapping.newer.insert(id, overlay::uid_of(&row).unwrap_or_default());
                 }
-                // What became of users who were never in quarantine is as it was at the run's snapshot.
+                // The outcome of users who were never in quarantine is as it was at the run's snapshot.
                 Some(before)
                     if overlay::uid_of(before) == overlay::uid_of(&row)
                         && !in_quarantine.contains_key(&id) => {}
@@ -372,7 +372,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// What became of the users who bear a uid; empty: the run knows none.
+    /// The outcomes of the users who carry a uid; empty: the run knows none.
     pub fn outcomes(&self, uid: &str) -> &[(i64, String)] {
         self.outcomes.get(uid).map(Vec::as_slice).unwrap_or_default()
     }

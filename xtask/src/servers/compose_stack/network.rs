@@ -105,14 +105,14 @@ async fn reached(
     server: &Server,
     lines: &mut Lines,
 ) -> Result<Seen> {
-    let mend = format!("cargo xtask stack logs {} --runtime docker", container.service);
+    let fix = format!("cargo xtask stack logs {} --runtime docker", container.service);
     let mut note = |what: &'static str, tried: Result<String, String>| match tried {
         Ok(found) => {
             lines.met(what, found);
             None
         }
         Err(why) => {
-            lines.not_met(what, why.clone(), mend.clone());
+            lines.not_met(what, why.clone(), fix.clone());
             Some(why)
         }
     };

@@ -1,4 +1,4 @@
-//! What became of containers in the middle of somebody's work.
+//! Which containers stopped or restarted while a command was at work.
 
 use crate::effects::postgres;
 use crate::model::Database;
@@ -39,14 +39,14 @@ pub async fn news(before: &[Container], settings: &Settings) -> Vec<String> {
         });
         anyhow::Ok(try_join_all(looks).await?.into_iter().flatten().collect::<Vec<_>>())
     };
-    let mend = "`cargo xtask stack up --runtime docker` starts the containers again";
+    let fix = "`cargo xtask stack up --runtime docker` starts the containers again";
     match now.await.context("the Docker engine that ran the containers does not answer any more") {
         Ok(lines) if lines.is_empty() => lines,
         Ok(mut lines) => {
-            lines.push(mend.to_string());
+            lines.push(fix.to_string());
             lines
         }
-        Err(error) => vec![format!("{error:#}"), mend.to_string()],
+        Err(error) => vec![format!("{error:#}"), fix.to_string()],
     }
 }
 

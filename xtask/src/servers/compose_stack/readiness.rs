@@ -59,7 +59,7 @@ pub(super) async fn images(engine: &Engine, project: &Project, terminal: &Termin
     Ok(())
 }
 
-/// Names, volumes and ports that `up` would take belong to nobody else.
+/// Names, volumes and ports that `up` would take belong to nothing else.
 ///
 /// # Errors
 /// Refuses with all that is taken, and by whom.

@@ -161,7 +161,7 @@ async fn remove(engine: Engine, home: PathBuf) -> Result<()> {
 }
 
 /// Everything that carries the label, until two looks in a row find nothing: the engine may still be at
-/// what a killed Compose asked for, and then something is in use, or comes anew.
+/// what a killed Compose asked for, and then something is in use, or comes back.
 async fn sweep(engine: &Engine, home: &Path) -> Result<()> {
     let label = label(home);
     let deadline = Instant::now() + PATIENCE;

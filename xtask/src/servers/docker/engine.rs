@@ -69,7 +69,7 @@ impl Engine {
         for host in &hosts {
             match Engine::at(host).await {
                 Ok(engine) => return Ok(engine),
-                // That of the first is what a person has to mend.
+                // That of the first is what a person has to fix.
                 Err(error) => drop(refusal.get_or_insert(error)),
             }
         }

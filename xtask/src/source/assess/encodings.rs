@@ -90,7 +90,7 @@ async fn everything_converts(ctx: &Arc<Ctx>, columns: &Columns) -> Result<bool> 
 }
 
 async fn converts(ctx: Arc<Ctx>, query: String, table: String) -> Result<bool> {
-    let _turn = ctx.turn_on_source(0).await;
+    let _turn = ctx.source_permit(0).await;
     let mut connection = connect(&ctx).await?;
     let looked = connection.rows(&query).await;
     connection.close().await?;

@@ -131,7 +131,7 @@ async fn in_turn(
     name: &'static str,
     query: String,
 ) -> Result<(&'static str, Result<Findings>)> {
-    let _turn = ctx.turn_on_source(0).await;
+    let _turn = ctx.source_permit(0).await;
     let mut connection = connect(&ctx).await?;
     connection.run(sql::FOR_READING).await?;
     let looked = findings(&mut connection, &query).await.with_context(|| format!("looking for {name}"));

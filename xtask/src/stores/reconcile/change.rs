@@ -32,10 +32,11 @@ pub enum Action {
     /// Others have written there since: left alone.
     Conflict,
     /// Others have added it: left alone, and no difference.
-    Theirs,
-    /// Damage that rows cannot mend.
+    #[serde(rename = "theirs")]
+    AddedByOthers,
+    /// Damage that rows cannot repair.
     NotByRows,
 }
 
 /// Hears of every change before it is made.
-pub type Tell<'a> = dyn FnMut(&Change) -> Result<()> + Send + 'a;
+pub type OnChange<'a> = dyn FnMut(&Change) -> Result<()> + Send + 'a;

@@ -1,6 +1,6 @@
 //! Documents: one by one, each only where it is still as it was read.
 
-use super::change::{Action, Change, PIECE, Tell};
+use super::change::{Action, Change, OnChange, PIECE};
 use crate::sql::Owner;
 use anyhow::{Context, Result};
 use datapath::document::{self, Collection, Document};
@@ -15,7 +15,7 @@ pub struct Wanted {
     pub last: Option<Document>,
 }
 
-/// What became of some documents.
+/// The result for some documents.
 #[derive(Clone, Debug, Default)]
 pub struct Made {
     /// Changed, or to be changed.
@@ -33,7 +33,7 @@ pub async fn documents(
     wanted: &[Wanted],
     owner: Owner,
     apply: bool,
-    tell: &mut Tell<'_>,
+    tell: &mut OnChange<'_>,
 ) -> Result<Made> {
     let mut made = Made::default();
     for piece in wanted.chunks(PIECE) {
@@ -45,7 +45,7 @@ pub async fn documents(
                 found.get(&wanted.id).with_context(|| format!("no answer for {}", wanted.id))?;
             match judge(wanted, fields.as_ref(), owner) {
                 Verdict::Agrees => {}
-                Verdict::Theirs => made.theirs += 1,
+                Verdict::AddedByOthers => made.theirs += 1,
                 Verdict::Conflict(how) => {
                     tell(&told(collection, &wanted.id, Action::Conflict, None, Some(how.clone())))?;
                     made.conflicts.insert(wanted.id.clone(), how);
@@ -97,7 +97,7 @@ async fn write(
 
 enum Verdict {
     Agrees,
-    Theirs,
+    AddedByOthers,
     Conflict(String),
     Change(Action, Guarded, Option<String>),
 }
@@ -114,7 +114,7 @@ fn judge(wanted: &Wanted, found: Option<&Fields>, owner: Owner) -> Verdict {
     let Some(because) = how(&wanted.document) else { return Verdict::Agrees };
     if owner == Owner::Others {
         if wanted.document.is_none() {
-            return Verdict::Theirs;
+            return Verdict::AddedByOthers;
         }
         if let Some(how) = how(&wanted.last) {
             return Verdict::Conflict(how);

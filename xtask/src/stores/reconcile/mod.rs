@@ -6,6 +6,6 @@ mod change;
 mod documents;
 mod rows;
 
-pub use change::{Action, Change, Tell};
+pub use change::{Action, Change, OnChange};
 pub use documents::{Made, Wanted, documents};
-pub use rows::{Agreement, LeftAlone};
+pub use rows::{LeftAlone, Reconciliation};

@@ -1,6 +1,6 @@
 //! Rows: a database changes in one transaction.
 
-use super::change::{Action, Change, PIECE, Tell};
+use super::change::{Action, Change, OnChange, PIECE};
 use crate::effects::postgres::Connection;
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
@@ -25,7 +25,7 @@ struct Compared {
 }
 
 /// One database in one transaction, in which nobody else writes.
-pub struct Agreement {
+pub struct Reconciliation {
     pub database: Database,
     connection: Connection,
     compared: Vec<Compared>,
@@ -34,9 +34,14 @@ pub struct Agreement {
     writing: bool,
 }
 
-impl Agreement {
+impl Reconciliation {
     /// `writing`: others wait before they write, until the end.
-    pub async fn begin(ctx: &Ctx, database: Database, purpose: &str, writing: bool) -> Result<Agreement> {
+    pub async fn begin(
+        ctx: &Ctx,
+        database: Database,
+        purpose: &str,
+        writing: bool,
+    ) -> Result<Reconciliation> {
         let mut connection = ctx.target(database, purpose).await?;
         connection.run("BEGIN").await?;
         let there = schema::existing(ctx, &mut connection, database).await?;
@@ -55,7 +60,7 @@ impl Agreement {
             references.push([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?]);
         }
         connection.run(&sql::search_path("public")).await?;
-        Ok(Agreement { database, connection, compared: Vec::new(), references, writing })
+        Ok(Reconciliation { database, connection, compared: Vec::new(), references, writing })
     }
 
     pub fn connection(&mut self) -> &mut Connection {
@@ -73,8 +78,8 @@ impl Agreement {
         last: &[u8],
         scope: Scope<'_>,
         owner: Owner,
-    ) -> Result<Agreement> {
-        let Agreement { database, mut connection, mut compared, references, writing } = self;
+    ) -> Result<Reconciliation> {
+        let Reconciliation { database, mut connection, mut compared, references, writing } = self;
         let columns = &record.target_columns;
         connection.run(&sql::hold_rows(STAGING, table.name, columns)).await?;
         let buckets = match scope {
@@ -91,7 +96,7 @@ impl Agreement {
         let own_parent =
             references.iter().any(|[child, _, parent, _]| child == table.name && parent == child);
         compared.push(Compared { table, record: record.clone(), own_parent });
-        Ok(Agreement { database, connection, compared, references, writing })
+        Ok(Reconciliation { database, connection, compared, references, writing })
     }
 
     /// All ids of one kind, with what was found out about each.
@@ -107,7 +112,7 @@ impl Agreement {
 
     /// Tells of everything that has to be done, and does it where this transaction writes: parents before
     /// children, deletions last and the other way round. Returns how many rows are concerned.
-    pub async fn make(&mut self, tell: &mut Tell<'_>) -> Result<u64> {
+    pub async fn make(&mut self, tell: &mut OnChange<'_>) -> Result<u64> {
         let mut rows = 0;
         for at in 0..self.compared.len() {
             rows += self.each(at, Kind::Insert, tell).await?;
@@ -122,7 +127,7 @@ impl Agreement {
         Ok(rows)
     }
 
-    async fn each(&mut self, at: usize, kind: Kind, tell: &mut Tell<'_>) -> Result<u64> {
+    async fn each(&mut self, at: usize, kind: Kind, tell: &mut OnChange<'_>) -> Result<u64> {
         let Compared { table, record, own_parent } = &self.compared[at];
         // Rows that refer to each other come and go together: keys are checked at a statement's end.
         let limit = if *own_parent { None } else { Some(PIECE) };
@@ -196,11 +201,11 @@ impl Agreement {
         Ok(content)
     }
 
-    /// Rows that rows cannot mend or that others have written, in the terms of a change.
-    pub async fn left_alone(&mut self, tell: &mut Tell<'_>) -> Result<LeftAlone> {
+    /// Rows that rows cannot repair or that others have written, in the terms of a change.
+    pub async fn left_alone(&mut self, tell: &mut OnChange<'_>) -> Result<LeftAlone> {
         let mut left = LeftAlone::default();
         for Compared { table, .. } in &self.compared {
-            for kind in [Kind::Conflict, Kind::Twice] {
+            for kind in [Kind::Conflict, Kind::DuplicateKey] {
                 let mut after = i64::MIN;
                 loop {
                     let page = sql::changes_after(table.name, kind, after, Some(PIECE));
@@ -210,7 +215,7 @@ impl Agreement {
                         after = id;
                         let found = found.unwrap_or_default();
                         let (action, because) = match kind {
-                            Kind::Twice => {
+                            Kind::DuplicateKey => {
                                 left.twice += 1;
                                 (Action::NotByRows, format!("is there {found} times"))
                             }
@@ -233,7 +238,7 @@ impl Agreement {
                     }
                 }
             }
-            let row = self.connection.row(&sql::count_changes(table.name, Kind::Theirs)).await?;
+            let row = self.connection.row(&sql::count_changes(table.name, Kind::AddedByOthers)).await?;
             left.theirs += u64::try_from(row.try_get::<i64, _>(0)?)?;
         }
         Ok(left)
