@@ -25,7 +25,7 @@ mod write;
 pub use address::Address;
 pub use client::Firestore;
 pub use pace::{Limit, Pace};
-pub use read::Fields;
+pub use read::{Fields, Found, Versions};
 pub use submit::{Rejected, Written};
 pub use wire::Version;
 pub use write::Guarded;

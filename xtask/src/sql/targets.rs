@@ -44,7 +44,6 @@ pub fn record_run(run: &str, record: &str) -> String {
 
 /// Every key that another store holds: `id`, `key`, `state`.
 pub const KNOWN_KEYS: &str = "CREATE TEMP TABLE known (id text, key text, state text) ON COMMIT DROP";
-
 pub const FILL_KNOWN_KEYS: &str = "COPY pg_temp.known (id, key, state) FROM STDIN WITH (FORMAT csv, HEADER)";
 
 /// The ids of a table with one state, for `FILL_KNOWN_KEYS`.

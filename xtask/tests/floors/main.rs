@@ -291,11 +291,7 @@ fn paths(file: &str, text: &str) -> Vec<(usize, Vec<String>)> {
                 }
                 open.push(named);
             }
-            "}" => {
-                if open.pop() == Some(true) {
-                    own.pop();
-                }
-            }
+            "}" => own.truncate(own.len() - usize::from(open.pop() == Some(true))),
             word if next == Some("::") && !matches!(before, Some("::" | ".")) => {
                 let mut path = vec![word.to_string()];
                 while tokens.get(at + 1).is_some_and(|(_, t)| t == "::")
@@ -329,7 +325,7 @@ fn imports(files: &Files) -> Vec<Import> {
 
 fn floor(file: &str) -> Option<usize> {
     let holds = |part: &&str| *part == file || (part.ends_with('/') && file.starts_with(*part));
-    FLOORS.iter().position(|floor| floor.iter().any(|part| holds(&part)))
+    FLOORS.iter().position(|floor| floor.iter().any(holds))
 }
 
 fn upward(files: &Files) -> Vec<String> {

@@ -16,6 +16,12 @@ use std::time::Duration;
 /// A document as it was found.
 pub type Fields = BTreeMap<String, Value>;
 
+/// Ids, each with its document; None for one that is not there.
+pub type Found = Vec<(String, Option<Fields>)>;
+
+/// By id: the document, None where it is not there, and its version.
+pub type Versions = BTreeMap<String, (Option<Fields>, Version)>;
+
 /// What takes the pages of [`Firestore::ids`].
 type Page<'a> = Box<dyn FnMut(Vec<String>) -> Result<()> + Send + 'a>;
 
@@ -52,11 +58,7 @@ impl Firestore {
 
     /// Reads these documents in one call, some hundred ids at most, in the order of the ids; None
     /// for one that is not there.
-    pub fn read<'a>(
-        &'a self,
-        collection: &'a str,
-        ids: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<(String, Option<Fields>)>>> {
+    pub fn read<'a>(&'a self, collection: &'a str, ids: &'a [String]) -> BoxFuture<'a, Result<Found>> {
         Box::pin(async move {
             if ids.is_empty() {
                 return Ok(Vec::new());
@@ -81,7 +83,7 @@ impl Firestore {
         &'a self,
         collection: &'a str,
         ids: &'a [String],
-    ) -> BoxFuture<'a, Result<BTreeMap<String, (Option<Fields>, Version)>>> {
+    ) -> BoxFuture<'a, Result<Versions>> {
         Box::pin(async move {
             if ids.is_empty() {
                 return Ok(BTreeMap::new());

@@ -77,22 +77,14 @@ impl Repetition {
 }
 
 const MIB: f64 = (1 << 20) as f64;
-
 /// Names of runs that are shown in more than one place.
 pub const MIGRATE: &str = "ours: migrate";
-
 pub const SMALLER: &str = "ours, smaller: migrate";
-
 pub const ROWS: &str = "ours: export + PostgreSQL import";
-
 pub const DOCUMENTS: &str = "ours: Firestore import";
-
 pub const MOVE: &str = "ours: moving the data";
-
 pub const VERIFY: &str = "ours: verify";
-
 pub const COUNT: &str = "count: count(*) of everything";
-
 pub const PIPES: &str = "pipes: export + PostgreSQL import";
 
 /// What a figure has to reach.

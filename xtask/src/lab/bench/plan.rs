@@ -25,9 +25,7 @@ pub struct Plan {
 
 /// Floors are for a machine of this many cores.
 const CORES: usize = 4;
-
 const SCALE: u32 = 25;
-
 const REPEAT: usize = 5;
 
 /// Why the figures are not judged; `None`: they are.

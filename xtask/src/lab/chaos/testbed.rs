@@ -34,16 +34,12 @@ use tokio::process::{Child, Command};
 /// How long a network fault lasts: longer than the tool takes to notice what is closed, shorter than
 /// the time limits of what hangs.
 const FAULT: Duration = Duration::from_millis(700);
-
 /// A run that was cut has to end within this, faults healed.
 const PATIENCE: Duration = Duration::from_secs(120);
-
 /// Between two looks into the journal: some steps take a few milliseconds.
 const TICK: Duration = Duration::from_micros(500);
-
 /// Runs on one emulator: to clear it frees none of its memory.
 const RUNS_PER_EMULATOR: usize = 20;
-
 /// For the runs, one at a time.
 const DISK: &str = "64m";
 

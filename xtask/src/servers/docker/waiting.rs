@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 /// A new database takes seconds; one that replays its log after a crash, longer.
 const DEADLINE: Duration = Duration::from_secs(120);
-
 const TICK: Duration = Duration::from_millis(200);
 
 /// Waits until it runs and its health check passes (where it has one).
