@@ -92,11 +92,11 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
         match resume::rest(ctx, hash).await? {
             Rest::Everything(manifest) => {
                 let assessed = assessed(ctx).await?;
-                let manifest = resume::cleared(ctx, manifest)?;
+                let manifest = resume::cleared(ctx, *manifest)?;
                 from_the_source(ctx, handling, manifest, hash, assessed).await
             }
             Rest::Targets(manifest, export) => {
-                to_the_targets(ctx, handling, manifest, Arc::new(export), Times::default()).await
+                to_the_targets(ctx, handling, *manifest, export, Times::default()).await
             }
         }
     };

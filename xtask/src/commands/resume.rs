@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// What is left to do of a run.
 pub enum Rest {
     /// Everything, from a new snapshot on: no target has been written yet.
-    Everything(Manifest),
+    Everything(Box<Manifest>),
     /// Phases 3 to 5, from the files of its export.
-    Targets(Manifest, Export),
+    Targets(Box<Manifest>, Arc<Export>),
 }
 
 /// Whether the run has been proven and is only to be verified once more.
@@ -38,10 +38,10 @@ pub async fn rest(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Rest> {
     let mut manifest = ctx.run.load_manifest()?;
     keep_policy(ctx, &mut manifest)?;
     match manifest.export.clone() {
-        None => Ok(Rest::Everything(manifest)),
+        None => Ok(Rest::Everything(Box::new(manifest))),
         Some(export) => {
             from_the_files(ctx, &manifest, &export, hash).await?;
-            Ok(Rest::Targets(manifest, export))
+            Ok(Rest::Targets(Box::new(manifest), Arc::new(export)))
         }
     }
 }
