@@ -358,7 +358,7 @@ async fn a_server_that_dies_ends_the_write_with_an_error() {
 fn the_environment_chooses_no_server() {
     let decoy = TcpListener::bind("127.0.0.1:0").unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "every_kind_comes_back"])
+        .args(["--exact", "firestore::every_kind_comes_back"])
         .env("FIRESTORE_EMULATOR_HOST", decoy.local_addr().unwrap().to_string())
         .env("GOOGLE_APPLICATION_CREDENTIALS", "/does/not/exist.json")
         .env("GOOGLE_CLOUD_PROJECT", "decoy")

@@ -207,7 +207,7 @@ fn only_stack_in(place: &Path) -> Result<PathBuf> {
 
 fn run_helper(task: &str, place: &Path, variables: &[(&str, &str)]) -> Result<Child> {
     Command::new(std::env::current_exe()?)
-        .args(["--exact", "helper", "--quiet"])
+        .args(["--exact", "native::helper", "--quiet"])
         .current_dir(place)
         .env(HELP, task)
         .env("TMPDIR", place_of_stacks(place))
