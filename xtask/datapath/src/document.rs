@@ -157,14 +157,14 @@ pub struct Layout {
     header: Vec<String>,
     id: usize,
     null_fields: usize,
-    columns: Vec<Column>,
+    columns: Vec<FieldColumn>,
     policy: NullPolicy,
     /// Which columns of the present record are NULL; kept to spare an allocation a row.
     nulls: Vec<bool>,
 }
 
 #[derive(Debug)]
-struct Column {
+struct FieldColumn {
     index: usize,
     field: &'static Field,
     defaults: u64,
@@ -196,7 +196,7 @@ impl Layout {
         let index = |name: &str| position(name).with_context(|| format!("no column {name}"));
         let columns = fields
             .iter()
-            .map(|field| Ok(Column { index: index(field.name)?, field, defaults: 0 }))
+            .map(|field| Ok(FieldColumn { index: index(field.name)?, field, defaults: 0 }))
             .collect::<Result<_>>()?;
         Ok(Layout {
             id: index(collection.id)?,
@@ -268,7 +268,7 @@ fn line(record: &csv::StringRecord) -> String {
     }
 }
 
-fn null(column: &mut Column, policy: NullPolicy) -> Value {
+fn null(column: &mut FieldColumn, policy: NullPolicy) -> Value {
     let default = match (policy, column.field.kind) {
         (NullPolicy::Keep, _) | (_, Kind::Time) => return Value::Null,
         (NullPolicy::Default, Kind::Text(text)) => Value::Text(text.to_owned()),

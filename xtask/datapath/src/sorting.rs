@@ -19,7 +19,7 @@ pub fn kind_of(outcome: &str) -> &str {
 }
 
 /// Rows of one outcome.
-struct Outcome {
+struct OutcomeKeys {
     name: String,
     keys: Digest,
 }
@@ -34,7 +34,7 @@ pub struct Sorting<'a> {
     file: CountedFile,
     notes: Option<CountedFile>,
     /// Few: a handful of names for a table.
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<OutcomeKeys>,
     bucket: i64,
     digest: Digest,
     content: Content,
@@ -108,7 +108,7 @@ impl<'a> Sorting<'a> {
             return index;
         }
         let name = String::from_utf8_lossy(name).into_owned();
-        self.outcomes.push(Outcome { name, keys: Digest::default() });
+        self.outcomes.push(OutcomeKeys { name, keys: Digest::default() });
         self.outcomes.len() - 1
     }
 

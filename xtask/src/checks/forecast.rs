@@ -15,7 +15,7 @@ use crate::run::manifest::{Export, SnapshotInfo};
 use crate::run::{dir, lock, lock_waits, rehearsal_log};
 use crate::settings::Server;
 use crate::source::assess;
-use crate::source::snapshot::{RawName, Snapshot, worker};
+use crate::source::snapshot::{Snapshot, TableSize, worker};
 use crate::sql::{self, HashFn, Reading, Rows};
 use crate::stores::readiness;
 use crate::tables::Table;
@@ -64,7 +64,8 @@ async fn counted(
     let snapshot = Snapshot::open(ctx, hash).await?.read_as(reading.clone());
     let counts = ctx.tables.iter().map(|t| plan(ctx.clone(), snapshot.info.clone(), t, snapshot.size(t)));
     let tables = crate::run::join::all(counts).await?;
-    let sizes: Vec<Size> = tables.iter().map(|plan| Size { rows: plan.rows, bytes: plan.bytes }).collect();
+    let sizes: Vec<TableSize> =
+        tables.iter().map(|plan| TableSize { rows: plan.rows, bytes: plan.bytes }).collect();
     let all_bytes: u64 = snapshot.tables.iter().map(|t| t.bytes).sum();
     let sample = sample(ctx, hash, reading, &sizes, all_bytes, READING).await?;
     snapshot.release().await?;
@@ -95,7 +96,8 @@ pub async fn quick(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Timing> {
     let names = crate::source::snapshot::tables(&mut connection).await?;
     connection.close().await?;
     let find = |t: &Table| names.iter().find(|r| r.schema == "public" && r.table == t.source);
-    let sizes: Vec<Size> = ctx.tables.iter().map(|t| find(t).map(Size::from).unwrap_or_default()).collect();
+    let sizes: Vec<TableSize> =
+        ctx.tables.iter().map(|t| find(t).map(TableSize::from).unwrap_or_default()).collect();
     let collections = ctx.tables.iter().zip(&sizes).filter(|(table, _)| table.collection().is_some());
     let collections: Vec<u64> = collections.map(|(_, size)| size.rows).collect();
     let all_bytes = names.iter().map(|r| r.bytes).sum();
@@ -139,29 +141,21 @@ pub async fn cost_limit(ctx: &Ctx, export: &Export) -> Result<()> {
     }
 }
 
-/// What is known of a table before it is read.
-#[derive(Clone, Copy, Debug, Default)]
-struct Size {
-    rows: u64,
-    bytes: u64,
-}
-
-impl From<&RawName> for Size {
-    fn from(name: &RawName) -> Size {
-        Size { rows: name.estimated_rows, bytes: name.bytes }
-    }
-}
-
 impl Snapshot {
     /// Of a table that is to be migrated: it is there, else there would be no snapshot.
-    fn size(&self, table: &Table) -> Size {
+    fn size(&self, table: &Table) -> TableSize {
         let found = self.tables.iter().find(|r| r.schema == "public" && r.table == table.source);
-        found.map(Size::from).unwrap_or_default()
+        found.map(TableSize::from).unwrap_or_default()
     }
 }
 
 /// A table's rows by outcome.
-async fn plan(ctx: Arc<Ctx>, snapshot: SnapshotInfo, table: &'static Table, size: Size) -> Result<TablePlan> {
+async fn plan(
+    ctx: Arc<Ctx>,
+    snapshot: SnapshotInfo,
+    table: &'static Table,
+    size: TableSize,
+) -> Result<TablePlan> {
     let _turn = ctx.source_permit(size.rows).await;
     let mut worker = worker(&ctx, &snapshot, "plan").await?;
     let outcomes = outcomes(&ctx, &mut worker, table, &snapshot.reading).await?;
@@ -264,7 +258,7 @@ fn earlier(ctx: &Ctx) -> Vec<Timing> {
 }
 
 /// A table that was read for a moment.
-struct Read {
+struct SampledTable {
     bytes_on_disk: f64,
     rows: f64,
     /// Of all its rows.
@@ -278,11 +272,11 @@ async fn sample(
     ctx: &Arc<Ctx>,
     hash: HashFn,
     how: &Reading,
-    sizes: &[Size],
+    sizes: &[TableSize],
     all_bytes: u64,
     long: Duration,
 ) -> Result<Sample> {
-    let mut tables: Vec<(&'static Table, Size)> = ctx.tables.iter().zip(sizes.iter().copied()).collect();
+    let mut tables: Vec<(&'static Table, TableSize)> = ctx.tables.iter().zip(sizes.iter().copied()).collect();
     tables.sort_by_key(|(_, size)| std::cmp::Reverse(size.bytes));
     let rest: u64 = tables.iter().skip(ctx.jobs).map(|(_, size)| size.bytes).sum();
     let reads = tables
@@ -290,7 +284,7 @@ async fn sample(
         .take(ctx.jobs)
         .map(|(t, size)| read(ctx.clone(), hash, how.clone(), t, size, long));
     let reads = crate::run::join::all(reads).await?;
-    let sum = |what: &dyn Fn(&Read) -> f64| reads.iter().map(what).sum::<f64>();
+    let sum = |what: &dyn Fn(&SampledTable) -> f64| reads.iter().map(what).sum::<f64>();
     let bytes_on_disk = sum(&|r| r.bytes_on_disk);
     let whole = if bytes_on_disk > 0.0 { 1.0 + rest as f64 / bytes_on_disk } else { 1.0 };
     let file_bytes = sum(&|r| r.file_bytes) * whole;
@@ -321,9 +315,9 @@ async fn read(
     hash: HashFn,
     reading: Reading,
     table: &'static Table,
-    size: Size,
+    size: TableSize,
     long: Duration,
-) -> Result<Read> {
+) -> Result<SampledTable> {
     let _turn = ctx.source_permit(size.bytes).await;
     let mut connection: Connection =
         postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
@@ -362,11 +356,16 @@ async fn read(
     let per_row = (elapsed - first).as_secs_f64() / count;
     let seconds = if ended { elapsed.as_secs_f64() } else { first.as_secs_f64() + per_row * all };
     let file_bytes = if ended { bytes as f64 } else { width * all };
-    Ok(Read { bytes_on_disk: size.bytes as f64, rows: if ended { count } else { all }, seconds, file_bytes })
+    Ok(SampledTable {
+        bytes_on_disk: size.bytes as f64,
+        rows: if ended { count } else { all },
+        seconds,
+        file_bytes,
+    })
 }
 
 /// The files of a run: one CSV per table, all tables as SQL, and the archive, which is smaller.
-fn disk(ctx: &Ctx, sample: &Sample, sizes: &[Size], all_bytes: u64) -> Result<Disk> {
+fn disk(ctx: &Ctx, sample: &Sample, sizes: &[TableSize], all_bytes: u64) -> Result<Disk> {
     let runs = ctx.run.path().parent().unwrap_or(Path::new("."));
     let (directory, free) = disk::free(runs)?;
     let migrated: u64 = sizes.iter().map(|s| s.bytes).sum();

@@ -43,7 +43,7 @@ impl Command for Args {
             local::require(&wanted, &session.terminal)?;
         }
         let runs = session.common.backup_dir.clone();
-        let plan = Plan { runtime, keep: self.keep, runs, baseline: self.baseline };
+        let plan = RehearsalPlan { runtime, keep: self.keep, runs, baseline: self.baseline };
         let environment = session.environment()?;
         let running = run(wanted, plan, &environment, session.options()?, session.cleanup);
         let rehearsed = Box::pin(running).await?;
@@ -59,7 +59,7 @@ impl Command for Args {
 }
 
 /// What happens to what the rehearsal makes.
-pub struct Plan {
+pub struct RehearsalPlan {
     pub runtime: Taken,
     /// Leave servers and run directory.
     pub keep: bool,
@@ -78,7 +78,7 @@ pub struct Rehearsed {
 
 pub async fn run(
     wanted: Wanted<'_>,
-    plan: Plan,
+    plan: RehearsalPlan,
     environment: &Environment,
     options: Options,
     cleanup: &Cleanup,

@@ -12,16 +12,16 @@ type Undo = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + S
 
 /// What is still to be undone; clones share it.
 #[derive(Clone, Default)]
-pub struct Cleanup(Arc<Mutex<State>>);
+pub struct Cleanup(Arc<Mutex<PendingList>>);
 
 #[derive(Default)]
-struct State {
+struct PendingList {
     next: u64,
-    entries: Vec<Entry>,
+    entries: Vec<PendingUndo>,
 }
 
 #[derive(Clone)]
-struct Entry {
+struct PendingUndo {
     id: u64,
     /// What a person has to type where it cannot be undone.
     by_hand: String,
@@ -43,7 +43,7 @@ impl Cleanup {
         let mut state = self.state();
         state.next += 1;
         let id = state.next;
-        state.entries.push(Entry { id, by_hand, undo: Arc::new(move || Box::pin(undo())) });
+        state.entries.push(PendingUndo { id, by_hand, undo: Arc::new(move || Box::pin(undo())) });
         Pending(id)
     }
 
@@ -83,7 +83,7 @@ impl Cleanup {
         errors
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PendingList> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

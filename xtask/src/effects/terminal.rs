@@ -42,11 +42,11 @@ pub struct Terminal {
     colour: bool,
     verbosity: Verbosity,
     finished: Arc<Mutex<Vec<ProgressBar>>>,
-    tasks: Arc<Mutex<Vec<Shown>>>,
+    tasks: Arc<Mutex<Vec<ShownTask>>>,
 }
 
 /// A task as it is shown.
-struct Shown {
+struct ShownTask {
     what: String,
     bar: ProgressBar,
     total: u64,
@@ -119,7 +119,7 @@ impl Terminal {
     pub fn under_way(&self) -> Vec<UnderWay> {
         let Ok(mut tasks) = self.tasks.lock() else { return Vec::new() };
         tasks.retain(|task| !task.bar.is_finished());
-        let now = |task: &Shown| UnderWay {
+        let now = |task: &ShownTask| UnderWay {
             what: task.what.clone(),
             rows: task.bar.position(),
             of: task.total,
@@ -154,7 +154,7 @@ impl Terminal {
         }
         if let Ok(mut tasks) = self.tasks.lock() {
             let what = format!("{verb} {object}");
-            tasks.push(Shown { what, bar: bar.clone(), total, started: Instant::now() });
+            tasks.push(ShownTask { what, bar: bar.clone(), total, started: Instant::now() });
         }
         Task { terminal: self.clone(), bar, verb, object: object.to_string(), started: Instant::now() }
     }

@@ -30,7 +30,7 @@ pub struct Ran {
 
 /// Processor seconds of one process.
 #[derive(Clone, Copy, Debug, Default)]
-struct Spent {
+struct ProcessTime {
     parent: u32,
     own: f64,
     reaped: f64,
@@ -74,7 +74,7 @@ pub async fn run(mut command: Command) -> Result<Ran> {
 }
 
 /// Waits for the end without taking the process away, so that its figures can still be read.
-fn ended(pid: u32) -> Result<(Instant, Spent)> {
+fn ended(pid: u32) -> Result<(Instant, ProcessTime)> {
     let id = Pid::from_raw(i32::try_from(pid)?);
     waitid(Id::Pid(id), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
     let at = Instant::now();
@@ -101,7 +101,7 @@ pub fn cpu_of(servers: &[u32]) -> Result<f64> {
     Ok(seconds)
 }
 
-fn all_processes() -> Result<BTreeMap<u32, Spent>> {
+fn all_processes() -> Result<BTreeMap<u32, ProcessTime>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc").context("reading /proc")? {
         let name = entry.context("reading /proc")?.file_name();
@@ -114,7 +114,7 @@ fn all_processes() -> Result<BTreeMap<u32, Spent>> {
     Ok(found)
 }
 
-fn spent(pid: u32) -> Result<Spent> {
+fn spent(pid: u32) -> Result<ProcessTime> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     // The name of the program may hold anything: what follows its closing bracket counts.
@@ -123,7 +123,7 @@ fn spent(pid: u32) -> Result<Spent> {
     let number = |i: usize| -> Result<f64> {
         fields.get(i).and_then(|f| f.parse().ok()).with_context(|| format!("{path}: {text:?}"))
     };
-    Ok(Spent {
+    Ok(ProcessTime {
         parent: number(1)? as u32,
         own: (number(11)? + number(12)?) / TICKS,
         reaped: (number(13)? + number(14)?) / TICKS,

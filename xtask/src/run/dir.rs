@@ -24,11 +24,11 @@ pub struct RunDir {
     path: PathBuf,
     id: String,
     /// `None`: a run that only looks, and leaves nothing.
-    journal: Option<Mutex<Writer>>,
+    journal: Option<Mutex<JournalWriter>>,
 }
 
 /// The journal, open for its next line.
-struct Writer {
+struct JournalWriter {
     file: File,
     /// Its last line is not whole: whoever wrote it was killed over it, or the disk was full.
     torn: bool,
@@ -111,7 +111,7 @@ impl RunDir {
         if bytes > 0 {
             file.read_exact_at(&mut last, bytes - 1).with_context(context)?;
         }
-        Ok(RunDir { path, id, journal: Some(Mutex::new(Writer { file, torn: last != [b'\n'] })) })
+        Ok(RunDir { path, id, journal: Some(Mutex::new(JournalWriter { file, torn: last != [b'\n'] })) })
     }
 
     pub fn id(&self) -> &str {

@@ -39,7 +39,7 @@ pub struct Open {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct FreezeLine {
     at: String,
     /// `host:port/database`
     source: String,
@@ -74,7 +74,7 @@ impl FreezeLog {
         };
         let mut open: Option<Open> = None;
         for (number, line) in text.lines().enumerate() {
-            let line: Line = match serde_json::from_str(line) {
+            let line: FreezeLine = match serde_json::from_str(line) {
                 Ok(line) => line,
                 // Killed while it was written: then what it announces was never done.
                 Err(e) if e.is_eof() => continue,
@@ -115,7 +115,7 @@ impl FreezeLog {
     /// On disk when it returns.
     fn append(&self, source: &str, event: Event) -> Result<()> {
         let context = || format!("writing {}", self.path.display());
-        let line = serde_json::to_string(&Line { at: now(), source: source.to_string(), event })?;
+        let line = serde_json::to_string(&FreezeLine { at: now(), source: source.to_string(), event })?;
         if let Some(folder) = self.path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(context)?;
         }

@@ -103,10 +103,10 @@ fn everywhere(ctx: &Ctx) -> impl Iterator<Item = &Server> {
 
 /// The locks that a command holds.
 pub struct Locks {
-    held: Vec<Held>,
+    held: Vec<HeldLock>,
 }
 
-struct Held {
+struct HeldLock {
     server: String,
     pid: i32,
     session: Connection,
@@ -138,14 +138,14 @@ impl Locks {
         Ok(locks)
     }
 
-    async fn take(&self, ctx: &Ctx, server: &Server) -> Result<Held> {
+    async fn take(&self, ctx: &Ctx, server: &Server) -> Result<HeldLock> {
         let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
         let take = sql::bind(sql_file!("phases/lock/take.sql"), &LOCK);
         let pid: i32 = session.row("SELECT pg_backend_pid()").await?.try_get(0)?;
         let began = Instant::now();
         loop {
             if session.row(&take).await?.try_get(0)? {
-                return Ok(Held { server: server.to_string(), pid, session });
+                return Ok(HeldLock { server: server.to_string(), pid, session });
             }
             // None: it has been given back between the two statements.
             if let Some(holder) = holder(&mut session).await?
@@ -157,7 +157,7 @@ impl Locks {
         }
     }
 
-    fn refuse(&self, server: &Server, holder: &Holder) -> Result<Held> {
+    fn refuse(&self, server: &Server, holder: &Holder) -> Result<HeldLock> {
         if let Some(own) = self.held.iter().find(|held| held.pid == holder.pid) {
             refuse!("{server} and {} are one database: every store needs its own", own.server);
         }
@@ -186,14 +186,14 @@ impl Locks {
     async fn watch(&mut self) -> anyhow::Error {
         loop {
             // The first that is lost, whatever the others wait for.
-            if let Err(lost) = try_join_all(self.held.iter_mut().map(Held::look)).await {
+            if let Err(lost) = try_join_all(self.held.iter_mut().map(HeldLock::look)).await {
                 return lost;
             }
         }
     }
 }
 
-impl Held {
+impl HeldLock {
     async fn look(&mut self) -> Result<()> {
         let lost = || {
             format!(

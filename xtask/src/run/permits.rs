@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 
 /// The turns on one host; clones share them.
 #[derive(Clone, Debug)]
-pub struct Permits(Arc<Mutex<State>>);
+pub struct Permits(Arc<Mutex<HostState>>);
 
 #[derive(Debug)]
-struct State {
+struct HostState {
     free: usize,
     arrived: u64,
     /// By weight, then by arrival.
@@ -28,7 +28,7 @@ pub struct Permit(Option<Permits>);
 
 impl Permits {
     pub fn new(jobs: usize) -> Permits {
-        Permits(Arc::new(Mutex::new(State { free: jobs.max(1), arrived: 0, waiting: BTreeMap::new() })))
+        Permits(Arc::new(Mutex::new(HostState { free: jobs.max(1), arrived: 0, waiting: BTreeMap::new() })))
     }
 
     /// Waits for a turn. `weight`: the work of the statement and of those that wait for it, in any
@@ -50,7 +50,7 @@ impl Permits {
         called.await.unwrap_or(Permit(None))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HostState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

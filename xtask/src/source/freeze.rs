@@ -35,7 +35,7 @@ pub struct Freezer {
 }
 
 /// What the source is now.
-struct State {
+struct SourceState {
     setting: Option<String>,
     now: String,
     /// Roles of the environment that can log in.
@@ -136,7 +136,7 @@ impl Freezer {
         Ok((on, roles))
     }
 
-    async fn look(&self, connection: &mut Connection) -> Result<State> {
+    async fn look(&self, connection: &mut Connection) -> Result<SourceState> {
         let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
         let text = |name: &str| row.try_get::<String, _>(name);
         let (me, owner) = (sql_text::ident(&text("me")?), sql_text::ident(&text("owner")?));
@@ -178,7 +178,7 @@ impl Freezer {
                 wrong.join("\n  ")
             );
         }
-        Ok(State { setting: row.try_get("setting")?, now: text("now")?, roles })
+        Ok(SourceState { setting: row.try_get("setting")?, now: text("now")?, roles })
     }
 
     async fn roles_that_log_in(

@@ -128,3 +128,16 @@ pub async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
         })
         .collect()
 }
+
+/// A table's size by the source's statistics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TableSize {
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+impl From<&RawName> for TableSize {
+    fn from(name: &RawName) -> TableSize {
+        TableSize { rows: name.estimated_rows, bytes: name.bytes }
+    }
+}

@@ -16,11 +16,11 @@ use sqlx::Row;
 
 /// What is to be built after the rows are in.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BuildPlan {
     parts: Vec<Part>,
 }
 
-impl Plan {
+impl BuildPlan {
     fn of<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a Part> {
         self.parts.iter().filter(move |p| p.table == table)
     }
@@ -44,7 +44,7 @@ impl Plan {
 }
 
 /// Sets the schema aside with bare tables, ready for rows.
-pub async fn prepare(connection: &mut Connection, database: Database) -> Result<Plan> {
+pub async fn prepare(connection: &mut Connection, database: Database) -> Result<BuildPlan> {
     let parts = create(connection, database).await?;
     // References first: they hold on to keys.
     for kind in ["reference", "key", "index"] {
@@ -52,7 +52,7 @@ pub async fn prepare(connection: &mut Connection, database: Database) -> Result<
             connection.run(&removal).await?;
         }
     }
-    Ok(Plan { parts })
+    Ok(BuildPlan { parts })
 }
 
 /// What would make the swap impossible: tries the part of it that could fail, and takes it back.

@@ -149,7 +149,7 @@ async fn shared_snapshot(ctx: &Ctx, holder: &mut Connection) -> Result<()> {
 }
 
 /// A session of somebody else.
-struct Session {
+struct ForeignSession {
     pid: i32,
     user: String,
     shown: String,
@@ -166,8 +166,8 @@ async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
         Ok(sessions) => sessions,
         Err(error) => return lines.failed(what, &error, "look by hand: SELECT * FROM pg_stat_activity;"),
     };
-    let shown = |wanted: &dyn Fn(&&Session) -> bool| -> (Vec<String>, String) {
-        let chosen: Vec<&Session> = sessions.iter().filter(wanted).collect();
+    let shown = |wanted: &dyn Fn(&&ForeignSession) -> bool| -> (Vec<String>, String) {
+        let chosen: Vec<&ForeignSession> = sessions.iter().filter(wanted).collect();
         let pids: Vec<String> = chosen.iter().map(|s| s.pid.to_string()).collect();
         (chosen.iter().map(|s| s.shown.clone()).collect(), pids.join(","))
     };
@@ -191,7 +191,7 @@ async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     }
 }
 
-async fn others(ctx: &Ctx, connection: &mut Connection) -> Result<Vec<Session>> {
+async fn others(ctx: &Ctx, connection: &mut Connection) -> Result<Vec<ForeignSession>> {
     let own = format!("xtask {}", ctx.run.id());
     let query = sql::bind(sql_file!("phases/0-doctor/sessions.sql"), &[("own", &own)]);
     let mut sessions = Vec::new();
@@ -213,7 +213,14 @@ async fn others(ctx: &Ctx, connection: &mut Connection) -> Result<Vec<Session>> 
             if since.is_empty() { since } else { format!(", since {since}") },
         );
         let active = matches!(state.as_deref(), Some("active" | "fastpath function call"));
-        sessions.push(Session { pid, user, shown, hidden: state.is_none(), busy: writes || active, blocks });
+        sessions.push(ForeignSession {
+            pid,
+            user,
+            shown,
+            hidden: state.is_none(),
+            busy: writes || active,
+            blocks,
+        });
     }
     Ok(sessions)
 }

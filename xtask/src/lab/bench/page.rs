@@ -130,10 +130,10 @@ struct Bar {
 }
 
 /// Label, whether it is ours, and its value in one repetition.
-type Wanted<'a> = (&'a str, bool, &'a dyn Fn(&Repetition) -> Option<f64>);
+type Series<'a> = (&'a str, bool, &'a dyn Fn(&Repetition) -> Option<f64>);
 
-fn bars(all: &[Repetition], wanted: &[Wanted]) -> Vec<Bar> {
-    let bar = |(label, ours, value): &Wanted| {
+fn bars(all: &[Repetition], wanted: &[Series]) -> Vec<Bar> {
+    let bar = |(label, ours, value): &Series| {
         Some(Bar { label: label.to_string(), value: spread(all, *value)?, ours: *ours })
     };
     wanted.iter().filter_map(bar).collect()

@@ -35,19 +35,19 @@ pub struct Bench<'a> {
 #[derive(Deserialize)]
 struct Reported {
     proven: Option<bool>,
-    tables: Vec<Line>,
+    tables: Vec<TableLine>,
     seconds: BTreeMap<String, f64>,
     peak_memory: Option<u64>,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct TableLine {
     source_rows: u64,
 }
 
 /// A line of the journal.
 #[derive(Deserialize)]
-struct Entry {
+struct JournalLine {
     at: jiff::Timestamp,
     step: String,
     event: String,
@@ -207,7 +207,7 @@ async fn migrate(shop: &Shop) -> Result<(Run, u64)> {
 fn steps(journal: &str) -> Result<BTreeMap<String, f64>> {
     let (mut begun, mut seconds) = (BTreeMap::new(), BTreeMap::new());
     for line in journal.lines() {
-        let entry: Entry =
+        let entry: JournalLine =
             serde_json::from_str(line).with_context(|| format!("reading the journal: {line}"))?;
         match (entry.event.as_str(), begun.get(&entry.step)) {
             ("start", _) => {

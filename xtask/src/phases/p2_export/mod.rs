@@ -8,7 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Sequence, SnapshotInfo, TableExport};
 use crate::run::overlay;
 use crate::source::digests::raw_rows;
-use crate::source::snapshot::{Snapshot, worker};
+use crate::source::snapshot::{Snapshot, TableSize, worker};
 use crate::sql::{self, Rows};
 use crate::sql_file;
 use crate::tables::{MAPPING, Table, USERS};
@@ -32,9 +32,9 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     let step = ctx.run.step("2 export")?;
     let size = |t: &Table| {
         let found = snapshot.tables.iter().find(|r| r.schema == "public" && r.table == t.source);
-        found.map_or(Size::default(), |r| Size { rows: r.estimated_rows, bytes: r.bytes })
+        found.map(TableSize::from).unwrap_or_default()
     };
-    let mut tables: Vec<(&'static Table, Size)> = ctx.tables.iter().map(|t| (t, size(t))).collect();
+    let mut tables: Vec<(&'static Table, TableSize)> = ctx.tables.iter().map(|t| (t, size(t))).collect();
     tables.sort_by_key(|(_, size)| std::cmp::Reverse(size.rows));
     let tasks = tables.into_iter().map(|(t, size)| export(ctx.clone(), snapshot.info.clone(), t, size));
     let (exported, mapping) = tokio::try_join!(crate::run::join::all(tasks), mapping(ctx, &snapshot.info))?;
@@ -65,13 +65,6 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     read_open(ctx, &mut export, open).await?;
     step.done(&format!("{} tables", export.tables.len()))?;
     Ok(export)
-}
-
-/// A table's size by the source's statistics.
-#[derive(Clone, Copy, Default)]
-struct Size {
-    rows: u64,
-    bytes: u64,
 }
 
 struct Exported {
@@ -123,7 +116,7 @@ async fn export(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
     table: &'static Table,
-    size: Size,
+    size: TableSize,
 ) -> Result<Exported> {
     let context = || format!("exporting {} with sql/{}", table.name, table.export.path);
     let step_name = format!("2 export {}", table.name);
@@ -185,7 +178,7 @@ async fn sort(
     snapshot: &SnapshotInfo,
     rows: &Rows,
     table: &'static Table,
-    size: Size,
+    size: TableSize,
 ) -> Result<Sorted> {
     // A row that comes here costs three times what a row costs that is only counted.
     let _turn = ctx.source_permit(3 * size.rows).await;
@@ -231,7 +224,7 @@ async fn count_and_audit(
     mut connection: Connection,
     table: &Table,
     snapshot: &SnapshotInfo,
-    size: Size,
+    size: TableSize,
 ) -> Result<CountedApart> {
     let _turn = ctx.source_permit(size.rows).await;
     // Each of these statements reads the table, the audit at least once.

@@ -13,7 +13,7 @@ use crate::run::manifest::{Export, TableExport};
 use crate::sql;
 use crate::stores::rows::{self, feed};
 use crate::stores::schema::{self, STAGING};
-use crate::stores::staging::Plan;
+use crate::stores::staging::BuildPlan;
 use crate::tables::Table;
 use anyhow::{Context, Result, ensure};
 use datapath::files::Piece;
@@ -29,13 +29,13 @@ pub(super) struct Loading {
     ctx: Arc<Ctx>,
     export: Arc<Export>,
     database: Database,
-    plan: Plan,
+    plan: BuildPlan,
     /// Sessions that nobody uses now.
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Loading {
-    pub fn new(ctx: Arc<Ctx>, export: Arc<Export>, database: Database, plan: Plan) -> Loading {
+    pub fn new(ctx: Arc<Ctx>, export: Arc<Export>, database: Database, plan: BuildPlan) -> Loading {
         Loading { ctx, export, database, plan, idle: Mutex::default() }
     }
 

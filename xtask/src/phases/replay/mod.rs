@@ -105,7 +105,7 @@ fn same_rules(ctx: &Ctx, manifest: &Manifest, export: &Export) -> Result<()> {
 }
 
 /// Everything that is asked of the source, at one instant.
-struct Read {
+struct SourceReading {
     batch: Batch,
     mapping: Mapping,
     snapshot: SnapshotInfo,
@@ -113,7 +113,7 @@ struct Read {
     known: BTreeMap<String, Known>,
 }
 
-async fn read(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -> Result<Read> {
+async fn read(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -> Result<SourceReading> {
     ctx.terminal.phase("Replay: what is in quarantine, as it is in the source now");
     let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?.read_as(export.snapshot.reading.clone());
     let mut batch = Batch::quarantined(ctx, export)?;
@@ -122,7 +122,7 @@ async fn read(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -> Result<Re
     batch.read_dependents(ctx, &snapshot.info, export, &mapping).await?;
     let info = snapshot.info.clone();
     snapshot.release().await?;
-    Ok(Read { batch, mapping, snapshot: info, known: known(ctx, manifest) })
+    Ok(SourceReading { batch, mapping, snapshot: info, known: known(ctx, manifest) })
 }
 
 /// A replay under way.
@@ -139,8 +139,8 @@ struct Replaying {
 }
 
 impl Replaying {
-    fn new(ctx: Arc<Ctx>, export: Export, read: Read) -> Replaying {
-        let Read { batch, mapping, snapshot, known } = read;
+    fn new(ctx: Arc<Ctx>, export: Export, read: SourceReading) -> Replaying {
+        let SourceReading { batch, mapping, snapshot, known } = read;
         let (conflicts, held_back) = (BTreeMap::new(), BTreeMap::new());
         Replaying { ctx, export, batch, mapping, snapshot, known, conflicts, held_back, done: false }
     }

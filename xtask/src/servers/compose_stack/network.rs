@@ -34,7 +34,7 @@ impl Network {
 }
 
 /// One database as it was seen.
-struct Seen {
+struct SeenDatabase {
     service: String,
     container: String,
     /// Why it does not run, or is not healthy.
@@ -59,7 +59,7 @@ pub async fn run(engine: &Engine, workspace: &Path, environment: &Environment) -
         if let Some(server) = server.filter(|_| container.running) {
             seen.push(reached(engine, container, &found, server, &mut of).await?);
         } else if SERVICES.iter().any(|(_, service)| *service == container.service) && !container.running {
-            seen.push(Seen::not_running(container));
+            seen.push(SeenDatabase::not_running(container));
         }
         lines.extend(of.lines);
     }
@@ -104,7 +104,7 @@ async fn reached(
     all: &[Container],
     server: &Server,
     lines: &mut Lines,
-) -> Result<Seen> {
+) -> Result<SeenDatabase> {
     let fix = format!("cargo xtask stack logs {} --runtime docker", container.service);
     let mut note = |what: &'static str, tried: Result<String, String>| match tried {
         Ok(found) => {
@@ -135,7 +135,7 @@ async fn reached(
         None => note("from a neighbour", Err("no running container shares a network with it".to_string())),
     };
     let here = note("from here", outside(server).await);
-    Ok(Seen {
+    Ok(SeenDatabase {
         service: container.service.clone(),
         container: container.name.clone(),
         sick: match &container.health {
@@ -178,9 +178,9 @@ async fn outside(server: &Server) -> Result<String, String> {
     Ok(format!("{at}: TCP and login work"))
 }
 
-impl Seen {
-    fn not_running(container: &Container) -> Seen {
-        Seen {
+impl SeenDatabase {
+    fn not_running(container: &Container) -> SeenDatabase {
+        SeenDatabase {
             service: container.service.clone(),
             container: container.name.clone(),
             sick: Some(format!("does not run: {}", container.condition())),
@@ -193,8 +193,8 @@ impl Seen {
 }
 
 /// The first cause: what fails further in explains what fails further out.
-fn verdict(seen: &[Seen], complete: bool) -> String {
-    let first = |of: fn(&Seen) -> Option<&String>| seen.iter().find_map(|s| Some((s, of(s)?)));
+fn verdict(seen: &[SeenDatabase], complete: bool) -> String {
+    let first = |of: fn(&SeenDatabase) -> Option<&String>| seen.iter().find_map(|s| Some((s, of(s)?)));
     if let Some((s, why)) = first(|s| s.sick.as_ref()) {
         return format!("{} {why}: whoever needs it has to wait until it runs", s.container);
     }
@@ -230,8 +230,8 @@ fn verdict(seen: &[Seen], complete: bool) -> String {
 mod tests {
     use super::*;
 
-    fn seen() -> Seen {
-        Seen {
+    fn seen() -> SeenDatabase {
+        SeenDatabase {
             service: "postgres-order".into(),
             container: "x-postgres-order".into(),
             sick: None,
@@ -248,13 +248,13 @@ mod tests {
         let healthy = verdict(&[seen()], true);
         assert!(healthy.starts_with("every database can be reached"), "{healthy}");
         for (one, words) in [
-            (Seen { sick: why(), inside: why(), ..seen() }, "has to wait until it runs"),
-            (Seen { inside: why(), neighbour: why(), ..seen() }, "refuses even a login from inside"),
+            (SeenDatabase { sick: why(), inside: why(), ..seen() }, "has to wait until it runs"),
+            (SeenDatabase { inside: why(), neighbour: why(), ..seen() }, "refuses even a login from inside"),
             (
-                Seen { neighbour: why(), here: why(), ..seen() },
+                SeenDatabase { neighbour: why(), here: why(), ..seen() },
                 "under the name postgres-order: it is on x_default",
             ),
-            (Seen { here: why(), ..seen() }, "but not from this machine"),
+            (SeenDatabase { here: why(), ..seen() }, "but not from this machine"),
         ] {
             let said = verdict(&[seen(), one], true);
             assert!(said.contains(words), "{said}");

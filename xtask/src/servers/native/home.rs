@@ -38,7 +38,7 @@ pub(super) struct Home {
 }
 
 /// What a server did while we waited for it.
-enum Outcome {
+enum StartOutcome {
     Ready,
     PortTaken,
 }
@@ -133,7 +133,7 @@ impl Home {
         for _ in 0..PORTS_TO_TRY {
             let port = free_port()?;
             let pid = launch(port).with_context(|| format!("starting {name}"))?;
-            if let Outcome::Ready = self.wait_for(name, pid, || ready(port, pid)).await? {
+            if let StartOutcome::Ready = self.wait_for(name, pid, || ready(port, pid)).await? {
                 return Ok(());
             }
         }
@@ -145,17 +145,17 @@ impl Home {
         name: &str,
         pid: u32,
         ready: impl Fn() -> F,
-    ) -> Result<Outcome> {
+    ) -> Result<StartOutcome> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.exited(pid)? {
                 if self.log_text(name).contains("Address already in use") {
-                    return Ok(Outcome::PortTaken);
+                    return Ok(StartOutcome::PortTaken);
                 }
                 bail!("{name} ended before it answered ({status}){}", self.log_end(name));
             }
             if ready().await {
-                return Ok(Outcome::Ready);
+                return Ok(StartOutcome::Ready);
             }
             if Instant::now() > deadline {
                 bail!("{name} did not answer within {} s{}", DEADLINE.as_secs(), self.log_end(name));

@@ -86,7 +86,7 @@ async fn compared(ctx: &Ctx, connection: &mut Connection, columns: &Columns) -> 
 }
 
 /// A column that is missing, and the server's words.
-struct Missing {
+struct MissingColumn {
     column: String,
     said: String,
 }
@@ -97,15 +97,15 @@ async fn view(
     tables: &[Table],
     table: &Table,
     select: &str,
-) -> Result<Vec<Missing>> {
+) -> Result<Vec<MissingColumn>> {
     let statement = sql::create_view(ROWS, table.name, select);
-    let mut found: Vec<Missing> = Vec::new();
+    let mut found: Vec<MissingColumn> = Vec::new();
     let mut attempted = attempt(connection, &[], &statement).await?;
     while let Err(error) = attempted {
         let Some(missing) = missing(&error).filter(|_| found.len() < MISSING) else {
             // A column of a type that the SELECT cannot use: said beside them, because it stops everything.
             let said = postgres::message(&error).unwrap_or_else(|| format!("{error:#}"));
-            found.push(Missing { column: String::new(), said });
+            found.push(MissingColumn { column: String::new(), said });
             break;
         };
         let column = missing.column.clone();
@@ -173,14 +173,14 @@ async fn attempt(
 }
 
 /// `column u.first_name does not exist`
-fn missing(error: &anyhow::Error) -> Option<Missing> {
+fn missing(error: &anyhow::Error) -> Option<MissingColumn> {
     if postgres::code(error).as_deref() != Some("42703") {
         return None;
     }
     let said = postgres::message(error)?;
     let name = said.strip_prefix("column ")?.strip_suffix(" does not exist")?;
     let column = name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_string();
-    Some(Missing { column, said })
+    Some(MissingColumn { column, said })
 }
 
 /// Columns of the source that their table's SELECT does not read.

@@ -44,13 +44,13 @@ pub async fn documents(
             let (fields, version) =
                 found.get(&wanted.id).with_context(|| format!("no answer for {}", wanted.id))?;
             match judge(wanted, fields.as_ref(), owner) {
-                Verdict::Agrees => {}
-                Verdict::AddedByOthers => made.theirs += 1,
-                Verdict::Conflict(how) => {
+                DocumentVerdict::Agrees => {}
+                DocumentVerdict::AddedByOthers => made.theirs += 1,
+                DocumentVerdict::Conflict(how) => {
                     tell(&told(collection, &wanted.id, Action::Conflict, None, Some(how.clone())))?;
                     made.conflicts.insert(wanted.id.clone(), how);
                 }
-                Verdict::Change(action, change, because) => {
+                DocumentVerdict::Change(action, change, because) => {
                     let writes = Some(shown(collection, &change));
                     tell(&told(collection, &wanted.id, action, writes, because))?;
                     made.changed += 1;
@@ -95,14 +95,14 @@ async fn write(
     Ok(differs.collect())
 }
 
-enum Verdict {
+enum DocumentVerdict {
     Agrees,
     AddedByOthers,
     Conflict(String),
     Change(Action, Guarded, Option<String>),
 }
 
-fn judge(wanted: &Wanted, found: Option<&Fields>, owner: Owner) -> Verdict {
+fn judge(wanted: &Wanted, found: Option<&Fields>, owner: Owner) -> DocumentVerdict {
     let how = |expected: &Option<Document>| match (expected, found) {
         (None, None) => None,
         (Some(_), None) => Some("it is not there".to_string()),
@@ -111,23 +111,25 @@ fn judge(wanted: &Wanted, found: Option<&Fields>, owner: Owner) -> Verdict {
             Some(differences(document, fields)).filter(|differences| !differences.is_empty())
         }
     };
-    let Some(because) = how(&wanted.document) else { return Verdict::Agrees };
+    let Some(because) = how(&wanted.document) else { return DocumentVerdict::Agrees };
     if owner == Owner::Others {
         if wanted.document.is_none() {
-            return Verdict::AddedByOthers;
+            return DocumentVerdict::AddedByOthers;
         }
         if let Some(how) = how(&wanted.last) {
-            return Verdict::Conflict(how);
+            return DocumentVerdict::Conflict(how);
         }
     }
     match (&wanted.document, found) {
         (Some(document), None) => {
-            Verdict::Change(Action::Insert, Guarded::Set(document.clone()), Some(because))
+            DocumentVerdict::Change(Action::Insert, Guarded::Set(document.clone()), Some(because))
         }
         (Some(document), Some(_)) => {
-            Verdict::Change(Action::Update, Guarded::Set(document.clone()), Some(because))
+            DocumentVerdict::Change(Action::Update, Guarded::Set(document.clone()), Some(because))
         }
-        (None, _) => Verdict::Change(Action::Delete, Guarded::Delete(wanted.id.clone()), Some(because)),
+        (None, _) => {
+            DocumentVerdict::Change(Action::Delete, Guarded::Delete(wanted.id.clone()), Some(because))
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 /// A table of which rows have been compared.
-struct Compared {
+struct ComparedTable {
     table: &'static Table,
     record: TableExport,
     /// Refers to itself: then a row may need any other one.
@@ -28,7 +28,7 @@ struct Compared {
 pub struct Reconciliation {
     pub database: Database,
     connection: Connection,
-    compared: Vec<Compared>,
+    compared: Vec<ComparedTable>,
     /// Table, column, parent, its column.
     pub references: Vec<[String; 4]>,
     writing: bool,
@@ -95,7 +95,7 @@ impl Reconciliation {
         connection.run(&sql::find_changes(table.name, columns, scope, owner)).await?;
         let own_parent =
             references.iter().any(|[child, _, parent, _]| child == table.name && parent == child);
-        compared.push(Compared { table, record: record.clone(), own_parent });
+        compared.push(ComparedTable { table, record: record.clone(), own_parent });
         Ok(Reconciliation { database, connection, compared, references, writing })
     }
 
@@ -128,7 +128,7 @@ impl Reconciliation {
     }
 
     async fn each(&mut self, at: usize, kind: Kind, tell: &mut OnChange<'_>) -> Result<u64> {
-        let Compared { table, record, own_parent } = &self.compared[at];
+        let ComparedTable { table, record, own_parent } = &self.compared[at];
         // Rows that refer to each other come and go together: keys are checked at a statement's end.
         let limit = if *own_parent { None } else { Some(PIECE) };
         let (mut after, mut count) = (i64::MIN, 0);
@@ -164,7 +164,7 @@ impl Reconciliation {
 
     /// What was changed is what was wanted, read back.
     async fn prove(&mut self) -> Result<()> {
-        for Compared { table, record, .. } in &self.compared {
+        for ComparedTable { table, record, .. } in &self.compared {
             let query = sql::unproven(table.name, &record.target_columns, 10);
             let ids: Result<Vec<String>> = self
                 .connection
@@ -204,7 +204,7 @@ impl Reconciliation {
     /// Rows that rows cannot repair or that others have written, in the terms of a change.
     pub async fn left_alone(&mut self, tell: &mut OnChange<'_>) -> Result<LeftAlone> {
         let mut left = LeftAlone::default();
-        for Compared { table, .. } in &self.compared {
+        for ComparedTable { table, .. } in &self.compared {
             for kind in [Kind::Conflict, Kind::DuplicateKey] {
                 let mut after = i64::MIN;
                 loop {
