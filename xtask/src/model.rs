@@ -62,7 +62,7 @@ pub struct ServerInfo {
 }
 
 /// Every name that a classifying SELECT may give as an outcome beside `migrated`, with what it
-/// means to a person. A name that is not here fails the run: nobody could explain it.
+/// means to a person. A name that is not here fails the run: it could not be explained.
 pub const OUTCOMES: &[(&str, &str)] = &[
     ("excluded:user_deleted", "the user is soft-deleted"),
     ("excluded:session_of_deleted_user", "the session's user is soft-deleted"),
@@ -95,7 +95,7 @@ pub const OUTCOMES: &[(&str, &str)] = &[
 
 pub use datapath::sorting::MIGRATED;
 
-/// What an outcome's name means, for the report. `None`: nobody knows this name.
+/// What an outcome's name means, for the report. `None`: the name is not known.
 pub fn explain(outcome: &str) -> Option<&'static str> {
     OUTCOMES.iter().find(|(name, _)| *name == outcome).map(|(_, meaning)| *meaning)
 }

@@ -36,7 +36,7 @@ const READING_QUICKLY: Duration = Duration::from_millis(150);
 /// A run does not wait for a prediction.
 const AT_ONCE_OR_NOT: &str = "SET lock_timeout = '1s'";
 
-/// Where nobody has documents.
+/// Where there are no documents.
 const NOWHERE: &str = "xtask_nowhere";
 
 /// Everything that can be said before a run. Touches nothing.
@@ -156,7 +156,7 @@ async fn plan(
     table: &'static Table,
     size: TableSize,
 ) -> Result<TablePlan> {
-    let _turn = ctx.source_permit(size.rows).await;
+    let _permit = ctx.source_permit(size.rows).await;
     let mut worker = worker(&ctx, &snapshot, "plan").await?;
     let outcomes = outcomes(&ctx, &mut worker, table, &snapshot.reading).await?;
     worker.close().await?;
@@ -318,7 +318,7 @@ async fn read(
     size: TableSize,
     long: Duration,
 ) -> Result<SampledTable> {
-    let _turn = ctx.source_permit(size.bytes).await;
+    let _permit = ctx.source_permit(size.bytes).await;
     let mut connection: Connection =
         postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
     connection.run(lock_waits::PATIENCE).await?;

@@ -95,7 +95,7 @@ pub async fn run(
     note(&ctx, scale, &result);
     // Also after a failure: --keep is there to look at it.
     if result.is_err() {
-        servers.news(&ctx.settings).await.iter().for_each(|line| terminal.always(line));
+        servers.post_mortem(&ctx.settings).await.iter().for_each(|line| terminal.always(line));
     }
     let kept = servers.end(&ctx.settings, plan.keep).await?;
     if let (Err(_), Some(kept)) = (&result, &kept) {

@@ -108,7 +108,7 @@ pub fn wanted<'s>(session: &'s Session<'_>, args: &StackArgs) -> Wanted<'s> {
     Wanted { workspace: &session.workspace, scale: args.scale, emulator, install: args.install }
 }
 
-/// The volumes that go, once somebody has agreed to that.
+/// The volumes that go, once the person has agreed to that.
 async fn consented(session: &Session<'_>, meant: &Meant<'_>, args: &DownArgs) -> Result<Vec<String>> {
     if !args.volumes {
         return Ok(Vec::new());

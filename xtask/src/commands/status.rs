@@ -44,7 +44,7 @@ fn show(session: &Session<'_>, status: &Status, before: Option<&Status>, follow:
         (true, None) if !follow => print(&format!("{}\n", serde_json::to_string_pretty(status)?)),
         (true, _) => print(&format!("{}\n", serde_json::to_string(status)?)),
         (false, Some(before)) if status.is_running() => {
-            print(&format!("{}{}", status.news(before), status.under_way()))
+            print(&format!("{}{}", status.since(before), status.under_way()))
         }
         (false, _) => print(&status.text()),
     }

@@ -63,7 +63,7 @@ impl Tools {
             .secret("PGPASSWORD", &server.password);
         match &server.tls {
             Tls::Verify { root, .. } => program.env("PGSSLROOTCERT", &root.to_string_lossy()),
-            // Else libpq looks for one at home, and verifies with it although nobody asked for that.
+            // Else libpq looks for one at home, and verifies with it although it was not asked for.
             Tls::Disable | Tls::Require => program.env("PGSSLROOTCERT", "/dev/null/none"),
         }
     }

@@ -1,4 +1,4 @@
-//! Child processes: a clean environment, no secret in the arguments, killed when nobody waits for
+//! Child processes: a clean environment, no secret in the arguments, killed when nothing waits for
 //! them any more, and with us where we are killed: a pg_dump that outlived its run would write into the
 //! files of whoever goes on with it.
 

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// A secret or a certificate is small; so that nobody waits for a device.
+/// A secret or a certificate is small; so that no read waits for a device.
 const LARGEST: u64 = 4 << 20;
 
 impl Surroundings for Variables {

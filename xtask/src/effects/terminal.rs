@@ -8,13 +8,13 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A line on stderr. Where that has gone, with the terminal or the reader of a pipe, nobody can be told:
+/// A line on stderr. Where that has gone, with the terminal or the reader of a pipe, it is lost:
 /// no reason to fail.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Asks a person; only `yes` is one. `None`: there is nobody to ask.
+/// Asks a person; only `yes` is one. `None`: there is no terminal to ask on.
 pub fn ask(question: &str) -> std::io::Result<Option<bool>> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(None);

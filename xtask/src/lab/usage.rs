@@ -36,7 +36,7 @@ struct ProcessTime {
     reaped: f64,
 }
 
-/// Kills what is left of the program where nobody waits for it any more.
+/// Kills what is left of the program where its run was given up.
 struct Group {
     id: u32,
     over: bool,

@@ -75,7 +75,7 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let (source, purpose) = (&ctx.settings.source, ctx.purpose("dump"));
     let dump = async |form, file: &Path, what: &'static str| {
         // First of all: reading the archive back has to wait for it.
-        let _turn = ctx.source_permit(u64::MAX).await;
+        let _permit = ctx.source_permit(u64::MAX).await;
         ctx.throttle.free().await;
         let dumped = ctx.tools.dump(source, &purpose, &snapshot.info.id, form, file).await;
         dumped.with_context(|| format!("dumping {what}"))
@@ -134,7 +134,7 @@ async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> 
         Ok(text) => text,
         Err(error) => {
             let plain = format!("{COMPOSE} is a plain copy of {}: {error:#}", main.display());
-            // Without .env nobody has started these containers here.
+            // Without .env these containers were not started here.
             let used = files.contains_key(docker::DOTENV);
             if used {
                 ctx.terminal.warn(plain)

@@ -38,7 +38,7 @@ pub struct Ctx {
     /// How many statements run at once on one host.
     pub jobs: usize,
     /// By host: servers on one host share its processors.
-    turns: BTreeMap<String, Permits>,
+    permits: BTreeMap<String, Permits>,
 }
 
 /// What a context is made of beside settings, tables and run.
@@ -57,7 +57,7 @@ impl Ctx {
         let Options { terminal, tools, workspace, jobs, max_diffs } = options;
         let targets = Database::ALL.map(|database| settings.target(database));
         let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
-        let turns = hosts.map(|host| (host, Permits::new(jobs))).collect();
+        let permits = hosts.map(|host| (host, Permits::new(jobs))).collect();
         let throttle = Throttle::new(settings.policy.source_rate);
         let (existing, who) = (Existing::Refuse, host::user_at_host());
         Ctx {
@@ -72,7 +72,7 @@ impl Ctx {
             who,
             throttle,
             jobs,
-            turns,
+            permits,
         }
     }
 
@@ -92,7 +92,7 @@ impl Ctx {
             who: self.who.clone(),
             throttle: Throttle::new(None),
             jobs: self.jobs,
-            turns: self.turns.clone(),
+            permits: self.permits.clone(),
         }
     }
 
@@ -105,19 +105,19 @@ impl Ctx {
         postgres::connect(self.settings.target(database), &self.purpose(what)).await
     }
 
-    /// Waits until one more statement may run on the source; `weight` as in [`Permits::take`].
+    /// Waits until one more statement may run on the source; `weight` as in [`Permits::acquire`].
     pub async fn source_permit(&self, weight: u64) -> Permit {
-        self.turn(&self.settings.source, weight).await
+        self.permit(&self.settings.source, weight).await
     }
 
     /// Waits until one more statement may run on a target.
     pub async fn target_permit(&self, database: Database, weight: u64) -> Permit {
-        self.turn(self.settings.target(database), weight).await
+        self.permit(self.settings.target(database), weight).await
     }
 
-    async fn turn(&self, server: &Server, weight: u64) -> Permit {
-        match self.turns.get(&server.host) {
-            Some(turns) => turns.take(weight).await,
+    async fn permit(&self, server: &Server, weight: u64) -> Permit {
+        match self.permits.get(&server.host) {
+            Some(permits) => permits.acquire(weight).await,
             None => Permit::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Tables that somebody keeps everybody out of: nobody waits for them for ever, and who it is gets said.
+//! Tables that a session keeps locked: no wait for them is endless, and the message names the session.
 
 use crate::effects::postgres;
 use crate::model::Stop;

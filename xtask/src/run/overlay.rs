@@ -17,7 +17,7 @@ type Base = HashedReader<BufReader<File>>;
 
 /// A CSV file as replays have changed it: their rows take the place of those with the same id, and come
 /// last. Without replays, the file byte for byte.
-pub enum Expected {
+pub enum Overlay {
     Plain(Base),
     Changed(Changed),
 }
@@ -26,17 +26,17 @@ pub enum Expected {
 ///
 /// # Errors
 /// `Stop::Differs` where a file of a replay is not the one that was written.
-pub fn open(run: &RunDir, export: &Export, file: &str) -> Result<Expected> {
+pub fn open(run: &RunDir, export: &Export, file: &str) -> Result<Overlay> {
     let base = run.read(file)?;
     let replays = export.replays_of(file);
     if replays.is_empty() {
-        return Ok(Expected::Plain(base));
+        return Ok(Overlay::Plain(base));
     }
     let mut rows = BTreeMap::new();
     for name in replays {
         rows.extend(replayed(run, export, &name)?);
     }
-    Ok(Expected::Changed(Changed {
+    Ok(Overlay::Changed(Changed {
         lines: Lines::new(BufReader::with_capacity(1 << 16, base)),
         rows,
         header: true,
@@ -102,21 +102,21 @@ pub fn files(export: &Export, file: &str) -> BTreeMap<String, FileInfo> {
     names.filter_map(|name| Some((name.clone(), export.files.get(&name)?.clone()))).collect()
 }
 
-impl Expected {
+impl Overlay {
     /// Size and hash of the export's own file: read to the end first.
     pub fn finish(self) -> FileInfo {
         match self {
-            Expected::Plain(base) => base.finish(),
-            Expected::Changed(changed) => changed.lines.into_inner().into_inner().finish(),
+            Overlay::Plain(base) => base.finish(),
+            Overlay::Changed(changed) => changed.lines.into_inner().into_inner().finish(),
         }
     }
 }
 
-impl Read for Expected {
+impl Read for Overlay {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Expected::Plain(base) => base.read(buffer),
-            Expected::Changed(changed) => changed.read(buffer),
+            Overlay::Plain(base) => base.read(buffer),
+            Overlay::Changed(changed) => changed.read(buffer),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// The turns on one host; clones share them.
+/// The permits of one host; clones share them.
 #[derive(Clone, Debug)]
 pub struct Permits(Arc<Mutex<HostState>>);
 
@@ -31,9 +31,9 @@ impl Permits {
         Permits(Arc::new(Mutex::new(HostState { free: jobs.max(1), arrived: 0, waiting: BTreeMap::new() })))
     }
 
-    /// Waits for a turn. `weight`: the work of the statement and of those that wait for it, in any
-    /// unit that all who wait here share. Who holds a turn must not wait for another.
-    pub async fn take(&self, weight: u64) -> Permit {
+    /// Waits for a permit. `weight`: the work of the statement and of those that wait for it, in any
+    /// unit that all who wait here share. Who holds a permit must not wait for another.
+    pub async fn acquire(&self, weight: u64) -> Permit {
         let called = {
             let mut state = self.state();
             if state.free > 0 {
@@ -57,10 +57,10 @@ impl Permits {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(turns) = self.0.take() else { return };
-        let mut state = turns.state();
+        let Some(permits) = self.0.take() else { return };
+        let mut state = permits.state();
         while let Some((_, call)) = state.waiting.pop_first() {
-            match call.send(Permit(Some(turns.clone()))) {
+            match call.send(Permit(Some(permits.clone()))) {
                 Ok(()) => return,
                 // Whoever waited has given up.
                 Err(mut back) => back.0 = None,
@@ -75,19 +75,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_heaviest_goes_first_and_who_gives_up_loses_no_turn() {
-        let turns = Permits::new(1);
-        let held = turns.take(0).await;
+    async fn the_heaviest_goes_first_and_who_gives_up_loses_no_permit() {
+        let permits = Permits::new(1);
+        let held = permits.acquire(0).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let wait = |weight| {
-            let (turns, order) = (turns.clone(), order.clone());
+            let (permits, order) = (permits.clone(), order.clone());
             tokio::spawn(async move {
-                let _turn = turns.take(weight).await;
+                let _permit = permits.acquire(weight).await;
                 order.lock().unwrap().push(weight);
             })
         };
         let waiting = [2, 9, 5].map(wait);
-        while turns.state().waiting.len() < 3 {
+        while permits.state().waiting.len() < 3 {
             tokio::task::yield_now().await;
         }
         waiting[1].abort();
@@ -96,6 +96,6 @@ mod tests {
             let _ = task.await;
         }
         assert_eq!(*order.lock().unwrap(), [5, 2]);
-        assert_eq!(turns.state().free, 1);
+        assert_eq!(permits.state().free, 1);
     }
 }

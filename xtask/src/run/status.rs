@@ -49,7 +49,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether somebody is at work on it.
+    /// Whether a command is at work on it.
     pub fn is_running(&self) -> bool {
         self.state == RunState::Running
     }
@@ -119,7 +119,7 @@ impl Status {
     }
 
     /// A line for each step that has begun or ended since `before`, for those who follow.
-    pub fn news(&self, before: &Status) -> String {
+    pub fn since(&self, before: &Status) -> String {
         let mut out = String::new();
         for (index, command) in self.journal.commands.iter().enumerate() {
             let known = before.journal.commands.get(index);

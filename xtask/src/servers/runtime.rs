@@ -85,11 +85,11 @@ impl Servers {
         }
     }
 
-    /// What has become of the servers, for somebody whose work on them failed.
-    pub async fn news(&self, settings: &Settings) -> Vec<String> {
+    /// What has become of the servers, for a command that failed on them.
+    pub async fn post_mortem(&self, settings: &Settings) -> Vec<String> {
         match self {
             Servers::Native(_) => Vec::new(),
-            Servers::Docker(stack) => compose_stack::news(&stack.containers, settings).await,
+            Servers::Docker(stack) => compose_stack::post_mortem(&stack.containers, settings).await,
         }
     }
 

@@ -36,7 +36,7 @@ impl Meant<'_> {
         Ok(vec![one])
     }
 
-    /// The engine whose containers are meant as well; where nobody asked for it, it need not answer.
+    /// The engine whose containers are meant as well; where it was not asked for, it need not answer.
     async fn engine(&self, terminal: &Terminal) -> Result<Option<Engine>> {
         match (self.runtime, self.only) {
             (Runtime::Native, _) => Ok(None),

@@ -13,7 +13,7 @@ pub struct Said {
     pub next: Option<String>,
 }
 
-/// Data for stdout. That nobody wants to read it (any more) is no failure of the command.
+/// Data for stdout. That its reader has gone is no failure of the command.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

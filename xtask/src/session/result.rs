@@ -20,7 +20,7 @@ impl Session<'_> {
         self.last_words.set(Some((ctx.run.path().to_path_buf(), again)));
         let result = work.await;
         if result.is_err() {
-            let news = compose_stack::news(&self.containers, &ctx.settings).await;
+            let news = compose_stack::post_mortem(&self.containers, &ctx.settings).await;
             news.iter().for_each(|line| self.terminal.always(line));
         }
         let result = result?;

@@ -122,7 +122,7 @@ fn firestore(mut section: Section<'_>) -> FirestoreFile {
         max_cost: section.get("max_cost", values::rate),
     };
     if file.max_cost.is_some() {
-        // Nobody could say when it is reached.
+        // It could not be said when it is reached.
         section.require("prices");
     }
     section.finish();

@@ -1,4 +1,4 @@
-//! Reads the tables of an environment file key by key: what nobody asked for is unknown, what was asked
+//! Reads the tables of an environment file key by key: a key that was not asked for is unknown, what was asked
 //! for and is not there is missing. Collects all that is wrong, each with its line, and what the file
 //! says with its origin.
 
@@ -188,7 +188,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Keys that nobody asked for: line, name, whether it is a table.
+    /// Keys that were not asked for: line, name, whether it is a table.
     fn unknown(&self) -> Vec<(usize, String, bool)> {
         let keys = self.table.iter().flat_map(|(table, _)| table.iter());
         let unknown = keys.filter(|(key, _)| !self.asked.contains(&key.get_ref().as_ref()));

@@ -30,7 +30,7 @@ pub enum Origin {
         directory: PathBuf,
     },
     Default,
-    /// Nobody says it.
+    /// It is set nowhere.
     Nowhere,
 }
 

@@ -34,7 +34,7 @@ impl<S: Surroundings> Resolving<'_, S> {
     pub fn path(&self, text: &str) -> PathBuf {
         match (text.strip_prefix("~/"), self.outside.variable("HOME")) {
             (Some(rest), Some(home)) => Path::new(home).join(rest),
-            // Without a `.` in the middle, which nobody wants to read.
+            // Without a `.` in the middle, which reads badly.
             _ => {
                 let directory = self.environment.path.parent().unwrap_or(Path::new(""));
                 directory.join(text).components().collect()

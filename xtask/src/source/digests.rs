@@ -47,7 +47,7 @@ pub async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap
 }
 
 pub async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, Digest)> {
-    let _turn = ctx.source_permit(name.estimated_rows).await;
+    let _permit = ctx.source_permit(name.estimated_rows).await;
     ctx.throttle.pass(name.bytes).await;
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;

@@ -106,7 +106,7 @@ impl Freezer {
         connection.close().await
     }
 
-    /// A freeze that somebody has undone by hand in part cannot be built upon.
+    /// A freeze that was undone by hand in part cannot be built upon.
     async fn still_holds(&self, connection: &mut Connection, open: &Open) -> Result<()> {
         let (changed, roles) = self.left(connection, &open.frozen).await?;
         if !changed || roles != open.frozen.roles {
@@ -354,7 +354,7 @@ impl Freezer {
     }
 }
 
-/// A session of somebody else.
+/// A session that is not this tool's.
 struct SourceSession {
     pid: i32,
     role: String,

@@ -56,7 +56,7 @@ impl Snapshot {
         let mut holder = postgres::connect(&ctx.settings.source, &ctx.purpose("snapshot")).await?;
         let server = holder.info().await?;
         holder.run(lock_waits::PATIENCE).await?;
-        // Their sizes are not known while somebody keeps everybody out of one.
+        // Their sizes are not known while a lock keeps every session out of one.
         let before = match tables(&mut holder).await {
             Err(error) => return Err(lock_waits::explained(ctx, &ctx.settings.source, error).await),
             Ok(before) => before,

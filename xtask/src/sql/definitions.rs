@@ -22,7 +22,7 @@ pub fn fresh_schema(name: &str) -> String {
     format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}; SET search_path = {name}")
 }
 
-/// With all that is in it; not waiting long for somebody who uses it.
+/// With all that is in it; not waiting long for a session that uses it.
 pub fn discard_schema(name: &str) -> String {
     format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE", ident(name))
 }

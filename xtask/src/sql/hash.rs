@@ -20,7 +20,7 @@ pub enum HashFn {
     HashRecordExtended,
     /// The first 64 bits of the MD5 of the text in UTF-8: the same on every server.
     Md5Utf8,
-    /// The same of the bytes as they are, where nobody vouches for their encoding: for the source alone.
+    /// The same of the bytes as they are, where their encoding is not known: for the source alone.
     Md5Bytes,
 }
 

@@ -20,7 +20,7 @@ pub enum Scope<'a> {
 /// Who may have written to the table beside us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// Nobody: what is not as wanted is damage.
+    /// No other writer: what is not as wanted is damage.
     Us,
     /// Others: what is not as we last wrote it is theirs (DESIGN rule 13).
     Others,
@@ -239,7 +239,7 @@ pub fn present(table: &str, column: &str, values: &[&str]) -> String {
     )
 }
 
-/// Others may read, nobody may write.
+/// Others may read, none may write.
 pub fn lock_against_writing(tables: &[&str]) -> String {
     let names: Vec<String> = tables.iter().map(|t| qualified("public", t)).collect();
     format!("SET LOCAL lock_timeout = '30s'; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", names.join(", "))

@@ -1,5 +1,5 @@
 //! What earlier runs left in the targets, and `--replace`, which removes only what a run wrote and
-//! nobody has changed since (DESIGN rules 9, 10 and 13). A table is known by the digest that stands beside
+//! has not been changed since (DESIGN rules 9, 10 and 13). A table is known by the digest that stands beside
 //! it in its database; a document by the file of the run that wrote it, so its directory has to be there.
 
 use crate::effects::postgres::Connection;
@@ -76,7 +76,7 @@ pub async fn changed_tables(
 }
 
 /// An earlier run whose files tell what it wrote into Firestore.
-struct Earlier {
+struct EarlierRun {
     ctx: Arc<Ctx>,
     export: Export,
 }
@@ -107,9 +107,9 @@ async fn runs(ctx: &Arc<Ctx>) -> Result<(Vec<RunDir>, Vec<String>)> {
     Ok((runs, missing.into_iter().collect()))
 }
 
-impl Earlier {
+impl EarlierRun {
     /// `None`: it never came so far that it could have written a document.
-    fn open(ctx: &Ctx, run: RunDir) -> Result<Option<Earlier>> {
+    fn open(ctx: &Ctx, run: RunDir) -> Result<Option<EarlierRun>> {
         let manifest = run.load_manifest()?;
         if let Some(cutover) = &manifest.cutover {
             refuse!(
@@ -121,7 +121,7 @@ impl Earlier {
         }
         let Some(export) = manifest.export else { return Ok(None) };
         let null_policy = manifest.policy.map_or(NullPolicy::default(), |policy| policy.null_policy);
-        Ok(Some(Earlier { ctx: Arc::new(ctx.of_run(run, null_policy)), export }))
+        Ok(Some(EarlierRun { ctx: Arc::new(ctx.of_run(run, null_policy)), export }))
     }
 
     fn id(&self) -> &str {
@@ -154,7 +154,7 @@ pub async fn changed_documents(
             break;
         }
         let id = run.id().to_string();
-        if let Some(earlier) = Earlier::open(ctx, run)? {
+        if let Some(earlier) = EarlierRun::open(ctx, run)? {
             let looked = known.look(&earlier.ctx, firestore, table, collection, &earlier.export).await;
             looked.with_context(|| format!("looking at what run {id} wrote into {}", collection.name))?;
         }
@@ -269,7 +269,7 @@ pub async fn remove_documents(
         refuse!("{}", conflicts.join("\n  "));
     }
     for run in runs(ctx).await?.0 {
-        let Some(earlier) = Earlier::open(ctx, run)? else { continue };
+        let Some(earlier) = EarlierRun::open(ctx, run)? else { continue };
         if firestore.count(collection.name).await? == 0 {
             return Ok(());
         }

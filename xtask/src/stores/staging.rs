@@ -1,4 +1,4 @@
-//! A target database is empty or complete, and nobody ever sees it half loaded (DESIGN rule 9): tables
+//! A target database is empty or complete, and is never seen half loaded (DESIGN rule 9): tables
 //! are built in a staging schema, in parallel, and move into place in one transaction once proven.
 //!
 //! What was learnt: loading bare tables and building keys and indexes after is three to six times
@@ -88,7 +88,7 @@ pub async fn discard(ctx: &Ctx) {
 ///
 /// # Errors
 /// Refuses where a table has got rows since the check; with `--replace`, where one is not exactly what an
-/// earlier run wrote. The tables are locked by then: nobody can change them any more.
+/// earlier run wrote. The tables are locked by then: no session can change them any more.
 pub async fn publish(ctx: &Ctx, connection: &mut Connection, database: Database, record: &str) -> Result<()> {
     connection.run("BEGIN; SET LOCAL lock_timeout = '30s'").await?;
     let names: Vec<&str> = existing(ctx, connection, database).await?.into_iter().map(|(n, _)| n).collect();

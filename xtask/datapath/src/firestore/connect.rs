@@ -24,7 +24,7 @@ impl Firestore {
     /// Connects and asks for one document, so that what is wrong is known before anything starts.
     ///
     /// # Errors
-    /// Says where, and what to check: nobody there, no credentials, no permission, no database.
+    /// Says where, and what to check: no answer, no credentials, no permission, no database.
     pub fn connect(address: &Address) -> BoxFuture<'_, Result<Firestore>> {
         Box::pin(async move {
             let ready = async {

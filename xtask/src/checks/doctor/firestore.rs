@@ -10,7 +10,7 @@ use datapath::firestore::{Address, Firestore};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The collection of the probe document: nobody else's.
+/// The collection of the probe document, for it alone.
 pub const PROBE: &str = "xtask_doctor";
 
 /// How long the removal of a probe may take when everything else has been given up.

@@ -13,7 +13,7 @@ use sqlx::Row;
 /// Sessions that are compared with each other: a pool with one client gives it always the same one.
 const SESSIONS: usize = 3;
 
-/// Seconds between two clocks that nobody has to care for.
+/// Seconds between two clocks that do not matter.
 const CLOCKS: f64 = 1.0;
 
 /// Connects and sees that it is a server to work with. `None`: nothing else can be looked at.

@@ -148,7 +148,7 @@ async fn shared_snapshot(ctx: &Ctx, holder: &mut Connection) -> Result<()> {
     other.close().await
 }
 
-/// A session of somebody else.
+/// A session that is not this tool's.
 struct ForeignSession {
     pid: i32,
     user: String,

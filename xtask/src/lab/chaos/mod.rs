@@ -1,5 +1,5 @@
 //! The migration cut on purpose: at every step of its journal and at any moment, by whatever happens to
-//! tools, servers, networks and disks; resumed, and compared with a run that nobody disturbed.
+//! tools, servers, networks and disks; resumed, and compared with an undisturbed run.
 
 mod end;
 mod fault;

@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Every document, by `collection/id`.
 pub type Documents = BTreeMap<String, Fields>;
 
-/// The run that nobody disturbed.
+/// The undisturbed run.
 pub struct Undisturbed {
     /// Every step of its journal.
     pub steps: BTreeSet<String>,
@@ -141,7 +141,7 @@ fn documents_of(run: &Path, null_policy: NullPolicy) -> Result<Documents> {
     Ok(documents)
 }
 
-/// Files that nobody knows, and a command that did not come to its end.
+/// Files that no manifest knows, and a command that did not come to its end.
 fn left_in_directory(run: &Path, manifest: &Manifest) -> Result<Vec<String>> {
     let own = [dir::MANIFEST, dir::JOURNAL].map(String::from);
     let of_backup = manifest.backup.iter().flat_map(|backup| backup.files.keys().cloned());

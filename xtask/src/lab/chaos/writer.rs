@@ -1,4 +1,4 @@
-//! Somebody who writes to the source while the migration runs.
+//! A client that writes to the source while the migration runs.
 
 use crate::effects::postgres;
 use crate::settings::Server;

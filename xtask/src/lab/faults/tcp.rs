@@ -15,7 +15,7 @@ pub enum TcpFault {
     None,
     /// Open ones are closed, new ones as soon as they are made.
     Drop,
-    /// Nothing arrives any more, in either direction, and nobody is told.
+    /// Nothing arrives any more, in either direction, and no side is told.
     Stall,
     /// So many more bytes pass, over all connections, then they are closed in the middle.
     CutAfter(u64),

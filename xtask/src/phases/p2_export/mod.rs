@@ -121,13 +121,13 @@ async fn export(
     let context = || format!("exporting {} with sql/{}", table.name, table.export.path);
     let step_name = format!("2 export {}", table.name);
     let started = Instant::now();
-    let turn = ctx.source_permit(u64::MAX).await;
+    let permit = ctx.source_permit(u64::MAX).await;
     let step = ctx.run.step(&step_name)?;
     let mut connection = worker(&ctx, &snapshot, "export").await?;
     let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
     let shape = connection.describe(&Rows::shape(&select)).await.with_context(context)?;
     let rows = Rows::new(table, select.clone(), shape, &ctx.settings.policy.source_zone)?;
-    drop(turn);
+    drop(permit);
 
     let (sorted, told) = tokio::try_join!(
         sort(&ctx, &snapshot, &rows, table, size),
@@ -181,7 +181,7 @@ async fn sort(
     size: TableSize,
 ) -> Result<Sorted> {
     // A row that comes here costs three times what a row costs that is only counted.
-    let _turn = ctx.source_permit(3 * size.rows).await;
+    let _permit = ctx.source_permit(3 * size.rows).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let task = ctx.terminal.task("export", table.name, size.rows);
     let mut sorting = Sorting::new(Box::new(|name| ctx.run.create_file(name)), table.name, &table.file())?;
@@ -202,7 +202,7 @@ async fn sort(
 
 /// Streams one COPY into a file of the run as it comes.
 async fn copy(ctx: &Ctx, snapshot: &SnapshotInfo, statement: &str, name: &str) -> Result<FileInfo> {
-    let _turn = ctx.source_permit(0).await;
+    let _permit = ctx.source_permit(0).await;
     let worker = worker(ctx, snapshot, "copy").await?;
     let mut file = CountedFile::new(ctx.run.create_file(name)?);
     worker.copy_rows_slowly(statement, &ctx.throttle, |line| file.write(line)).await?;
@@ -226,7 +226,7 @@ async fn count_and_audit(
     snapshot: &SnapshotInfo,
     size: TableSize,
 ) -> Result<CountedApart> {
-    let _turn = ctx.source_permit(size.rows).await;
+    let _permit = ctx.source_permit(size.rows).await;
     // Each of these statements reads the table, the audit at least once.
     ctx.throttle.pass(size.bytes).await;
     let hash = snapshot.hash;

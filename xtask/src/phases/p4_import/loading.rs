@@ -30,7 +30,7 @@ pub(super) struct Loading {
     export: Arc<Export>,
     database: Database,
     plan: BuildPlan,
-    /// Sessions that nobody uses now.
+    /// Sessions that are idle.
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -98,7 +98,7 @@ impl Loading {
 
     /// One piece of a table's file, beginning at this byte.
     async fn piece(&self, table: &Table, record: &TableExport, start: u64, piece: Piece) -> Result<()> {
-        let _turn = self.turn(table).await;
+        let _permit = self.permit(table).await;
         let mut reader = self.ctx.run.read_part(&table.file(), start, piece.bytes)?;
         let statement = sql::copy_in(STAGING, table.name, &record.target_columns, start == 0);
         let session = self.session().await?;
@@ -123,7 +123,7 @@ impl Loading {
         let builds = statements.into_iter().map(|statement| {
             let (loading, built) = (self.clone(), task.counter());
             async move {
-                let _turn = loading.turn(table).await;
+                let _permit = loading.permit(table).await;
                 let mut session = loading.session().await?;
                 session.run(&statement).await?;
                 loading.free(session);
@@ -138,7 +138,7 @@ impl Loading {
 
     /// Nothing moves into place that is not what the snapshot held: what differs, if anything does.
     async fn prove(&self, table: &Table, record: &TableExport) -> Result<Option<String>> {
-        let _turn = self.turn(table).await;
+        let _permit = self.permit(table).await;
         let mut session = self.session().await?;
         let hash = self.export.snapshot.hash;
         let columns = &record.target_columns;
@@ -165,7 +165,7 @@ impl Loading {
         Ok(())
     }
 
-    async fn turn(&self, table: &Table) -> crate::run::permits::Permit {
+    async fn permit(&self, table: &Table) -> crate::run::permits::Permit {
         self.ctx.target_permit(self.database, weight(&self.export, table)).await
     }
 

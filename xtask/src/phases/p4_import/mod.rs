@@ -1,6 +1,6 @@
 //! Phase 4, PostgreSQL: the three databases in parallel; in each the rows first, then keys,
 //! indexes, references and sequences, then the proof, and only then the tables move into place.
-//! Statistics come last: nothing here needs them, and nobody uses the tables yet.
+//! Statistics come last: nothing here needs them, and the tables are not in use yet.
 
 mod loading;
 
@@ -40,7 +40,7 @@ pub async fn databases(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
 async fn statistics(ctx: &Arc<Ctx>, export: &Export) -> Result<()> {
     let step = ctx.run.step("4 statistics")?;
     let analyze = |ctx: Arc<Ctx>, table: &'static Table, database, weight| async move {
-        let _turn = ctx.target_permit(database, weight).await;
+        let _permit = ctx.target_permit(database, weight).await;
         let mut connection = ctx.target(database, "statistics").await?;
         connection.run(&sql::analyze("public", table.name)).await?;
         connection.close().await

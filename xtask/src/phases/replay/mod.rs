@@ -178,7 +178,7 @@ impl Replaying {
         ctx.run.save_manifest(manifest)
     }
 
-    /// Opens the databases that get rows, and finds the conflicts in all stores. Nobody else writes to
+    /// Opens the databases that get rows, and finds the conflicts in all stores. No other session writes to
     /// those databases until they are closed.
     async fn compare(&mut self, firestore: &Firestore) -> Result<Vec<Reconciliation>> {
         let ctx = self.ctx.clone();
@@ -275,7 +275,7 @@ impl Replaying {
     }
 
     /// # Errors
-    /// Where somebody writes to one of the documents meanwhile: no database has been changed then, and
+    /// Where another client writes to one of the documents meanwhile: no database has been changed then, and
     /// the next replay goes on.
     async fn write_documents(&self, firestore: &Firestore) -> Result<()> {
         for (table, conflicts) in self.documents(firestore, true).await? {

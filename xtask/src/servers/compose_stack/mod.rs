@@ -14,6 +14,6 @@ pub use display::{how_to_connect, logs, status};
 pub use found::{all_run, of};
 pub use inside::run_inside;
 pub use lifecycle::{at_work, down, up, volumes};
-pub use post_mortem::news;
+pub use post_mortem::post_mortem;
 pub use readiness::ready;
 pub use servers::{answering, server_of, settings};

@@ -24,9 +24,9 @@ enum Now {
     AsBefore,
 }
 
-/// What has become of containers since they were looked at, for somebody whose work on them failed: a
+/// What has become of containers since they were looked at, for a command that failed on them: a
 /// line for each that is not as it was. `settings`: how their servers are asked whether they answer.
-pub async fn news(before: &[Container], settings: &Settings) -> Vec<String> {
+pub async fn post_mortem(before: &[Container], settings: &Settings) -> Vec<String> {
     if before.is_empty() {
         return Vec::new();
     }

@@ -1,4 +1,4 @@
-//! What has to be there before containers start, and what has to be nobody else's.
+//! What has to be there before containers start, and what must not belong to others.
 
 use crate::effects::terminal::Terminal;
 use crate::refuse;
@@ -71,7 +71,7 @@ pub(super) async fn unclaimed(engine: &Engine, project: &Project) -> Result<()> 
     Ok(())
 }
 
-/// What `up` would take and somebody else has: a sentence for each.
+/// What `up` would take and others have: a sentence for each.
 pub(super) async fn taken(engine: &Engine, project: &Project) -> Result<Vec<String>> {
     let found = of(engine, &project.directory).await?;
     let mut taken = Vec::new();

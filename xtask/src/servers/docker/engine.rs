@@ -58,7 +58,7 @@ impl Engine {
     /// Docker Desktop's, podman's.
     ///
     /// # Errors
-    /// Refuses, and says which of these it is: no socket, nobody behind it, no permission, no answer.
+    /// Refuses, and says which of these it is: no socket, no engine behind it, no permission, no answer.
     pub async fn connect() -> Result<Engine> {
         let named = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         let hosts = match &named {
@@ -270,7 +270,7 @@ impl Engine {
     pub async fn remove_container(&self, id: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
-            // Gone, or somebody else is at it.
+            // Gone, or being removed by another.
             Err(error) if matches!(failures::status(&error), Some(404 | 409)) => Ok(()),
             done => self.said("removing a container", done),
         }

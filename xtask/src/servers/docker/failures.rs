@@ -106,7 +106,7 @@ pub(super) fn disk_full(text: &str) -> Option<&'static str> {
 }
 
 /// What Compose said, in our words where they are known. `image`, `name` and `port` are looked at before
-/// Compose is called; it is told of them where somebody was quicker.
+/// Compose is called; it is told of them where another call was quicker.
 pub(super) fn compose(said: &str) -> String {
     let line = |words: &str| said.lines().find(|l| l.contains(words)).unwrap_or_default().trim().to_string();
     for (words, advice) in [
@@ -149,7 +149,7 @@ pub fn no_image(image: &str, why: &str, emulator: Option<&Path>) -> String {
     format!("the image {image} is not here and cannot be pulled ({why}); {how}")
 }
 
-/// A volume that somebody else uses.
+/// A volume that others use.
 pub fn volume_in_use(volume: &str, users: &[String]) -> String {
     let users = users.join(" ");
     format!(

@@ -9,7 +9,7 @@ pub fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
-/// The process that listens on this port: `pid 4711 (postgres)`. `None`: nobody does, or it is not for
+/// The process that listens on this port: `pid 4711 (postgres)`. `None`: none does, or it is not for
 /// us to see whose socket it is.
 pub fn holder(port: u16) -> Option<String> {
     let sockets: BTreeSet<String> =

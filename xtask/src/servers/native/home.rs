@@ -217,7 +217,7 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         if !self.over {
-            // nobody to tell; what is left is found by the next start
+            // no place to report it; what is left is found by the next start
             let _ = self.end();
         }
     }
@@ -231,14 +231,14 @@ pub fn locked_directory(new: &Path, dir: &Path) -> Result<File> {
     Ok(lock)
 }
 
-/// Whether the directory is one of ours: by name prefix, and nobody else's.
+/// Whether the directory is one of ours: by name prefix, and of no other tool.
 pub fn is_ours(dir: &Path, prefix: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     let named = dir.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix));
     named && fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
 }
 
-/// Removes a stack's directory, the lock last: until then nobody else takes it for a leftover.
+/// Removes a stack's directory, the lock last: until then no other tool takes it for a leftover.
 pub fn remove(dir: &Path) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {

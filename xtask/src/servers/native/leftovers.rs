@@ -29,7 +29,7 @@ pub struct ServerState {
     pub running: bool,
 }
 
-/// Whether somebody has the lock of a stack.
+/// Whether a process has the lock of a stack.
 pub enum Lock {
     Ours(File),
     Held,
@@ -106,7 +106,7 @@ pub fn remove_leftovers() -> Result<Vec<String>> {
     if failures.is_empty() { Ok(lines) } else { bail!("{}", [lines, failures].concat().join("\n")) }
 }
 
-/// `None`: in use, kept, or somebody else is at it.
+/// `None`: in use, kept, or being removed by another.
 fn remove_leftover(dir: &Path) -> Result<Option<String>> {
     // asked without the lock first, because holding it would be in the way of `take_down`
     if is_kept_and_runs(dir) || is_ours(dir, NEW_PREFIX) && !is_older(dir, MAKING) {

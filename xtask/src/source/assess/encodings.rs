@@ -20,7 +20,7 @@ const NONE: &str = "SQL_ASCII";
 /// How text has to be decoded; `None` where the server does it, and all of it converts.
 ///
 /// # Errors
-/// Refuses a SQL_ASCII source whose encoding nobody has named, and a name that is of no use.
+/// Refuses a SQL_ASCII source whose encoding is not named, and a name that is of no use.
 pub(super) async fn decoding(
     ctx: &Arc<Ctx>,
     connection: &mut Connection,

@@ -50,7 +50,7 @@ pub fn judge(ctx: &Ctx, assessed: Assessment) -> Result<Assessment> {
 /// All that is wrong with the source, whether it blocks or not.
 ///
 /// # Errors
-/// Refuses where a table is not to be had, and a source whose encoding nobody knows.
+/// Refuses where a table is not to be had, and a source whose encoding is not known.
 pub async fn look(ctx: &Arc<Ctx>) -> Result<Assessment> {
     match looked(ctx).await {
         Err(error) => Err(lock_waits::explained(ctx, &ctx.settings.source, error).await),

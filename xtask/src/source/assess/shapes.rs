@@ -20,7 +20,7 @@ use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Schemas of the transaction; nobody else ever sees them.
+/// Schemas of the transaction; no other session ever sees them.
 const SOURCE: &str = "xtask_source";
 const EXPECTED: &str = "xtask_expected";
 const ROWS: &str = "xtask_rows";

@@ -26,7 +26,7 @@ pub struct Made {
 }
 
 /// Makes these documents agree, those that are still as they were read; `apply`: or only tells what it
-/// would do. Documents that somebody writes to meanwhile are conflicts.
+/// would do. Documents that are written to meanwhile are conflicts.
 pub async fn documents(
     firestore: &Firestore,
     collection: &Collection,

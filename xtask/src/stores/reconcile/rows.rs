@@ -24,7 +24,7 @@ struct ComparedTable {
     own_parent: bool,
 }
 
-/// One database in one transaction, in which nobody else writes.
+/// One database in one transaction, in which no other session writes.
 pub struct Reconciliation {
     pub database: Database,
     connection: Connection,
