@@ -45,7 +45,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Replayed> {
     visibly(ctx, "replay", locks.guard(Box::pin(work))).await
 }
 
-/// What became of each row, in words.
+/// Accounts for each row, in words.
 pub fn text(replayed: &Replayed) -> String {
     let mut out = String::new();
     for (name, table) in &replayed.tables {
