@@ -10,54 +10,16 @@
 //!   range ends on 9999-12-30, two days before Firestore's and PostgreSQL's four-digit years do.
 //!   The tests compare with jiff where both can.
 
+pub use crate::collection::{Collection, Field, Kind, NullPolicy};
+
 use crate::sha256::Sha256;
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 
 /// The last column of an export file that is read here: the names of the row's NULL columns.
 pub const NULL_FIELDS: &str = "null_fields";
-
-/// A Firestore collection: the shape of its documents, in one place.
-#[derive(Clone, Debug)]
-pub struct Collection {
-    /// Its name in Firestore, the table's too.
-    pub name: &'static str,
-    /// The CSV column that gives a document its id; the column is a field of the document as well.
-    pub id: &'static str,
-    /// The fields of a document, each named like the CSV column it is read from.
-    pub fields: &'static [Field],
-}
-
-/// One field of a document.
-#[derive(Debug)]
-pub struct Field {
-    pub name: &'static str,
-    pub kind: Kind,
-}
-
-/// The type of a field, with the guide's default for NULL (DESIGN rule 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Text(&'static str),
-    Integer(i64),
-    Boolean(bool),
-    /// A time stamp with microseconds. It has no default: NULL stays null.
-    Time,
-}
-
-/// What a NULL becomes in a document (`null_policy` in the environment).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NullPolicy {
-    /// The guide's default of the field, because that is the shape the User Service reads.
-    #[default]
-    Default,
-    /// null.
-    Keep,
-}
 
 /// The value of one field.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@
 //! once per row is generic over its caller's types, and public functions return boxed futures: so they
 //! are compiled here.
 
+pub mod collection;
 pub mod csv_text;
 pub mod digest;
 pub mod document;
