@@ -308,21 +308,21 @@ fn days_of_month(year: i64, month: i64) -> i64 {
 /// Howard Hinnant's days_from_civil: years that begin in March, so that the leap day is the last.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (cutover_state, year) = (year.div_euclid(400), year.rem_euclid(400));
+    let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
     let day_of_era = year * 365 + year / 4 - year / 100 + (153 * month + 2) / 5 + day - 1;
-    cutover_state * 146_097 + day_of_era - 719_468
+    era * 146_097 + day_of_era - 719_468
 }
 
 /// Microseconds since 1970 as `2026-01-31T23:59:59.123456Z`; no fraction where it is zero.
 pub fn format_time(micros: i64) -> String {
     let (days, rest) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
-    let (cutover_state, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
+    let (era, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = cutover_state * 400 + year + carry;
+    let year = era * 400 + year + carry;
     let (seconds, micros) = (rest / MICROS, rest % MICROS);
     let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
     format!(
