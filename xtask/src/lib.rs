@@ -4,6 +4,7 @@
 //! What touches every row is a crate of its own below all of this: `xtask/datapath`.
 
 // Words: what things are called, and pure logic. No I/O.
+pub mod findings;
 pub mod forecast;
 pub mod hazards;
 pub mod health;

@@ -18,12 +18,16 @@ pub struct Table {
     pub export: SqlFile,
     /// The rules of `export`, written a second time: `id`, `kind`.
     pub audit: SqlFile,
+    /// Of a collection: a migrated row's id and document, told a second time.
+    pub document: Option<SqlFile>,
     /// Further files of the folder, for `\ir`.
     pub fragments: &'static [SqlFile],
     /// Columns of `export` that stay in the file because the target has no place for them.
     pub file_only: &'static [&'static str],
     /// Columns whose value is assumed, with the value (the monolith does not know them).
     pub assumed: &'static [(&'static str, &'static str)],
+    /// Columns with what a customer is, wrote or did: shown to nobody who does not ask for it.
+    pub personal: &'static [&'static str],
     /// References that no foreign key can hold because they cross databases.
     pub references: &'static [Reference],
 }
@@ -64,6 +68,11 @@ impl Table {
             Home::Firestore(collection) => Some(collection),
             Home::Postgres(_) => None,
         }
+    }
+
+    /// Whether a column's values are masked where people read.
+    pub fn hides(&self, column: &str) -> bool {
+        self.personal.contains(&column)
     }
 
     /// Its file in the run directory.
@@ -147,9 +156,11 @@ macro_rules! table {
                 home: $home,
                 export: sql_file!(concat!("tables/", $name, "/2-export.sql")),
                 audit: sql_file!(concat!("tables/", $name, "/2-audit.sql")),
+                document: None,
                 fragments: &[],
                 file_only: &[],
                 assumed: &[],
+                personal: &[],
                 references: &[],
             }
         }
@@ -160,10 +171,19 @@ macro_rules! table {
 pub const TABLES: &[Table] = &[
     table!("users" from "users" in Home::Firestore(Collection {
         name: "users", id: "firebase_uid", fields: USER,
-    })),
+    }),
+        document: Some(sql_file!("tables/users/3-document.sql")),
+        personal: &["email", "first_name", "last_name", "phone_number", "ip_address", "user_agent"],
+    ),
     table!("user_sessions" from "user_sessions" in Home::Firestore(Collection {
         name: "user_sessions", id: "session_token", fields: SESSION,
-    })),
+    }),
+        document: Some(sql_file!("tables/user_sessions/3-document.sql")),
+        personal: &[
+            "session_token", "user_uid", "device_type", "browser", "os", "ip_address", "location_country",
+            "location_city",
+        ],
+    ),
     table!("categories" from "categories" in Home::Postgres(Database::Product),
         fragments: &[sql_file!("tables/categories/broken.sql")],
     ),
@@ -171,19 +191,27 @@ pub const TABLES: &[Table] = &[
         fragments: &[sql_file!("tables/products/referenced.sql")],
     ),
     table!("product_reviews" from "product_reviews" in Home::Postgres(Database::Product),
+        personal: &["user_uid", "title", "comment"],
         references: &[BY_USER, Reference { column: "order_id", to: To::Row(Database::Order, "orders") }],
     ),
-    table!("orders" from "orders" in Home::Postgres(Database::Order), references: &[BY_USER]),
+    table!("orders" from "orders" in Home::Postgres(Database::Order),
+        personal: &["user_uid", "tracking_number"],
+        references: &[BY_USER],
+    ),
     table!("order_items" from "order_items" in Home::Postgres(Database::Order),
         references: &[Reference { column: "product_id", to: To::Row(Database::Product, "products") }],
     ),
-    table!("payments" from "payments" in Home::Postgres(Database::Order)),
+    table!("payments" from "payments" in Home::Postgres(Database::Order),
+        personal: &["transaction_id", "gateway_response"],
+    ),
     table!("api_logs" from "system_logs" in Home::Postgres(Database::Gateway),
+        personal: &["path", "user_uid", "ip_address", "user_agent", "request_id"],
         file_only: &["level"],
         assumed: &[("method", "GET"), ("status_code", "200"), ("latency_ms", "0")],
         references: &[BY_USER],
     ),
     table!("analytics_events" from "analytics_events" in Home::Postgres(Database::Gateway),
+        personal: &["user_uid", "session_id", "properties", "ip_address", "user_agent", "referrer"],
         references: &[BY_USER],
     ),
 ];

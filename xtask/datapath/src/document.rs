@@ -50,30 +50,43 @@ pub struct Document {
     pub fields: Vec<(&'static str, Value)>,
 }
 
-/// The first 64 bits of the SHA-256 of a document: its id and its fields in the order of their names,
-/// each with its type and length.
+/// The first 64 bits of the SHA-256 of a document as one JSON text, which PostgreSQL makes as well
+/// (`sql/tables/<collection>/3-document.sql`): its id, and an object of its fields, as `jsonb` writes it.
 pub fn hash(id: &str, fields: &BTreeMap<String, Value>) -> i64 {
     let mut hash = Sha256::new();
-    let mut part = |kind: u8, bytes: &[u8]| {
-        hash.update(&[kind]);
-        hash.update(&(bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
-    part(b'#', id.as_bytes());
-    for (name, value) in fields {
-        part(b'.', name.as_bytes());
-        match value {
-            Value::Null => part(b'n', b""),
-            Value::Text(text) => part(b's', text.as_bytes()),
-            Value::Integer(number) => part(b'i', &number.to_be_bytes()),
-            Value::Boolean(truth) => part(b'b', &[u8::from(*truth)]),
-            Value::Time(microseconds) => part(b't', &microseconds.to_be_bytes()),
-            Value::Other(shown) => part(b'o', shown.as_bytes()),
-        }
-    }
+    hash.update(json_text(id, fields).as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&hash.finish()[..8]);
     i64::from_be_bytes(first)
+}
+
+/// `["id", {"a": 1, "bb": {"time": 5}}]`: keys by their length, then by their bytes.
+fn json_text(id: &str, fields: &BTreeMap<String, Value>) -> String {
+    let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+    sorted.sort_by_key(|(name, _)| (name.len(), name.as_bytes()));
+    let mut out = format!("[{}, {{", json_string(id));
+    for (place, (name, value)) in sorted.into_iter().enumerate() {
+        if place > 0 {
+            out.push_str(", ");
+        }
+        out += &json_string(name);
+        out.push_str(": ");
+        match value {
+            Value::Null => out.push_str("null"),
+            Value::Text(text) => out += &json_string(text),
+            Value::Integer(number) => out += &number.to_string(),
+            Value::Boolean(truth) => out.push_str(if *truth { "true" } else { "false" }),
+            Value::Time(microseconds) => out += &format!("{{\"time\": {microseconds}}}"),
+            Value::Other(shown) => out += &format!("{{\"other\": {}}}", json_string(shown)),
+        }
+    }
+    out.push_str("}]");
+    out
+}
+
+/// As JSON and `jsonb` write a text: the same escapes.
+fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// Reads the documents of one export file, in pieces.
@@ -657,6 +670,22 @@ mod tests {
         assert_eq!(to_json(&document).to_string(), json);
         let document = row("u1,,1,t,,status created_at", NullPolicy::Keep).unwrap();
         assert_eq!(to_json(&document)["fields"]["status"], serde_json::json!({ "nullValue": null }));
+    }
+
+    #[test]
+    fn the_text_of_a_document_is_the_one_that_jsonb_writes() {
+        let fields = BTreeMap::from([
+            ("bb".to_owned(), Value::Integer(-7)),
+            ("c".to_owned(), text("é\u{1}\u{1f}\u{7f}\n\t\u{8}\u{c}\r\"\\/")),
+            ("aa".to_owned(), Value::Null),
+            ("d".to_owned(), Value::Boolean(true)),
+            ("t".to_owned(), Value::Time(-1)),
+        ]);
+        assert_eq!(
+            json_text("x", &fields),
+            "[\"x\", {\"c\": \"é\\u0001\\u001f\u{7f}\\n\\t\\b\\f\\r\\\"\\\\/\", \"d\": true, \"t\": {\"time\": -1}, \
+             \"aa\": null, \"bb\": -7}]"
+        );
     }
 
     #[test]

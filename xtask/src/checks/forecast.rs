@@ -325,7 +325,7 @@ async fn read(
     connection.run(sql::BEGIN_LOOKING).await?;
     let select = sql::expand(ctx.tables, table.export, &reading)?;
     let shape = connection.describe(&Rows::shape(&select)).await?;
-    let rows = Rows::new(table, select, shape, &ctx.settings.policy.source_zone)?;
+    let rows = Rows::new(table, select, shape, ctx.treatment(&reading))?;
     let started = Instant::now();
     let (mut first, mut count, mut bytes) = (None, 0_u64, 0_u64);
     let take = |line: &[u8]| {

@@ -69,7 +69,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     preflight::targets(ctx, Some(&export)).await?;
     let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;
     let mut report =
-        Report::new(ctx.run.id(), ctx.run.path().display().to_string(), ctx.tables, &export, None)
+        Report::new(ctx.run.id(), ctx.run.path().display().to_string(), ctx.tables, &export, None, ctx.values)
             .begun_with(&manifest);
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     Ok(report)

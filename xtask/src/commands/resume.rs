@@ -127,7 +127,7 @@ async fn from_the_files(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export, ha
     ctx.terminal.line(format!("run {run}: its export is complete, going on from its files"));
     whole(ctx, manifest.backup.as_ref(), export)?;
     let began = export.snapshot.hash;
-    if began == HashFn::HashRecordExtended && hash != began {
+    if !began.is_portable() && hash != began {
         refuse!(
             "run {run} was begun when all servers had one version and encoding, and its digests cannot be taken \
              on what they are now: start over with `cargo xtask migrate --replace`"

@@ -107,7 +107,7 @@ pub fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<Arc<Export>> {
         refuse!(
             "the last proof of run {run}, of {}, has {} findings: `cargo xtask verify --run {run}` shows them",
             proof.finished,
-            proof.findings().count()
+            proof.wrong()
         );
     }
     Ok(Arc::new(export.clone()))
@@ -139,7 +139,9 @@ pub async fn take_over(
     ctx.terminal.phase("Cut-over: every store");
     let proof = p5_verify::run(ctx, manifest, export).await?;
     if !proof.is_green() {
-        proof.findings().for_each(|finding| ctx.terminal.always(&format!("  ✗ {finding}")));
+        for finding in proof.findings() {
+            ctx.terminal.always(&format!("  ✗ {}", finding.text(ctx.values)));
+        }
         let run = ctx.run.id();
         let what = format!("the stores are not what run {run} proved; nothing has been cut over");
         return Err(Stop::Differs(what).into());

@@ -5,11 +5,13 @@ use crate::effects::host;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
 use crate::effects::throttle::Throttle;
+use crate::findings::Values;
 use crate::model::{Database, Existing};
 use crate::run::dir::RunDir;
 use crate::run::manifest::ToolVersion;
 use crate::run::permits::{Permit, Permits};
 use crate::settings::{Server, Settings};
+use crate::sql::{Reading, Treatment};
 use crate::tables::Table;
 use anyhow::Result;
 use datapath::document::NullPolicy;
@@ -29,6 +31,8 @@ pub struct Ctx {
     pub workspace: PathBuf,
     /// Keys shown of each difference.
     pub max_diffs: usize,
+    /// Whether customers' values are shown.
+    pub values: Values,
     /// What becomes of an earlier run's rows and documents in the targets.
     pub existing: Existing,
     /// `user@host` of this process.
@@ -50,11 +54,12 @@ pub struct Options {
     /// How many statements run at once on one host.
     pub jobs: usize,
     pub max_diffs: usize,
+    pub values: Values,
 }
 
 impl Ctx {
     pub fn new(settings: Settings, tables: &'static [Table], run: RunDir, options: Options) -> Ctx {
-        let Options { terminal, tools, workspace, jobs, max_diffs } = options;
+        let Options { terminal, tools, workspace, jobs, max_diffs, values } = options;
         let targets = Database::ALL.map(|database| settings.target(database));
         let hosts = [&settings.source].into_iter().chain(targets).map(|server| server.host.clone());
         let permits = hosts.map(|host| (host, Permits::new(jobs))).collect();
@@ -68,6 +73,7 @@ impl Ctx {
             tools,
             workspace,
             max_diffs,
+            values,
             existing,
             who,
             throttle,
@@ -88,12 +94,19 @@ impl Ctx {
             tools: self.tools.clone(),
             workspace: self.workspace.clone(),
             max_diffs: self.max_diffs,
+            values: self.values,
             existing: self.existing,
             who: self.who.clone(),
             throttle: Throttle::new(None),
             jobs: self.jobs,
             permits: self.permits.clone(),
         }
+    }
+
+    /// How rows of the source become rows of the targets.
+    pub fn treatment<'a>(&'a self, reading: &'a Reading) -> Treatment<'a> {
+        let policy = &self.settings.policy;
+        Treatment { reading, zone: &policy.source_zone, nulls: policy.null_policy }
     }
 
     /// The name of sessions of this run after `xtask`, shown in `pg_stat_activity`: run, what for, who.
@@ -130,11 +143,9 @@ impl Ctx {
     /// SHA-256 of all SQL that shapes a run, so that two runs can be said to have used the same.
     pub fn sql_hash(&self) -> String {
         let mut hash = Sha256::new();
-        for file in self
-            .tables
-            .iter()
-            .flat_map(|t| [t.export, t.audit].into_iter().chain(t.fragments.iter().copied()))
-        {
+        for file in self.tables.iter().flat_map(|t| {
+            [t.export, t.audit].into_iter().chain(t.document).chain(t.fragments.iter().copied())
+        }) {
             hash.update(file.path.as_bytes());
             hash.update(file.text.as_bytes());
         }

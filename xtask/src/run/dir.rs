@@ -500,6 +500,11 @@ mod tests {
         assert_eq!(ended, [false, true]);
     }
 
+    fn green_proof() -> Proof {
+        let checks = vec![Check::new("files", "1 file", Findings::default())];
+        Proof { tables: [("orders".to_string(), TableProof::default())].into(), checks, ..Proof::default() }
+    }
+
     #[test]
     fn latest_is_one_that_can_be_meant() {
         let parent = tempfile::tempdir().unwrap();
@@ -510,7 +515,7 @@ mod tests {
             let export = "{\"snapshot\":{\"id\":\"\",\"taken\":\"\",\"server\":{\"major\":15,\"version\":\"\",\
                           \"encoding\":\"\",\"bytes\":0},\"hash\":\"md5_utf8\"},\"files\":{},\"tables\":{},\"seconds\":0}";
             manifest.export = exported.then(|| serde_json::from_str(export).unwrap());
-            manifest.proof = green.then(Proof::default);
+            manifest.proof = green.then(green_proof);
             run.save_manifest(&manifest).unwrap();
             run.id().to_string()
         };

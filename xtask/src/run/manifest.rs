@@ -1,5 +1,6 @@
 //! What a run knows and has proven, as it stands in `manifest.json`. Data only.
 
+use crate::findings::{Counts, Finding, Findings};
 use crate::hazards::Found;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
@@ -300,13 +301,23 @@ pub struct Proof {
 
 impl Proof {
     pub fn is_green(&self) -> bool {
-        self.tables.values().all(TableProof::is_green) && self.checks.iter().all(|c| c.findings.is_empty())
+        // A check on nothing is not a pass.
+        !self.tables.is_empty()
+            && !self.checks.is_empty()
+            && self.tables.values().all(TableProof::is_green)
+            && self.checks.iter().all(Check::is_green)
     }
 
-    /// Every finding, in the order of tables and checks.
-    pub fn findings(&self) -> impl Iterator<Item = &String> {
+    /// The findings that were kept, in the order of tables and checks.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         let tables = self.tables.values().flat_map(|t| &t.findings);
         tables.chain(self.checks.iter().flat_map(|c| &c.findings))
+    }
+
+    /// How much is wrong, whether it was kept or not.
+    pub fn wrong(&self) -> u64 {
+        let tables: u64 = self.tables.values().map(TableProof::wrong).sum();
+        tables + self.checks.iter().map(|c| c.wrong).sum::<u64>()
     }
 }
 
@@ -314,8 +325,12 @@ impl Proof {
 pub struct TableProof {
     pub expected_rows: u64,
     pub found_rows: u64,
-    /// What differs, a line each, with keys and values; empty: proven.
-    pub findings: Vec<String>,
+    /// The verdict rests on these.
+    #[serde(default)]
+    pub counts: Counts,
+    /// Some of what differs, with keys and values.
+    #[serde(default, deserialize_with = "of_this_version")]
+    pub findings: Vec<Finding>,
     /// After the cut-over: what the services have done since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Services>,
@@ -330,10 +345,21 @@ pub struct Services {
 }
 
 impl TableProof {
-    /// Nothing of ours is lost, and before the cut-over nothing else is there.
+    /// Nothing of ours is lost, and before the cut-over nothing has been changed and nothing else is there.
     pub fn is_green(&self) -> bool {
-        let added = self.services.map_or(0, |s| s.added);
-        self.findings.is_empty() && self.expected_rows + added == self.found_rows
+        let Counts { equal, different, missing, extra, other } = self.counts;
+        missing == 0
+            && other == 0
+            && equal + different == self.expected_rows
+            && equal + different + extra == self.found_rows
+            && (self.services.is_some() || (different == 0 && extra == 0))
+    }
+
+    /// Rows or documents that are not as they must be, and what else is wrong; at least 1 if it is red.
+    pub fn wrong(&self) -> u64 {
+        let Counts { different, missing, extra, other, .. } = self.counts;
+        let theirs = if self.services.is_some() { 0 } else { different + extra };
+        (missing + other + theirs).max(u64::from(!self.is_green()))
     }
 }
 
@@ -343,5 +369,32 @@ pub struct Check {
     pub name: String,
     /// What was looked at, and what was expected to be there.
     pub looked_at: String,
-    pub findings: Vec<String>,
+    /// How many things are wrong; 0: it has passed.
+    #[serde(default = "unknown")]
+    pub wrong: u64,
+    /// Some of them.
+    #[serde(default, deserialize_with = "of_this_version")]
+    pub findings: Vec<Finding>,
+}
+
+impl Check {
+    pub fn new(name: impl Into<String>, looked_at: impl Into<String>, findings: Findings) -> Check {
+        let Findings { count, kept } = findings;
+        Check { name: name.into(), looked_at: looked_at.into(), wrong: count, findings: kept }
+    }
+
+    pub fn is_green(&self) -> bool {
+        self.wrong == 0
+    }
+}
+
+/// A proof of an earlier version has no counts: it is none.
+fn unknown() -> u64 {
+    1
+}
+
+/// Findings of earlier versions were lines of text: they are not read.
+fn of_this_version<'de, D: serde::Deserializer<'de>>(findings: D) -> Result<Vec<Finding>, D::Error> {
+    let findings = Vec::<serde_json::Value>::deserialize(findings)?;
+    Ok(findings.into_iter().filter_map(|finding| serde_json::from_value(finding).ok()).collect())
 }

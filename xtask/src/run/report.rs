@@ -1,5 +1,6 @@
 //! What happened to every row: for people a table, for programs JSON. Pure.
 
+use crate::findings::{Counts, Finding, SaidFinding, Values};
 use crate::hazards::{self, Found};
 use crate::ledger::{self, Sums};
 use crate::model::{Stop, grouped};
@@ -16,7 +17,7 @@ pub struct Report {
     pub run: String,
     pub directory: String,
     pub tables: Vec<Line>,
-    pub checks: Vec<Check>,
+    pub checks: Vec<SaidCheck>,
     /// What was found in the source before anything was changed.
     pub hazards: Vec<Found>,
     /// What a person has let pass with `--accept`.
@@ -52,10 +53,22 @@ pub struct Line {
     /// Rows with a line in `notes/<table>.csv`.
     pub notes: u64,
     pub verified: Option<bool>,
-    pub findings: Vec<String>,
+    /// How the target's rows or documents compare with what is expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    pub findings: Vec<SaidFinding>,
     /// After the cut-over: what the services have done since.
     pub services: Option<Services>,
     pub seconds: f64,
+}
+
+/// A check as it leaves the tool.
+#[derive(Clone, Debug, Serialize)]
+pub struct SaidCheck {
+    pub name: String,
+    pub looked_at: String,
+    pub wrong: u64,
+    pub findings: Vec<SaidFinding>,
 }
 
 impl Report {
@@ -75,7 +88,9 @@ impl Report {
         tables: &[Table],
         export: &Export,
         proof: Option<&Proof>,
+        values: Values,
     ) -> Report {
+        let said = |findings: &[Finding]| findings.iter().map(|f| f.said(values)).collect::<Vec<_>>();
         let line = |table: &Table| {
             let record = export.tables.get(table.name)?;
             let proven = proof.and_then(|p| p.tables.get(table.name));
@@ -87,16 +102,23 @@ impl Report {
                 assumed: table.assumed.iter().map(|(c, v)| (c.to_string(), v.to_string())).collect(),
                 notes: record.notes,
                 verified: proven.map(|p| p.is_green()),
-                findings: proven.map(|p| p.findings.clone()).unwrap_or_default(),
+                counts: proven.map(|p| p.counts),
+                findings: proven.map(|p| said(&p.findings)).unwrap_or_default(),
                 services: proven.and_then(|p| p.services),
                 seconds: record.seconds + proven.map_or(0.0, |p| p.seconds),
             })
+        };
+        let check = |check: &Check| SaidCheck {
+            name: check.name.clone(),
+            looked_at: check.looked_at.clone(),
+            wrong: check.wrong,
+            findings: said(&check.findings),
         };
         Report {
             run: run.to_string(),
             directory,
             tables: tables.iter().filter_map(line).collect(),
-            checks: proof.map(|p| p.checks.clone()).unwrap_or_default(),
+            checks: proof.iter().flat_map(|p| &p.checks).map(check).collect(),
             hazards: Vec::new(),
             accepted: Vec::new(),
             defaults: BTreeMap::new(),
@@ -169,15 +191,30 @@ impl Report {
     fn checked(&self) -> String {
         let mut out = String::new();
         for check in &self.checks {
-            let mark = if check.findings.is_empty() { "✓" } else { "✗" };
+            let mark = if check.wrong == 0 { "✓" } else { "✗" };
             out += &format!("  {mark} {}: {}\n", check.name, check.looked_at);
         }
         let mut out = titled("Checks", out);
         let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
+        let (wrong, shown) = (self.wrong(), self.findings().count() as u64);
+        let rest = match wrong.saturating_sub(shown) {
+            0 => String::new(),
+            rest => format!("  … and {} more; --max-diffs shows more of each table\n", grouped(rest)),
+        };
+        let findings = findings + &rest;
         if !findings.is_empty() {
             out += &format!("\n{}", titled("Findings", findings));
         }
         out
+    }
+
+    /// How many rows, documents and other things are not as they must be.
+    fn wrong(&self) -> u64 {
+        let line = |line: &Line| {
+            let Counts { different, missing, extra, other, .. } = line.counts.unwrap_or_default();
+            missing + other + if line.services.is_some() { 0 } else { different + extra }
+        };
+        self.tables.iter().map(line).sum::<u64>() + self.checks.iter().map(|c| c.wrong).sum::<u64>()
     }
 
     /// Says whether the run has been cut over: a foreign row means something else then.
@@ -246,7 +283,7 @@ impl Report {
         titled("Measured", out)
     }
 
-    fn findings(&self) -> impl Iterator<Item = &String> {
+    fn findings(&self) -> impl Iterator<Item = &SaidFinding> {
         let tables = self.tables.iter().flat_map(|l| &l.findings);
         tables.chain(self.checks.iter().flat_map(|c| &c.findings))
     }

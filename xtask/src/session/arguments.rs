@@ -66,6 +66,9 @@ pub struct Common {
     /// Differing rows shown of each table
     #[arg(long, global = true, default_value_t = 10, value_name = "N")]
     pub max_diffs: usize,
+    /// Show customers' values, which are masked otherwise
+    #[arg(long, global = true)]
+    pub show_values: bool,
     /// The result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,

@@ -4,6 +4,7 @@ use super::arguments::{Common, RunArgs, SourceArgs};
 use super::guard;
 use super::output::LastWords;
 use super::servers::Servers;
+use crate::findings::Values;
 use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
 use crate::effects::terminal::{Terminal, Verbosity};
@@ -214,6 +215,7 @@ impl Session<'_> {
             workspace: self.workspace.clone(),
             jobs: self.common.jobs.unwrap_or(cores),
             max_diffs: self.common.max_diffs,
+            values: if self.common.show_values { Values::Shown } else { Values::Masked },
         }
     }
 

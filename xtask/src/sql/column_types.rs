@@ -13,8 +13,6 @@ pub enum Fit {
     Within(Limit),
     /// Another kind of value: it would be changed, or not taken.
     Other,
-    /// The same with a limit within which it works: numbers that are written with other digits.
-    OtherWithin(Limit),
 }
 
 /// `numeric(10,2)` → `numeric`, [10, 2]; `timestamp(3) with time zone` → `timestamp with time zone`, [3].
@@ -60,13 +58,8 @@ pub fn fit(from: &str, into: &str) -> Fit {
         },
         ("numeric", "numeric") => match (&had[..], &has[..]) {
             (_, []) => Fit::Always,
-            ([p, s], [precision, scale]) if s == scale && p <= precision => Fit::Always,
-            ([_, s], [precision, scale]) if s == scale => {
-                Fit::Within(Limit::Decimal { precision: *precision, scale: *scale })
-            }
-            (_, [precision, scale]) => {
-                Fit::OtherWithin(Limit::Decimal { precision: *precision, scale: *scale })
-            }
+            ([p, s], [precision, scale]) if s <= scale && p - s <= precision - scale => Fit::Always,
+            (_, [precision, scale]) => Fit::Within(Limit::Decimal { precision: *precision, scale: *scale }),
             _ => Fit::Other,
         },
         (a, b) if is_time(a) && b == "timestamp with time zone" && has.is_empty() => Fit::Always,
@@ -130,8 +123,10 @@ mod tests {
             ("character(30)", "character varying(30)", Fit::Other),
             ("numeric(9,2)", "numeric(10,2)", Fit::Always),
             ("numeric(12,2)", "numeric(10,2)", Fit::Within(money)),
-            ("numeric(12,4)", "numeric(10,2)", Fit::OtherWithin(money)),
-            ("numeric", "numeric(10,2)", Fit::OtherWithin(money)),
+            ("numeric(9,1)", "numeric(10,2)", Fit::Always),
+            ("numeric(10,1)", "numeric(10,2)", Fit::Within(money)),
+            ("numeric(12,4)", "numeric(10,2)", Fit::Within(money)),
+            ("numeric", "numeric(10,2)", Fit::Within(money)),
             ("double precision", "numeric(10,2)", Fit::Other),
             ("timestamp without time zone", "timestamp with time zone", Fit::Always),
             ("timestamp(3) with time zone", "timestamp with time zone", Fit::Always),

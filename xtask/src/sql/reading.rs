@@ -19,6 +19,19 @@ pub struct Reading {
     pub decoding: Option<Decoding>,
     /// By table: columns of its SELECT whose type holds more than the target's.
     pub limits: BTreeMap<String, Vec<(String, Limit)>>,
+    /// By table and column: the target's type, where it is not the one of the SELECT. What fits arrives
+    /// as the same value, and is hashed as the target writes it.
+    #[serde(default)]
+    pub casts: BTreeMap<String, BTreeMap<String, TargetType>>,
+}
+
+/// A column's type in the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetType {
+    /// As `format_type` writes it: `numeric(10,2)`.
+    pub sql: String,
+    /// Its name: `numeric`.
+    pub kind: String,
 }
 
 /// The file as a statement for the source: its `\ir` lines replaced by the files that they name, as psql
@@ -68,10 +81,12 @@ impl Limit {
                  AND length(convert_to({value}::text, 'UTF8'), 'UTF8') > {most}"
             ),
             Limit::Whole { least, most } => format!("{value} NOT BETWEEN {least} AND {most}"),
-            // NaN fits, and is larger than all numbers.
-            Limit::Decimal { precision, scale } => {
-                format!("scale({value}) <> {scale} OR abs(nullif({value}, 'NaN')) >= 1e{}", precision - scale)
-            }
+            // As many digits as the target's column has, whatever zeros follow them. NaN fits, and is larger
+            // than all numbers.
+            Limit::Decimal { precision, scale } => format!(
+                "{value} <> round({value}, {scale}) OR abs(nullif({value}, 'NaN')) >= 1e{}",
+                precision - scale
+            ),
         };
         format!("({broken}) IS TRUE")
     }
@@ -292,7 +307,7 @@ mod tests {
     #[test]
     fn limits_reach_the_children_and_end() {
         let limits = [("orders".to_string(), vec![("status".to_string(), Limit::Characters(30))])].into();
-        let reading = Reading { decoding: None, limits };
+        let reading = Reading { limits, ..Reading::default() };
         for table in ["orders", "order_items", "payments"] {
             let text = select(table, &reading);
             assert!(text.contains("octet_length(r.\"status\"::text) > 30"), "{table}: {text}");

@@ -1,12 +1,15 @@
 //! The wrappers around a table's SELECT: the only way to its rows.
 
 use super::blocks::copy_csv;
+use super::files::bind;
 use super::hash::HashFn;
-use super::reading::Reading;
+use super::reading::{Reading, TargetType};
 use crate::model::{Column, MIGRATED};
 use crate::sql_text::{ident, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;
+use datapath::document::NullPolicy;
+use std::collections::BTreeMap;
 
 /// A table's SELECT, expanded, with the columns that it has: the only way to its rows.
 #[derive(Clone, Debug)]
@@ -19,8 +22,19 @@ pub struct Rows {
     key_source: String,
     /// The zone of time stamps that have none (DESIGN fault 12).
     zone: String,
-    /// Adds a last column `null_fields`: Rust's csv cannot tell NULL from ''.
-    name_nulls: bool,
+    /// Columns that have another type in the target.
+    casts: BTreeMap<String, TargetType>,
+    /// Of a collection: a row's id and document as PostgreSQL tells them.
+    document: Option<String>,
+}
+
+/// How a row of the source becomes one of the target.
+#[derive(Clone, Copy, Debug)]
+pub struct Treatment<'a> {
+    pub reading: &'a Reading,
+    /// The zone of time stamps that have none.
+    pub zone: &'a str,
+    pub nulls: NullPolicy,
 }
 
 /// Single rows, by what they bear.
@@ -33,7 +47,7 @@ pub enum Only<'a> {
 
 impl Rows {
     /// `columns`: what the server says that `select` returns, `outcome` and `note` included.
-    pub fn new(table: &Table, select: String, columns: Vec<Column>, zone: &str) -> Result<Rows> {
+    pub fn new(table: &Table, select: String, columns: Vec<Column>, treatment: Treatment) -> Result<Rows> {
         for meta in ["outcome", "note", "id"] {
             anyhow::ensure!(
                 columns.iter().any(|c| c.name == meta),
@@ -42,19 +56,42 @@ impl Rows {
             );
         }
         anyhow::ensure!(columns[0].name == "id", "sql/{}: the first column has to be id", table.export.path);
+        let Treatment { reading, zone, nulls } = treatment;
+        let defaults = if nulls == NullPolicy::Default { "true" } else { "false" };
         Ok(Rows {
             select,
             columns: columns.into_iter().filter(|c| c.name != "outcome" && c.name != "note").collect(),
             file_only: table.file_only,
             key_source: table.source.to_string(),
             zone: zone.to_string(),
-            name_nulls: table.collection().is_some(),
+            casts: reading.casts.get(table.name).cloned().unwrap_or_default(),
+            document: table.document.map(|file| bind(file, &[("defaults", defaults)])),
         })
     }
 
-    /// The columns that the target holds, in the order of the SELECT.
+    /// The columns that the target holds, in the order of the SELECT, with the types that they have there.
     pub fn target_columns(&self) -> Vec<Column> {
-        self.columns.iter().filter(|c| !self.file_only.contains(&c.name.as_str())).cloned().collect()
+        let column = |c: &Column| match self.casts.get(&c.name) {
+            Some(into) => Column { name: c.name.clone(), kind: into.kind.clone() },
+            None => c.clone(),
+        };
+        self.columns.iter().filter(|c| !self.file_only.contains(&c.name.as_str())).map(column).collect()
+    }
+
+    /// The hash of the migrated row `r` as its target must hold it: of the values as the target's columns
+    /// hold them, or of the document.
+    fn expected_hash(&self, hash: HashFn) -> String {
+        if let Some(document) = &self.document {
+            return format!(
+                "('x' || encode(substr(sha256(convert_to(({document})::text, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
+            );
+        }
+        let columns = self.target_columns();
+        let value = |c: &Column| match self.casts.get(&c.name) {
+            Some(into) => format!("r.{}::{}", ident(&c.name), into.sql),
+            None => format!("r.{}", ident(&c.name)),
+        };
+        hash.of_values(columns.iter().map(|c| (value(c), c.kind.as_str())))
     }
 
     /// One column of `r`; a time stamp without zone gets the environment's.
@@ -98,7 +135,8 @@ impl Rows {
 
     fn copy(&self, hash: HashFn, which: &str) -> String {
         let mut values = self.columns.iter().map(|c| format!("r.{}", ident(&c.name))).collect::<Vec<_>>();
-        if self.name_nulls {
+        // Rust's csv cannot tell NULL from ''.
+        if self.document.is_some() {
             let names = self
                 .columns
                 .iter()
@@ -110,7 +148,7 @@ impl Rows {
              {out} FROM (SELECT {values}, r.outcome, r.note FROM (\n{select}\n) r {which}) r",
             key = hash.of_text("r.id::text"),
             migrated = literal(MIGRATED),
-            row = hash.of_row("r", &self.target_columns()),
+            row = self.expected_hash(hash),
             out = values.join(", "),
             values = self.values(&self.columns),
             select = self.select,

@@ -67,9 +67,13 @@ impl Shop {
         let mut connection = postgres::connect(&self.settings.source, "bench").await?;
         let mut list = String::new();
         for table in TABLES {
-            let select = sql::expand(TABLES, table.export, &sql::Reading::default())?;
+            let reading = sql::Reading::default();
+            let select = sql::expand(TABLES, table.export, &reading)?;
             let shape = connection.describe(&Rows::shape(&select)).await?;
-            let rows = Rows::new(table, select, shape, &self.settings.policy.source_zone)?;
+            let zone = &self.settings.policy.source_zone;
+            let treatment =
+                sql::Treatment { reading: &reading, zone, nulls: self.settings.policy.null_policy };
+            let rows = Rows::new(table, select, shape, treatment)?;
             let home = table.database().map_or("firestore", Database::name);
             let columns: Vec<String> =
                 rows.target_columns().iter().map(|c| sql_text::ident(&c.name)).collect();

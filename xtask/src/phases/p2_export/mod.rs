@@ -126,7 +126,7 @@ async fn export(
     let mut connection = worker(&ctx, &snapshot, "export").await?;
     let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
     let shape = connection.describe(&Rows::shape(&select)).await.with_context(context)?;
-    let rows = Rows::new(table, select.clone(), shape, &ctx.settings.policy.source_zone)?;
+    let rows = Rows::new(table, select.clone(), shape, ctx.treatment(&snapshot.reading))?;
     drop(permit);
 
     let (sorted, told) = tokio::try_join!(

@@ -225,7 +225,7 @@ async fn rows_of(ctx: &Ctx, snapshot: &SnapshotInfo, table: &Table, export: &Exp
     let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
     let shape = connection.describe(&Rows::shape(&select)).await?;
     connection.close().await?;
-    let rows = Rows::new(table, select, shape, &ctx.settings.policy.source_zone)?;
+    let rows = Rows::new(table, select, shape, ctx.treatment(&snapshot.reading))?;
     let exported = export.tables.get(table.name).map(|record| &record.columns);
     if exported != Some(&rows.columns) {
         refuse!(

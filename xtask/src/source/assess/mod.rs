@@ -71,7 +71,7 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let decoding = encodings::decoding(ctx, &mut connection, &columns).await?;
     connection.close().await?;
     let shapes = shapes::compare(ctx, &columns).await?;
-    let reading = Reading { decoding, limits: shapes.limits };
+    let reading = Reading { decoding, limits: shapes.limits, casts: shapes.casts };
     found.extend(shapes.findings);
 
     let keyless = found.get("key-missing").map(|(_, tables)| tables.clone()).unwrap_or_default();

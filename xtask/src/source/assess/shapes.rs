@@ -11,7 +11,7 @@ use crate::run::ctx::Ctx;
 use crate::source::assess::columns::Columns;
 use crate::source::assess::looks::Findings;
 use crate::sql::column_types::{self, Fit};
-use crate::sql::{self, Limit, Reading};
+use crate::sql::{self, Limit, Reading, TargetType};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
 use crate::tables::{Home, Table, schema};
@@ -32,6 +32,7 @@ const MISSING: usize = 100;
 pub(super) struct Shapes {
     pub findings: BTreeMap<&'static str, Findings>,
     pub limits: BTreeMap<String, Vec<(String, Limit)>>,
+    pub casts: BTreeMap<String, BTreeMap<String, TargetType>>,
 }
 
 impl Shapes {
@@ -209,11 +210,12 @@ async fn extra(ctx: &Ctx, connection: &mut Connection, columns: &Columns, shapes
 async fn shapes_of(
     connection: &mut Connection,
     schema: &str,
-) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+) -> Result<BTreeMap<String, BTreeMap<String, TargetType>>> {
     const SHAPES: SqlFile = sql_file!("phases/preflight/shapes.sql");
-    let mut shapes: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut shapes: BTreeMap<String, BTreeMap<String, TargetType>> = BTreeMap::new();
     for row in connection.rows(&sql::bind(SHAPES, &[("schema", schema)])).await? {
-        shapes.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?, row.try_get(2)?);
+        let kind = TargetType { sql: row.try_get(2)?, kind: row.try_get(3)? };
+        shapes.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?, kind);
     }
     Ok(shapes)
 }
@@ -228,15 +230,20 @@ async fn types(
     let (rows, expected) = (shapes_of(connection, ROWS).await?, shapes_of(connection, EXPECTED).await?);
     for table in ctx.tables {
         let Some(columns) = rows.get(table.name) else { continue };
-        if let Some(kind) = columns.get("id").filter(|kind| !column_types::is_id(kind)) {
-            shapes.add("column-type", format!("{}.id: {kind}, expected a whole number", table.name));
+        if let Some(kind) = columns.get("id").filter(|kind| !column_types::is_id(&kind.sql)) {
+            shapes.add("column-type", format!("{}.id: {}, expected a whole number", table.name, kind.sql));
         }
-        for (column, kind) in columns.iter().filter(|(column, _)| !guessed.contains(*column)) {
+        for (column, TargetType { sql: kind, .. }) in columns.iter().filter(|(c, _)| !guessed.contains(*c)) {
             let (fit, wanted) = match &table.home {
-                Home::Postgres(_) => match expected.get(table.name).and_then(|t| t.get(column)) {
-                    Some(wanted) => (column_types::fit(kind, wanted), wanted.clone()),
-                    None => continue,
-                },
+                Home::Postgres(_) => {
+                    let into = expected.get(table.name).and_then(|t| t.get(column));
+                    let Some(into) = into else { continue };
+                    if *kind != into.sql {
+                        let casts = shapes.casts.entry(table.name.to_string()).or_default();
+                        casts.insert(column.clone(), into.clone());
+                    }
+                    (column_types::fit(kind, &into.sql), into.sql.clone())
+                }
                 Home::Firestore(collection) => match collection.fields.iter().find(|f| f.name == column) {
                     Some(f) => {
                         let takes = column_types::field_takes(f.kind).to_string();
@@ -245,11 +252,14 @@ async fn types(
                     None => continue,
                 },
             };
-            if matches!(fit, Fit::Other | Fit::OtherWithin(_)) && column != "id" {
-                shapes.add("column-type", format!("{}.{column}: {kind}, expected {wanted}", table.name));
-            }
-            if let Fit::Within(limit) | Fit::OtherWithin(limit) = fit {
-                shapes.limits.entry(table.name.to_string()).or_default().push((column.clone(), limit));
+            match fit {
+                Fit::Other if column != "id" => {
+                    shapes.add("column-type", format!("{}.{column}: {kind}, expected {wanted}", table.name));
+                }
+                Fit::Within(limit) => {
+                    shapes.limits.entry(table.name.to_string()).or_default().push((column.clone(), limit));
+                }
+                Fit::Other | Fit::Always => {}
             }
         }
     }
