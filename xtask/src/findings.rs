@@ -155,8 +155,21 @@ impl Finding {
             .found(found.to_string())
     }
 
+    /// After the cut-over: what the services wrote is theirs, what is gone is lost.
+    pub fn lost(table: &Table, missing: u64) -> Finding {
+        let unit = if table.collection().is_some() { "documents" } else { "rows" };
+        let detail = format!("{missing} of the run's {unit} are missing");
+        Finding::new(FindingKind::Count, Store::of(table), table.name).detail(detail)
+    }
+
     /// A value of a row that differs.
-    pub fn value(table: &Table, id: &str, column: &str, expected: Option<&str>, found: Option<&str>) -> Finding {
+    pub fn value(
+        table: &Table,
+        id: &str,
+        column: &str,
+        expected: Option<&str>,
+        found: Option<&str>,
+    ) -> Finding {
         let masks = table.hides(column);
         let side = |value: Option<&str>, other| match value.filter(|_| masks) {
             Some(text) => Words::masked(csv_text::shown(value, other), masked(text)),
@@ -169,6 +182,19 @@ impl Finding {
                 .key(row_key(id))
                 .column(column)
         }
+    }
+
+    /// A reference to what the other store does not hold: one of its rows, and how many they are.
+    pub fn reference(table: &Table, id: &str, column: &str, key: &str, rows: u64) -> Finding {
+        let shown = format!("{key:?}");
+        let found = match table.hides(column) {
+            true => Words::masked(shown, masked(key)),
+            false => Words::plain(shown),
+        };
+        Finding { found: Some(found), ..Finding::new(FindingKind::Reference, Store::of(table), table.name) }
+            .key(row_key(id))
+            .column(column)
+            .detail(format!("{rows} rows refer to what no store holds"))
     }
 
     /// A field of a document that differs.
@@ -207,6 +233,7 @@ impl Finding {
         let column = self.column.as_deref().unwrap_or_default();
         let unit = if self.store == Store::Firestore { "documents" } else { "rows" };
         match self.kind {
+            FindingKind::Count if self.detail.is_some() => format!("{place}: {detail}"),
             FindingKind::Count => format!("{place}: {expected} {unit} expected, {found} found"),
             FindingKind::Missing => format!("{place}: is missing"),
             FindingKind::Extra => format!("{place}: is not of this run"),
@@ -218,13 +245,16 @@ impl Finding {
                 let database = format!("{:?}", self.store).to_lowercase();
                 format!("{database}.{}: {detail}", self.table)
             }
-            FindingKind::Reference | FindingKind::NotComparable if self.column.is_some() => {
+            FindingKind::Reference => {
+                let key = side(&self.key);
+                format!("{}.{column}: {detail}, for example id {key} to {found}", self.table)
+            }
+            FindingKind::NotComparable if self.column.is_some() => {
                 format!("{}.{column}: {detail}", self.table)
             }
             FindingKind::Misplaced
             | FindingKind::Digest
             | FindingKind::Sequence
-            | FindingKind::Reference
             | FindingKind::NotComparable => format!("{place}: {detail}"),
         }
     }
@@ -366,7 +396,10 @@ mod tests {
     fn customers_values_are_shown_only_to_who_asks() {
         let finding = Finding::value(table("orders"), "7", "user_uid", Some("uid-7"), None);
         assert_eq!(finding.text(Values::Shown), "orders id 7: user_uid: expected \"uid-7\", found NULL");
-        assert_eq!(finding.text(Values::Masked), "orders id 7: user_uid: expected *** (5 characters), found NULL");
+        assert_eq!(
+            finding.text(Values::Masked),
+            "orders id 7: user_uid: expected *** (5 characters), found NULL"
+        );
         let finding = Finding::value(table("orders"), "7", "total_amount", Some("1.00"), Some("-1.00"));
         assert_eq!(
             finding.text(Values::Masked),

@@ -71,11 +71,24 @@ impl Content {
         self.buckets.retain(|_, digest| *digest != Digest::default());
     }
 
-    /// Buckets whose rows are not the same, including those which only one side has.
-    pub fn differing(&self, other: &Content) -> Vec<i64> {
+    /// Every bucket that one of the two has.
+    pub fn all_buckets(&self, other: &Content) -> Vec<i64> {
         let mut buckets: Vec<i64> = self.buckets.keys().chain(other.buckets.keys()).copied().collect();
         buckets.sort_unstable();
         buckets.dedup();
+        buckets
+    }
+
+    /// Of all rows that are in none of these buckets.
+    pub fn outside(&self, buckets: &[i64]) -> Digest {
+        Digest::of(
+            self.buckets.iter().filter(|(bucket, _)| !buckets.contains(bucket)).map(|(_, digest)| digest),
+        )
+    }
+
+    /// Buckets whose rows are not the same, including those which only one side has.
+    pub fn differing(&self, other: &Content) -> Vec<i64> {
+        let mut buckets = self.all_buckets(other);
         buckets.retain(|b| self.buckets.get(b) != other.buckets.get(b));
         buckets
     }

@@ -45,6 +45,7 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     };
     let (manifest, export) = visibly(ctx, "export", locks.guard(Box::pin(exporting))).await?;
     let directory = ctx.run.path().display().to_string();
-    let report = Report::new(ctx.run.id(), directory, ctx.tables, &export, None, ctx.values).begun_with(&manifest);
+    let report =
+        Report::new(ctx.run.id(), directory, ctx.tables, &export, None, ctx.values).begun_with(&manifest);
     Ok(report)
 }

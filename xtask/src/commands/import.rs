@@ -68,9 +68,15 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
     let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;
-    let mut report =
-        Report::new(ctx.run.id(), ctx.run.path().display().to_string(), ctx.tables, &export, None, ctx.values)
-            .begun_with(&manifest);
+    let mut report = Report::new(
+        ctx.run.id(),
+        ctx.run.path().display().to_string(),
+        ctx.tables,
+        &export,
+        None,
+        ctx.values,
+    )
+    .begun_with(&manifest);
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     Ok(report)
 }

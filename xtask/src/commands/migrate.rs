@@ -159,8 +159,8 @@ async fn to_the_targets(
     ctx.run.save_manifest(&manifest)?;
 
     let directory = ctx.run.path().display().to_string();
-    let mut report =
-        Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values).begun_with(&manifest);
+    let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
+        .begun_with(&manifest);
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
     report.seconds = times.0;
     if let (Some(real), Some(time)) = (real, &manifest.time) {

@@ -42,8 +42,8 @@ pub(super) async fn verified(ctx: &Arc<Ctx>) -> Result<Report> {
     ctx.terminal.phase("Phase 5: verify");
     let proof = p5_verify::run(ctx, &manifest, &export).await?;
     let directory = ctx.run.path().display().to_string();
-    let mut report =
-        Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values).begun_with(&manifest);
+    let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
+        .begun_with(&manifest);
     report.seconds.insert("5 verify".into(), proof.seconds);
     report.source = manifest.source.clone();
     report.since(manifest.cutover.as_ref());

@@ -1,6 +1,7 @@
 //! The stores against what an export says that they must hold, without the tool's own verification.
 
 use crate::effects::postgres;
+use crate::findings::Values;
 use crate::model::Database;
 use crate::run::manifest::Export;
 use crate::settings::Settings;
@@ -19,7 +20,8 @@ pub async fn databases(settings: &Settings, export: &Export) -> Result<Vec<Strin
         let mut connection = postgres::connect(server, "compare").await?;
         let expected = schema::expected_definition(&mut connection, database).await?;
         let found = schema::definition(&mut connection, "public").await?;
-        lines.extend(schema::differences(database, &expected, &found));
+        let differences = schema::differences(database, &expected, &found);
+        lines.extend(differences.iter().map(|finding| finding.text(Values::Masked)));
         for table in tables::of_database(TABLES, database) {
             let record = export.tables.get(table.name).context("a table is not in the export")?;
             let (columns, hash) = (&record.target_columns, export.snapshot.hash);

@@ -92,7 +92,7 @@ async fn database(
         let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
         let connection = agreement.connection();
         if let Some(missing) = rows::missing_columns(connection, table, record).await? {
-            tell(&finding(database, table.name, missing, None))?;
+            tell(&finding(database, table.name, missing.text(ctx.values), None))?;
             repaired.not_by_rows += 1;
             continue;
         }
@@ -132,7 +132,7 @@ async fn not_by_rows(
     let all = owner == Owner::Others;
     findings.extend(p5_verify::sequences(ctx, export, database, all).await?.0);
     for (because, statement) in &findings {
-        tell(&finding(database, "", because.clone(), statement.clone()))?;
+        tell(&finding(database, "", because.text(ctx.values), statement.clone()))?;
     }
     Ok(findings.len() as u64)
 }

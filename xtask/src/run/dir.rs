@@ -418,20 +418,28 @@ impl Drop for Step<'_> {
 
 /// Whether the files of a backup are still what they were: a finding for each that is not.
 pub fn damaged_files(run: &dir::RunDir, files: &BTreeMap<String, FileInfo>) -> Vec<String> {
-    let check = |(name, expected): (&String, &FileInfo)| match run.measure(name) {
-        Err(error) => Some(format!("{name}: {error:#}")),
+    let line =
+        |(name, expected): (&String, &FileInfo)| Some(format!("{name}{}", damage(run, name, expected)?));
+    files.iter().filter_map(line).collect()
+}
+
+/// How a file is not what was written, to follow its name.
+pub fn damage(run: &dir::RunDir, name: &str, expected: &FileInfo) -> Option<String> {
+    match run.measure(name) {
+        Err(error) => Some(format!(": {error:#}")),
         Ok(found) if found.sha256 != expected.sha256 => Some(format!(
-            "{name} is not the file that was written: {} bytes, SHA-256 {} (expected {} bytes, {})",
+            " is not the file that was written: {} bytes, SHA-256 {} (expected {} bytes, {})",
             found.bytes, found.sha256, expected.bytes, expected.sha256
         )),
         Ok(_) => None,
-    };
-    files.iter().filter_map(check).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::Findings;
+    use crate::run::manifest::{Check, TableProof};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

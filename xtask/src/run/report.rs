@@ -196,14 +196,9 @@ impl Report {
         }
         let mut out = titled("Checks", out);
         let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
-        let (wrong, shown) = (self.wrong(), self.findings().count() as u64);
-        let rest = match wrong.saturating_sub(shown) {
-            0 => String::new(),
-            rest => format!("  … and {} more; --max-diffs shows more of each table\n", grouped(rest)),
-        };
-        let findings = findings + &rest;
-        if !findings.is_empty() {
-            out += &format!("\n{}", titled("Findings", findings));
+        if self.proven == Some(false) {
+            let title = format!("Findings: {} differ; some of them", grouped(self.wrong()));
+            out += &format!("\n{title}\n{findings}");
         }
         out
     }

@@ -12,8 +12,9 @@ pub(super) fn qualified_list(alias: &str, columns: &[Column]) -> String {
     columns.iter().map(|c| format!("{alias}.{}", ident(&c.name))).collect::<Vec<_>>().join(", ")
 }
 
+/// A row without an id, which no table of ours may hold, has a bucket of its own.
 pub(super) fn bucket(id: &str) -> String {
-    format!("({id} / {BUCKET})::bigint")
+    format!("coalesce(({id} / {BUCKET})::bigint, {})", i64::MIN)
 }
 
 /// Any SELECT as CSV with a header.

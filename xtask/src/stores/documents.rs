@@ -1,5 +1,6 @@
 //! Documents of the run's files, and how they compare with what a collection holds.
 
+use crate::findings::{Counts, Finding, FindingKind, Store, document_key};
 use crate::model::Stop;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
@@ -102,11 +103,10 @@ pub async fn own_documents(
     table: &'static Table,
     export: &Export,
 ) -> Result<u64> {
-    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
     let (mut documents, reading) = documents(ctx, table, export)?;
     let mut own = 0;
     while let Some(piece) = documents.recv().await {
-        own += compare(firestore, collection, &piece).await?.equal;
+        own += compare(firestore, table, &piece).await?.counts.equal;
     }
     reading.await.context("the reader of the file ended unexpectedly")??;
     Ok(own)
@@ -115,36 +115,34 @@ pub async fn own_documents(
 /// The result for some documents.
 #[derive(Debug, Default)]
 pub struct Compared {
-    /// There, and exactly as expected.
-    pub equal: u64,
-    /// There, but different.
-    pub different: u64,
+    /// What is extra is not among those that were asked for.
+    pub counts: Counts,
+    /// Of those that are there, by the document as it was found.
+    pub digest: Digest,
     /// What differs and what is missing, apart: only one of them is damage after the cut-over.
-    pub missing: Vec<String>,
-    pub findings: Vec<String>,
+    pub missing: Vec<Finding>,
+    pub different: Vec<Finding>,
 }
 
 /// Reads these documents back and compares every field.
-pub async fn compare(
-    firestore: &Firestore,
-    collection: &Collection,
-    documents: &[Document],
-) -> Result<Compared> {
+pub async fn compare(firestore: &Firestore, table: &Table, documents: &[Document]) -> Result<Compared> {
     let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
-    let found = firestore.read(collection.name, &ids).await?;
+    let found = firestore.read(table.name, &ids).await?;
     let mut compared = Compared::default();
     for (document, (id, fields)) in documents.iter().zip(found) {
-        let name = || format!("{}/{id}", collection.name);
         let Some(fields) = fields else {
-            compared.missing.push(format!("{}: is missing", name()));
+            compared.counts.missing += 1;
+            let missing = Finding::new(FindingKind::Missing, Store::Firestore, table.name);
+            compared.missing.push(missing.key(document_key(table, &id)));
             continue;
         };
+        compared.digest.add(Digest { rows: 1, sum: document::hash(&id, &fields).into() });
         let differences = document::differences(document, &fields);
         if differences.is_empty() {
-            compared.equal += 1;
+            compared.counts.equal += 1;
         } else {
-            compared.different += 1;
-            compared.findings.extend(differences.iter().map(|d| format!("{}: {d}", name())));
+            compared.counts.different += 1;
+            compared.different.extend(differences.iter().map(|d| Finding::field(table, &id, d)));
         }
     }
     Ok(compared)

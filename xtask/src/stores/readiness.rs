@@ -1,6 +1,7 @@
 //! Whether a store can be written: empty, complete with what this run writes, or in the way.
 
 use crate::effects::postgres;
+use crate::findings::Values;
 use crate::model::{Database, Existing, refused};
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
@@ -37,7 +38,8 @@ pub async fn looked_at(
     connection.run(lock_waits::PATIENCE).await?;
     let expected = schema::expected_definition(&mut connection, database).await?;
     let public = schema::definition(&mut connection, "public").await?;
-    let mut found = schema::differences(database, &expected, &public);
+    let differences = schema::differences(database, &expected, &public);
+    let mut found: Vec<String> = differences.iter().map(|finding| finding.text(Values::Masked)).collect();
     let existing = schema::existing(ctx, &mut connection, database).await?;
     let names: Vec<&str> = existing.iter().map(|(name, _)| *name).collect();
     let filled: Vec<_> = existing.iter().filter(|(_, rows)| *rows > 0).collect();

@@ -1,6 +1,7 @@
 //! Rows of a target: what a table holds, and how rows are sent into one.
 
 use crate::effects::postgres::Connection;
+use crate::findings::{Finding, FindingKind, Store};
 use crate::model::Column;
 use crate::run::manifest::TableExport;
 use crate::sql::{self, HashFn};
@@ -27,20 +28,21 @@ pub async fn content(
     Ok(content)
 }
 
-/// A table or column that is not there cannot be digested; it can be reported.
+/// A table or column that is not there cannot be digested; it can be a finding.
 pub async fn missing_columns(
     connection: &mut Connection,
     table: &Table,
     record: &TableExport,
-) -> Result<Option<String>> {
+) -> Result<Option<Finding>> {
+    let finding = Finding::new(FindingKind::NotComparable, Store::of(table), table.name);
     if !connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
-        return Ok(Some(format!("{}: the table is not there", table.name)));
+        return Ok(Some(finding.detail("the table is not there")));
     }
     let have = schema::columns(connection, "public", table.name).await?;
     let missing: Vec<&str> = record.target_columns.iter().map(|c| c.name.as_str()).collect();
     let missing: Vec<&str> = missing.into_iter().filter(|c| !have.iter().any(|h| h.name == *c)).collect();
     Ok((!missing.is_empty())
-        .then(|| format!("{}: columns are not there: {}", table.name, missing.join(", "))))
+        .then(|| finding.detail(format!("columns are not there: {}", missing.join(", ")))))
 }
 
 /// Sends rows of a table's file, without the columns that the target has no place for.

@@ -1,6 +1,7 @@
 //! What a target's tables look like, what `sql/schema` says of them, and how the two differ.
 
 use crate::effects::postgres::Connection;
+use crate::findings::{Finding, FindingKind};
 use crate::model::{Column, Database};
 use crate::run::ctx::Ctx;
 use crate::{sql, sql_file, tables};
@@ -122,38 +123,44 @@ pub async fn expected_definition(connection: &mut Connection, database: Database
     parts
 }
 
-/// How the tables of `public` differ from what `sql/schema` says, a line each. Tables that are not
+/// How the tables of `public` differ from what `sql/schema` says. Tables that are not
 /// there are not differences: the import creates them. Other tables are none of ours.
-pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec<String> {
-    repairs(database, expected, found).into_iter().map(|(line, _)| line).collect()
+pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec<Finding> {
+    repairs(database, expected, found).into_iter().map(|(finding, _)| finding).collect()
 }
 
 /// The same, each with the statement that makes it what `sql/schema` says, where there is one.
-pub fn repairs(database: Database, expected: &[Part], found: &[Part]) -> Vec<(String, Option<String>)> {
+pub fn repairs(database: Database, expected: &[Part], found: &[Part]) -> Vec<(Finding, Option<String>)> {
     let ours: BTreeSet<&str> = expected.iter().map(|p| p.table.as_str()).collect();
     let there: BTreeSet<&str> = found.iter().map(|p| p.table.as_str()).collect();
     let key = |p: &Part| (p.table.clone(), p.kind.clone(), p.name.clone());
-    let line = |p: &Part, what: String| format!("{database}.{}: {} {} {what}", p.table, p.kind, p.name);
-    let mut lines = Vec::new();
+    let finding = |p: &Part, what: String| {
+        Finding::new(FindingKind::Structure, database.into(), &p.table)
+            .column(&p.name)
+            .detail(format!("{} {} {what}", p.kind, p.name))
+    };
+    let mut findings = Vec::new();
     for part in expected.iter().filter(|p| there.contains(p.table.as_str())) {
         match found.iter().find(|f| key(f) == key(part)) {
             None => {
                 let what = format!("is missing (expected: {})", part.definition);
-                lines.push((line(part, what), part.creation()));
+                findings.push((finding(part, what).expected(&part.definition), part.creation()));
             }
             Some(f) if f.definition != part.definition => {
                 let what = format!("is {:?}, expected {:?}", f.definition, part.definition);
-                lines.push((line(part, what), part.replacement()));
+                let finding = finding(part, what).expected(&part.definition).found(&f.definition);
+                findings.push((finding, part.replacement()));
             }
             Some(_) => {}
         }
     }
     for part in found.iter().filter(|p| ours.contains(p.table.as_str())) {
         if !expected.iter().any(|e| key(e) == key(part)) {
-            lines.push((line(part, format!("is not in sql/schema ({})", part.definition)), None));
+            let what = format!("is not in sql/schema ({})", part.definition);
+            findings.push((finding(part, what).found(&part.definition), None));
         }
     }
-    lines
+    findings
 }
 
 /// Tables of ours that are there, with their rows.

@@ -27,7 +27,9 @@ impl Migrated {
     /// Everything that verify finds, sorted; red is exit code 3, green 0.
     #[track_caller]
     fn findings(&self, arguments: &[&str]) -> Vec<String> {
-        let said = self.shop.xtask(&[&["verify", "--json", "--run", &self.run], arguments].concat());
+        let said = self
+            .shop
+            .xtask(&[&["verify", "--json", "--show-values", "--run", &self.run], arguments].concat());
         let report: serde_json::Value = match said.code {
             Some(0 | 3) => said.json(),
             code => panic!("exit {code:?}: {}", said.stderr),
@@ -35,7 +37,7 @@ impl Migrated {
         let tables = report["tables"].as_array().unwrap().iter();
         let checks = report["checks"].as_array().unwrap().iter();
         let findings = tables.chain(checks).flat_map(|part| part["findings"].as_array().unwrap());
-        let mut findings: Vec<String> = findings.map(|f| f.as_str().unwrap().to_string()).collect();
+        let mut findings: Vec<String> = findings.map(|f| f["text"].as_str().unwrap().to_string()).collect();
         findings.sort();
         assert_eq!(report["proven"], findings.is_empty(), "{findings:#?}");
         assert_eq!(said.code, Some(if findings.is_empty() { 0 } else { 3 }), "{findings:#?}");

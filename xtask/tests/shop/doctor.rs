@@ -621,6 +621,7 @@ async fn tools_that_are_missing_or_too_old(shop: &Shop) {
         workspace: workspace(),
         jobs: 2,
         max_diffs: 10,
+        values: xtask::findings::Values::Shown,
     };
     let run = RunDir::dry_run_dir(shop.runs.path());
     let ctx = Arc::new(Ctx::new(shop.settings.clone(), TABLES, run, options));

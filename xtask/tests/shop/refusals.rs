@@ -302,6 +302,7 @@ async fn a_pg_dump_that_is_too_old(shop: &Shop, dir: &Path) {
         workspace: workspace(),
         jobs: 2,
         max_diffs: 10,
+        values: xtask::findings::Values::Shown,
     };
     let run = RunDir::create(shop.runs.path()).unwrap();
     let ctx = std::sync::Arc::new(Ctx::new(shop.settings.clone(), TABLES, run, options));

@@ -130,6 +130,7 @@ impl Shop {
             workspace: workspace(),
             jobs: 4,
             max_diffs: 10,
+            values: xtask::findings::Values::Shown,
         };
         Arc::new(Ctx::new(self.settings.clone(), self.tables, run, options))
     }

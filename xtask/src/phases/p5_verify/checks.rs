@@ -3,18 +3,20 @@
 use super::cutover_state::CutoverState;
 use super::obstacles::has;
 use crate::effects::postgres::Connection;
+use crate::findings::{Finding, FindingKind, Findings, row_key};
 use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Check, Export};
 use crate::stores::schema;
-use crate::{sql, sql_file, tables};
+use crate::tables::{self, Table};
+use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
 use std::sync::Arc;
 
 /// Columns, keys, indexes and references are what `sql/schema` says, and valid.
 pub(super) async fn structure(ctx: &Arc<Ctx>, cutover: CutoverState) -> Result<Check> {
-    let (mut findings, mut parts) = (Vec::new(), 0);
+    let (mut findings, mut parts) = (Findings::default(), 0);
     for database in Database::ALL {
         let mut connection = ctx.target(database, "verify").await?;
         let expected = schema::expected_definition(&mut connection, database).await?;
@@ -28,19 +30,19 @@ pub(super) async fn structure(ctx: &Arc<Ctx>, cutover: CutoverState) -> Result<C
         connection.close().await?;
     }
     let looked_at = format!("{parts} columns, keys, indexes and references");
-    Ok(Check { name: "structure".into(), looked_at, findings })
+    Ok(Check::new("structure", looked_at, findings))
 }
 
 /// No new row may take an id that the source has given out.
 pub(super) async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<Check> {
-    let mut findings = Vec::new();
+    let mut findings = Findings::default();
     let mut looked_at = 0;
     for database in Database::ALL {
         let (found, sequences) = sequences(ctx, export, database, true).await?;
         findings.extend(found.into_iter().map(|(finding, _)| finding));
         looked_at += sequences;
     }
-    Ok(Check { name: "sequences".into(), looked_at: format!("{looked_at} sequences"), findings })
+    Ok(Check::new("sequences", format!("{looked_at} sequences"), findings))
 }
 
 /// What is wrong with the sequences of a database, each with the statement that repairs it where there is
@@ -50,20 +52,21 @@ pub async fn sequences(
     export: &Export,
     database: Database,
     all: bool,
-) -> Result<(Vec<(String, Option<String>)>, usize)> {
+) -> Result<(Vec<(Finding, Option<String>)>, usize)> {
     let (mut findings, mut looked_at) = (Vec::new(), 0);
     let mut connection = ctx.target(database, "verify").await?;
+    let wrong = |table: &Table| Finding::new(FindingKind::Sequence, database.into(), table.name).column("id");
     for table in tables::of_database(ctx.tables, database) {
         let Some(record) = export.tables.get(table.name) else { continue };
         if !has(&mut connection, table.name, &["id"]).await? {
-            findings.push((format!("{}: the sequence of its id cannot be looked at", table.name), None));
+            findings.push((wrong(table).detail("the sequence of its id cannot be looked at"), None));
             continue;
         }
         let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
         let row = connection.row(&query).await?;
         let (Some(name), largest) = (row.try_get::<Option<String>, _>(0)?, row.try_get::<Option<i64>, _>(1)?)
         else {
-            findings.push((format!("{}: its id has no sequence", table.name), None));
+            findings.push((wrong(table).detail("its id has no sequence"), None));
             continue;
         };
         let state = connection.row(&sql::sequence_state(&name)).await?;
@@ -72,10 +75,9 @@ pub async fn sequences(
         let wanted = record.sequence.next().max(largest.filter(|_| all).unwrap_or(0) + 1);
         looked_at += 1;
         if found < wanted {
-            let finding = format!(
-                "{}: the next new row gets id {found}; ids below {wanted} have been given out ({name})",
-                table.name
-            );
+            let detail =
+                format!("the next new row gets id {found}; ids below {wanted} have been given out ({name})");
+            let finding = wrong(table).expected(wanted.to_string()).found(found.to_string()).detail(detail);
             findings.push((finding, Some(sql::set_sequence("public", table.name, wanted, false))));
         }
     }
@@ -85,7 +87,7 @@ pub async fn sequences(
 
 /// Foreign keys looked at as data: a constraint can be there and not hold.
 pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
-    let (mut findings, mut looked_at) = (Vec::new(), Vec::new());
+    let (mut findings, mut looked_at) = (Findings::default(), Vec::new());
     for database in Database::ALL {
         let mut connection = ctx.target(database, "verify").await?;
         for foreign_key in declared_references(&mut connection, database).await? {
@@ -93,29 +95,25 @@ pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
             if !has(&mut connection, table, &["id", column]).await?
                 || !has(&mut connection, parent, &[parent_column]).await?
             {
-                findings.push(format!("{table}.{column}: cannot be looked up in {parent}.{parent_column}"));
+                let finding = Finding::new(FindingKind::NotComparable, database.into(), table).column(column);
+                let detail = format!("cannot be looked up in {parent}.{parent_column}");
+                findings.extend([finding.detail(detail)]);
                 continue;
             }
-            let limit = ctx.max_diffs.to_string();
             let query = sql::bind(
                 sql_file!("phases/5-verify/orphans.sql"),
-                &[
-                    ("parent_column", parent_column),
-                    ("parent", parent),
-                    ("table", table),
-                    ("column", column),
-                    ("limit", &limit),
-                ],
+                &[("parent_column", parent_column), ("parent", parent), ("table", table), ("column", column)],
             );
             for row in connection.rows(&query).await? {
                 let (id, refers_to): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-                findings.push(format!("{table} id {id}: {column} {refers_to} is not in {parent}"));
+                let finding = Finding::new(FindingKind::Orphan, database.into(), table).key(row_key(&id));
+                findings.add(finding.column(column).found(refers_to).detail(parent), ctx.max_diffs);
             }
             looked_at.push(format!("{table}.{column}"));
         }
         connection.close().await?;
     }
-    Ok(Check { name: "orphans".into(), looked_at: looked_at.join(", "), findings })
+    Ok(Check::new("orphans", looked_at.join(", "), findings))
 }
 
 /// The same, for who has no session.

@@ -1,11 +1,13 @@
 //! Collections: every document read back and compared, and the server's own count.
 
 use super::cutover_state::CutoverState;
+use crate::findings::{Counts, Finding, FindingKind, Store, document_key};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Services, TableProof};
 use crate::stores::documents::{self, Compared, compare, foreign};
 use crate::tables::Table;
 use anyhow::{Context, Result};
+use datapath::digest::Digest;
 use datapath::document::Collection;
 use datapath::firestore::{Address, Firestore};
 use std::sync::{Arc, Mutex};
@@ -38,7 +40,7 @@ pub(super) async fn verify(
             loop {
                 let piece = documents.lock().await.recv().await;
                 let Some(piece) = piece else { return Ok(()) };
-                let compared = compare(&firestore, collection, &piece).await?;
+                let compared = compare(&firestore, table, &piece).await?;
                 count(piece.len() as u64);
                 let sum = &mut *sum.lock().map_err(|_| anyhow::anyhow!("another reader failed"))?;
                 add(sum, compared, max_diffs);
@@ -53,30 +55,54 @@ pub(super) async fn verify(
     let read = reading.await.context("the reader of the file ended unexpectedly")??;
     let sum = std::mem::take(&mut *sum.lock().map_err(|_| anyhow::anyhow!("a reader failed"))?);
 
+    task.done(there);
+    let found = sum.counts.equal + sum.counts.different;
+    let counts = Counts { extra: there.saturating_sub(found), ..sum.counts };
+    let mut proof = TableProof {
+        expected_rows: read.documents,
+        found_rows: there,
+        counts,
+        findings: sum.missing,
+        ..TableProof::default()
+    };
     if cutover == CutoverState::After {
-        task.done(there);
-        return Ok(after_cutover(collection, read.documents, there, sum));
+        proof.services = Some(Services { added: counts.extra, changed: counts.different });
+        if counts.missing > 0 {
+            proof.findings.insert(0, Finding::lost(table, counts.missing));
+        }
+        return Ok(proof);
     }
-    let mut proof = TableProof { expected_rows: read.documents, found_rows: there, ..TableProof::default() };
+    let room = max_diffs.saturating_sub(proof.findings.len());
+    proof.findings.extend(sum.different.into_iter().take(room));
     if there != read.documents {
-        proof
-            .findings
-            .push(format!("{}: {} documents expected, {there} found", collection.name, read.documents));
+        proof.findings.insert(0, Finding::count(table, read.documents, there));
     }
-    let room = max_diffs.saturating_sub(sum.missing.len());
-    proof.findings.extend(sum.missing.into_iter().chain(sum.findings.into_iter().take(room)));
-    if there != sum.equal + sum.different {
+    if counts.extra > 0 && max_diffs > 0 {
         proof.findings.extend(not_of_this_run(ctx, &firestore, export, table, collection).await?);
     }
-    task.done(there);
+    let told_twice = export.snapshot.hash.is_exact();
+    if proof.is_green() && told_twice && sum.digest != expected(export, table)? {
+        proof.counts.other += 1;
+        let finding = Finding::new(FindingKind::Digest, Store::Firestore, table.name);
+        proof.findings.push(finding.detail(
+            "the documents are what this tool makes of the run's file, and not what PostgreSQL made of the \
+             source's rows (sql/tables): a mistake in this tool",
+        ));
+    }
     Ok(proof)
 }
 
-/// What one reader has found, of which no more is told than is wanted.
+/// The digest of the documents as PostgreSQL told them.
+fn expected(export: &Export, table: &Table) -> Result<Digest> {
+    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
+    Ok(record.content.total())
+}
+
+/// What one reader has found, of which no more is kept than is wanted.
 fn add(sum: &mut Compared, compared: Compared, max_diffs: usize) {
-    sum.equal += compared.equal;
-    sum.different += compared.different;
-    for (all, some) in [(&mut sum.findings, compared.findings), (&mut sum.missing, compared.missing)] {
+    sum.counts.add(compared.counts);
+    sum.digest.add(compared.digest);
+    for (all, some) in [(&mut sum.different, compared.different), (&mut sum.missing, compared.missing)] {
         let room = max_diffs.saturating_sub(all.len());
         all.extend(some.into_iter().take(room));
     }
@@ -89,31 +115,14 @@ async fn not_of_this_run(
     export: &Export,
     table: &'static Table,
     collection: &'static Collection,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Finding>> {
     let mut named = Vec::new();
     foreign(ctx, firestore, export, table, collection, |ids| {
-        named.extend(ids.into_iter().map(|id| format!("{}/{id}: is not of this run", collection.name)));
+        let extra = || Finding::new(FindingKind::Extra, Store::Firestore, table.name);
+        named.extend(ids.into_iter().map(|id| extra().key(document_key(table, &id))));
         named.truncate(ctx.max_diffs);
         Ok(())
     })
     .await?;
     Ok(named)
-}
-
-/// Counted while the services write: what there is more than the run's documents are theirs.
-fn after_cutover(collection: &Collection, expected: u64, there: u64, sum: Compared) -> TableProof {
-    let of_run = sum.equal + sum.different;
-    let added = there.saturating_sub(of_run);
-    let mut proof = TableProof {
-        expected_rows: expected,
-        found_rows: of_run + added,
-        services: Some(Services { added, changed: sum.different }),
-        ..TableProof::default()
-    };
-    if of_run < expected {
-        let missing = expected - of_run;
-        proof.findings.push(format!("{}: {missing} of the run's documents are missing", collection.name));
-    }
-    proof.findings.extend(sum.missing);
-    proof
 }

@@ -10,13 +10,15 @@ mod rows;
 
 use self::cutover_state::CutoverState;
 use self::obstacles::damage_of;
+use crate::findings::{Counts, Finding, FindingKind, Findings, Store};
 use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
-use crate::run::dir::{self, damaged_files};
+use crate::run::dir;
 use crate::run::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
 pub use checks::{references_of, sequences};
+use datapath::files::FileInfo;
 pub use documents::AT_ONCE;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
         checks,
         seconds: started.elapsed().as_secs_f64(),
     };
-    step.done(&format!("{} findings", proof.findings().count()))?;
+    step.done(&format!("{} findings", proof.wrong()))?;
     Ok(proof)
 }
 
@@ -74,10 +76,11 @@ async fn table(
     };
     let mut proof = proof.or_else(|error| {
         let damage = damage_of(ctx, export, &[table.file()], error)?;
-        let findings = vec![format!("{}: cannot be compared: {damage}", table.name)];
+        let finding = Finding::new(FindingKind::NotComparable, Store::of(table), table.name);
         Ok::<_, anyhow::Error>(TableProof {
             expected_rows: record.content.total().rows,
-            findings,
+            counts: Counts { other: 1, ..Counts::default() },
+            findings: vec![finding.detail(format!("cannot be compared: {damage}"))],
             ..TableProof::default()
         })
     })?;
@@ -99,14 +102,10 @@ fn replays(export: &Export, limit: usize) -> Vec<Check> {
         let changed = changed.map(|ids| format!("{name} id {ids} changed with them"));
         moved.map(|ids| format!("{name} id {ids}")).into_iter().chain(changed)
     };
-    let check = |(number, replay): (usize, &Replay)| Check {
-        name: format!("replay {}", number + 1),
-        looked_at: format!(
-            "brought in as of {}: {}",
-            replay.snapshot.taken,
-            replay.tables.iter().flat_map(table).collect::<Vec<_>>().join("; ")
-        ),
-        findings: Vec::new(),
+    let check = |(number, replay): (usize, &Replay)| {
+        let rows = replay.tables.iter().flat_map(table).collect::<Vec<_>>().join("; ");
+        let looked_at = format!("brought in as of {}: {rows}", replay.snapshot.taken);
+        Check::new(format!("replay {}", number + 1), looked_at, Findings::default())
     };
     export.replays.iter().enumerate().map(check).collect()
 }
@@ -118,7 +117,14 @@ async fn files(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Check> {
     let files = of_backup.chain(of_export).map(|(n, i)| (n.clone(), i.clone())).collect::<BTreeMap<_, _>>();
     let looked_at = format!("{} files of the run by SHA-256", files.len());
     let ctx = ctx.clone();
-    let findings = tokio::task::spawn_blocking(move || damaged_files(&ctx.run, &files));
-    let findings = findings.await.context("the files could not be looked at")?;
-    Ok(Check { name: "files".into(), looked_at, findings })
+    let damaged = tokio::task::spawn_blocking(move || {
+        let finding = |(name, info): (&String, &FileInfo)| {
+            let how = dir::damage(&ctx.run, name, info)?;
+            Some(Finding::new(FindingKind::File, Store::Run, name).detail(how))
+        };
+        files.iter().filter_map(finding).collect::<Vec<_>>()
+    });
+    let mut findings = Findings::default();
+    findings.extend(damaged.await.context("the files could not be looked at")?);
+    Ok(Check::new("files", looked_at, findings))
 }

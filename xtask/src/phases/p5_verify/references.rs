@@ -3,6 +3,7 @@
 use super::cutover_state::CutoverState;
 use super::obstacles::{damage_of, has};
 use crate::effects::postgres::Connection;
+use crate::findings::{Finding, FindingKind, Findings, Store};
 use crate::model::{Database, MIGRATED, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Check, Export};
@@ -24,12 +25,14 @@ pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, cutover: CutoverSt
             checks.push(async move {
                 let check = self::reference(&ctx, &export, table, reference, cutover).await;
                 check.or_else(|error| {
-                    let name = format!("{}.{}", table.name, reference.column);
                     let file = match reference.to {
                         To::User => tables::MAPPING.to_string(),
                         To::Row(_, parent) => quarantine_of(parent),
                     };
-                    Ok(not_looked_up(name, &damage_of(&ctx, &export, &[file], error)?))
+                    Ok(not_looked_up(
+                        (Store::of(table), table.name, reference.column),
+                        &damage_of(&ctx, &export, &[file], error)?,
+                    ))
                 })
             });
         }
@@ -38,9 +41,11 @@ pub(super) async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, cutover: CutoverSt
 }
 
 /// A check on nothing is not a pass.
-fn not_looked_up(name: String, why: &str) -> Check {
-    let findings = vec![format!("{name}: cannot be looked up: {why}")];
-    Check { name, looked_at: "nothing".into(), findings }
+fn not_looked_up(place: (Store, &str, &str), why: &str) -> Check {
+    let (store, table, column) = place;
+    let finding = Finding::new(FindingKind::NotComparable, store, table).column(column);
+    let findings = Findings { count: 1, kept: vec![finding.detail(format!("cannot be looked up: {why}"))] };
+    Check::new(format!("{table}.{column}"), "nothing", findings)
 }
 
 fn quarantine_of(table: &str) -> String {
@@ -78,7 +83,7 @@ async fn reference(
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
     let mut connection = ctx.target(database, "verify").await?;
     if let Some(why) = missing_end(ctx, &mut connection, table, reference).await? {
-        return Ok(not_looked_up(name, &why));
+        return Ok(not_looked_up((database.into(), table.name, reference.column), &why));
     }
     connection.run("BEGIN").await?;
     connection.run(sql::KNOWN_KEYS).await?;
@@ -94,7 +99,7 @@ async fn reference(
         sql_file!("phases/5-verify/references.sql"),
         &[("table", table.name), ("column", reference.column)],
     );
-    let (mut known, mut dangling, mut findings, mut theirs) = (0, BTreeMap::new(), Vec::new(), 0);
+    let (mut known, mut dangling, mut findings, mut theirs) = (0, BTreeMap::new(), Findings::default(), 0);
     for row in connection.rows(&query).await? {
         let (state, rows) = (row.try_get::<Option<String>, _>(0)?, u64::try_from(row.try_get::<i64, _>(1)?)?);
         match state.as_deref() {
@@ -106,9 +111,8 @@ async fn reference(
             None if cutover == CutoverState::After => theirs += rows,
             None => {
                 let (id, key): (String, String) = (row.try_get(2)?, row.try_get(3)?);
-                findings.push(format!(
-                    "{name}: {rows} rows refer to what no store holds, for example id {id} to {key:?}"
-                ));
+                findings.kept.push(Finding::reference(table, &id, reference.column, &key, rows));
+                findings.count += rows;
             }
         }
     }
@@ -123,7 +127,7 @@ async fn reference(
     if theirs > 0 {
         looked_at += &format!("; to what the services made since: {}", grouped(theirs));
     }
-    Ok(Check { name, looked_at, findings })
+    Ok(Check::new(name, looked_at, findings))
 }
 
 /// Whether a replay has brought a row in that had been quarantined: then the store must hold it.

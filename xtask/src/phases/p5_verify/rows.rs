@@ -2,6 +2,7 @@
 
 use super::cutover_state::CutoverState;
 use crate::effects::postgres::Connection;
+use crate::findings::{Counts, Finding, FindingKind, Store, row_key};
 use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Services, TableExport, TableProof};
@@ -11,8 +12,8 @@ use crate::stores::rows::{self, content, missing_columns};
 use crate::stores::schema;
 use crate::tables::Table;
 use anyhow::{Context, Result};
-use datapath::csv_text;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use std::sync::Arc;
 
 /// A table of a PostgreSQL target: count and digest, and where they differ the rows.
@@ -28,6 +29,7 @@ pub(super) async fn verify(
     let expected = record.content.total();
     let mut proof = TableProof { expected_rows: expected.rows, ..TableProof::default() };
     if let Some(missing) = missing_columns(&mut connection, table, record).await? {
+        proof.counts.other = 1;
         proof.findings.push(missing);
         return Ok(proof);
     }
@@ -36,64 +38,84 @@ pub(super) async fn verify(
     let found = content(&mut connection, "public", table.name, &record.target_columns, hash).await?;
     proof.found_rows = found.total().rows;
     task.done(proof.found_rows);
-    let buckets = record.content.differing(&found);
+    if cutover == CutoverState::After {
+        proof.services = Some(Services::default());
+    }
+    let buckets = match hash.is_exact() {
+        true => record.content.differing(&found),
+        // Equal digests prove nothing: every row is compared.
+        false => record.content.all_buckets(&found),
+    };
     if buckets.is_empty() {
         connection.close().await?;
-        proof.services = (cutover == CutoverState::After).then(Services::default);
+        proof.counts.equal = expected.rows;
         return Ok(proof);
     }
-    if cutover == CutoverState::After {
-        return after_cutover(ctx, export, connection, table, database, &buckets).await;
+    let mut connection = with_expected(ctx, export, connection, table, database, &buckets).await?;
+    let elsewhere = record.content.outside(&buckets).rows;
+    proof.counts = counts(&mut connection, table, record, &buckets, elsewhere).await?;
+    proof.findings = match cutover {
+        CutoverState::After => {
+            let Counts { extra, different, missing, .. } = proof.counts;
+            proof.services = Some(Services { added: extra, changed: different });
+            let lost = (missing > 0).then(|| Finding::lost(table, missing));
+            let rows = missing_rows(ctx, &mut connection, table, &buckets).await?;
+            lost.into_iter().chain(rows).collect()
+        }
+        CutoverState::Before => differing_rows(ctx, &mut connection, table, record, &buckets).await?,
+    };
+    connection.run("ROLLBACK").await?;
+    connection.close().await?;
+    if proof.found_rows != expected.rows && cutover == CutoverState::Before {
+        proof.findings.insert(0, Finding::count(table, expected.rows, proof.found_rows));
     }
-    if proof.found_rows != expected.rows {
-        proof
-            .findings
-            .push(format!("{}: {} rows expected, {} found", table.name, expected.rows, proof.found_rows));
+    let Counts { equal, different, extra, .. } = proof.counts;
+    // Rows that were written while we looked are counted once.
+    proof.found_rows = equal + different + extra;
+    if hash.is_exact() && cutover == CutoverState::Before && proof.is_green() {
+        // The files of the run do not show it: they are damaged, or it was repaired just now.
+        proof.counts.other = 1;
+        let detail = format!("the digest differs in the ranges {buckets:?} × {}", sql::BUCKET);
+        let finding = Finding::new(FindingKind::Digest, database.into(), table.name);
+        proof.findings.push(finding.detail(detail));
     }
-    let rows = differing_rows(ctx, export, connection, table, database, &buckets).await?;
-    if rows.is_empty() {
-        // The files of the run do not show it: they are damaged, or it was fixed just now.
-        proof.findings.push(format!(
-            "{}: the digest differs in the ranges {buckets:?} × {}",
-            table.name,
-            sql::BUCKET
-        ));
-    }
-    proof.findings.extend(rows);
     Ok(proof)
 }
 
-/// What the services have done since, counted, and what of ours is not there any more.
-async fn after_cutover(
-    ctx: &Ctx,
-    export: &Export,
-    connection: Connection,
+/// How the rows of these buckets compare with the expected ones; `elsewhere`: rows that are equal by their
+/// digests.
+async fn counts(
+    connection: &mut Connection,
     table: &Table,
-    database: Database,
+    record: &TableExport,
     buckets: &[i64],
-) -> Result<TableProof> {
-    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
-    let mut connection = with_expected(ctx, export, connection, table, database, buckets).await?;
-    let counts = sql::row_difference_counts(table.name, &record.target_columns, buckets);
-    let row = connection.row(&counts).await?;
+    elsewhere: u64,
+) -> Result<Counts> {
+    let query = sql::row_difference_counts(table.name, &record.target_columns, buckets);
+    let row = connection.row(&query).await?;
     let count = |column: usize| -> Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(column)?)?) };
-    let (added, missing, changed) = (count(0)?, count(1)?, count(2)?);
-    let expected = record.content.total().rows;
-    let mut proof = TableProof {
-        expected_rows: expected,
-        found_rows: expected + added - missing,
-        services: Some(Services { added, changed }),
-        ..TableProof::default()
+    Ok(Counts {
+        equal: elsewhere + count(0)?,
+        different: count(1)?,
+        missing: count(2)?,
+        extra: count(3)?,
+        other: 0,
+    })
+}
+
+/// Rows of ours that are not there any more.
+async fn missing_rows(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    table: &Table,
+    buckets: &[i64],
+) -> Result<Vec<Finding>> {
+    let missing = connection.rows(&sql::missing_rows(table.name, buckets, ctx.max_diffs)).await?;
+    let finding = |row: &PgRow| {
+        let id: String = row.try_get(0)?;
+        Ok(Finding::new(FindingKind::Missing, Store::of(table), table.name).key(row_key(&id)))
     };
-    if missing > 0 {
-        proof.findings.push(format!("{}: {missing} of the run's rows are missing", table.name));
-        for row in connection.rows(&sql::missing_rows(table.name, buckets, ctx.max_diffs)).await? {
-            proof.findings.push(format!("{} id {}: is missing", table.name, row.try_get::<String, _>(0)?));
-        }
-    }
-    connection.run("ROLLBACK").await?;
-    connection.close().await?;
-    Ok(proof)
+    missing.iter().map(finding).collect()
 }
 
 /// Begins a transaction in which the rows that the run's file has of these ranges stand in a table
@@ -119,47 +141,38 @@ async fn with_expected(
 /// The rows of these ranges of ids that differ, with both values.
 async fn differing_rows(
     ctx: &Ctx,
-    export: &Export,
-    connection: Connection,
+    connection: &mut Connection,
     table: &Table,
-    database: Database,
+    record: &TableExport,
     buckets: &[i64],
-) -> Result<Vec<String>> {
-    let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
-    let mut connection = with_expected(ctx, export, connection, table, database, buckets).await?;
+) -> Result<Vec<Finding>> {
     let query = sql::row_differences(table.name, &record.target_columns, buckets, ctx.max_diffs);
-    let mut lines = Vec::new();
+    let mut findings = Vec::new();
     for row in connection.rows(&query).await? {
         let values = |column: usize| -> Result<Option<Vec<Option<String>>>> {
             let json: Option<String> = row.try_get(column)?;
             Ok(json.as_deref().map(serde_json::from_str).transpose()?)
         };
-        let (id, expected, found): (String, _, _) = (row.try_get(0)?, values(1)?, values(2)?);
-        let name = table.name;
+        let id = row.try_get::<Option<String>, _>(0)?.unwrap_or_else(|| "NULL".to_string());
+        let of_row = |kind| Finding::new(kind, Store::of(table), table.name).key(row_key(&id));
         if let Some(times @ 2..) = row.try_get::<Option<i64>, _>(3)? {
-            lines.push(format!("{name} id {id}: is there {times} times"));
+            findings.push(of_row(FindingKind::Doubled).found(times.to_string()));
         }
-        match (expected, found) {
-            (Some(_), None) => lines.push(format!("{name} id {id}: is missing")),
-            (None, Some(_)) => lines.push(format!("{name} id {id}: is not of this run")),
+        match (values(1)?, values(2)?) {
+            (Some(_), None) => findings.push(of_row(FindingKind::Missing)),
+            (None, Some(_)) => findings.push(of_row(FindingKind::Extra)),
             (Some(expected), Some(found)) => {
-                for ((column, expected), found) in record.target_columns.iter().zip(expected).zip(found) {
-                    if expected != found {
-                        let (e, f) = (expected.as_deref(), found.as_deref());
-                        let (expected, found) = (csv_text::shown(e, f), csv_text::shown(f, e));
-                        lines.push(format!(
-                            "{name} id {id}: {}: expected {expected}, found {found}",
-                            column.name
-                        ));
+                for ((column, e), f) in record.target_columns.iter().zip(expected).zip(found) {
+                    if e != f {
+                        let (e, f) = (e.as_deref(), f.as_deref());
+                        findings.push(Finding::value(table, &id, &column.name, e, f));
                     }
                 }
             }
             (None, None) => {}
         }
     }
-    connection.run("ROLLBACK").await?;
-    connection.close().await?;
     // A row that is there twice is shown twice.
-    lines.dedup();
-    Ok(lines)
+    findings.dedup();
+    Ok(findings)
 }
