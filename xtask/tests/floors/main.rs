@@ -11,6 +11,7 @@ use std::path::Path;
 /// there is no circle.
 const FLOORS: &[&[&str]] = &[
     &[
+        "findings.rs",
         "forecast.rs",
         "hazards.rs",
         "health.rs",

@@ -27,6 +27,53 @@ pub(super) async fn verify(
     cutover: CutoverState,
 ) -> Result<TableProof> {
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
+    let (expected, sum, there) = read_back(ctx, &firestore, export, table).await?;
+    let found = sum.counts.equal + sum.counts.different;
+    let counts = Counts { extra: there.saturating_sub(found), ..sum.counts };
+    let mut proof = TableProof {
+        expected_rows: expected,
+        found_rows: there,
+        counts,
+        findings: sum.missing,
+        ..TableProof::default()
+    };
+    if cutover == CutoverState::After {
+        // Counted while the services write.
+        proof.found_rows = found + counts.extra;
+        proof.services = Some(Services { added: counts.extra, changed: counts.different });
+        if counts.missing > 0 {
+            proof.findings.insert(0, Finding::lost(table, counts.missing));
+        }
+        return Ok(proof);
+    }
+    let room = ctx.max_diffs.saturating_sub(proof.findings.len());
+    proof.findings.extend(sum.different.into_iter().take(room));
+    if there != expected {
+        proof.findings.insert(0, Finding::count(table, expected, there));
+    }
+    if counts.extra > 0 && ctx.max_diffs > 0 {
+        proof.findings.extend(not_of_this_run(ctx, &firestore, export, table, collection).await?);
+    }
+    let told_twice = export.snapshot.hash.is_exact();
+    if proof.is_green() && told_twice && sum.digest != self::expected(export, table)? {
+        proof.counts.other += 1;
+        let finding = Finding::new(FindingKind::Digest, Store::Firestore, table.name);
+        proof.findings.push(finding.detail(
+            "the documents are what this tool makes of the run's file, and not what PostgreSQL made of the \
+             source's rows (sql/tables): a mistake in this tool",
+        ));
+    }
+    Ok(proof)
+}
+
+/// Reads every document of the run's file back: how many there should be, how they compare, and how many
+/// the server counts meanwhile.
+async fn read_back(
+    ctx: &Arc<Ctx>,
+    firestore: &Arc<Firestore>,
+    export: &Export,
+    table: &'static Table,
+) -> Result<(u64, Compared, u64)> {
     let rows = export.files.get(&table.file()).and_then(|f| f.rows).unwrap_or_default();
     let task = ctx.terminal.task("verify", table.name, rows);
     let (documents, reading) = documents::documents(ctx, table, export)?;
@@ -47,49 +94,14 @@ pub(super) async fn verify(
             }
         }
     });
-    // The server counts while the documents are read.
     let ((), there) = tokio::try_join!(
         async { crate::run::join::all(readers).await.map(drop) },
-        firestore.count(collection.name)
+        firestore.count(table.name)
     )?;
     let read = reading.await.context("the reader of the file ended unexpectedly")??;
     let sum = std::mem::take(&mut *sum.lock().map_err(|_| anyhow::anyhow!("a reader failed"))?);
-
     task.done(there);
-    let found = sum.counts.equal + sum.counts.different;
-    let counts = Counts { extra: there.saturating_sub(found), ..sum.counts };
-    let mut proof = TableProof {
-        expected_rows: read.documents,
-        found_rows: there,
-        counts,
-        findings: sum.missing,
-        ..TableProof::default()
-    };
-    if cutover == CutoverState::After {
-        proof.services = Some(Services { added: counts.extra, changed: counts.different });
-        if counts.missing > 0 {
-            proof.findings.insert(0, Finding::lost(table, counts.missing));
-        }
-        return Ok(proof);
-    }
-    let room = max_diffs.saturating_sub(proof.findings.len());
-    proof.findings.extend(sum.different.into_iter().take(room));
-    if there != read.documents {
-        proof.findings.insert(0, Finding::count(table, read.documents, there));
-    }
-    if counts.extra > 0 && max_diffs > 0 {
-        proof.findings.extend(not_of_this_run(ctx, &firestore, export, table, collection).await?);
-    }
-    let told_twice = export.snapshot.hash.is_exact();
-    if proof.is_green() && told_twice && sum.digest != expected(export, table)? {
-        proof.counts.other += 1;
-        let finding = Finding::new(FindingKind::Digest, Store::Firestore, table.name);
-        proof.findings.push(finding.detail(
-            "the documents are what this tool makes of the run's file, and not what PostgreSQL made of the \
-             source's rows (sql/tables): a mistake in this tool",
-        ));
-    }
-    Ok(proof)
+    Ok((read.documents, sum, there))
 }
 
 /// The digest of the documents as PostgreSQL told them.

@@ -52,26 +52,9 @@ pub(super) async fn verify(
         return Ok(proof);
     }
     let mut connection = with_expected(ctx, export, connection, table, database, &buckets).await?;
-    let elsewhere = record.content.outside(&buckets).rows;
-    proof.counts = counts(&mut connection, table, record, &buckets, elsewhere).await?;
-    proof.findings = match cutover {
-        CutoverState::After => {
-            let Counts { extra, different, missing, .. } = proof.counts;
-            proof.services = Some(Services { added: extra, changed: different });
-            let lost = (missing > 0).then(|| Finding::lost(table, missing));
-            let rows = missing_rows(ctx, &mut connection, table, &buckets).await?;
-            lost.into_iter().chain(rows).collect()
-        }
-        CutoverState::Before => differing_rows(ctx, &mut connection, table, record, &buckets).await?,
-    };
+    row_by_row(ctx, &mut connection, table, record, &buckets, &mut proof).await?;
     connection.run("ROLLBACK").await?;
     connection.close().await?;
-    if proof.found_rows != expected.rows && cutover == CutoverState::Before {
-        proof.findings.insert(0, Finding::count(table, expected.rows, proof.found_rows));
-    }
-    let Counts { equal, different, extra, .. } = proof.counts;
-    // Rows that were written while we looked are counted once.
-    proof.found_rows = equal + different + extra;
     if hash.is_exact() && cutover == CutoverState::Before && proof.is_green() {
         // The files of the run do not show it: they are damaged, or it was repaired just now.
         proof.counts.other = 1;
@@ -82,20 +65,44 @@ pub(super) async fn verify(
     Ok(proof)
 }
 
-/// How the rows of these buckets compare with the expected ones; `elsewhere`: rows that are equal by their
-/// digests.
+/// Compares the rows of these buckets with the expected ones, beside which they stand.
+async fn row_by_row(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    table: &Table,
+    record: &TableExport,
+    buckets: &[i64],
+    proof: &mut TableProof,
+) -> Result<()> {
+    proof.counts = counts(connection, table, record, buckets).await?;
+    let Counts { equal, different, missing, extra, .. } = proof.counts;
+    if let Some(services) = &mut proof.services {
+        *services = Services { added: extra, changed: different };
+        proof.findings.extend((missing > 0).then(|| Finding::lost(table, missing)));
+        proof.findings.extend(missing_rows(ctx, connection, table, buckets).await?);
+    } else {
+        if proof.found_rows != proof.expected_rows {
+            proof.findings.push(Finding::count(table, proof.expected_rows, proof.found_rows));
+        }
+        proof.findings.extend(differing_rows(ctx, connection, table, record, buckets).await?);
+    }
+    // Rows that were written while we looked are counted once.
+    proof.found_rows = equal + different + extra;
+    Ok(())
+}
+
+/// How the table's rows compare: those of these buckets one by one, all others are equal by their digests.
 async fn counts(
     connection: &mut Connection,
     table: &Table,
     record: &TableExport,
     buckets: &[i64],
-    elsewhere: u64,
 ) -> Result<Counts> {
     let query = sql::row_difference_counts(table.name, &record.target_columns, buckets);
     let row = connection.row(&query).await?;
     let count = |column: usize| -> Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(column)?)?) };
     Ok(Counts {
-        equal: elsewhere + count(0)?,
+        equal: record.content.outside(buckets).rows + count(0)?,
         different: count(1)?,
         missing: count(2)?,
         extra: count(3)?,
@@ -155,10 +162,12 @@ async fn differing_rows(
         };
         let id = row.try_get::<Option<String>, _>(0)?.unwrap_or_else(|| "NULL".to_string());
         let of_row = |kind| Finding::new(kind, Store::of(table), table.name).key(row_key(&id));
-        if let Some(times @ 2..) = row.try_get::<Option<i64>, _>(3)? {
+        let times = row.try_get::<Option<i64>, _>(3)?.unwrap_or_default();
+        if times > 1 {
             findings.push(of_row(FindingKind::Doubled).found(times.to_string()));
         }
         match (values(1)?, values(2)?) {
+            (None, Some(_)) if times > 1 => {}
             (Some(_), None) => findings.push(of_row(FindingKind::Missing)),
             (None, Some(_)) => findings.push(of_row(FindingKind::Extra)),
             (Some(expected), Some(found)) => {
