@@ -1,5 +1,6 @@
 -- session_tokens that Firestore cannot hold as the id of a document.
 SELECT format('user_sessions %s: %L', s.id, left(s.session_token, 40)) AS key
 FROM user_sessions s
-WHERE s.session_token IS NULL OR s.session_token IN ('', '.', '..') OR s.session_token LIKE '%/%'
-   OR s.session_token ~ '^__.*__$' OR octet_length(convert_to(s.session_token, 'UTF8')) > 1500
+CROSS JOIN LATERAL (SELECT s.session_token::text COLLATE "C" AS id) document
+WHERE document.id IS NULL OR document.id IN ('', '.', '..') OR document.id LIKE '%/%'
+   OR document.id ~ '^__.*__$' OR octet_length(convert_to(s.session_token, 'UTF8')) > 1500

@@ -28,13 +28,13 @@ SELECT
         ELSE 'migrated'
     END AS outcome,
     -- Rule 8: nobody else will know any more whose it is.
-    CASE WHEN shared.firebase_uid IS NOT NULL
+    CASE WHEN shared.uid IS NOT NULL
              THEN format('user_id %s, whose firebase_uid is that of %s users, ids %s to %s',
                          u.id, shared.bearers, shared.first, shared.last)
     END AS note
 FROM orders o
 LEFT JOIN users u ON u.id = o.user_id
 LEFT JOIN (
-    SELECT firebase_uid, count(*) AS bearers, min(id) AS first, max(id) AS last
-    FROM users GROUP BY firebase_uid HAVING count(*) > 1
-) shared ON shared.firebase_uid = u.firebase_uid
+    SELECT firebase_uid::text COLLATE "C" AS uid, count(*) AS bearers, min(id) AS first, max(id) AS last
+    FROM users GROUP BY 1 HAVING count(*) > 1
+) shared ON shared.uid = u.firebase_uid::text COLLATE "C"

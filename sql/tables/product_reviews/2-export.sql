@@ -39,7 +39,7 @@ SELECT
     END AS outcome,
     -- Rule 8: nobody else will know any more whose it is.
     nullif(concat_ws(', ',
-        CASE WHEN shared.firebase_uid IS NOT NULL
+        CASE WHEN shared.uid IS NOT NULL
                  THEN format('user_id %s, whose firebase_uid is that of %s users, ids %s to %s',
                              u.id, shared.bearers, shared.first, shared.last) END,
         CASE WHEN r.order_id IS NOT NULL AND ordered.id IS NULL
@@ -49,6 +49,6 @@ LEFT JOIN users u ON u.id = r.user_id
 LEFT JOIN p ON p.id = r.product_id
 LEFT JOIN orders ordered ON ordered.id = r.order_id
 LEFT JOIN (
-    SELECT firebase_uid, count(*) AS bearers, min(id) AS first, max(id) AS last
-    FROM users GROUP BY firebase_uid HAVING count(*) > 1
-) shared ON shared.firebase_uid = u.firebase_uid
+    SELECT firebase_uid::text COLLATE "C" AS uid, count(*) AS bearers, min(id) AS first, max(id) AS last
+    FROM users GROUP BY 1 HAVING count(*) > 1
+) shared ON shared.uid = u.firebase_uid::text COLLATE "C"

@@ -6,11 +6,12 @@ SELECT s.id,
        CASE owner.kind
            WHEN 'excluded' THEN 'excluded'
            WHEN 'migrated' THEN
-               CASE WHEN s.session_token !~ '^(|\.|\.\.|__.*__)$' AND position('/' IN s.session_token) = 0
+               CASE WHEN s.session_token::text COLLATE "C" !~ '^(|\.|\.\.|__.*__)$'
+                     AND strpos(s.session_token::text COLLATE "C", '/') = 0
                      AND length(convert_to(s.session_token, 'UTF8')) <= 1500
-                     AND s.session_token NOT IN (SELECT session_token FROM user_sessions
-                                                 WHERE session_token IS NOT NULL
-                                                 GROUP BY session_token HAVING count(*) > 1)
+                     AND s.session_token::text COLLATE "C" NOT IN (
+                         SELECT session_token::text COLLATE "C" FROM user_sessions WHERE session_token IS NOT NULL
+                         GROUP BY session_token::text COLLATE "C" HAVING count(*) > 1)
                      AND coalesce(least(s.last_activity_at, s.created_at, s.expires_at)    >= '0001-01-01 00:00:00+00', true)
                      AND coalesce(greatest(s.last_activity_at, s.created_at, s.expires_at) <= '9999-12-31 23:59:59.999999+00', true)
                      AND length(convert_to(s.session_token || s.session_token || concat(s.device_type, s.browser, s.os,

@@ -27,10 +27,10 @@ SELECT
         WHEN s.id IN (:undecodable_user_sessions)
             THEN 'quarantined:text_undecodable'
         WHEN s.session_token IS NULL
-          OR s.session_token IN ('', '.', '..') OR s.session_token LIKE '%/%'
-          OR s.session_token ~ '^__.*__$'       OR octet_length(convert_to(s.session_token, 'UTF8')) > 1500
+          OR document.id IN ('', '.', '..') OR document.id LIKE '%/%'
+          OR document.id ~ '^__.*__$'       OR octet_length(convert_to(s.session_token, 'UTF8')) > 1500
             THEN 'quarantined:token_not_an_id'
-        WHEN twice.session_token IS NOT NULL
+        WHEN twice.id IS NOT NULL
             THEN 'quarantined:token_not_unique'
         -- Firestore's time stamps: the years 1 to 9999, no infinity.
         WHEN NOT coalesce(s.last_activity_at >= '0001-01-01 00:00+00' AND s.last_activity_at < '10000-01-01 00:00+00', true)
@@ -49,6 +49,8 @@ SELECT
     NULL::text AS note
 FROM user_sessions s
 LEFT JOIN u ON u.id = s.user_id
+-- As Firestore compares ids, byte by byte: the column's type or collation may ignore case.
+CROSS JOIN LATERAL (SELECT s.session_token::text COLLATE "C" AS id) document
 LEFT JOIN (
-    SELECT session_token FROM user_sessions GROUP BY session_token HAVING count(*) > 1
-) twice ON twice.session_token = s.session_token
+    SELECT session_token::text COLLATE "C" AS id FROM user_sessions GROUP BY 1 HAVING count(*) > 1
+) twice ON twice.id = document.id

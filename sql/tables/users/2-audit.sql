@@ -2,11 +2,12 @@
 SELECT id, 'excluded' AS kind FROM users WHERE deleted_at IS NOT NULL
 UNION ALL
 SELECT u.id,
-       CASE WHEN u.firebase_uid !~ '^(|\.|\.\.|__.*__)$' AND position('/' IN u.firebase_uid) = 0
+       CASE WHEN u.firebase_uid::text COLLATE "C" !~ '^(|\.|\.\.|__.*__)$'
+             AND strpos(u.firebase_uid::text COLLATE "C", '/') = 0
              AND length(convert_to(u.firebase_uid, 'UTF8')) <= 1500
-             AND u.firebase_uid NOT IN (SELECT firebase_uid FROM users
+             AND u.firebase_uid::text COLLATE "C" NOT IN (SELECT firebase_uid::text COLLATE "C" FROM users
                                         WHERE deleted_at IS NULL AND firebase_uid IS NOT NULL
-                                        GROUP BY firebase_uid HAVING count(*) > 1)
+                                        GROUP BY firebase_uid::text COLLATE "C" HAVING count(*) > 1)
              -- least and greatest pass over NULLs, infinity and dates before Christ sort outside
              AND coalesce(least(u.last_login_at, u.created_at, u.updated_at)    >= '0001-01-01 00:00:00+00', true)
              AND coalesce(greatest(u.last_login_at, u.created_at, u.updated_at) <= '9999-12-31 23:59:59.999999+00', true)

@@ -26,11 +26,11 @@ SELECT
             THEN 'quarantined:text_undecodable'
         WHEN u.firebase_uid IS NULL
             THEN 'quarantined:uid_missing'
-        WHEN u.firebase_uid IN ('', '.', '..') OR u.firebase_uid LIKE '%/%'
-          OR u.firebase_uid ~ '^__.*__$'       OR octet_length(convert_to(u.firebase_uid, 'UTF8')) > 1500
+        WHEN document.id IN ('', '.', '..') OR document.id LIKE '%/%'
+          OR document.id ~ '^__.*__$'       OR octet_length(convert_to(u.firebase_uid, 'UTF8')) > 1500
             THEN 'quarantined:uid_not_an_id'
         -- One document cannot hold two users, and the last one must not win.
-        WHEN twice.firebase_uid IS NOT NULL
+        WHEN twice.id IS NOT NULL
             THEN 'quarantined:uid_not_unique'
         -- Firestore's time stamps: the years 1 to 9999, no infinity.
         WHEN NOT coalesce(u.last_login_at >= '0001-01-01 00:00+00' AND u.last_login_at < '10000-01-01 00:00+00', true)
@@ -49,6 +49,8 @@ SELECT
     END AS outcome,
     NULL::text AS note
 FROM users u
+-- As Firestore compares ids, byte by byte: the column's type or collation may ignore case.
+CROSS JOIN LATERAL (SELECT u.firebase_uid::text COLLATE "C" AS id) document
 LEFT JOIN (
-    SELECT firebase_uid FROM users WHERE deleted_at IS NULL GROUP BY firebase_uid HAVING count(*) > 1
-) twice ON twice.firebase_uid = u.firebase_uid
+    SELECT firebase_uid::text COLLATE "C" AS id FROM users WHERE deleted_at IS NULL GROUP BY 1 HAVING count(*) > 1
+) twice ON twice.id = document.id

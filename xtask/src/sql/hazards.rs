@@ -6,7 +6,7 @@ use crate::sql_text::{ident, qualified};
 /// there is a second: rows, `key`.
 pub fn count_and_sample(select: &str, sample: usize) -> String {
     format!(
-        "SELECT count(*) OVER (), h.key FROM (\n{select}\n) h \
+        "SELECT count(*) OVER (), h.key FROM (SELECT k.key COLLATE \"C\" AS key FROM (\n{select}\n) k) h \
          ORDER BY row_number() OVER (PARTITION BY split_part(h.key, ' ', 1) ORDER BY length(h.key), h.key), \
                   h.key LIMIT {sample}"
     )

@@ -30,6 +30,7 @@ mod isolation;
 mod ledger;
 mod native;
 mod plan;
+mod proof;
 mod refusals;
 mod rehearsal;
 mod repair;
