@@ -83,18 +83,18 @@ impl Refusal {
         Refusal { code, message: status.message().to_owned() }
     }
 
-    /// Whether the same call may succeed later, and does no harm.
+    /// Whether the same call may succeed later, and does no harm. The pauses end where it does not pass.
     pub(super) fn passes(&self) -> bool {
-        // UNKNOWN is what a broken connection becomes; the pauses end where it does not pass.
+        self.may_be_the_connection() || matches!(self.code, Code::Aborted | Code::ResourceExhausted)
+    }
+
+    /// What a broken connection becomes depends on the moment: refused it is UNAVAILABLE; closed under a
+    /// call that waits for it CANCELLED; reset UNKNOWN, CANCELLED or UNAVAILABLE, by the reason given; cut
+    /// within an answer INTERNAL or UNKNOWN; and DEADLINE_EXCEEDED where it just falls silent.
+    pub(super) fn may_be_the_connection(&self) -> bool {
         matches!(
             self.code,
-            Code::Unavailable
-                | Code::Aborted
-                | Code::DeadlineExceeded
-                | Code::ResourceExhausted
-                | Code::Internal
-                | Code::Unknown
-                | Code::Cancelled
+            Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal | Code::DeadlineExceeded
         )
     }
 
