@@ -41,6 +41,18 @@ impl Firestore {
         self.count_to(collection, Depth::Everywhere)
     }
 
+    /// A collection's first documents, by their paths (`users/u1`).
+    pub fn first_documents<'a>(
+        &'a self,
+        collection: &'a str,
+        at_most: usize,
+    ) -> BoxFuture<'a, Result<Vec<String>>> {
+        Box::pin(async move {
+            let found = self.patiently(|| self.paths(collection, Depth::Root, None, at_most, |_| true));
+            found.await.with_context(|| format!("listing {collection}"))
+        })
+    }
+
     /// Some of the documents in collections of this name below other documents, by their paths
     /// (`users/u1/user_sessions/s1`): as many as there are, `at_most` so many.
     pub fn below_documents<'a>(
@@ -49,26 +61,32 @@ impl Firestore {
         at_most: usize,
     ) -> BoxFuture<'a, Result<Vec<String>>> {
         Box::pin(async move {
+            // At the root a path is a collection and a document, no more.
+            let below = |path: &str| path.matches('/').count() > 1;
             let found = self.patiently(async || {
                 // Those that follow our own collection first: without reading that for nothing.
                 let last = format!("{}/{}", self.path(collection), char::MAX);
-                let mut found = self.below_after(collection, Some(&last), at_most).await?;
-                if found.is_empty() {
-                    found = self.below_after(collection, None, at_most).await?;
+                let after = Some(last.as_str());
+                let found = self.paths(collection, Depth::Everywhere, after, at_most, below).await?;
+                match found.is_empty() {
+                    true => self.paths(collection, Depth::Everywhere, None, at_most, below).await,
+                    false => Ok(found),
                 }
-                Ok(found)
             });
             found.await.with_context(|| format!("looking for {collection} below documents"))
         })
     }
 
-    async fn below_after(
+    /// The paths of some documents that are wanted, in their order: `at_most` so many.
+    async fn paths(
         &self,
         collection: &str,
+        depth: Depth,
         after: Option<&str>,
         at_most: usize,
+        wanted: fn(&str) -> bool,
     ) -> Result<Vec<String>, Status> {
-        let query = wire::names_request(&self.documents, collection, Depth::Everywhere, after);
+        let query = wire::names_request(&self.documents, collection, depth, after);
         let timeouts = RequestTimeouts::new().with_idle(READ_TIMEOUT);
         let mut answers = self.client().run_query(within(timeouts, query)).await?.into_inner();
         let mut found = Vec::new();
@@ -76,8 +94,7 @@ impl Firestore {
             let Some(answer) = answers.message().await? else { break };
             let name = answer.document.map(|document| document.name).unwrap_or_default();
             let path = name.strip_prefix(&self.documents).and_then(|path| path.strip_prefix('/'));
-            // At the root it is a collection and a document, no more.
-            found.extend(path.filter(|path| path.matches('/').count() > 1).map(str::to_owned));
+            found.extend(path.filter(|path| wanted(path)).map(str::to_owned));
         }
         Ok(found)
     }
