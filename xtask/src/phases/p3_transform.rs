@@ -111,7 +111,7 @@ async fn import(
         false => {
             let (sender, missing) = mpsc::channel(4);
             tokio::try_join!(
-                only_missing(firestore, table, ctx.max_diffs, documents, sender),
+                only_missing(firestore, collection, ctx.max_diffs, documents, sender),
                 write(ctx, firestore, collection, missing, task.counter())
             )
         }
@@ -131,7 +131,8 @@ async fn import(
         );
     }
     let there = written.documents + already.own;
-    conflicts.add(table, read.documents.saturating_sub(there), already.differing, written.conflicts);
+    let found = already.conflicts.into_iter().chain(written.conflicts);
+    conflicts.add(table, read.documents.saturating_sub(there), found);
     task.done(there);
     step.done(&format!("{there} documents, {} of them there before", already.own))?;
     Ok(ImportedCollection { documents: there, defaults: read.defaults, retried: written.retried })
@@ -155,37 +156,36 @@ async fn write(
 #[derive(Debug, Default)]
 struct Conflicts {
     documents: u64,
-    /// How they differ from ours, some of them.
-    findings: Vec<Finding>,
+    /// Some of them.
+    found: Vec<(&'static Table, Conflict)>,
 }
 
 impl Conflicts {
-    fn add(&mut self, table: &Table, documents: u64, seen: Vec<Finding>, met: Vec<Conflict>) {
+    fn add(&mut self, table: &'static Table, documents: u64, found: impl Iterator<Item = Conflict>) {
         self.documents += documents;
-        self.findings.extend(seen);
-        for Conflict { id, differences } in met {
-            match differences {
-                Some(differences) => {
-                    self.findings.extend(differences.iter().map(|d| Finding::field(table, &id, d)));
-                }
-                None => {
-                    let missing = Finding::new(FindingKind::Missing, Store::Firestore, table.name);
-                    self.findings.push(missing.key(document_key(table, &id)));
-                }
-            }
-        }
+        self.found.extend(found.map(|conflict| (table, conflict)));
     }
 
     fn judge(&self, ctx: &Ctx) -> Result<()> {
         if self.documents == 0 {
             return Ok(());
         }
-        let shown = self.findings.iter().take(ctx.max_diffs).map(|finding| finding.text(ctx.values));
+        let findings = self.found.iter().take(ctx.max_diffs).flat_map(|(table, conflict)| {
+            let id = &conflict.id;
+            match &conflict.differences {
+                Some(differences) => differences.iter().map(|d| Finding::field(table, id, d)).collect(),
+                None => {
+                    let missing = Finding::new(FindingKind::Missing, Store::Firestore, table.name);
+                    vec![missing.key(document_key(table, id))]
+                }
+            }
+        });
+        let lines: Vec<String> = findings.map(|finding| finding.text(ctx.values)).collect();
         let what = format!(
             "somebody has written to Firestore meanwhile: {} documents are not as this run writes them, and are \
              left alone:\n  {}\nStop who writes there; what becomes of these documents is for a person to decide",
             self.documents,
-            shown.collect::<Vec<_>>().join("\n  ")
+            lines.join("\n  ")
         );
         Err(Stop::Differs(what).into())
     }

@@ -8,7 +8,7 @@ use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use datapath::document::{self, Collection, Document, DocumentReader};
-use datapath::firestore::{Address, Firestore};
+use datapath::firestore::{Address, Conflict, Firestore};
 use datapath::ids::IdSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,14 +166,14 @@ pub async fn not_own(
 pub struct Already {
     /// Exactly as this run writes them.
     pub own: u64,
-    /// How others differ from what this run writes in their place, some of them.
-    pub differing: Vec<Finding>,
+    /// Others in the place of ours, some of them.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// Passes on the documents that are not there yet: what is there already is not written again.
 pub async fn only_missing(
     firestore: &Firestore,
-    table: &Table,
+    collection: &Collection,
     max_diffs: usize,
     mut documents: Documents,
     missing: mpsc::Sender<Vec<Document>>,
@@ -182,15 +182,17 @@ pub async fn only_missing(
     while let Some(piece) = documents.recv().await {
         let ids: Vec<String> = piece.iter().map(|d| d.id.clone()).collect();
         let mut rest = Vec::new();
-        for (document, (id, fields)) in piece.into_iter().zip(firestore.read(table.name, &ids).await?) {
+        for (document, (id, fields)) in piece.into_iter().zip(firestore.read(collection.name, &ids).await?) {
             let Some(fields) = fields else {
                 rest.push(document);
                 continue;
             };
             let differences = document::differences(&document, &fields);
-            already.own += u64::from(differences.is_empty());
-            let room = max_diffs.saturating_sub(already.differing.len());
-            already.differing.extend(differences.iter().map(|d| Finding::field(table, &id, d)).take(room));
+            if differences.is_empty() {
+                already.own += 1;
+            } else if already.conflicts.len() < max_diffs {
+                already.conflicts.push(Conflict { id, differences: Some(differences) });
+            }
         }
         if !rest.is_empty() && missing.send(rest).await.is_err() {
             // Those who write have given up; they say why.

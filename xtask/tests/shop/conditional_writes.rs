@@ -45,7 +45,8 @@ impl Proxied {
 
     /// The tool, while the proxy goes on.
     fn xtask(&self, arguments: &[&str]) -> Said {
-        tokio::task::block_in_place(|| self.elsewhere.xtask(&self.shop, arguments))
+        let arguments = [arguments, &["--show-values"]].concat();
+        tokio::task::block_in_place(|| self.elsewhere.xtask(&self.shop, &arguments))
     }
 
     /// Before the next call of the tool reaches Firestore, a service writes this.
@@ -114,6 +115,13 @@ async fn what_a_service_writes_between_look_and_write_is_left_alone() {
     assert_eq!(found, BTreeMap::from([("last_name".to_string(), Value::Text("theirs".into()))]));
     let others = shop.shop.documents("users").await.len();
     assert!(others > 10, "the others are written: {others}");
+    // Values are a customer's.
+    let said = tokio::task::block_in_place(|| shop.elsewhere.xtask(&shop.shop, &["import"]));
+    assert_refused(
+        "import",
+        &said,
+        &["last_name: expected string *** (8 characters), found string *** (6 characters)"],
+    );
     assert!(!shop.shop.documents("user_sessions").await.is_empty());
 
     // Still there at the next look: nothing is written at all.
@@ -130,7 +138,7 @@ async fn what_a_service_writes_between_look_and_write_is_left_alone() {
 async fn what_comes_while_the_tool_exports_is_refused_before_any_store_is_written() {
     let shop = Proxied::open().await;
     let before = targets(&shop.shop).await;
-    let mut migrate = Tool::start(shop.elsewhere.command(&shop.shop, &["migrate"]));
+    let mut migrate = Tool::start(shop.elsewhere.command(&shop.shop, &["migrate", "--show-values"]));
     migrate.wait_for_words("Phases 1 and 2");
     migrate.signal(Signal::SIGSTOP);
     shop.services.set("users", &theirs()).await.unwrap();
@@ -175,6 +183,14 @@ async fn what_is_ours_already_is_not_written_again() {
     let batch = others.values().map(|(_, version)| format!("{version:?}")).collect::<Vec<_>>();
     assert!(!batch.contains(&format!("{:?}", equal.1)), "it was written with the others");
     shop.xtask(&["verify"]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_what_is_all_there_asks_for_no_write() {
+    let (shop, _) = Proxied::migrated().await;
+    shop.proxy.set([WriteFault::Refused(Code::PermissionDenied)]);
+    shop.xtask(&["import"]).expect_code(0);
+    assert_eq!(shop.proxy.left(), 1, "something was to be written");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,8 @@ fn check(said: &Said) -> (String, Vec<String>) {
     let json = said.json();
     let check =
         json["checks"].as_array().unwrap().iter().find(|c| c["name"] == "misplaced documents").unwrap();
-    let findings = check["findings"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_string());
+    let findings =
+        check["findings"].as_array().unwrap().iter().map(|f| f["text"].as_str().unwrap().to_string());
     (check["looked_at"].as_str().unwrap().to_string(), findings.collect())
 }
 
@@ -53,29 +54,26 @@ async fn copies_where_no_service_looks_are_named() {
         (
             "Users".into(),
             &six,
-            "collection Users holds 6 documents, where no service looks for them: \
-          Users/a, Users/b, Users/c, Users/d, Users/e, …"
+            "Users: 6 documents where no service looks for them: Users/a, Users/b, Users/c, Users/d, Users/e, …"
                 .into(),
         ),
-        ("us-ers".into(), &["a"], "collection us-ers holds 1 documents".into()),
-        ("userSessions".into(), &["a", "b"], "userSessions/a, userSessions/b".into()),
-        ("USER-SESSIONS".into(), &["x"], "USER-SESSIONS/x".into()),
+        ("us-ers".into(), &["a"], "us-ers: 1 documents where".into()),
+        ("userSessions".into(), &["a", "b"], "them: userSessions/a, userSessions/b".into()),
+        ("USER-SESSIONS".into(), &["x"], "them: USER-SESSIONS/x".into()),
         (
             below("user_sessions"),
             &["a", "b"],
-            format!(
-                "collections user_sessions below other documents hold 2 documents, where no service looks for them: \
-             users/{ADA}/user_sessions/a, users/{ADA}/user_sessions/b"
-            ),
+            format!("2 documents where no service looks for them: users/{ADA}/user_sessions/a, users/{ADA}/"),
         ),
         (below("userSessions"), &["a"], format!("users/{ADA}/userSessions/a")),
-        ("archive/2020/users".into(), &["a"], "archive/2020/users/a".into()),
+        ("archive/2020/users".into(), &["a"], "…/users: 1 documents where no service looks for them: archive/2020/users/a".into()),
         // Below one of its own kind, and below a document that is not there.
         ("users/zzz/users".into(), &["a"], "users/zzz/users/a".into()),
     ];
     for (collection, ids, expected) in &cases {
         copies(&firestore, collection, ids).await;
-        let (_, findings) = check(&shop.xtask(&["verify", "--json"]).expect_code(3));
+        let said = shop.xtask(&["verify", "--json", "--show-values"]).expect_code(3);
+        let (_, findings) = check(&said);
         let [finding] = &findings[..] else { panic!("{collection}: {findings:?}") };
         assert!(finding.contains(expected), "{collection}: {finding}");
         removed(&firestore, collection, ids).await;
@@ -86,7 +84,12 @@ async fn copies_where_no_service_looks_are_named() {
         copies(&firestore, collection, ids).await;
     }
     let said = shop.xtask(&["verify"]).expect_code(3);
-    assert_words(&said, &["misplaced documents", "collection Users holds 6", "collection us-ers holds 1"]);
+    assert_words(
+        &said,
+        &["misplaced documents", "Users: 6 documents", "us-ers: 1 documents", "them: us-ers/a"],
+    );
+    // A session's token lets in whoever knows it.
+    assert_words(&said, &["them: USER-SESSIONS/(sha256 "]);
     let said = shop.xtask(&["cutover"]).expect_code(4);
     assert_words(&said, &["the last proof of run", "findings"]);
     for (collection, ids, _) in &cases {
@@ -98,7 +101,7 @@ async fn copies_where_no_service_looks_are_named() {
     copies(&firestore, &below("user_sessions"), &["a"]).await;
     let (looked_at, findings) = check(&shop.xtask(&["verify", "--json"]).expect_code(0));
     assert_eq!(findings, Vec::<String>::new());
-    for words in ["since the cut-over it is the services' work", "Users/a", "user_sessions/a"] {
+    for words in ["since the cut-over it is the services' work", "Users/a", "user_sessions/(sha256 "] {
         assert!(looked_at.contains(words), "{words}: {looked_at}");
     }
 }

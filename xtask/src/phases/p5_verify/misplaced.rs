@@ -3,6 +3,7 @@
 //! never document by document.
 
 use super::cutover_state::CutoverState;
+use crate::findings::{Finding, FindingKind, Findings, Store, Values, Words, document_key, escaped};
 use crate::model::grouped;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Check, TableProof};
@@ -47,65 +48,84 @@ pub(super) async fn check(
     counted: Counted,
     tables: &[TableProof],
 ) -> Result<Check> {
-    let mut found = Vec::new();
+    let mut found = Findings::default();
     for (name, everywhere) in &counted.everywhere {
         let ours = ctx.tables.iter().position(|t| t.collection().is_some_and(|c| c.name == name));
-        match ours {
-            // In the normal case nothing more is asked.
-            Some(table) if tables[table].found_rows == *everywhere => {}
-            Some(_) => found.extend(below_documents(&counted.firestore, name).await?),
-            None => {
-                found.extend(at_the_root(&counted, name).await?);
-                found.extend(below_documents(&counted.firestore, name).await?);
-            }
+        // In the normal case nothing more is asked.
+        if ours.is_some_and(|table| tables[table].found_rows == *everywhere) {
+            continue;
         }
+        if ours.is_none() {
+            at_the_root(ctx, &counted, name, &mut found).await?;
+        }
+        below_documents(ctx, &counted.firestore, name, &mut found).await?;
     }
     let mut looked_at = format!(
         "the names of {} collections at the root, and {} below documents",
         counted.at_the_root.len(),
         our_names(ctx).join(" and ")
     );
-    if cutover == CutoverState::After && !found.is_empty() {
-        looked_at += &format!("; since the cut-over it is the services' work: {}", found.join("; "));
-        found.clear();
+    if cutover == CutoverState::After && found.count > 0 {
+        let theirs: Vec<String> = found.kept.iter().map(|finding| finding.text(Values::Masked)).collect();
+        looked_at += &format!("; since the cut-over it is the services' work: {}", theirs.join("; "));
+        found = Findings::default();
     }
-    Ok(Check { name: "misplaced documents".into(), looked_at, findings: found })
+    Ok(Check::new("misplaced documents", looked_at, found))
 }
 
 /// A collection at the root that is ours but for its spelling.
-async fn at_the_root(counted: &Counted, name: &str) -> Result<Option<String>> {
-    if !counted.at_the_root.iter().any(|there| there == name) {
-        return Ok(None);
+async fn at_the_root(ctx: &Ctx, counted: &Counted, name: &str, found: &mut Findings) -> Result<()> {
+    if counted.at_the_root.iter().any(|there| there == name) {
+        let documents = counted.firestore.count(name).await?;
+        let first = counted.firestore.first_documents(name, NAMED).await?;
+        add(ctx, found, name.to_string(), documents, &first);
     }
-    let documents = counted.firestore.count(name).await?;
-    let first = counted.firestore.first_documents(name, NAMED).await?;
-    Ok((documents > 0).then(|| {
-        format!(
-            "collection {name} holds {} documents, where no service looks for them: {}",
-            grouped(documents),
-            shown(&first, documents)
-        )
-    }))
+    Ok(())
 }
 
 /// Collections of this name below documents.
-async fn below_documents(firestore: &Firestore, name: &str) -> Result<Option<String>> {
+async fn below_documents(ctx: &Ctx, firestore: &Firestore, name: &str, found: &mut Findings) -> Result<()> {
     let first = firestore.below_documents(name, NAMED).await?;
-    if first.is_empty() {
-        return Ok(None);
+    if !first.is_empty() {
+        let (everywhere, root) = tokio::try_join!(firestore.count_everywhere(name), firestore.count(name))?;
+        add(ctx, found, format!("…/{name}"), everywhere.saturating_sub(root), &first);
     }
-    let (everywhere, root) = tokio::try_join!(firestore.count_everywhere(name), firestore.count(name))?;
-    let documents = everywhere.saturating_sub(root).max(first.len() as u64);
-    Ok(Some(format!(
-        "collections {name} below other documents hold {} documents, where no service looks for them: {}",
-        grouped(documents),
-        shown(&first, documents)
-    )))
+    Ok(())
 }
 
-fn shown(first: &[String], documents: u64) -> String {
-    let more = if documents > first.len() as u64 { ", …" } else { "" };
-    first.join(", ") + more
+/// One finding a collection; counted are its documents.
+fn add(ctx: &Ctx, found: &mut Findings, place: String, documents: u64, first: &[String]) {
+    if first.is_empty() {
+        return;
+    }
+    let documents = documents.max(first.len() as u64);
+    let mut names: Vec<Words> = first.iter().map(|path| document(ctx, path)).collect();
+    if documents > first.len() as u64 {
+        names.push(Words::plain("…"));
+    }
+    found.count += documents;
+    found.kept.push(Finding {
+        found: Some(Words::joined(&names, ", ")),
+        ..Finding::new(FindingKind::Misplaced, Store::Firestore, place)
+            .detail(format!("{} documents where no service looks for them", grouped(documents)))
+    });
+}
+
+/// The path of a document, as it may be shown: `users/u1/user_sessions/s1`.
+fn document(ctx: &Ctx, path: &str) -> Words {
+    let segments: Vec<&str> = path.split('/').collect();
+    let part = |pair: &[&str]| {
+        let collection = pair.first().copied().unwrap_or_default();
+        let id = pair.get(1).copied().unwrap_or_default();
+        let table = ctx
+            .tables
+            .iter()
+            .find(|t| t.collection().is_some_and(|ours| same_but_for_spelling(ours.name, collection)));
+        let id = table.map_or_else(|| Words::plain(escaped(id)), |table| document_key(table, id));
+        Words::joined(&[Words::plain(escaped(collection)), id], "/")
+    };
+    let parts: Vec<Words> = segments.chunks(2).map(part).collect();
+    Words::joined(&parts, "/")
 }
 
 fn our_names(ctx: &Ctx) -> Vec<&'static str> {
