@@ -38,7 +38,7 @@ pub enum FindingKind {
     Orphan,
     /// A reference to another store, to what that does not hold.
     Reference,
-    /// A document of ours in a place where it does not belong.
+    /// Documents of ours in a collection where they do not belong.
     Misplaced,
     /// A file of the run.
     File,
@@ -91,6 +91,13 @@ impl Words {
 
     pub fn masked(shown: impl Into<String>, masked: impl Into<String>) -> Words {
         Words { shown: shown.into(), masked: Some(masked.into()) }
+    }
+
+    /// One after the other.
+    pub fn joined(all: &[Words], between: &str) -> Words {
+        let said = |values| all.iter().map(|words| words.said(values)).collect::<Vec<_>>().join(between);
+        let hides = all.iter().any(|words| words.masked.is_some());
+        Words { shown: said(Values::Shown), masked: hides.then(|| said(Values::Masked)) }
     }
 
     pub fn said(&self, values: Values) -> &str {
@@ -252,10 +259,10 @@ impl Finding {
             FindingKind::NotComparable if self.column.is_some() => {
                 format!("{}.{column}: {detail}", self.table)
             }
-            FindingKind::Misplaced
-            | FindingKind::Digest
-            | FindingKind::Sequence
-            | FindingKind::NotComparable => format!("{place}: {detail}"),
+            FindingKind::Misplaced => format!("{place}: {detail}: {found}"),
+            FindingKind::Digest | FindingKind::Sequence | FindingKind::NotComparable => {
+                format!("{place}: {detail}")
+            }
         }
     }
 

@@ -16,9 +16,11 @@
 mod address;
 mod client;
 mod connect;
+mod elsewhere;
 mod pace;
 mod read;
 mod submit;
+mod unconditional;
 mod wire;
 mod write;
 
@@ -26,6 +28,7 @@ pub use address::Address;
 pub use client::Firestore;
 pub use pace::{Limit, Pace};
 pub use read::{Fields, Found, Versions};
-pub use submit::{Rejected, Written};
+pub use submit::{Conflict, Rejected, Written};
+pub use unconditional::Unconditional;
 pub use wire::Version;
 pub use write::Guarded;

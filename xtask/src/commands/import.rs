@@ -67,7 +67,9 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     ctx.run.save_manifest(&manifest)?;
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
-    let (documents, ()) = tokio::try_join!(p3_transform::run(ctx, &export), p4_import::run(ctx, &export))?;
+    let looked = p3_transform::look(ctx, &export).await?;
+    let (documents, ()) =
+        tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::run(ctx, &export))?;
     let mut report = Report::new(
         ctx.run.id(),
         ctx.run.path().display().to_string(),

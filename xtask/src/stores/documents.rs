@@ -8,7 +8,7 @@ use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use datapath::document::{self, Collection, Document, DocumentReader};
-use datapath::firestore::{Address, Firestore};
+use datapath::firestore::{Address, Conflict, Firestore};
 use datapath::ids::IdSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,42 +74,132 @@ pub fn documents(
     Ok((receiver, reading))
 }
 
-/// How many documents the collection holds, and whether they are all exactly what this run would write.
-pub async fn holds(
+/// How what a collection holds stands to what a run writes there.
+#[derive(Debug, Default)]
+pub struct Standing {
+    pub there: u64,
+    /// Exactly what the run writes.
+    own: u64,
+    /// How others differ from what the run writes in their place, some of them.
+    differing: Vec<Finding>,
+}
+
+impl Standing {
+    /// Whether they are all exactly what the run writes.
+    pub fn is_own(&self) -> bool {
+        self.others() == 0
+    }
+
+    /// How many are not.
+    pub fn others(&self) -> u64 {
+        self.there.saturating_sub(self.own)
+    }
+}
+
+/// Compares what the collection holds with what the run would write, where it knows that already.
+pub async fn standing(
     ctx: &Arc<Ctx>,
     firestore: &Firestore,
     table: &'static Table,
     collection: &Collection,
     export: Option<&Export>,
-) -> Result<(u64, bool)> {
+) -> Result<Standing> {
     let mut there = firestore.count(collection.name).await?;
-    let (Some(export), true) = (export, there > 0) else { return Ok((there, there == 0)) };
+    let (Some(export), true) = (export, there > 0) else {
+        return Ok(Standing { there, ..Standing::default() });
+    };
+    let mut standing = Standing::default();
     for _ in 0..LOOKS {
-        let own = own_documents(ctx, firestore, table, export).await?;
+        standing = look(ctx, firestore, table, export).await?;
         // What a run that ended a moment ago had sent may still be arriving: then the count grows.
-        let now = firestore.count(collection.name).await?;
-        if now == there {
-            return Ok((there, own == there));
+        standing.there = firestore.count(collection.name).await?;
+        if standing.there == there {
+            return Ok(standing);
         }
-        there = now;
+        there = standing.there;
     }
-    Ok((there, false))
+    // It grows on and on: nobody can say that it is all ours.
+    Ok(Standing { own: 0, ..standing })
 }
 
-/// How many documents of the collection are exactly what this run would write.
-pub async fn own_documents(
+async fn look(
     ctx: &Arc<Ctx>,
     firestore: &Firestore,
     table: &'static Table,
     export: &Export,
-) -> Result<u64> {
+) -> Result<Standing> {
     let (mut documents, reading) = documents(ctx, table, export)?;
-    let mut own = 0;
+    let mut standing = Standing::default();
     while let Some(piece) = documents.recv().await {
-        own += compare(firestore, table, &piece).await?.counts.equal;
+        let compared = compare(firestore, table, &piece).await?;
+        standing.own += compared.counts.equal;
+        let room = ctx.max_diffs.saturating_sub(standing.differing.len());
+        standing.differing.extend(compared.different.into_iter().take(room));
     }
     reading.await.context("the reader of the file ended unexpectedly")??;
-    Ok(own)
+    Ok(standing)
+}
+
+/// The documents that keep a collection from being this run's: those that differ, and those that the run
+/// does not have. Some of them.
+pub async fn not_own(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    collection: &Collection,
+    export: &Export,
+    standing: Standing,
+) -> Result<Vec<Finding>> {
+    let mut named = standing.differing;
+    foreign(ctx, firestore, export, table, collection, |ids| {
+        let extra = || Finding::new(FindingKind::Extra, Store::Firestore, table.name);
+        named.extend(ids.into_iter().map(|id| extra().key(document_key(table, &id))));
+        named.truncate(ctx.max_diffs);
+        Ok(())
+    })
+    .await?;
+    Ok(named)
+}
+
+/// What was there already of a file's documents.
+#[derive(Debug, Default)]
+pub struct Already {
+    /// Exactly as this run writes them.
+    pub own: u64,
+    /// Others in the place of ours, some of them.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Passes on the documents that are not there yet: what is there already is not written again.
+pub async fn only_missing(
+    firestore: &Firestore,
+    collection: &Collection,
+    max_diffs: usize,
+    mut documents: Documents,
+    missing: mpsc::Sender<Vec<Document>>,
+) -> Result<Already> {
+    let mut already = Already::default();
+    while let Some(piece) = documents.recv().await {
+        let ids: Vec<String> = piece.iter().map(|d| d.id.clone()).collect();
+        let mut rest = Vec::new();
+        for (document, (id, fields)) in piece.into_iter().zip(firestore.read(collection.name, &ids).await?) {
+            let Some(fields) = fields else {
+                rest.push(document);
+                continue;
+            };
+            let differences = document::differences(&document, &fields);
+            if differences.is_empty() {
+                already.own += 1;
+            } else if already.conflicts.len() < max_diffs {
+                already.conflicts.push(Conflict { id, differences: Some(differences) });
+            }
+        }
+        if !rest.is_empty() && missing.send(rest).await.is_err() {
+            // Those who write have given up; they say why.
+            break;
+        }
+    }
+    Ok(already)
 }
 
 /// The result for some documents.

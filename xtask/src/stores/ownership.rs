@@ -3,7 +3,8 @@
 //! it in its database; a document by the file of the run that wrote it, so its directory has to be there.
 
 use crate::effects::postgres::Connection;
-use crate::model::Database;
+use crate::findings::{Finding, document_key};
+use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Export, Published};
@@ -12,7 +13,7 @@ use crate::tables::{self, Table};
 use crate::{journal, refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::document::{self, Collection, Document, FieldDifference, NullPolicy};
-use datapath::firestore::Firestore;
+use datapath::firestore::{Firestore, Guarded};
 use datapath::ids::IdSet;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,7 +167,7 @@ pub async fn changed_documents(
                 strange += 1;
                 if lines.len() < ctx.max_diffs {
                     lines.push(known.differing.get(id).cloned().unwrap_or_else(|| {
-                        format!("{}/{id}: no run in {} wrote it", collection.name, folder(ctx))
+                        format!("{}: no run in {} wrote it", place(ctx, table, id), folder(ctx))
                     }));
                 }
             }
@@ -187,6 +188,11 @@ pub async fn changed_documents(
         }));
     }
     Ok(lines)
+}
+
+/// A document's name, as it may be shown.
+fn place(ctx: &Ctx, table: &Table, id: &str) -> String {
+    format!("{}/{}", table.name, document_key(table, id).said(ctx.values))
 }
 
 fn folder(ctx: &Ctx) -> String {
@@ -221,12 +227,10 @@ impl Known {
                 match differences.first() {
                     None => self.same.insert(&document.id),
                     Some(first) if self.differing.len() < 1_000 => {
-                        let line = format!(
-                            "{}/{}: is not what run {} wrote: {first}",
-                            collection.name,
-                            document.id,
-                            ctx.run.id()
-                        );
+                        let place = place(ctx, table, &document.id);
+                        let how = Finding::field(table, &document.id, first).text(ctx.values);
+                        let how = how.strip_prefix(&place).unwrap_or(&how);
+                        let line = format!("{place}: is not what run {} wrote{how}", ctx.run.id());
                         self.differing.entry(document.id.clone()).or_insert(line);
                     }
                     Some(_) => {}
@@ -253,10 +257,11 @@ async fn read<'d>(
     Ok(there.collect())
 }
 
-/// Removes the documents of earlier runs from a collection, each compared once more right before.
+/// Removes the documents of earlier runs from a collection: each one that is exactly what a run wrote, if
+/// nobody writes to it between the look at it and its removal.
 ///
 /// # Errors
-/// Refuses, with nothing removed, where a document is not what a run wrote.
+/// `Stop::Differs` where documents are left that no run wrote, naming them.
 pub async fn remove_documents(
     ctx: &Arc<Ctx>,
     firestore: &Firestore,
@@ -264,10 +269,6 @@ pub async fn remove_documents(
     collection: &Collection,
     export: &Export,
 ) -> Result<()> {
-    let conflicts = changed_documents(ctx, firestore, table, collection, Some(export)).await?;
-    if !conflicts.is_empty() {
-        refuse!("{}", conflicts.join("\n  "));
-    }
     for run in runs(ctx).await?.0 {
         let Some(earlier) = EarlierRun::open(ctx, run)? else { continue };
         if firestore.count(collection.name).await? == 0 {
@@ -277,12 +278,9 @@ pub async fn remove_documents(
         let task = ctx.terminal.task("remove", collection.name, 0);
         let mut removed = 0;
         while let Some(piece) = documents.recv().await {
-            let found = read(firestore, collection, &piece).await?;
-            let same = found.into_iter().filter(|(_, differences)| differences.is_empty());
-            let ids: Vec<String> = same.map(|(document, _)| document.id.clone()).collect();
-            let deleted = firestore.delete(collection.name, &ids).await?;
-            task.add(deleted);
-            removed += deleted;
+            let gone = remove(firestore, collection, &piece).await?;
+            task.add(gone);
+            removed += gone;
         }
         reading.await.context("the reader of the file ended unexpectedly")??;
         task.done(removed);
@@ -291,7 +289,35 @@ pub async fn remove_documents(
             &format!("{removed} documents of run {} removed", earlier.id()),
         )?;
     }
-    Ok(())
+    match changed_documents(ctx, firestore, table, collection, Some(export)).await?[..] {
+        [] => Ok(()),
+        ref conflicts => {
+            let what = format!(
+                "somebody has written to {} while it was replaced:\n  {}",
+                collection.name,
+                conflicts.join("\n  ")
+            );
+            Err(Stop::Differs(what).into())
+        }
+    }
+}
+
+/// Removes those of the documents that are there and exactly these, and returns how many are gone.
+async fn remove(firestore: &Firestore, collection: &Collection, documents: &[Document]) -> Result<u64> {
+    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
+    let mut found = firestore.read_versions(collection.name, &ids).await?;
+    let same = documents.iter().filter_map(|document| {
+        let (fields, version) = found.remove(&document.id)?;
+        let same = document::differences(document, &fields?).is_empty();
+        same.then(|| (Guarded::Delete(document.id.clone()), version))
+    });
+    let same: Vec<_> = same.collect();
+    let sent = same.len();
+    let changed = firestore.change(collection.name, same).await?;
+    // Among them are those whose removal was reported as failed, and then asked for once more.
+    let there = firestore.read(collection.name, &changed).await?;
+    let left = there.iter().filter(|(_, fields)| fields.is_some()).count();
+    Ok((sent - left) as u64)
 }
 
 /// The manifest's row in the target.

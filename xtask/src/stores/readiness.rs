@@ -7,7 +7,9 @@ use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
 use crate::stores::{documents, ownership, rows, schema, staging};
+use crate::tables::Table;
 use anyhow::Result;
+use datapath::document::Collection;
 use datapath::firestore::{Address, Firestore};
 use std::sync::Arc;
 
@@ -119,18 +121,53 @@ pub async fn collections(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<
     let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
     let mut found = Vec::new();
     for table in ctx.tables {
-        let Some(collection) = table.collection() else { continue };
-        let (documents, own) = documents::holds(ctx, &firestore, table, collection, export).await?;
-        if !own && ctx.existing == Existing::Replace {
-            found.extend(ownership::changed_documents(ctx, &firestore, table, collection, export).await?);
-        } else if !own {
-            found.push(format!(
-                "collection {} of project {} holds {documents} documents {FOREIGN}: it has to be empty",
-                collection.name, ctx.settings.firestore.project
-            ));
+        if let Some(collection) = table.collection() {
+            found.extend(self::collection(ctx, &firestore, table, collection, export).await?.0);
         }
     }
     Ok(found)
+}
+
+/// What a collection holds, before this run writes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    Nothing,
+    /// Some of what this run writes, nothing else.
+    Own,
+    /// What others have written, to be replaced where an earlier run did.
+    Others,
+}
+
+/// What keeps a collection from being written, a line each, and what it holds.
+pub async fn collection(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    collection: &Collection,
+    export: Option<&Export>,
+) -> Result<(Vec<String>, Holds)> {
+    let standing = documents::standing(ctx, firestore, table, collection, export).await?;
+    let holds = match standing.there {
+        0 => Holds::Nothing,
+        _ if standing.is_own() => Holds::Own,
+        _ => Holds::Others,
+    };
+    let mut found = Vec::new();
+    if holds == Holds::Others && ctx.existing == Existing::Replace {
+        found.extend(ownership::changed_documents(ctx, firestore, table, collection, export).await?);
+    } else if holds == Holds::Others {
+        found.push(format!(
+            "collection {} of project {} holds {} documents {FOREIGN}: it has to be empty",
+            collection.name,
+            ctx.settings.firestore.project,
+            standing.others()
+        ));
+        if let Some(export) = export {
+            let named = documents::not_own(ctx, firestore, table, collection, export, standing).await?;
+            found.extend(named.iter().map(|finding| finding.text(ctx.values)));
+        }
+    }
+    Ok((found, holds))
 }
 
 /// What keeps the targets from being written, a line each.

@@ -463,7 +463,30 @@ fn the_data_path_stands_by_itself() {
     none(&circles(&files));
 }
 
+/// Files of the product that could overwrite what others have written to Firestore. The lab makes room in
+/// emulators of its own.
+fn overwriting(files: &Files) -> Vec<String> {
+    let product = files.iter().filter(|(file, _)| !file.starts_with("lab/"));
+    let named = product.flat_map(|(file, text)| {
+        let tokens = tokens(&code(text)).into_iter().filter(|(_, word)| word == "Unconditional");
+        tokens.map(move |(line, _)| format!("{file}:{line} writes to Firestore whatever stands there"))
+    });
+    named.collect()
+}
+
+#[test]
+fn nothing_is_written_to_firestore_without_a_condition() {
+    none(&overwriting(&sources("src")));
+}
+
 // ---- What would break them is seen
+
+#[test]
+fn a_write_without_a_condition_would_be_seen() {
+    let import = "use datapath::firestore::{Firestore, Unconditional};\n";
+    let files = made_up(&[("phases/p1.rs", import), ("lab/p1.rs", import), ("model.rs", "// Unconditional")]);
+    assert_eq!(overwriting(&files), ["phases/p1.rs:1 writes to Firestore whatever stands there"]);
+}
 
 fn made_up(files: &[(&str, &str)]) -> Files {
     files.iter().map(|(file, text)| (file.to_string(), text.to_string())).collect()

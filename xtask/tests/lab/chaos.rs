@@ -3,6 +3,7 @@
 
 use crate::support::Shop;
 use crate::tool::Place;
+use datapath::firestore::Unconditional;
 use std::fs;
 use std::time::Duration;
 use xtask::effects::postgres;

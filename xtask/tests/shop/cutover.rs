@@ -6,6 +6,7 @@ use crate::source::{log_in, run, state};
 use crate::support::{Shop, assert_words};
 use crate::tool::Tool;
 use datapath::document::{Document, Value};
+use datapath::firestore::Unconditional;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;

@@ -3,7 +3,7 @@
 
 use crate::support::Shop;
 use datapath::document::{Document, Value};
-use datapath::firestore::{Fields, Firestore};
+use datapath::firestore::{Fields, Firestore, Unconditional};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

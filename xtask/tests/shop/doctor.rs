@@ -5,6 +5,7 @@
 use crate::places::Places;
 use crate::support::{Said, Shop, workspace};
 use crate::tool::Tool;
+use datapath::firestore::Unconditional;
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use serde_json::Value;

@@ -4,6 +4,7 @@
 
 use crate::support::Shop;
 use datapath::document::Value;
+use datapath::firestore::Unconditional;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use xtask::commands::{migrate, verify};

@@ -15,6 +15,7 @@ mod support;
 mod tool;
 
 mod command_line;
+mod conditional_writes;
 mod cutover;
 mod damage;
 mod doctor;
@@ -28,6 +29,7 @@ mod hazards;
 mod interruptions;
 mod isolation;
 mod ledger;
+mod misplaced;
 mod native;
 mod plan;
 mod proof;

@@ -5,6 +5,7 @@
 use crate::support::{Said, Shop, assert_refused, workspace};
 use crate::tool::everything;
 use datapath::document::{Document, Value};
+use datapath::firestore::Unconditional;
 use secrecy::ExposeSecret;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -5,7 +5,7 @@
 use crate::support::{Said, Shop, says};
 use crate::tool::targets;
 use datapath::document::{Document, Value};
-use datapath::firestore::Fields;
+use datapath::firestore::{Fields, Unconditional};
 use std::collections::BTreeMap;
 use xtask::model::Database;
 use xtask::run::manifest::Cutover;

@@ -4,6 +4,7 @@
 use crate::support::{Said, Shop, says};
 use crate::tool::targets;
 use datapath::document::{Document, Value};
+use datapath::firestore::Unconditional;
 use std::collections::BTreeMap;
 use xtask::effects::postgres::Connection;
 use xtask::ledger::Sums;

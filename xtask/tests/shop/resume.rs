@@ -4,6 +4,7 @@
 use crate::source::Elsewhere;
 use crate::support::{Said, Shop};
 use crate::tool::Tool;
+use datapath::firestore::Unconditional;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use sqlx::Row;

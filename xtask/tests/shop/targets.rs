@@ -3,6 +3,7 @@
 //! brings back.
 
 use crate::support::Shop;
+use datapath::firestore::Unconditional;
 use sqlx::Row;
 use std::collections::BTreeSet;
 use std::fs;

@@ -33,6 +33,9 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// What a person should check when there is no answer.
+pub(super) const UNREACHED: &str = "check that it is running and can be reached";
+
 /// What a person should check when Firestore refuses.
 pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
     let Address { project, database, .. } = address;
@@ -51,9 +54,39 @@ pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
         Code::FailedPrecondition => {
             format!("check that database {database} of project {project} is in native mode")
         }
-        // UNKNOWN is what a broken connection becomes.
-        Code::Unavailable | Code::Unknown => "check that it is running and can be reached".to_owned(),
+        _ if refusal.may_be_the_connection() => UNREACHED.to_owned(),
         _ => return anyhow!("{address}: {refusal}"),
     };
     anyhow!("{address}: {refusal}; {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_broken_connection_becomes_says_what_to_check() {
+        let address = Address {
+            project: "p".to_owned(),
+            database: "(default)".to_owned(),
+            emulator: Some("127.0.0.1:1".to_owned()),
+            credentials: None,
+        };
+        let said = |code| {
+            let message = "operation was canceled".to_owned();
+            explain(&address, &Refusal { code, message }).to_string()
+        };
+        for code in
+            [Code::Unavailable, Code::Cancelled, Code::Unknown, Code::Internal, Code::DeadlineExceeded]
+        {
+            assert!(said(code).starts_with("the Firestore emulator at 127.0.0.1:1: "), "{}", said(code));
+            assert!(
+                said(code).ends_with(": operation was canceled; check that it is running and can be reached")
+            );
+        }
+        // A server has answered.
+        for code in [Code::ResourceExhausted, Code::InvalidArgument, Code::Aborted] {
+            assert!(!said(code).contains("check that it is running"), "{}", said(code));
+        }
+    }
 }

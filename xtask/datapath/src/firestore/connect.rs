@@ -1,10 +1,11 @@
 //! How to get in.
 
-use super::address::{Address, explain};
+use super::address::{Address, UNREACHED, explain};
 use super::client::{Api, Firestore};
 use super::submit::Refusal;
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::future::BoxFuture;
+use gcloud_sdk::error::ErrorKind;
 use gcloud_sdk::google::firestore::v1::firestore_client::FirestoreClient;
 use gcloud_sdk::google_cloud_auth::credentials::{
     CacheableResource, Credentials, CredentialsProvider, EntityTag,
@@ -38,7 +39,7 @@ impl Firestore {
             };
             match tokio::time::timeout(PATIENCE, ready).await {
                 Ok(result) => result,
-                Err(_) => bail!("{address} did not answer within {} s", PATIENCE.as_secs()),
+                Err(_) => bail!("{address} did not answer within {} s; {UNREACHED}", PATIENCE.as_secs()),
             }
         })
     }
@@ -49,7 +50,7 @@ async fn open(address: &Address) -> Result<Api> {
     let (url, auth) = match &address.emulator {
         Some(host) => {
             // For its error: the SDK's own is a page long and shows no address.
-            TcpStream::connect(host).await.context("nobody answers; check that it is running")?;
+            TcpStream::connect(host).await.with_context(|| format!("nobody answers; {UNREACHED}"))?;
             (format!("http://{host}"), Credentials::from(Owner::new()).into())
         }
         None => (GOOGLE.to_owned(), credentials(address).await?),
@@ -59,7 +60,10 @@ async fn open(address: &Address) -> Result<Api> {
         GoogleApi::from_function_with_middleware(FirestoreClient::new, url, middleware).await
     };
     // As text: the SDK's error says everything again as its own source.
-    open.await.map_err(|error: gcloud_sdk::error::Error| anyhow!("{error}"))
+    open.await.map_err(|error: gcloud_sdk::error::Error| match error.kind() {
+        ErrorKind::GrpcStatus(_) => anyhow!("{error}; {UNREACHED}"),
+        _ => anyhow!("{error}"),
+    })
 }
 
 async fn credentials(address: &Address) -> Result<GoogleAuthHeaders> {

@@ -2,7 +2,7 @@
 
 use super::client::{Firestore, total, within};
 use super::submit::Refusal;
-use super::wire::{self, Version};
+use super::wire::{self, Depth, Version};
 use crate::document::Value;
 use anyhow::{Context, Result};
 use backon::BackoffBuilder;
@@ -32,7 +32,7 @@ const PAGE: usize = 5_000;
 const COUNT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The time limit of one reading call; of a stream: to the next message.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Firestore {
     /// The documents of a collection, counted by the server.
@@ -40,8 +40,12 @@ impl Firestore {
     /// # Errors
     /// No answer; Google itself gives up after a minute with DEADLINE_EXCEEDED.
     pub fn count<'a>(&'a self, collection: &'a str) -> BoxFuture<'a, Result<u64>> {
+        self.count_to(collection, Depth::Root)
+    }
+
+    pub(super) fn count_to<'a>(&'a self, collection: &'a str, depth: Depth) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
-            let request = wire::count_request(&self.documents, collection);
+            let request = wire::count_request(&self.documents, collection, depth);
             let count = self.patiently(async || {
                 let request = within(total(COUNT_TIMEOUT), request.clone());
                 let mut answers = self.client().run_aggregation_query(request).await?.into_inner();
@@ -162,7 +166,7 @@ impl Firestore {
                     found.extend([(id, (Some(wire::from_wire(document.fields)), version))]);
                 }
                 Some(Missing(name)) => {
-                    found.extend([(id_of(&name)?, (None, Version(None)))]);
+                    found.extend([(id_of(&name)?, (None, Version::ABSENT))]);
                 }
                 None => {}
             }
@@ -179,7 +183,7 @@ impl Firestore {
         page: &mut Page<'_>,
     ) -> Result<Result<(), Status>> {
         let path = self.path(collection);
-        let query = wire::names_request(&self.documents, collection, last.as_deref());
+        let query = wire::names_request(&self.documents, collection, Depth::Root, last.as_deref());
         let timeouts = RequestTimeouts::new().with_idle(READ_TIMEOUT);
         let mut answers = match self.client().run_query(within(timeouts, query)).await {
             Ok(answers) => answers.into_inner(),

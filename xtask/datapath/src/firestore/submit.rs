@@ -6,11 +6,12 @@
 //!   those say: under RESOURCE_EXHAUSTED one of them lost 320 documents of 4,000 and reported Ok.
 //! - Most malformed documents fail the whole call with INVALID_ARGUMENT and do not say which it
 //!   was. The batch is halved until the offender stands alone.
-//! - What was reported as failed can still have been applied. Both changes can be repeated, and
-//!   verification decides.
+//! - What was reported as failed can still have been applied. Then its condition does not hold when it is
+//!   sent again: such a document is read back before anybody calls it another's.
 
 use super::pace::{Limiter, Pace};
 use super::wire::Change;
+use crate::document::FieldDifference;
 use anyhow::{Result, bail};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use gcloud_sdk::error::ErrorKind;
@@ -23,12 +24,24 @@ use tokio::time::Instant;
 /// The result of one call of `write`.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Written {
-    /// Documents that Firestore has confirmed.
+    /// Documents that are there as they were sent.
     pub documents: u64,
     /// How often a document was sent again.
     pub retried: u64,
     /// Documents that Firestore will not take.
     pub rejected: Vec<Rejected>,
+    /// Documents of others that stand where ours should: left alone. Some of them.
+    pub conflicts: Vec<Conflict>,
+    /// How many these are in all.
+    pub conflicting: u64,
+}
+
+/// A document of others where one of ours should stand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    pub id: String,
+    /// How it differs from ours. None: it is not there any more.
+    pub differences: Option<Vec<FieldDifference>>,
 }
 
 /// A document that Firestore will not take, or did not take in any of the attempts.
@@ -43,10 +56,16 @@ pub struct Rejected {
 /// More than this, and it is no longer about single documents.
 const REJECTED_AT_MOST: usize = 1_000;
 
+/// Conflicts that are told apart, with values; of all others only the number is kept.
+const CONFLICTS_AT_MOST: usize = 100;
+
 impl Written {
     pub(super) fn add(&mut self, other: Written) -> Result<()> {
         self.documents += other.documents;
         self.retried += other.retried;
+        let room = CONFLICTS_AT_MOST.saturating_sub(self.conflicts.len());
+        self.conflicts.extend(other.conflicts.into_iter().take(room));
+        self.conflicting += other.conflicting;
         for rejected in other.rejected {
             self.reject(rejected)?;
         }
@@ -83,19 +102,25 @@ impl Refusal {
         Refusal { code, message: status.message().to_owned() }
     }
 
-    /// Whether the same call may succeed later, and does no harm.
+    /// Whether the same call may succeed later, and does no harm. The pauses end where it does not pass.
     pub(super) fn passes(&self) -> bool {
-        // UNKNOWN is what a broken connection becomes; the pauses end where it does not pass.
+        self.may_be_the_connection() || matches!(self.code, Code::Aborted | Code::ResourceExhausted)
+    }
+
+    /// What a broken connection becomes depends on the moment: refused it is UNAVAILABLE; closed under a
+    /// call that waits for it CANCELLED; reset UNKNOWN, CANCELLED or UNAVAILABLE, by the reason given; cut
+    /// within an answer INTERNAL or UNKNOWN; and DEADLINE_EXCEEDED where it just falls silent.
+    pub(super) fn may_be_the_connection(&self) -> bool {
         matches!(
             self.code,
-            Code::Unavailable
-                | Code::Aborted
-                | Code::DeadlineExceeded
-                | Code::ResourceExhausted
-                | Code::Internal
-                | Code::Unknown
-                | Code::Cancelled
+            Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal | Code::DeadlineExceeded
         )
+    }
+
+    /// Whether a change's own condition does not hold. Which of the codes it is, is up to the server.
+    fn is_unmet(&self, change: &Change) -> bool {
+        matches!(change, Change::Guarded(..))
+            && matches!(self.code, Code::AlreadyExists | Code::FailedPrecondition | Code::NotFound)
     }
 
     fn rejected(self, change: &Change) -> Rejected {
@@ -208,7 +233,16 @@ pub(super) trait Server: Sync {
     fn explain(&self, refusal: &Refusal) -> anyhow::Error;
 }
 
-/// Sends changes until each is written or rejected.
+/// What has become of the changes.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) written: Written,
+    /// Those whose documents are not as the condition says: others have written there, or an earlier
+    /// attempt of ours was applied after all.
+    pub(super) unmet: Vec<Change>,
+}
+
+/// Sends changes until each is written, rejected or unmet.
 ///
 /// # Errors
 /// What concerns more than single documents: no permission, no database, no answer in all attempts.
@@ -217,13 +251,13 @@ pub(super) async fn submit(
     changes: Vec<Change>,
     pace: &Pace,
     limiter: &Limiter,
-) -> Result<Written> {
-    let mut written = Written::default();
+) -> Result<Sent> {
+    let mut sent = Sent::default();
     let mut parts = vec![changes];
     while let Some(part) = parts.pop() {
-        parts.extend(settle(server, part, pace, limiter, &mut written).await?);
+        parts.extend(settle(server, part, pace, limiter, &mut sent).await?);
     }
-    Ok(written)
+    Ok(sent)
 }
 
 /// Sends one batch until it is settled. Returns its halves where one of it is malformed.
@@ -232,7 +266,7 @@ async fn settle(
     mut batch: Vec<Change>,
     pace: &Pace,
     limiter: &Limiter,
-    written: &mut Written,
+    sent: &mut Sent,
 ) -> Result<Vec<Vec<Change>>> {
     let mut patience = Patience::new(pace);
     while !batch.is_empty() {
@@ -240,7 +274,7 @@ async fn settle(
         match judge(batch.len(), server.batch_write(&batch, pace.timeout).await) {
             Verdict::Stop(refusal) => return Err(server.explain(&refusal)),
             Verdict::Halve(refusal) if batch.len() == 1 => {
-                written.reject(refusal.rejected(&batch[0]))?;
+                sent.written.reject(refusal.rejected(&batch[0]))?;
                 break;
             }
             Verdict::Halve(_) => {
@@ -251,14 +285,17 @@ async fn settle(
                 if !patience.pause(&refusal).await {
                     return Err(server.explain(&refusal).context(patience.spent()));
                 }
-                written.retried += batch.len() as u64;
+                sent.written.retried += batch.len() as u64;
             }
             Verdict::Each { again, rejected } => {
-                written.documents += (batch.len() - again.len() - rejected.len()) as u64;
+                sent.written.documents += (batch.len() - again.len() - rejected.len()) as u64;
                 for (place, refusal) in rejected {
-                    written.reject(refusal.rejected(&batch[place]))?;
+                    match refusal.is_unmet(&batch[place]) {
+                        true => sent.unmet.push(batch[place].clone()),
+                        false => sent.written.reject(refusal.rejected(&batch[place]))?,
+                    }
                 }
-                batch = next_batch(batch, again, &mut patience, written).await?;
+                batch = next_batch(batch, again, &mut patience, &mut sent.written).await?;
             }
         }
     }
@@ -333,6 +370,7 @@ impl Patience<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::firestore::wire::Version;
     use std::collections::VecDeque;
     use std::sync::Mutex;
 
@@ -463,7 +501,7 @@ mod tests {
 
     async fn run(script: &Script, ids: &str) -> Result<Written> {
         let changes = ids.split(' ').map(|id| Change::Delete(id.to_owned())).collect();
-        submit(script, changes, &impatient(), &Limiter::new(None)).await
+        Ok(submit(script, changes, &impatient(), &Limiter::new(None)).await?.written)
     }
 
     #[tokio::test]
@@ -474,7 +512,7 @@ mod tests {
         ]);
         let written = run(&script, "a b c d").await.unwrap();
         assert_eq!(script.sent(), ["a b c d", "a c", "a"]);
-        assert_eq!(written, Written { documents: 4, retried: 3, rejected: vec![] });
+        assert_eq!(written, Written { documents: 4, retried: 3, ..Written::default() });
     }
 
     #[tokio::test]
@@ -482,7 +520,7 @@ mod tests {
         let script = Script::new([Err(Status::unavailable("m")), each(&[Code::Ok])]);
         let written = run(&script, "a b").await.unwrap();
         assert_eq!(script.sent(), ["a b", "a b", "a b"]);
-        assert_eq!(written, Written { documents: 2, retried: 4, rejected: vec![] });
+        assert_eq!(written, Written { documents: 2, retried: 4, ..Written::default() });
     }
 
     #[tokio::test]
@@ -527,6 +565,32 @@ mod tests {
         let changes = vec![Change::Delete("a".to_owned())];
         assert!(submit(&script, changes, &pace, &Limiter::new(None)).await.is_err());
         assert_eq!(script.sent().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_condition_that_does_not_hold_is_told_apart_whatever_its_code() {
+        let codes = [Code::AlreadyExists, Code::FailedPrecondition, Code::NotFound];
+        let script = Script::new([each(&codes), each(&codes)]);
+        let changes = |guarded: bool| -> Vec<Change> {
+            let bare = ["a", "b", "c"].map(|id| Change::Delete(id.to_owned()));
+            let guard = |change| Change::Guarded(Box::new(change), Version::ABSENT);
+            bare.into_iter().map(|change| if guarded { guard(change) } else { change }).collect()
+        };
+        let sent = submit(&script, changes(true), &impatient(), &Limiter::new(None)).await.unwrap();
+        assert_eq!((sent.unmet, sent.written), (changes(true), Written::default()));
+        // Without a condition it means something else.
+        let sent = submit(&script, changes(false), &impatient(), &Limiter::new(None)).await.unwrap();
+        assert_eq!((sent.unmet.len(), sent.written.rejected.len()), (0, 3));
+        assert_eq!(script.sent().len(), 2, "they are not sent again");
+    }
+
+    #[test]
+    fn of_very_many_conflicts_only_some_are_told_apart() {
+        let one = |n: usize| Conflict { id: n.to_string(), differences: None };
+        let of = |n: usize| Written { conflicts: vec![one(n)], conflicting: 1, ..Written::default() };
+        let mut written = Written::default();
+        (0..1_500).for_each(|n| written.add(of(n)).unwrap());
+        assert_eq!((written.conflicts.len(), written.conflicting), (100, 1_500));
     }
 
     #[test]

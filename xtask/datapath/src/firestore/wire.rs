@@ -29,6 +29,9 @@ pub(super) enum Change {
 pub struct Version(pub(super) Option<Timestamp>);
 
 impl Version {
+    /// No document stands there.
+    pub const ABSENT: Version = Version(None);
+
     fn precondition(&self) -> fs::Precondition {
         use fs::precondition::ConditionType;
         let condition = self.0.map_or(ConditionType::Exists(false), ConditionType::UpdateTime);
@@ -42,6 +45,14 @@ impl Change {
             Change::Set(document) => &document.id,
             Change::Delete(id) => id,
             Change::Guarded(change, _) => change.id(),
+        }
+    }
+
+    /// Without its condition.
+    pub(super) fn bare(&self) -> &Change {
+        match self {
+            Change::Guarded(change, _) => change.bare(),
+            bare => bare,
         }
     }
 
@@ -149,15 +160,24 @@ pub(super) fn id_of<'n>(path: &str, name: &'n str) -> Result<&'n str> {
 
 const COUNT: &str = "count";
 
+/// Which collections of one name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Depth {
+    /// The one at the root.
+    Root,
+    /// That one, and those below documents of whatever collection.
+    Everywhere,
+}
+
 /// Counts a collection on the server; `parent` is `projects/…/documents`.
-pub(super) fn count_request(parent: &str, collection: &str) -> fs::RunAggregationQueryRequest {
+pub(super) fn count_request(parent: &str, collection: &str, depth: Depth) -> fs::RunAggregationQueryRequest {
     use fs::structured_aggregation_query::aggregation::{Count, Operator};
     use fs::structured_aggregation_query::{Aggregation, QueryType};
     let count =
         Aggregation { alias: COUNT.to_owned(), operator: Some(Operator::Count(Count { up_to: None })) };
     let query = fs::StructuredAggregationQuery {
         aggregations: vec![count],
-        query_type: Some(QueryType::StructuredQuery(query(collection))),
+        query_type: Some(QueryType::StructuredQuery(query(collection, depth))),
     };
     fs::RunAggregationQueryRequest {
         parent: parent.to_owned(),
@@ -176,7 +196,12 @@ pub(super) fn count_from(answer: &fs::RunAggregationQueryResponse) -> Option<u64
 
 /// The names of a collection's documents, nothing of their content, in the order of their names,
 /// from the one that follows the name `after`.
-pub(super) fn names_request(parent: &str, collection: &str, after: Option<&str>) -> fs::RunQueryRequest {
+pub(super) fn names_request(
+    parent: &str,
+    collection: &str,
+    depth: Depth,
+    after: Option<&str>,
+) -> fs::RunQueryRequest {
     use fs::structured_query::{Direction, FieldReference, Order, Projection};
     let name = || FieldReference { field_path: "__name__".to_owned() };
     let order = Order { field: Some(name()), direction: Direction::Ascending.into() };
@@ -188,7 +213,7 @@ pub(super) fn names_request(parent: &str, collection: &str, after: Option<&str>)
         select: Some(Projection { fields: vec![name()] }),
         order_by: vec![order],
         start_at: cursor,
-        ..query(collection)
+        ..query(collection, depth)
     };
     fs::RunQueryRequest {
         parent: parent.to_owned(),
@@ -197,10 +222,10 @@ pub(super) fn names_request(parent: &str, collection: &str, after: Option<&str>)
     }
 }
 
-fn query(collection: &str) -> fs::StructuredQuery {
+fn query(collection: &str, depth: Depth) -> fs::StructuredQuery {
     let from = fs::structured_query::CollectionSelector {
         collection_id: collection.to_owned(),
-        all_descendants: false,
+        all_descendants: depth == Depth::Everywhere,
     };
     fs::StructuredQuery { from: vec![from], ..Default::default() }
 }

@@ -1,10 +1,11 @@
-//! Writing and deleting: batches from a channel, sent by several workers.
+//! Writing and deleting, each document only where it is as it was seen: nothing that others wrote meanwhile
+//! is overwritten. Batches from a channel, sent by several workers.
 
 use super::client::{Firestore, total, within};
 use super::pace::{Limiter, Pace};
-use super::submit::{self, Refusal, Rejected, Written, submit};
+use super::submit::{self, Conflict, Refusal, Rejected, Sent, Written, submit};
 use super::wire::{self, Change, Version};
-use crate::document::Document;
+use crate::document::{self, Document};
 use anyhow::{Context, Result, bail};
 use futures_util::future::BoxFuture;
 use gcloud_sdk::google::firestore::v1 as fs;
@@ -17,9 +18,11 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 impl Firestore {
-    /// Writes whole documents under their ids, replacing what stands there, from a channel of
-    /// chunks of any size; ends when the channel does. Memory: the batches under way. `written` is
-    /// told how many documents each batch has put into Firestore. Ids must be unique.
+    /// Writes whole documents under their ids where nothing stands yet, from a channel of chunks of any
+    /// size; ends when the channel does. A document that stands there already is read back: it is written
+    /// if it equals ours (an attempt that was reported as failed), else a conflict and left alone. Memory:
+    /// the batches under way. `written` is told how many documents each batch has put into Firestore. Ids
+    /// must be unique.
     ///
     /// # Errors
     /// What concerns more than single documents: no permission, no database, no answer in all
@@ -65,36 +68,9 @@ impl Firestore {
         })
     }
 
-    /// Deletes these documents; to delete what is not there is no error. Returns how many
-    /// deletions Firestore confirmed, which is all of them.
-    pub fn delete<'a>(&'a self, collection: &'a str, ids: &'a [String]) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(async move {
-            let target = self.target(collection);
-            let mut deleted = 0;
-            for ids in ids.chunks(self.pace.batch) {
-                let changes = ids.iter().map(|id| Change::Delete(id.clone())).collect();
-                deleted += target
-                    .submit_all(changes)
-                    .await
-                    .with_context(|| format!("deleting from {collection}"))?;
-            }
-            Ok(deleted)
-        })
-    }
-
-    /// Writes one whole document, replacing what stands there.
-    pub fn set<'a>(&'a self, collection: &'a str, document: &'a Document) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let change = Change::Set(document.clone());
-            let context = || format!("writing document {} of {collection}", document.id);
-            self.target(collection).submit_all(vec![change]).await.with_context(context)?;
-            Ok(())
-        })
-    }
-
     /// Does what is asked to documents that are still as they were read, and leaves the others alone.
-    /// Returns the ids of those others, each with Firestore's reason. After a call that was answered
-    /// too late a document can be among them although it was written: read it again.
+    /// Returns the ids of those others. After a call that was answered too late a document can be among
+    /// them although it was written: read it again.
     ///
     /// # Errors
     /// What concerns more than single documents, and documents that Firestore will not take.
@@ -109,20 +85,19 @@ impl Firestore {
             let mut others = Vec::new();
             for batch in batches(&target.path, changes, self.pace.batch) {
                 let limiter = Limiter::new(self.pace.limit);
-                let written = submit(&target, batch, &self.pace, &limiter).await.with_context(context)?;
-                for Rejected { id, code, message } in written.rejected {
-                    match code {
-                        "FAILED_PRECONDITION" | "ALREADY_EXISTS" | "NOT_FOUND" => others.push(id),
-                        _ => bail!("Firestore refused {collection}/{id} with {code}: {message}"),
-                    }
+                let sent = submit(&target, batch, &self.pace, &limiter).await.with_context(context)?;
+                if let Some(Rejected { id, code, message }) = sent.written.rejected.first() {
+                    bail!("Firestore refused {collection}/{id} with {code}: {message}");
                 }
+                others.extend(sent.unmet.iter().map(|change| change.id().to_owned()));
             }
             Ok(others)
         })
     }
 
-    fn target(&self, collection: &str) -> Target {
-        Target { firestore: self.clone(), path: self.path(collection) }
+    pub(super) fn target(&self, collection: &str) -> Target {
+        let (collection, path) = (collection.to_owned(), self.path(collection));
+        Target { firestore: self.clone(), collection, path }
     }
 }
 
@@ -160,8 +135,9 @@ fn batches(path: &str, changes: Vec<(Guarded, Version)>, at_most: usize) -> Vec<
 }
 
 /// One collection as a place to write to.
-struct Target {
-    firestore: Firestore,
+pub(super) struct Target {
+    pub(super) firestore: Firestore,
+    collection: String,
     /// `projects/…/documents/users`
     path: String,
 }
@@ -184,16 +160,24 @@ impl submit::Server for Target {
 }
 
 impl Target {
-    /// A few changes, of which none may be rejected.
-    async fn submit_all(&self, changes: Vec<Change>) -> Result<u64> {
-        let pace = &self.firestore.pace;
-        let written = submit(self, changes, pace, &Limiter::new(None)).await?;
-        if let [first, ..] = written.rejected.as_slice() {
-            let Rejected { id, code, message } = first;
-            let count = written.rejected.len();
-            bail!("Firestore refused {count} documents, the first, {id}, with {code}: {message}");
+    /// Tells documents that stand there already apart: ours, and others'.
+    async fn read_back(&self, unmet: Vec<Change>) -> Result<Written> {
+        let mut written = Written::default();
+        let ids: Vec<String> = unmet.iter().map(|change| change.id().to_owned()).collect();
+        let found = self.firestore.read(&self.collection, &ids).await?;
+        for (change, (id, fields)) in unmet.iter().zip(found) {
+            let Change::Set(document) = change.bare() else {
+                bail!("{id} was to be deleted, not written");
+            };
+            let differences = fields.map(|fields| document::differences(document, &fields));
+            if differences.as_ref().is_some_and(Vec::is_empty) {
+                written.documents += 1;
+                continue;
+            }
+            written.conflicting += 1;
+            written.conflicts.push(Conflict { id, differences });
         }
-        Ok(written.documents)
+        Ok(written)
     }
 }
 
@@ -214,7 +198,8 @@ impl Job {
             if batch.is_empty() {
                 return Ok(total);
             }
-            let written = submit(&self.target, batch, &self.pace, &self.limiter).await?;
+            let Sent { mut written, unmet } = submit(&self.target, batch, &self.pace, &self.limiter).await?;
+            written.add(self.target.read_back(unmet).await?)?;
             (self.written)(written.documents);
             total.add(written)?;
         }
@@ -248,7 +233,9 @@ impl Source {
             if bytes > wire::MESSAGE && !batch.is_empty() {
                 break;
             }
-            batch.extend(self.chunk.next().map(Change::Set));
+            batch.extend(
+                self.chunk.next().map(|d| Change::Guarded(Box::new(Change::Set(d)), Version::ABSENT)),
+            );
         }
         batch
     }

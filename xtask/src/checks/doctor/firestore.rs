@@ -6,7 +6,7 @@ use crate::run::ctx::Ctx;
 use crate::stores::readiness;
 use anyhow::{Context, Result, ensure};
 use datapath::document::{Document, Value};
-use datapath::firestore::{Address, Firestore};
+use datapath::firestore::{Address, Firestore, Guarded, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
 /// Removes its document however the look ends, also when it is interrupted.
 struct Probe {
     address: Address,
+    run: String,
     id: String,
     there: bool,
 }
@@ -55,8 +56,8 @@ async fn probe(firestore: &Firestore, address: &Address, run: &str) -> Result<St
     let id = format!("{run}_{}", std::process::id());
     let name = format!("{PROBE}/{id}");
     let document = Document { id: id.clone(), fields: vec![("run", Value::Text(run.to_string()))] };
-    let mut probe = Probe { address: address.clone(), id: id.clone(), there: true };
-    firestore.set(PROBE, &document).await?;
+    let mut probe = Probe { address: address.clone(), run: run.to_string(), id: id.clone(), there: true };
+    firestore.change(PROBE, vec![(Guarded::Set(document), Version::ABSENT)]).await?;
     let found = firestore.read(PROBE, std::slice::from_ref(&id)).await?;
     let fields = found.into_iter().next().and_then(|(_, fields)| fields);
     let fields = fields.with_context(|| format!("document {name} was written, but is not there"))?;
@@ -64,9 +65,23 @@ async fn probe(firestore: &Firestore, address: &Address, run: &str) -> Result<St
         fields.get("run") == Some(&Value::Text(run.to_string())),
         "document {name} reads back as {fields:?}"
     );
-    firestore.delete(PROBE, &[id]).await?;
+    remove(firestore, run, &id).await?;
     probe.there = false;
     Ok(name)
+}
+
+/// Removes the document, if it is still the probe's.
+async fn remove(firestore: &Firestore, run: &str, id: &str) -> Result<()> {
+    let ids = [id.to_string()];
+    let found = firestore.read_versions(PROBE, &ids).await?.remove(id);
+    let Some((Some(fields), version)) = found else { return Ok(()) };
+    let ours = fields.get("run") == Some(&Value::Text(run.to_string()));
+    ensure!(ours, "document {PROBE}/{id} is not the one that was written: it is left alone");
+    firestore.change(PROBE, vec![(Guarded::Delete(id.to_string()), version)]).await?;
+    // A removal that was reported as failed may have been done: what counts is that it is gone.
+    let left = firestore.read(PROBE, &ids).await?.into_iter().any(|(_, fields)| fields.is_some());
+    ensure!(!left, "somebody has written to document {PROBE}/{id}: it is left alone");
+    Ok(())
 }
 
 impl Drop for Probe {
@@ -74,12 +89,12 @@ impl Drop for Probe {
         if !self.there {
             return;
         }
-        let (address, ids) = (self.address.clone(), [self.id.clone()]);
+        let (address, run, id) = (self.address.clone(), self.run.clone(), self.id.clone());
         // On a thread with a runtime of its own: this one may be about to end.
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let removal = async { Firestore::connect(&address).await?.delete(PROBE, &ids).await };
+                let removal = async { remove(&Firestore::connect(&address).await?, &run, &id).await };
                 tokio::time::timeout(PATIENCE, removal).await.context("no answer in time")?
             })
         });

@@ -57,12 +57,14 @@ pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
                 crate::refuse!("run {} has no complete export", ctx.run.id());
             };
             let export = Arc::new(export);
-            times.of("3 firestore", p3_transform::run(ctx, &export)).await?;
+            let looked = p3_transform::look(ctx, &export).await?;
+            times.of("3 firestore", p3_transform::run(ctx, &export, &looked)).await?;
         }
         Part::Move => {
             let export = times.of("2 export", export(ctx)).await?;
             let both = async {
-                tokio::try_join!(p3_transform::run(ctx, &export), p4_import::databases(ctx, &export))
+                let looked = p3_transform::look(ctx, &export).await?;
+                tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::databases(ctx, &export))
             };
             times.of("3+4 import", both).await?;
         }

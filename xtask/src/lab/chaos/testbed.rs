@@ -20,7 +20,7 @@ use crate::settings::{Environment, Server, Settings};
 use crate::sql_file;
 use crate::tables::TABLES;
 use anyhow::{Context, Result, ensure};
-use datapath::firestore::{Address, Firestore};
+use datapath::firestore::{Address, Firestore, Unconditional};
 use nix::sys::signal::Signal;
 use sqlx::Row;
 use std::collections::BTreeMap;

@@ -13,7 +13,8 @@ use gcloud_sdk::tonic::transport::{Channel, Endpoint, Server};
 use gcloud_sdk::tonic::{Code, Request, Response, Status};
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tonic_prost::ProstCodec;
@@ -29,22 +30,36 @@ pub enum WriteFault {
     Lost(Code),
     /// Every `n`th document is refused with RESOURCE_EXHAUSTED, the others are written.
     Some(usize),
+    /// Written, but every `n`th document is said to have failed with UNAVAILABLE.
+    Unconfirmed(usize),
     /// Written, but the list of statuses ends early.
     ShortAnswer,
+    /// A condition that does not hold is answered with this code.
+    Unmet(Code),
     /// No answer ever comes, and nothing is written.
     Hang,
 }
 
 /// The proxy; dropped, it ends with all of its connections.
-#[derive(Debug)]
 pub struct FirestoreFaults {
     port: u16,
     next: Next,
     serving: AbortHandle,
 }
 
-/// Faults of the calls to come, first to last.
-type Next = Arc<Mutex<VecDeque<WriteFault>>>;
+/// Of the calls to come, first to last.
+#[derive(Clone, Default)]
+struct Next {
+    faults: Arc<Mutex<VecDeque<WriteFault>>>,
+    meanwhile: Arc<Mutex<VecDeque<Meanwhile>>>,
+}
+
+/// What others do while a call is on its way.
+type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn locked<T>(queue: &Mutex<T>) -> MutexGuard<'_, T> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl FirestoreFaults {
     /// Listens on a free port of 127.0.0.1 and passes everything to the emulator at `to`
@@ -68,12 +83,18 @@ impl FirestoreFaults {
 
     /// The next calls meet these, in this order, instead of any that were set before.
     pub fn set(&self, faults: impl IntoIterator<Item = WriteFault>) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = faults.into_iter().collect();
+        *locked(&self.next.faults) = faults.into_iter().collect();
     }
 
-    /// How many of them have not been met yet.
+    /// The next call waits until this is done: what others do between a look and the write that follows.
+    /// Asked for several times, it is done before as many calls.
+    pub fn before_next(&self, meanwhile: impl Future<Output = ()> + Send + 'static) {
+        locked(&self.next.meanwhile).push_back(Box::pin(meanwhile));
+    }
+
+    /// How many of all these have not been met yet.
     pub fn left(&self) -> usize {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner).len()
+        locked(&self.next.faults).len() + locked(&self.next.meanwhile).len()
     }
 }
 
@@ -105,9 +126,15 @@ impl Service<http::Request<Body>> for Proxy {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let proxy = self.clone();
         Box::pin(async move {
-            let writes = request.uri().path() == BATCH_WRITE;
-            let fault = writes.then(|| proxy.next.lock().unwrap_or_else(PoisonError::into_inner).pop_front());
-            Ok(match fault.flatten() {
+            if request.uri().path() != BATCH_WRITE {
+                return Ok(proxy.pass(request).await);
+            }
+            let (fault, meanwhile) =
+                (locked(&proxy.next.faults).pop_front(), locked(&proxy.next.meanwhile).pop_front());
+            if let Some(meanwhile) = meanwhile {
+                meanwhile.await;
+            }
+            Ok(match fault {
                 None => proxy.pass(request).await,
                 Some(WriteFault::Refused(code)) => Status::new(code, "refused on purpose").into_http(),
                 Some(WriteFault::Hang) => std::future::pending().await,
@@ -145,46 +172,63 @@ impl UnaryService<fs::BatchWriteRequest> for Faulty {
     fn call(&mut self, request: Request<fs::BatchWriteRequest>) -> Self::Future {
         let (mut client, fault) = (FirestoreClient::new(self.emulator.clone()), self.fault);
         Box::pin(async move {
-            let WriteFault::Some(every) = fault else {
-                let mut answer = client.batch_write(request).await?;
-                return match fault {
-                    WriteFault::Lost(code) => Err(Status::new(code, "lost on purpose")),
-                    _ => {
-                        let fs::BatchWriteResponse { status, write_results } = answer.get_mut();
-                        status.truncate(status.len() / 2);
-                        write_results.truncate(status.len());
-                        Ok(answer)
-                    }
-                };
-            };
-            let (metadata, extensions, mut batch) = request.into_parts();
-            let refused = |index: usize| index.is_multiple_of(every.max(1));
-            let count = batch.writes.len();
-            let mut index = 0..;
-            batch.writes.retain(|_| !refused(index.next().unwrap_or_default()));
-            let mut written = match batch.writes.is_empty() {
-                true => fs::BatchWriteResponse::default(),
-                false => {
-                    client.batch_write(Request::from_parts(metadata, extensions, batch)).await?.into_inner()
-                }
-            };
-            let (mut results, mut statuses) = (written.write_results.drain(..), written.status.drain(..));
-            let mut answer = fs::BatchWriteResponse::default();
-            for index in 0..count {
-                answer.write_results.push(match refused(index) {
-                    true => fs::WriteResult::default(),
-                    false => results.next().unwrap_or_default(),
-                });
-                answer.status.push(match refused(index) {
-                    true => rpc::Status {
-                        code: Code::ResourceExhausted.into(),
-                        message: "refused on purpose".into(),
-                        ..Default::default()
-                    },
-                    false => statuses.next().unwrap_or_default(),
-                });
+            if let WriteFault::Some(every) = fault {
+                return refusing(client, request, every).await;
             }
-            Ok(Response::new(answer))
+            let mut answer = client.batch_write(request).await?;
+            let fs::BatchWriteResponse { status, write_results } = answer.get_mut();
+            match fault {
+                WriteFault::Lost(code) => return Err(Status::new(code, "lost on purpose")),
+                WriteFault::Unconfirmed(every) => {
+                    status.iter_mut().step_by(every.max(1)).for_each(|status| {
+                        *status = purposely(Code::Unavailable, "lost on purpose");
+                    });
+                }
+                WriteFault::Unmet(code) => {
+                    let unmet = [Code::AlreadyExists, Code::FailedPrecondition, Code::NotFound];
+                    let unmet = status.iter_mut().filter(|s| unmet.contains(&Code::from(s.code)));
+                    unmet.for_each(|status| status.code = code.into());
+                }
+                _ => {
+                    status.truncate(status.len() / 2);
+                    write_results.truncate(status.len());
+                }
+            }
+            Ok(answer)
         })
     }
+}
+
+fn purposely(code: Code, message: &str) -> rpc::Status {
+    rpc::Status { code: code.into(), message: message.into(), ..Default::default() }
+}
+
+/// Keeps every so many documents from the emulator, and answers for them.
+async fn refusing(
+    mut client: FirestoreClient<Channel>,
+    request: Request<fs::BatchWriteRequest>,
+    every: usize,
+) -> Result<Response<fs::BatchWriteResponse>, Status> {
+    let (metadata, extensions, mut batch) = request.into_parts();
+    let refused = |index: usize| index.is_multiple_of(every.max(1));
+    let count = batch.writes.len();
+    let mut index = 0..;
+    batch.writes.retain(|_| !refused(index.next().unwrap_or_default()));
+    let mut written = match batch.writes.is_empty() {
+        true => fs::BatchWriteResponse::default(),
+        false => client.batch_write(Request::from_parts(metadata, extensions, batch)).await?.into_inner(),
+    };
+    let (mut results, mut statuses) = (written.write_results.drain(..), written.status.drain(..));
+    let mut answer = fs::BatchWriteResponse::default();
+    for index in 0..count {
+        answer.write_results.push(match refused(index) {
+            true => fs::WriteResult::default(),
+            false => results.next().unwrap_or_default(),
+        });
+        answer.status.push(match refused(index) {
+            true => purposely(Code::ResourceExhausted, "refused on purpose"),
+            false => statuses.next().unwrap_or_default(),
+        });
+    }
+    Ok(Response::new(answer))
 }

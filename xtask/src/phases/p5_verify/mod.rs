@@ -4,6 +4,7 @@
 mod checks;
 mod cutover_state;
 mod documents;
+mod misplaced;
 mod obstacles;
 mod references;
 mod rows;
@@ -41,15 +42,17 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> R
                 }
             }),
         );
-    let (files, tables, structure, sequences, orphans, references) = tokio::try_join!(
+    let (files, tables, structure, sequences, orphans, references, counted) = tokio::try_join!(
         files(ctx, manifest),
         tables,
         checks::structure(ctx, cutover),
         checks::sequences_check(ctx, export),
         checks::orphans(ctx),
         references::all(ctx, export, cutover),
+        misplaced::count(ctx),
     )?;
-    let mut checks = vec![files, structure, sequences, orphans];
+    let misplaced = misplaced::check(ctx, cutover, counted, &tables).await?;
+    let mut checks = vec![files, structure, sequences, orphans, misplaced];
     checks.extend(references);
     checks.extend(replays(export, ctx.max_diffs));
     let proof = Proof {
