@@ -3,6 +3,7 @@
 
 pub mod chores;
 pub mod cleanup;
+pub mod clock;
 pub mod disk;
 pub mod dump;
 pub mod host;

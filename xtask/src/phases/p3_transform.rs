@@ -1,10 +1,10 @@
 //! Phase 3, Firestore: users and sessions from their files into documents, streamed.
 
-use crate::journal::STEP;
 use crate::model::Existing;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::steps::StepName;
 use crate::stores::documents::{documents, holds};
 use crate::stores::ownership;
 use crate::tables::Table;
@@ -33,7 +33,7 @@ pub struct ImportedCollection {
 /// Refuses a collection that holds anything but this run's documents. Fails where a document is not
 /// taken, naming it.
 pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Imported> {
-    let step = ctx.run.step(STEP)?;
+    let step = ctx.run.step(StepName::Firestore)?;
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let mut imported = Imported::default();
     for table in ctx.tables {
@@ -54,8 +54,7 @@ async fn import(
     collection: &'static Collection,
     export: &Arc<Export>,
 ) -> Result<ImportedCollection> {
-    let name = format!("3 firestore {}", table.name);
-    let step = ctx.run.step(&name)?;
+    let step = ctx.run.step(StepName::FirestoreTable(table.name.to_string()))?;
     let (there, own) = holds(ctx, firestore, table, collection, Some(export.as_ref())).await?;
     if !own && ctx.existing == Existing::Replace {
         ownership::remove_documents(ctx, firestore, table, collection, export).await?;

@@ -9,6 +9,7 @@ use crate::effects::terminal::Terminal;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::{FreezeLog, Frozen, Open};
 use crate::settings::{Server, Settings};
+use crate::steps::StepName;
 use crate::{refuse, sql, sql_file, sql_text};
 use anyhow::{Context, Result, bail};
 use sqlx::Row;
@@ -385,7 +386,7 @@ pub async fn preflight(ctx: &Ctx, handling: &Handling) -> Result<()> {
 /// the work is dropped midway, `main` undoes it.
 pub async fn during<T>(ctx: &Ctx, handling: &Handling, work: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(cleanup) = &handling.freeze else { return work.await };
-    let step = ctx.run.step("freeze")?;
+    let step = ctx.run.step(StepName::Freeze)?;
     let held = Freezer::of(ctx)?.freeze(Some(ctx.run.id()), cleanup).await?;
     let result = work.await;
     if let Held::Now(pending) = held {

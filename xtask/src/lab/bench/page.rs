@@ -8,6 +8,7 @@ use crate::lab::bench::figures::{
 use crate::lab::bench::results::Results;
 use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
+use crate::steps::StepName;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The whole page.
@@ -266,11 +267,14 @@ fn own_charts(results: &Results) -> [Chart; 4] {
 
 /// The journal's steps of the whole migration.
 fn phases(all: &[Repetition]) -> Vec<Bar> {
-    let step = |name: &str| {
-        let value = spread(all, &|r| r.runs.get(MIGRATE)?.phases.get(name).copied())?;
-        Some(Bar { label: name.to_string(), value, ours: true })
+    let step = |step: StepName| {
+        let label = step.to_string();
+        let value = spread(all, &|r| r.runs.get(MIGRATE)?.phases.get(&label).copied())?;
+        Some(Bar { label, value, ours: true })
     };
-    ["1 backup", "2 export", "3 firestore", "4 import", "5 verify"].into_iter().filter_map(step).collect()
+    let phases =
+        [StepName::Backup, StepName::Export, StepName::Firestore, StepName::Import, StepName::Verify];
+    phases.into_iter().filter_map(step).collect()
 }
 
 fn chart(title: &str, unit: &str, bars: &[Bar]) -> Markup {

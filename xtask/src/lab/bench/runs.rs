@@ -2,6 +2,7 @@
 //! what our own export says: a reference that fails in silence would look fast.
 
 use crate::effects::terminal::Terminal;
+use crate::journal::{Journal, Span};
 use crate::lab::bench::figures::{
     COUNT, DOCUMENTS, MIGRATE, MOVE, PIPES, ROWS, Repetition, Run, SMALLER, VERIFY,
 };
@@ -12,12 +13,12 @@ use crate::lab::bench::servers::Shop;
 use crate::lab::bench::warm;
 use crate::lab::compare;
 use crate::lab::usage::{self, Ran};
-use crate::run::dir::RunDir;
+use crate::run::dir::{self, RunDir};
 use crate::run::manifest::Export;
+use crate::steps::{Event, StepName};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fs;
 use tokio::process::Command;
 
 pub struct Bench<'a> {
@@ -43,14 +44,6 @@ struct Reported {
 #[derive(Deserialize)]
 struct TableLine {
     source_rows: u64,
-}
-
-/// A line of the journal.
-#[derive(Deserialize)]
-struct JournalLine {
-    at: jiff::Timestamp,
-    step: String,
-    event: String,
 }
 
 impl Bench<'_> {
@@ -197,29 +190,20 @@ async fn migrate(shop: &Shop) -> Result<(Run, u64)> {
     let mut run = Run::new(&ran, spent);
     run.peak_memory = report.peak_memory;
     run.phases = report.seconds;
-    let journal = RunDir::open(&shop.runs(), "latest")?.file("journal.jsonl");
-    let journal = fs::read_to_string(&journal).with_context(|| format!("reading {}", journal.display()))?;
-    run.phases.extend(steps(&journal)?);
+    let (path, _) = dir::find(&shop.runs(), "latest")?;
+    run.phases.extend(seconds(&dir::load_journal(&path)?)?);
     Ok((run, report.tables.iter().map(|t| t.source_rows).sum()))
 }
 
-/// Seconds of every step that came to its end.
-fn steps(journal: &str) -> Result<BTreeMap<String, f64>> {
-    let (mut begun, mut seconds) = (BTreeMap::new(), BTreeMap::new());
-    for line in journal.lines() {
-        let entry: JournalLine =
-            serde_json::from_str(line).with_context(|| format!("reading the journal: {line}"))?;
-        match (entry.event.as_str(), begun.get(&entry.step)) {
-            ("start", _) => {
-                begun.insert(entry.step, entry.at);
-            }
-            ("done", Some(start)) => {
-                seconds.insert(entry.step, entry.at.duration_since(*start).as_secs_f64());
-            }
-            _ => {}
-        }
-    }
-    Ok(seconds)
+/// Seconds of every step that came to its end, by its name.
+fn seconds(journal: &Journal) -> Result<BTreeMap<String, f64>> {
+    let steps = journal.commands.iter().flat_map(|command| &command.steps);
+    let took = |step: &Span<StepName>| {
+        let ended = step.ended.as_ref().context("a step that is done has no end")?;
+        let (began, ended): (jiff::Timestamp, jiff::Timestamp) = (step.began.parse()?, ended.parse()?);
+        Ok((step.step.to_string(), ended.duration_since(began).as_secs_f64()))
+    };
+    steps.filter(|step| step.event == Event::Done).map(took).collect()
 }
 
 /// This program itself, on the shop's servers.
@@ -244,11 +228,14 @@ mod tests {
 
     #[test]
     fn steps_are_read_from_the_journal() {
-        let journal = "\
-            {\"at\":\"2026-01-01T00:00:00.000Z\",\"step\":\"2 export\",\"event\":\"start\"}\n\
-            {\"at\":\"2026-01-01T00:00:01.000Z\",\"step\":\"3 firestore\",\"event\":\"start\"}\n\
-            {\"at\":\"2026-01-01T00:00:02.500Z\",\"step\":\"2 export\",\"event\":\"done\",\"detail\":\"x\"}\n\
-            {\"at\":\"2026-01-01T00:00:03.000Z\",\"step\":\"3 firestore\",\"event\":\"ended early\"}\n";
-        assert_eq!(steps(journal).unwrap(), BTreeMap::from([("2 export".to_string(), 2.5)]));
+        let line = |at: &str, step: &str, event: &str| {
+            format!("{{\"at\":\"2026-01-01T00:00:0{at}Z\",\"step\":\"{step}\",\"event\":\"{event}\"}}\n")
+        };
+        let text = line("0.000", "2 export", "start")
+            + &line("1.000", "3 firestore", "start")
+            + &line("2.500", "2 export", "done")
+            + &line("3.000", "3 firestore", "ended early");
+        let seconds = seconds(&Journal::read(&text)).unwrap();
+        assert_eq!(seconds, BTreeMap::from([("2 export".to_string(), 2.5)]));
     }
 }

@@ -2,12 +2,14 @@
 //! beside what an undisturbed run leaves.
 
 use crate::effects::postgres::{self, Connection};
+use crate::lab::chaos::point::{Point, points};
 use crate::lab::compare;
 use crate::model::{Database, MIGRATED};
 use crate::phases::p1_backup;
 use crate::run::dir;
 use crate::run::manifest::{Export, Manifest, Proof, Sequence};
 use crate::settings::Settings;
+use crate::steps::Event;
 use crate::tables::{self, TABLES};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -29,7 +31,7 @@ pub type Documents = BTreeMap<String, Fields>;
 /// The undisturbed run.
 pub struct Undisturbed {
     /// Every step of its journal.
-    pub steps: BTreeSet<String>,
+    pub steps: BTreeSet<Point>,
     pub export: Export,
     pub documents: Documents,
     /// How long it took.
@@ -40,7 +42,7 @@ impl Undisturbed {
     /// What a run has left that has just ended.
     pub async fn read(settings: &Settings, run: &Path, length: Duration) -> Result<Undisturbed> {
         let told = dir::load_journal(run)?.commands.pop().context("its journal is empty")?;
-        let steps = told.steps.into_iter().chain([told.whole]).map(|step| step.step).collect();
+        let steps = points(&told).map(|(point, _)| point).collect();
         let export = dir::load_manifest(run)?.export.context("the undisturbed run has no export")?;
         Ok(Undisturbed { steps, export, documents: compare::documents(settings).await?, length })
     }
@@ -152,7 +154,7 @@ fn left_in_directory(run: &Path, manifest: &Manifest) -> Result<Vec<String>> {
         there.difference(&known).map(|name| format!("{name} is in the run's directory")).collect();
     lines.extend(known.difference(&there).map(|name| format!("{name} is not in the run's directory")));
     let last = dir::load_journal(run)?.commands.pop();
-    if last.as_ref().is_none_or(|command| command.whole.event != "done") {
+    if last.as_ref().is_none_or(|command| command.whole.event != Event::Done) {
         lines.push(format!("the journal does not say that it is done: {last:?}"));
     }
     Ok(lines)

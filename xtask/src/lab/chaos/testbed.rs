@@ -7,6 +7,7 @@ use crate::journal::Command as CountedApart;
 use crate::lab::chaos::end::{End, described, not_done};
 use crate::lab::chaos::fault::{Cut, FIRESTORE, Fault, Moment};
 use crate::lab::chaos::oracle::{self, Undisturbed};
+use crate::lab::chaos::point::{Point, points};
 use crate::lab::chaos::signal::signal;
 use crate::lab::chaos::writer::Writer;
 use crate::lab::compare;
@@ -18,6 +19,7 @@ use crate::servers::local::{self, Wanted};
 use crate::servers::native::{Connections, EmulatorChoice, SERVERS, Stack};
 use crate::settings::{Environment, Server, Settings};
 use crate::sql_file;
+use crate::steps::Event;
 use crate::tables::TABLES;
 use anyhow::{Context, Result, ensure};
 use datapath::firestore::{Address, Firestore};
@@ -241,17 +243,16 @@ impl Testbed {
     async fn moment(&self, moment: &Moment, tool: &mut Child) -> Result<bool> {
         let started = Instant::now();
         let pid = tool.id().context("the tool has ended before it began")?;
-        let told = |wanted: &String, is: fn(&str) -> bool| -> Result<bool> {
-            let found = |told: CountedApart| {
-                told.steps.iter().chain([&told.whole]).any(|s| s.step == *wanted && is(&s.event))
-            };
+        let told = |wanted: &Point, is: fn(&Event) -> bool| -> Result<bool> {
+            let found =
+                |told: CountedApart| points(&told).any(|(point, event)| point == *wanted && is(event));
             Ok(self.told(pid)?.is_some_and(found))
         };
         loop {
             let come = match moment {
                 Moment::After(time) => started.elapsed() >= *time,
                 Moment::Begun(step) => told(step, |_| true)?,
-                Moment::Done(step) => told(step, |event| event == "done")?,
+                Moment::Done(step) => told(step, |event| *event == Event::Done)?,
             };
             if tool.try_wait().context("watching the tool")?.is_some() {
                 return Ok(false);
