@@ -12,3 +12,4 @@ pub mod process;
 pub mod surroundings;
 pub mod terminal;
 pub mod throttle;
+pub mod wait;

@@ -2,6 +2,7 @@
 //! beside what an undisturbed run leaves.
 
 use crate::effects::postgres::{self, Connection};
+use crate::effects::wait::{self, Patience, State};
 use crate::lab::chaos::point::{Point, points};
 use crate::lab::compare;
 use crate::model::{Database, MIGRATED};
@@ -20,10 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Until the last session of a run that has ended is gone from a server.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Patience = Patience { deadline: Duration::from_secs(5), interval: Duration::from_millis(20) };
 
 /// Every document, by `collection/id`.
 pub type Documents = BTreeMap<String, Fields>;
@@ -193,19 +194,16 @@ async fn left_on_servers(settings: &Settings) -> Result<Vec<String>> {
 }
 
 async fn left_sessions(connection: &mut Connection, server: &str) -> Result<Vec<String>> {
-    let deadline = Instant::now() + GRACE;
-    loop {
+    let gone = wait::until(GRACE, async || {
         let rows = connection.rows(sql_file!("chaos/sessions.sql").text).await?;
-        if rows.is_empty() || Instant::now() > deadline {
-            let name = |row: &sqlx::postgres::PgRow| row.try_get::<String, _>("name");
-            let names = rows.iter().map(name).collect::<Result<Vec<_>, _>>()?;
-            return Ok(names
-                .iter()
-                .map(|name| format!("{server}: the session `{name}` is left over"))
-                .collect());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        Ok(if rows.is_empty() { State::Ready(()) } else { State::NotYet(rows) })
+    });
+    let State::NotYet(left) = gone.await? else { return Ok(Vec::new()) };
+    let line = |row: &sqlx::postgres::PgRow| {
+        let name: String = row.try_get("name")?;
+        Ok(format!("{server}: the session `{name}` is left over"))
+    };
+    left.iter().map(line).collect()
 }
 
 /// Where the books of a run do not add up: rows of the dump that are not in the ledger, rows of the ledger
