@@ -9,7 +9,7 @@ mod reading;
 mod references;
 
 use self::reading::{Batch, Key, Mapping};
-use crate::ledger::kind_of;
+use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::{Database, MIGRATED, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
@@ -407,7 +407,7 @@ impl Replaying {
                 let ours = keys.iter().filter(|((table, _), _)| *table == name);
                 ours.map(|((_, id), how)| (*id, how.clone())).collect()
             };
-            let still = part.read.iter().filter(|(_, row)| kind_of(&row.outcome) == "quarantined");
+            let still = part.read.iter().filter(|(_, row)| kind_of(&row.outcome) == OutcomeKind::Quarantined);
             let still = still.map(|(id, row)| {
                 let from = format!("quarantined:{}", part.quarantined[id]);
                 (*id, Moved { from, to: row.outcome.clone() })

@@ -5,6 +5,7 @@ use crate::servers::docker::container::{Container, Health};
 use crate::servers::docker::engine::Engine;
 use crate::servers::docker::failures::disk_full;
 use anyhow::{Result, bail};
+use bollard::models::ContainerStateStatusEnum as Status;
 use std::time::Duration;
 
 /// A new database takes seconds; one that replays its log after a crash, longer.
@@ -26,7 +27,7 @@ pub async fn state_of(engine: &Engine, id: &str) -> Result<Container> {
         let state = match (&container.health, container.running) {
             (Health::Healthy | Health::Unknown, true) => Outcome::Healthy,
             (Health::Unhealthy(_), _) => Outcome::Sick,
-            (_, false) if container.state == "exited" || container.state == "dead" => Outcome::Sick,
+            (_, false) if matches!(container.state, Status::EXITED | Status::DEAD) => Outcome::Sick,
             _ => return Ok(State::NotYet(container)),
         };
         Ok(State::Ready((container, state)))
