@@ -3,9 +3,8 @@
 
 use crate::effects::terminal::Terminal;
 use crate::journal::{Journal, Span};
-use crate::lab::bench::figures::{
-    COUNT, DOCUMENTS, MIGRATE, MOVE, PIPES, ROWS, Repetition, Run, SMALLER, VERIFY,
-};
+use crate::lab::bench::figures::{Repetition, Run};
+use crate::lab::bench::measured::{GuideStep, Measured};
 use crate::lab::bench::part::Done;
 use crate::lab::bench::plan::{Plan, Reference};
 use crate::lab::bench::references::{Node, References, succeeded};
@@ -65,7 +64,7 @@ impl Bench<'_> {
         self.renew().await?;
         let (run, rows) = migrate(&self.shop).await?;
         done.rows = rows;
-        self.note(done, MIGRATE, run);
+        self.note(done, Measured::Migrate, run);
         if self.export.is_none() {
             self.export = RunDir::open(&self.shop.runs(), "latest")?.load_manifest()?.export;
         }
@@ -73,19 +72,19 @@ impl Bench<'_> {
         let ran = succeeded("verify", ran)?;
         let report: Reported = serde_json::from_str(&ran.stdout).context("reading verify's report")?;
         ensure!(report.proven == Some(true), "verify found differences");
-        self.note(done, VERIFY, Run::new(&ran, spent));
+        self.note(done, Measured::Verify, Run::new(&ran, spent));
         if self.plan.references.contains(&Reference::Count) {
             let run = self.part("count").await?;
-            self.note(done, COUNT, run);
+            self.note(done, Measured::Count, run);
         }
         self.renew().await?;
         let run = self.part("rows").await?;
-        self.note(done, ROWS, run);
+        self.note(done, Measured::Rows, run);
         let run = self.part("documents").await?;
-        self.note(done, DOCUMENTS, run);
+        self.note(done, Measured::Documents, run);
         self.renew().await?;
         let run = self.part("move").await?;
-        self.note(done, MOVE, run);
+        self.note(done, Measured::Move, run);
         Ok(())
     }
 
@@ -101,20 +100,20 @@ impl Bench<'_> {
         warm::up(small, &self.references).await?;
         let (run, rows) = migrate(small).await?;
         done.smaller_rows = rows;
-        self.note(done, SMALLER, run);
+        self.note(done, Measured::SmallerMigrate, run);
         Ok(())
     }
 
     async fn guide(&mut self, done: &mut Repetition) -> Result<()> {
         self.renew().await?;
-        for step in ["backup", "export", "firestore", "import"] {
-            if step == "firestore" && !matches!(self.references.node, Node::Ready(_)) {
+        for step in GuideStep::ALL {
+            if step == GuideStep::Firestore && !matches!(self.references.node, Node::Ready(_)) {
                 continue;
             }
-            let command = self.references.script("guide.sh", step, &self.shop)?;
+            let command = self.references.script("guide.sh", &step.to_string(), &self.shop)?;
             let (ran, spent) = measured(&self.shop, command).await?;
             let ran = succeeded(&format!("guide.sh {step}"), ran)?;
-            self.note(done, &format!("guide: {step}"), Run::new(&ran, spent));
+            self.note(done, Measured::Guide(step), Run::new(&ran, spent));
         }
         self.arrived("guide.sh", matches!(self.references.node, Node::Ready(_))).await
     }
@@ -124,7 +123,7 @@ impl Bench<'_> {
         let command = self.references.script("pipes.sh", "move", &self.shop)?;
         let (ran, spent) = measured(&self.shop, command).await?;
         let ran = succeeded("pipes.sh", ran)?;
-        self.note(done, PIPES, Run::new(&ran, spent));
+        self.note(done, Measured::Pipes, Run::new(&ran, spent));
         self.arrived("pipes.sh", false).await
     }
 
@@ -168,9 +167,9 @@ impl Bench<'_> {
         Ok(run)
     }
 
-    fn note(&self, done: &mut Repetition, name: &str, run: Run) {
-        self.terminal.line(format!("  {name:<36} {:>7.2} s", run.seconds));
-        done.runs.insert(name.to_string(), run);
+    fn note(&self, done: &mut Repetition, measured: Measured, run: Run) {
+        self.terminal.line(format!("  {measured:<36} {:>7.2} s", run.seconds));
+        done.runs.insert(measured, run);
     }
 
     pub fn stop(self) -> Result<()> {
