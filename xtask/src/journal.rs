@@ -1,15 +1,16 @@
 //! What `journal.jsonl` says: a line for the start and the end of every command on a run and of every
 //! step in it. Written by `run_dir`, read by `status` from another terminal. Pure.
 
+use crate::steps::{CommandName, Event, StepName};
 use serde::{Deserialize, Serialize};
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub at: String,
+    /// A command's name or a step's: some commands have a step of their own name.
     pub step: String,
-    /// `start`, `done`, `failed`, `ended early` (dropped: an error elsewhere, or interrupted), `note`.
-    pub event: String,
+    pub event: Event,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// Of the process that wrote the line: several may write about one run.
@@ -41,30 +42,33 @@ pub struct Journal {
 /// One command on the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Command {
+    /// Of the process that wrote its lines.
+    #[serde(skip)]
+    pid: u32,
     /// `None`: the line with which it began is not whole.
     pub process: Option<Process>,
     #[serde(flatten)]
-    pub whole: Step,
-    pub steps: Vec<Step>,
+    pub whole: Span<CommandName>,
+    pub steps: Vec<Span<StepName>>,
 }
 
 /// From a start to an end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
-    pub step: String,
+pub struct Span<Name> {
+    pub step: Name,
     pub began: String,
     /// `None`: under way, or its process was killed.
     pub ended: Option<String>,
-    /// `start` while it has no end.
-    pub event: String,
+    /// `Start` while it has no end.
+    pub event: Event,
     pub detail: String,
 }
 
-impl Step {
-    fn new(entry: Entry) -> Step {
+impl<Name: From<String> + PartialEq> Span<Name> {
+    fn new(entry: Entry) -> Span<Name> {
         let Entry { at, step, event, detail, .. } = entry;
-        let ended = (event != "start").then(|| at.clone());
-        Step { step, began: at, ended, event, detail }
+        let ended = (event != Event::Start).then(|| at.clone());
+        Span { step: step.into(), began: at, ended, event, detail }
     }
 
     fn end(&mut self, entry: Entry) {
@@ -72,7 +76,18 @@ impl Step {
     }
 
     fn is_open(&self, name: &str) -> bool {
-        self.ended.is_none() && self.step == name
+        self.ended.is_none() && self.step == Name::from(name.to_string())
+    }
+}
+
+impl Command {
+    /// Whether it leaves the run as it was. Of one whose beginning is lost that is told by its steps.
+    pub fn only_looks(&self) -> bool {
+        let looks = |step: &Span<StepName>| matches!(step.step, StepName::Verify | StepName::LookForRepairs);
+        match self.process {
+            Some(_) => self.whole.step.only_looks(),
+            None => self.steps.iter().all(looks),
+        }
     }
 }
 
@@ -90,47 +105,46 @@ impl Journal {
 
     fn take(&mut self, entry: Entry) {
         if let Some(process) = entry.process.clone() {
-            let whole = Step::new(entry);
-            return self.commands.push(Command { process: Some(process), whole, steps: Vec::new() });
+            let (pid, whole, steps) = (process.pid, Span::new(entry), Vec::new());
+            return self.commands.push(Command { pid, process: Some(process), whole, steps });
         }
         let command = self.command_of(&entry);
         let steps = &mut command.steps;
-        if entry.event == "start" {
-            steps.push(Step::new(entry));
+        if entry.event == Event::Start {
+            return steps.push(Span::new(entry));
+        }
+        // A step before the command: where both have one name, the step is inside and ends first.
+        if let Some(open) = steps.iter_mut().rev().find(|s| s.is_open(&entry.step)) {
+            open.end(entry);
         } else if command.whole.is_open(&entry.step) {
             command.whole.end(entry);
-        } else if let Some(open) = steps.iter_mut().rev().find(|s| s.is_open(&entry.step)) {
-            open.end(entry);
         } else {
-            steps.push(Step::new(entry));
+            steps.push(Span::new(entry));
         }
     }
 
     /// The last one that this process has begun.
     fn command_of(&mut self, entry: &Entry) -> &mut Command {
-        let own = |c: &Command| c.process.as_ref().is_some_and(|p| p.pid == entry.pid);
-        let index = self.commands.iter().rposition(own).unwrap_or_else(|| {
-            let unknown = Step {
-                step: "?".into(),
+        let index = self.commands.iter().rposition(|c| c.pid == entry.pid).unwrap_or_else(|| {
+            let unknown = Span {
+                step: CommandName::Other("?".into()),
                 began: entry.at.clone(),
                 ended: Some(entry.at.clone()),
-                event: "its beginning is lost".into(),
+                event: Event::BeginningLost,
                 detail: String::new(),
             };
-            self.commands.push(Command { process: None, whole: unknown, steps: Vec::new() });
+            let (pid, steps) = (entry.pid, Vec::new());
+            self.commands.push(Command { pid, process: None, whole: unknown, steps });
             self.commands.len() - 1
         });
         &mut self.commands[index]
     }
 
     /// How often a step of this name has begun.
-    pub fn times_begun(&self, step: &str) -> u64 {
-        self.commands.iter().flat_map(|c| &c.steps).filter(|s| s.step == step).count() as u64
+    pub fn times_begun(&self, step: &StepName) -> u64 {
+        self.commands.iter().flat_map(|c| &c.steps).filter(|s| s.step == *step).count() as u64
     }
 }
-
-/// The phase in the journal: a run that has begun it may have written documents.
-pub const STEP: &str = "3 firestore";
 
 #[cfg(test)]
 mod tests {
@@ -141,12 +155,16 @@ mod tests {
         let entry = Entry {
             at: "2026-01-01T00:00:00.000Z".into(),
             step: step.into(),
-            event: event.into(),
+            event: event.to_string().into(),
             detail: String::new(),
             pid,
             process,
         };
         serde_json::to_string(&entry).unwrap() + "\n"
+    }
+
+    fn events(command: &Command) -> Vec<Event> {
+        command.steps.iter().map(|s| s.event.clone()).collect()
     }
 
     #[test]
@@ -160,15 +178,32 @@ mod tests {
             + &line(2, "verify", "failed", false)
             + &line(1, "files", "note", false);
         let journal = Journal::read(&text);
-        let events = |c: &Command| c.steps.iter().map(|s| s.event.clone()).collect::<Vec<_>>();
         assert_eq!(journal.commands.len(), 2);
         let [migrate, verify] = [&journal.commands[0], &journal.commands[1]];
-        assert_eq!(
-            (migrate.whole.ended.is_none(), events(migrate)),
-            (true, vec!["done".into(), "note".into()])
+        assert_eq!((migrate.whole.ended.is_none(), events(migrate)), (true, vec![Event::Done, Event::Note]));
+        assert_eq!((&verify.whole.event, events(verify)), (&Event::Failed, vec![Event::EndedEarly]));
+        assert!(
+            journal.times_begun(&StepName::Export) == 1 && journal.times_begun(&StepName::Firestore) == 0
         );
-        assert_eq!((verify.whole.event.as_str(), events(verify)), ("failed", vec!["ended early".into()]));
-        assert!(journal.times_begun("2 export") == 1 && journal.times_begun("3 firestore") == 0);
+    }
+
+    /// `repair`, `replay` and `cutover` have a step of their own name: its end is not the command's.
+    #[test]
+    fn a_command_goes_on_after_a_step_of_its_name() {
+        let mut text = line(1, "repair", "start", true)
+            + &line(1, "repair", "start", false)
+            + &line(1, "repair", "done", false);
+        let journal = Journal::read(&text);
+        assert_eq!(
+            (&journal.commands[0].whole.ended, events(&journal.commands[0])),
+            (&None, vec![Event::Done])
+        );
+        text += &line(1, "5 verify", "start", false);
+        text += &line(1, "5 verify", "failed", false);
+        text += &line(1, "repair", "failed", false);
+        let journal = Journal::read(&text);
+        assert_eq!(journal.commands[0].whole.event, Event::Failed);
+        assert_eq!(events(&journal.commands[0]), [Event::Done, Event::Failed]);
     }
 
     #[test]
@@ -178,17 +213,45 @@ mod tests {
         for cut in 1..torn.len() - 1 {
             let text = format!("{whole}{}\n{}", &torn[..cut], line(1, "2 export", "ended early", false));
             let journal = Journal::read(&text);
-            assert_eq!(
-                (journal.torn, journal.commands[0].steps[0].event.as_str()),
-                (1, "ended early"),
-                "{cut}"
-            );
+            assert_eq!((journal.torn, events(&journal.commands[0])), (1, vec![Event::EndedEarly]), "{cut}");
         }
     }
 
     #[test]
     fn lines_without_their_command_are_not_lost() {
-        let journal = Journal::read(&line(7, "2 export", "start", false));
-        assert_eq!((journal.commands[0].process.as_ref(), journal.commands[0].steps.len()), (None, 1));
+        let text = line(7, "2 export", "start", false) + &line(7, "2 export", "done", false);
+        let journal = Journal::read(&(text + &line(8, "2 export", "start", false)));
+        assert_eq!(journal.commands.len(), 2);
+        let [first, second] = [&journal.commands[0], &journal.commands[1]];
+        assert_eq!(
+            (&first.process, &first.whole.event, events(first)),
+            (&None, &Event::BeginningLost, vec![Event::Done])
+        );
+        assert!(second.process.is_none() && !second.only_looks() && events(second) == [Event::Start]);
+    }
+
+    #[test]
+    fn who_only_looked_is_known_also_without_its_beginning() {
+        let text = line(7, "look for repairs", "start", false) + &line(7, "look for repairs", "done", false);
+        assert!(Journal::read(&text).commands[0].only_looks());
+        let text = text + &line(7, "repair", "start", false);
+        assert!(!Journal::read(&text).commands[0].only_looks());
+    }
+
+    #[test]
+    fn words_of_a_newer_tool_are_read() {
+        let text = line(1, "fly", "start", true)
+            + &line(1, "6 fly", "start", false)
+            + &line(1, "6 fly", "flown", false);
+        let journal = Journal::read(&text);
+        let command = &journal.commands[0];
+        assert_eq!(
+            (journal.torn, command.whole.step.to_string(), command.only_looks()),
+            (0, "fly".to_string(), false)
+        );
+        assert_eq!(
+            (command.steps.len(), command.steps[0].step.to_string(), events(command)),
+            (1, "6 fly".to_string(), vec![Event::Other("flown".into())])
+        );
     }
 }

@@ -2,7 +2,7 @@
 //! each other agree (DESIGN rule 2). Pure.
 
 use crate::model::{MIGRATED, explain, grouped};
-pub use datapath::sorting::kind_of;
+pub use datapath::sorting::{OutcomeKind, kind_of};
 
 use datapath::digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,13 @@ pub struct Sums {
 
 impl Outcomes {
     pub fn sums(&self) -> Sums {
-        let of = |kind: &str| self.rows.iter().filter(|(o, _)| kind_of(o) == kind).map(|(_, n)| n).sum();
-        Sums { migrated: of(MIGRATED), excluded: of("excluded"), quarantined: of("quarantined") }
+        let of =
+            |kind: OutcomeKind| self.rows.iter().filter(|(o, _)| kind_of(o) == kind).map(|(_, n)| n).sum();
+        Sums {
+            migrated: of(OutcomeKind::Migrated),
+            excluded: of(OutcomeKind::Excluded),
+            quarantined: of(OutcomeKind::Quarantined),
+        }
     }
 }
 
@@ -66,7 +71,9 @@ impl Counted<'_> {
     pub fn disagreements(&self) -> Vec<String> {
         let mut found = Vec::new();
         let table = self.table;
-        let mut classified: BTreeMap<&str, Digest> = BTreeMap::new();
+        let mut classified: BTreeMap<OutcomeKind, Digest> = BTreeMap::new();
+        let audited: BTreeMap<OutcomeKind, Digest> =
+            self.audited.iter().map(|(kind, keys)| (kind_of(kind), *keys)).collect();
         let mut all = Digest::default();
         for (outcome, keys) in self.classified {
             if outcome != MIGRATED && explain(outcome).is_none() {
@@ -95,9 +102,9 @@ impl Counted<'_> {
                 all.rows
             ));
         }
-        for kind in [MIGRATED, "excluded", "quarantined"] {
-            let by_select = classified.get(kind).copied().unwrap_or_default();
-            let by_audit = self.audited.get(kind).copied().unwrap_or_default();
+        for kind in [OutcomeKind::Migrated, OutcomeKind::Excluded, OutcomeKind::Quarantined] {
+            let by_select = classified.get(&kind).copied().unwrap_or_default();
+            let by_audit = audited.get(&kind).copied().unwrap_or_default();
             if by_select.rows != by_audit.rows {
                 found.push(format!(
                     "{table}: {} rows {kind} by the SELECT, {} by the audit",
@@ -111,10 +118,10 @@ impl Counted<'_> {
             }
         }
         for (kind, rows, place) in [
-            (MIGRATED, self.in_file, "the export's file"),
-            ("quarantined", self.in_quarantine, "the quarantine's file"),
+            (OutcomeKind::Migrated, self.in_file, "the export's file"),
+            (OutcomeKind::Quarantined, self.in_quarantine, "the quarantine's file"),
         ] {
-            let by_select = classified.get(kind).copied().unwrap_or_default();
+            let by_select = classified.get(&kind).copied().unwrap_or_default();
             if by_select.rows != rows {
                 found.push(format!("{table}: {} rows {kind}, but {rows} in {place}", by_select.rows));
             }

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod ledger;
 pub mod model;
 pub mod sql_text;
+pub mod steps;
 pub mod tables;
 pub mod timing;
 

@@ -1,7 +1,9 @@
 //! What a run takes and was expected to take. Pure.
 
+use crate::steps::StepName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Seconds of the parts of a migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,20 +20,50 @@ impl Seconds {
 
     /// By the names that a report has for them.
     pub fn by_name(&self) -> BTreeMap<String, f64> {
-        [(EXPORT, self.export), (IMPORT, self.import), (VERIFY, self.verify), (TOTAL, self.total())]
-            .map(|(name, seconds)| (name.to_string(), seconds))
-            .into()
+        let parts = [
+            (Part::BackupAndExport, self.export),
+            (Part::Import, self.import),
+            (Part::Verify, self.verify),
+            (Part::Phases, self.total()),
+        ];
+        parts.map(|(part, seconds)| (part.to_string(), seconds)).into()
     }
 }
 
-/// The names of the parts in a report.
-pub const EXPORT: &str = "1+2 backup, export";
+/// A part of a command whose time is measured.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    BackupAndExport,
+    /// Firestore and PostgreSQL.
+    Import,
+    Verify,
+    /// The three together.
+    Phases,
+    /// All of a rehearsal's migration, with what comes before its phases.
+    Pipeline,
+    /// Until a rehearsal's servers answer.
+    Servers,
+    /// A plain dump and restore of the same database.
+    Baseline,
+    /// One step alone, as bench measures it.
+    Step(StepName),
+}
 
-pub const IMPORT: &str = "3+4 import";
-
-pub const VERIFY: &str = "5 verify";
-
-pub const TOTAL: &str = "all phases";
+/// As it stands in a report.
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Part::BackupAndExport => "1+2 backup, export",
+            Part::Import => "3+4 import",
+            Part::Verify => "5 verify",
+            Part::Phases => "all phases",
+            Part::Pipeline => "whole pipeline",
+            Part::Servers => "servers",
+            Part::Baseline => "baseline: dump and restore",
+            Part::Step(step) => return step.fmt(f),
+        })
+    }
+}
 
 /// What a run was expected to take, and what it took: side by side in its manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

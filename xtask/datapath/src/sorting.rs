@@ -9,13 +9,40 @@ use crate::digest::{BUCKET, Content, Digest};
 use crate::files::{CountedFile, FileInfo, HashedFile, Piece};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The outcome of a row that goes to its target.
 pub const MIGRATED: &str = "migrated";
 
-/// `excluded` of `excluded:user_deleted`.
-pub fn kind_of(outcome: &str) -> &str {
-    outcome.split_once(':').map_or(outcome, |(kind, _)| kind)
+/// What becomes of a row, whatever the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutcomeKind<'a> {
+    Migrated,
+    Excluded,
+    Quarantined,
+    /// Of a SELECT that says what nobody knows.
+    Other(&'a str),
+}
+
+impl fmt::Display for OutcomeKind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            OutcomeKind::Migrated => MIGRATED,
+            OutcomeKind::Excluded => "excluded",
+            OutcomeKind::Quarantined => "quarantined",
+            OutcomeKind::Other(word) => word,
+        })
+    }
+}
+
+/// `Excluded` of `excluded:user_deleted`.
+pub fn kind_of(outcome: &str) -> OutcomeKind<'_> {
+    match outcome.split_once(':').map_or(outcome, |(kind, _)| kind) {
+        MIGRATED => OutcomeKind::Migrated,
+        "excluded" => OutcomeKind::Excluded,
+        "quarantined" => OutcomeKind::Quarantined,
+        word => OutcomeKind::Other(word),
+    }
 }
 
 /// Rows of one outcome.
@@ -92,7 +119,7 @@ impl<'a> Sorting<'a> {
         if outcome.name == MIGRATED {
             self.migrated(id, number(&hash).context("the row's hash")?);
             self.file.write(row)?;
-        } else if kind_of(&outcome.name) == "quarantined" {
+        } else if kind_of(&outcome.name) == OutcomeKind::Quarantined {
             self.quarantined.push((id, index));
         }
         if !note.is_empty() {

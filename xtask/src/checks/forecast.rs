@@ -10,6 +10,7 @@ use crate::effects::postgres::{self, Connection};
 use crate::forecast::{Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Writing, seconds};
 use crate::ledger::Outcomes;
 use crate::model::{self, Database, MIGRATED};
+use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
 use crate::run::{dir, lock, lock_waits, rehearsal_log};
@@ -17,10 +18,10 @@ use crate::settings::Server;
 use crate::source::assess;
 use crate::source::snapshot::{Snapshot, TableSize, worker};
 use crate::sql::{self, HashFn, Reading, Rows};
+use crate::steps::StepName;
 use crate::stores::readiness;
 use crate::tables::Table;
 use crate::timing::Timing;
-use crate::{journal, refuse};
 use anyhow::{Context, Result};
 use datapath::firestore::{Address, Firestore, Pace};
 use sqlx::Row;
@@ -198,8 +199,8 @@ async fn documents(ctx: &Ctx, sizes: &[u64]) -> Result<Documents> {
 fn begun(ctx: &Ctx) -> Begun {
     let journal = dir::load_journal(ctx.run.path()).unwrap_or_default();
     Begun {
-        imports: journal.times_begun(journal::STEP),
-        verifications: journal.times_begun(crate::phases::p5_verify::STEP),
+        imports: journal.times_begun(&StepName::Firestore),
+        verifications: journal.times_begun(&StepName::Verify),
     }
 }
 

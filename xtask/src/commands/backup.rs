@@ -11,6 +11,7 @@ use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, freeze};
 use crate::sql::HashFn;
+use crate::steps::CommandName;
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -41,11 +42,11 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Backup> {
     let hash = preflight::source_alone(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::source(ctx).await?;
-    visibly(ctx, "backup", locks.guard(Box::pin(back_up(ctx, handling, hash)))).await
+    visibly(ctx, CommandName::Backup, locks.guard(Box::pin(back_up(ctx, handling, hash)))).await
 }
 
 async fn back_up(ctx: &Arc<Ctx>, handling: &Handling, hash: HashFn) -> Result<Backup> {
-    let mut manifest = begin(ctx, "backup")?;
+    let mut manifest = begin(ctx, CommandName::Backup)?;
     let backup = async {
         let snapshot = Snapshot::open(ctx, hash).await?;
         let backup = backpressure::under_backpressure(ctx, p1_backup::run(ctx, &snapshot)).await?;

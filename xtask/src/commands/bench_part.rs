@@ -2,7 +2,9 @@
 
 use crate::lab::bench::part::{self, Part};
 use crate::model::Existing;
+use crate::run::command::visibly;
 use crate::session::{Command, RunArgs, Servers, Session, SourceArgs, print};
+use crate::steps::CommandName;
 use anyhow::Result;
 
 /// One part of the migration alone, for bench to measure
@@ -21,7 +23,7 @@ impl Command for Args {
             Part::Rows | Part::Move => session.new_run(&SourceArgs::default(), Existing::Refuse)?,
             Part::Documents | Part::Count => session.existing_run(&RunArgs { run: "latest".into() })?,
         };
-        let done = part::run(&ctx, self.part).await?;
+        let done = visibly(&ctx, CommandName::BenchPart, part::run(&ctx, self.part)).await?;
         print(&format!("{}\n", serde_json::to_string(&done)?))
     }
 }

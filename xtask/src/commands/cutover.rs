@@ -6,6 +6,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::session::{Command, RunArgs, Servers, Session};
+use crate::steps::CommandName;
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -35,5 +36,5 @@ impl Command for Args {
 /// what was proven. In all cases the source is as it was before.
 pub async fn run(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     let locks = Locks::all(ctx).await?;
-    visibly(ctx, "cutover", locks.guard(Box::pin(cut_over(ctx, cleanup)))).await
+    visibly(ctx, CommandName::Cutover, locks.guard(Box::pin(cut_over(ctx, cleanup)))).await
 }

@@ -9,6 +9,7 @@ use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::session::{Command, Servers, Session, SourceArgs};
 use crate::source::{Handling, assess, freeze};
+use crate::steps::CommandName;
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -38,12 +39,12 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     let locks = Locks::all(ctx).await?;
     let exporting = async {
         let assessed = assess::source(ctx).await?;
-        let mut manifest = begin(ctx, "export")?;
+        let mut manifest = begin(ctx, CommandName::Export)?;
         let exporting = migrate::backup_and_export(ctx, &mut manifest, hash, assessed);
         let export = freeze::during(ctx, handling, Box::pin(exporting)).await?;
         Ok((manifest, export))
     };
-    let (manifest, export) = visibly(ctx, "export", locks.guard(Box::pin(exporting))).await?;
+    let (manifest, export) = visibly(ctx, CommandName::Export, locks.guard(Box::pin(exporting))).await?;
     let directory = ctx.run.path().display().to_string();
     let report =
         Report::new(ctx.run.id(), directory, ctx.tables, &export, None, ctx.values).begun_with(&manifest);

@@ -10,6 +10,7 @@ use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::session::{Command, RunArgs, Servers, Session, guard};
+use crate::steps::CommandName;
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl Command for Args {
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
     let locks = Locks::targets(ctx).await?;
-    visibly(ctx, "import", locks.guard(Box::pin(import(ctx)))).await
+    visibly(ctx, CommandName::Import, locks.guard(Box::pin(import(ctx)))).await
 }
 
 async fn import(ctx: &Arc<Ctx>) -> Result<Report> {

@@ -17,7 +17,8 @@ use crate::source::assess::{self, Assessment};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, drift, freeze};
 use crate::sql::HashFn;
-use crate::timing::{EXPORT, IMPORT, TOTAL, Timing, VERIFY};
+use crate::steps::CommandName;
+use crate::timing::{Part, Timing};
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -71,11 +72,11 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     let locks = Locks::all(ctx).await?;
     let work = async {
         let assessed = assessed(ctx).await?;
-        let manifest = begin(ctx, "migrate")?;
+        let manifest = begin(ctx, CommandName::Migrate)?;
         let migrating = from_the_source(ctx, handling, manifest, hash, assessed);
         freeze::during(ctx, handling, Box::pin(migrating)).await
     };
-    visibly(ctx, "migrate", locks.guard(Box::pin(work))).await
+    visibly(ctx, CommandName::Migrate, locks.guard(Box::pin(work))).await
 }
 
 /// Goes on with a run that was cut off. Believes no journal: the files are what their hashes say, a store
@@ -100,7 +101,7 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
             }
         }
     };
-    visibly(ctx, "migrate --resume", locks.guard(Box::pin(work))).await
+    visibly(ctx, CommandName::Resume, locks.guard(Box::pin(work))).await
 }
 
 /// The source can be moved as it is, the targets can take it, and it does not cost too much.
@@ -128,7 +129,7 @@ async fn from_the_source(
         Err(error) => ctx.terminal.warn(format!("how long it takes is not known: {error:#}")),
     }
     let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
-    let export = times.of(EXPORT, exporting).await?;
+    let export = times.of(Part::BackupAndExport, exporting).await?;
     Box::pin(to_the_targets(ctx, handling, manifest, export, times)).await
 }
 
@@ -146,14 +147,14 @@ async fn to_the_targets(
         let looked = p3_transform::look(ctx, &export).await?;
         tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::run(ctx, &export))
     };
-    let (documents, ()) = times.of(IMPORT, importing).await?;
+    let (documents, ()) = times.of(Part::Import, importing).await?;
 
     ctx.terminal.phase("Phase 5: verify");
     // Nothing in phase 5 is asked of the source, so it has time for this.
     let looking =
         async { Ok(if handling.look_again { Some(drift::beside(ctx, &manifest).await) } else { None }) };
     let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
-    let (proof, source) = times.of(VERIFY, both).await?;
+    let (proof, source) = times.of(Part::Verify, both).await?;
     manifest.proof = Some(proof.clone());
     manifest.source = source;
     let (time, real) = (manifest.time.take(), times.seconds());
@@ -164,9 +165,9 @@ async fn to_the_targets(
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
         .begun_with(&manifest);
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
-    report.seconds = times.0;
+    report.seconds = times.by_name();
     if let (Some(real), Some(time)) = (real, &manifest.time) {
-        report.seconds.insert(TOTAL.into(), real.total());
+        report.seconds.insert(Part::Phases.to_string(), real.total());
         report.predicted = time.predicted.by_name();
     }
     report.source = manifest.source.clone();

@@ -15,6 +15,7 @@ use crate::settings::Environment;
 use crate::source::Handling;
 use crate::sql;
 use crate::tables::TABLES;
+use crate::timing::Part;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub async fn run(
     let mut times = Times::default();
     let runs = plan.runs.clone().unwrap_or_else(|| wanted.workspace.join("database-backups"));
     let starting = Servers::start(plan.runtime, wanted, environment, &terminal, cleanup);
-    let (servers, settings) = times.of("servers", Box::pin(starting)).await?;
+    let (servers, settings) = times.of(Part::Servers, Box::pin(starting)).await?;
     let stays = plan.keep || plan.runs.is_some();
     let parent = if stays { runs } else { servers.home().join("runs") };
     let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options));
@@ -120,14 +121,15 @@ fn note(ctx: &Ctx, scale: u32, result: &Result<Report>) {
     }
 }
 
-async fn measured(ctx: &Arc<Ctx>, baseline: bool, mut times: Times) -> Result<Report> {
+async fn measured(ctx: &Arc<Ctx>, baseline: bool, times: Times) -> Result<Report> {
     let started = Instant::now();
     let mut report = migrate::run(ctx, &Handling::default()).await?;
-    report.seconds.insert("whole pipeline".into(), started.elapsed().as_secs_f64());
-    report.seconds.append(&mut times.0);
+    report.seconds.insert(Part::Pipeline.to_string(), started.elapsed().as_secs_f64());
+    report.seconds.extend(times.by_name());
     if baseline {
         ctx.terminal.phase("Baseline: pg_dump -Fc and pg_restore -j4 of the same database");
-        report.seconds.insert("baseline: dump and restore".into(), self::baseline(ctx).await?);
+        let seconds = self::baseline(ctx).await?;
+        report.seconds.insert(Part::Baseline.to_string(), seconds);
     }
     Ok(report)
 }

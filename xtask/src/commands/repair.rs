@@ -9,6 +9,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::session::{Command, RunArgs, Said, Servers, Session, print};
+use crate::steps::CommandName;
 use crate::stores::reconcile::{Action, Change, OnChange};
 use anyhow::Result;
 use std::sync::Arc;
@@ -60,10 +61,10 @@ pub struct Outcome {
 /// `apply`: makes the changes, while no other run can be at work on the stores; else nothing is touched.
 pub async fn run(ctx: &Arc<Ctx>, apply: bool, tell: &mut OnChange<'_>) -> Result<Outcome> {
     if !apply {
-        return find_and_repair(ctx, false, tell).await;
+        return visibly(ctx, CommandName::LookForRepairs, find_and_repair(ctx, false, tell)).await;
     }
     let locks = Locks::targets(ctx).await?;
-    visibly(ctx, "repair", locks.guard(Box::pin(find_and_repair(ctx, true, tell)))).await
+    visibly(ctx, CommandName::Repair, locks.guard(Box::pin(find_and_repair(ctx, true, tell)))).await
 }
 
 async fn find_and_repair(ctx: &Arc<Ctx>, apply: bool, tell: &mut OnChange<'_>) -> Result<Outcome> {

@@ -6,6 +6,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::session::{Command, RunArgs, Said, Servers, Session, print};
+use crate::steps::CommandName;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Replayed> {
         let mut manifest = ctx.run.load_manifest()?;
         replay::run(ctx, &mut manifest).await
     };
-    visibly(ctx, "replay", locks.guard(Box::pin(work))).await
+    visibly(ctx, CommandName::Replay, locks.guard(Box::pin(work))).await
 }
 
 /// Accounts for each row, in words.

@@ -8,6 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Backup, Export, Manifest, Proof};
 use crate::sql::HashFn;
+use crate::steps::{CommandName, StepName};
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ fn same_terms(ctx: &Ctx, manifest: &Manifest) -> Result<()> {
             env!("CARGO_PKG_VERSION")
         );
     }
-    if manifest.export.is_none() && manifest.command != "migrate" {
+    if manifest.export.is_none() && manifest.command != CommandName::Migrate {
         refuse!(
             "run {run} was begun by `{}` and has no complete export to go on from: start over with \
              `cargo xtask migrate`",
@@ -100,7 +101,7 @@ fn keep_policy(ctx: &Ctx, manifest: &mut Manifest) -> Result<()> {
         let said = |limit: Option<u64>| limit.map_or("any number".into(), |n| n.to_string());
         let change =
             format!("rows allowed in quarantine: {}, until now {}", said(limit), said(policy.max_quarantine));
-        ctx.run.note("policy", &change)?;
+        ctx.run.note(&StepName::Policy, &change)?;
         policy.max_quarantine = limit;
         ctx.run.save_manifest(manifest)?;
     }
@@ -114,7 +115,7 @@ pub fn cleared(ctx: &Ctx, mut manifest: Manifest) -> Result<Manifest> {
         "no complete export: {removed} files of the one that was cut off are removed, everything is exported \
          again under a new snapshot"
     );
-    ctx.run.note("export again", &what)?;
+    ctx.run.note(&StepName::ExportAgain, &what)?;
     ctx.terminal.line(format!("run {}: {what}", ctx.run.id()));
     (manifest.backup, manifest.export) = (None, None);
     ctx.run.save_manifest(&manifest)?;

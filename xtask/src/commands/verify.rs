@@ -6,6 +6,8 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
 use crate::session::{Command, RunArgs, Servers, Session};
+use crate::steps::CommandName;
+use crate::timing::Part;
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ impl Command for Args {
 }
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
-    visibly(ctx, "verify", verified(ctx)).await
+    visibly(ctx, CommandName::Verify, verified(ctx)).await
 }
 
 /// The same as a part of another command.
@@ -44,7 +46,7 @@ pub(super) async fn verified(ctx: &Arc<Ctx>) -> Result<Report> {
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
         .begun_with(&manifest);
-    report.seconds.insert("5 verify".into(), proof.seconds);
+    report.seconds.insert(Part::Verify.to_string(), proof.seconds);
     report.source = manifest.source.clone();
     report.since(manifest.cutover.as_ref());
     manifest.proof = Some(proof);

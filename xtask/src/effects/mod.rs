@@ -3,6 +3,7 @@
 
 pub mod chores;
 pub mod cleanup;
+pub mod clock;
 pub mod disk;
 pub mod dump;
 pub mod host;
@@ -11,3 +12,4 @@ pub mod process;
 pub mod surroundings;
 pub mod terminal;
 pub mod throttle;
+pub mod wait;

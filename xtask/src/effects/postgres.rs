@@ -11,6 +11,7 @@ use crate::settings::{Server, Tls};
 use crate::sql;
 use anyhow::{Context, Result, anyhow};
 use futures_util::TryStreamExt;
+use rustls::CertificateError as Rejected;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
 use sqlx::{
@@ -113,11 +114,11 @@ pub fn message(error: &anyhow::Error) -> Option<String> {
     Some(of_database(error)?.message().to_string())
 }
 
-/// What failed about TLS, if that did. By the words of rustls, which has no type here.
+/// What failed about TLS, if that did.
 fn tls_advice(server: &Server, error: &sqlx::Error) -> Option<String> {
-    let said = match error {
-        sqlx::Error::Tls(error) => error.to_string(),
-        sqlx::Error::Io(error) => error.get_ref()?.to_string(),
+    let cause: &(dyn std::error::Error + 'static) = match error {
+        sqlx::Error::Tls(error) => error.as_ref(),
+        sqlx::Error::Io(error) => error.get_ref()?,
         _ => return None,
     };
     let root = match &server.tls {
@@ -125,33 +126,47 @@ fn tls_advice(server: &Server, error: &sqlx::Error) -> Option<String> {
         Tls::Disable | Tls::Require => "no certificate".to_string(),
     };
     let advice = |advice: String| Some(format!("TLS: {advice}"));
-    if said.contains("does not support TLS") {
+    // sqlx has no type for a server that answers the request for TLS with no.
+    if cause.to_string().contains("does not support TLS") {
         return advice(
             "the server does not offer it: turn it on there (ssl = on), or say tls = \"disable\"".into(),
         );
     }
-    let wrong = said.strip_prefix("invalid peer certificate: ");
-    match wrong {
-        Some(wrong) if wrong.contains("not valid for name") => advice(format!(
+    let rejected = match cause.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(rejected)) => rejected,
+        _ if matches!(error, sqlx::Error::Tls(_)) => {
+            return advice("check `tls` in the environment file".into());
+        }
+        _ => return None,
+    };
+    match rejected {
+        Rejected::NotValidForName | Rejected::NotValidForNameContext { .. } => advice(format!(
             "the server's certificate is for another host than {}: connect by a name that it bears, or let it \
              bear this one",
             server.host
         )),
         // BadSignature: of another authority with the same name.
-        Some(wrong) if wrong.contains("UnknownIssuer") || wrong.contains("BadSignature") => advice(format!(
+        Rejected::UnknownIssuer | Rejected::BadSignature => advice(format!(
             "the server's certificate was not issued by the authority in {root}: is that the right root \
              certificate, is this the right server?"
         )),
-        Some(wrong) if wrong.contains("expired") || wrong.contains("not valid yet") => advice(
+        Rejected::Expired
+        | Rejected::ExpiredContext { .. }
+        | Rejected::NotValidYet
+        | Rejected::NotValidYetContext { .. } => advice(
             "the server's certificate is not valid today: renew it, or set this machine's clock".into(),
         ),
-        Some(wrong) if wrong.contains("CaUsedAsEndEntity") => advice(format!(
+        Rejected::Other(other) if is_an_authority(other) => advice(format!(
             "the server shows the authority's own certificate: let it have one that was issued by {root}"
         )),
-        Some(_) => advice("the server's certificate is not accepted".into()),
-        None if matches!(error, sqlx::Error::Tls(_)) => advice("check `tls` in the environment file".into()),
-        None => None,
+        _ => advice("the server's certificate is not accepted".into()),
     }
+}
+
+/// Whether the server's certificate is that of an authority. rustls passes on what its verifier says; that
+/// one's type is of a crate that we do not know by name, so its own word has to do.
+fn is_an_authority(other: &rustls::OtherError) -> bool {
+    other.to_string().contains("CaUsedAsEndEntity")
 }
 
 /// What the server says beside the message of an error: which objects it is about.

@@ -10,6 +10,7 @@ use crate::run::dir;
 use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
+use crate::steps::StepName;
 use crate::stores::{documents, rows};
 use crate::tables::{Home, Table};
 use crate::{refuse, sql, sql_file};
@@ -68,7 +69,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
         freezer.preflight().await?;
         unchanged(ctx, &manifest).await?;
     }
-    let step = ctx.run.step("cutover")?;
+    let step = ctx.run.step(StepName::Cutover)?;
     let held = freezer.freeze(Some(ctx.run.id()), cleanup).await?;
     match take_over(ctx, &mut manifest, &export, &freezer).await {
         Ok(cutover) => {

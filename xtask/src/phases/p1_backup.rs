@@ -7,6 +7,7 @@ use crate::run::manifest::{Backup, SnapshotInfo};
 use crate::servers::docker;
 use crate::source::digests::{raw_digests, sequences, writes};
 use crate::source::snapshot::{Snapshot, worker};
+use crate::steps::StepName;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use datapath::files::FileInfo;
@@ -28,7 +29,7 @@ const COMPOSE: &str = "docker-compose-before.yml";
 /// Refuses a pg_dump that is older than the server; fails where a dump cannot be read back whole.
 pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let started = Instant::now();
-    let step = ctx.run.step("1 backup")?;
+    let step = ctx.run.step(StepName::Backup)?;
     let pg_dump = version_check(ctx, &snapshot.info).await?;
     let writes = writes(ctx).await?;
     let (files, counts, raw, compose) = tokio::try_join!(
@@ -69,7 +70,7 @@ async fn version_check(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<u32> {
 
 /// The archive, and everything that is made from it.
 async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInfo>> {
-    let step = ctx.run.step("1 dump")?;
+    let step = ctx.run.step(StepName::Dump)?;
     let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
     let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
     let (source, purpose) = (&ctx.settings.source, ctx.purpose("dump"));

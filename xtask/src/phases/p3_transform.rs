@@ -2,11 +2,11 @@
 //! only where none stands: what others have written is left alone and named (DESIGN rule 13).
 
 use crate::findings::{Finding, FindingKind, Store, document_key};
-use crate::journal::STEP;
 use crate::model::{Existing, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::steps::StepName;
 use crate::stores::documents::{Already, Documents, documents, only_missing};
 use crate::stores::ownership;
 use crate::stores::readiness::{self, Holds};
@@ -67,7 +67,7 @@ pub async fn look(ctx: &Arc<Ctx>, export: &Export) -> Result<Looked> {
 /// `Stop::Differs` where others have written documents since the look, naming them: they are left alone, all
 /// others are written. Fails where a document is not taken, naming it.
 pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>, looked: &Looked) -> Result<Imported> {
-    let step = ctx.run.step(STEP)?;
+    let step = ctx.run.step(StepName::Firestore)?;
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let (mut imported, mut conflicts) = (Imported::default(), Conflicts::default());
     for table in ctx.tables {
@@ -93,8 +93,7 @@ async fn import(
     holds: Holds,
     conflicts: &mut Conflicts,
 ) -> Result<ImportedCollection> {
-    let name = format!("3 firestore {}", table.name);
-    let step = ctx.run.step(&name)?;
+    let step = ctx.run.step(StepName::FirestoreTable(table.name.to_string()))?;
     let mut empty = holds == Holds::Nothing;
     if holds == Holds::Others && ctx.existing == Existing::Replace {
         ownership::remove_documents(ctx, firestore, table, collection, export).await?;

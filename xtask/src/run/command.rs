@@ -5,7 +5,8 @@ use crate::model::Existing;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Manifest, RowPolicy};
-use crate::timing::{EXPORT, IMPORT, Seconds, VERIFY};
+use crate::steps::CommandName;
+use crate::timing::{Part, Seconds};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,28 +14,39 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// How long parts of a command took, in seconds, by name.
+/// How long parts of a command took, in seconds.
 #[derive(Default)]
-pub struct Times(pub BTreeMap<String, f64>);
+pub struct Times(BTreeMap<Part, f64>);
 
 impl Times {
-    pub async fn of<T>(&mut self, name: &str, part: impl Future<Output = T>) -> T {
+    pub async fn of<T>(&mut self, part: Part, work: impl Future<Output = T>) -> T {
         let started = Instant::now();
-        let result = part.await;
-        self.0.insert(name.to_string(), started.elapsed().as_secs_f64());
+        let result = work.await;
+        self.0.insert(part, started.elapsed().as_secs_f64());
         result
     }
 
     /// Those of the phases; `None` where one of them did not run.
     pub fn seconds(&self) -> Option<Seconds> {
-        let of = |name: &str| self.0.get(name).copied();
-        Some(Seconds { export: of(EXPORT)?, import: of(IMPORT)?, verify: of(VERIFY)? })
+        let of = |part: Part| self.0.get(&part).copied();
+        Some(Seconds {
+            export: of(Part::BackupAndExport)?,
+            import: of(Part::Import)?,
+            verify: of(Part::Verify)?,
+        })
+    }
+
+    /// By the names that a report has for them.
+    pub fn by_name(&self) -> BTreeMap<String, f64> {
+        self.0.iter().map(|(part, seconds)| (part.to_string(), *seconds)).collect()
     }
 }
 
 /// Does the work of a command on a run, and lets others see it: who does it, how far it is, how it ended.
-pub async fn visibly<T>(ctx: &Ctx, command: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let step = ctx.run.command(command)?;
+///
+/// The only way to the journal: a step outside of a command is not begun.
+pub async fn visibly<T>(ctx: &Ctx, command: CommandName, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let step = ctx.run.command(&command)?;
     let result = tokio::select! {
         biased;
         result = work => result,
@@ -65,11 +77,10 @@ pub async fn show_progress(ctx: &Ctx) -> Infallible {
 }
 
 /// Writes down that the run has begun, and by which command.
-pub fn begin(ctx: &Ctx, command: &str) -> Result<Manifest> {
+pub fn begin(ctx: &Ctx, command: CommandName) -> Result<Manifest> {
     let policy = &ctx.settings.policy;
-    let mut manifest = ctx.run.new_manifest(&ctx.settings.environment, ctx.tool_version());
+    let mut manifest = ctx.run.new_manifest(command, &ctx.settings.environment, ctx.tool_version());
     manifest.accepted = ctx.settings.policy.accepted.clone();
-    manifest.command = command.into();
     manifest.replace = ctx.existing == Existing::Replace;
     manifest.policy = Some(RowPolicy {
         max_quarantine: policy.max_quarantine,

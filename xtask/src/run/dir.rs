@@ -1,18 +1,19 @@
 //! A run's directory: `database-backups/<YYYYMMDD_HHMMSS>/`, 0700, its files 0600 (DESIGN §5).
 
-use crate::effects::host;
-use crate::journal::{Entry, Journal, Process};
+pub use crate::effects::clock::now;
+use crate::journal::Journal;
 use crate::model::Stop;
 use crate::run::dir;
+use crate::run::journal_file::{JournalFile, Recorded};
 use crate::run::manifest::{FORMAT, Manifest, Proof, ToolVersion};
+use crate::steps::{CommandName, StepName};
 use anyhow::{Context, Result, bail};
 use datapath::files::{FileInfo, HashedFile, HashedReader};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 pub const MANIFEST: &str = "manifest.json";
 pub const JOURNAL: &str = "journal.jsonl";
@@ -24,14 +25,7 @@ pub struct RunDir {
     path: PathBuf,
     id: String,
     /// `None`: a run that only looks, and leaves nothing.
-    journal: Option<Mutex<JournalWriter>>,
-}
-
-/// The journal, open for its next line.
-struct JournalWriter {
-    file: File,
-    /// Its last line is not whole: whoever wrote it was killed over it, or the disk was full.
-    torn: bool,
+    journal: Option<JournalFile>,
 }
 
 impl Drop for RunDir {
@@ -56,16 +50,6 @@ pub enum Latest {
     WithExport,
     /// The newest migration that has not come to a green proof.
     Unfinished,
-}
-
-/// The present instant as it stands in manifest and journal: UTC, ISO 8601, milliseconds.
-pub fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-}
-
-/// The present instant in seconds since 1970, as PostgreSQL's `extract(epoch …)` has it.
-pub fn seconds_now() -> f64 {
-    jiff::Timestamp::now().as_microsecond() as f64 / 1e6
 }
 
 impl RunDir {
@@ -102,16 +86,8 @@ impl RunDir {
     }
 
     fn at(path: PathBuf, id: String) -> Result<RunDir> {
-        let context = || format!("opening the journal in {}", path.display());
-        let mut options = OpenOptions::new();
-        options.create(true).read(true).append(true).mode(0o600);
-        let file = options.open(path.join(JOURNAL)).with_context(context)?;
-        let bytes = file.metadata().with_context(context)?.len();
-        let mut last = [b'\n'];
-        if bytes > 0 {
-            file.read_exact_at(&mut last, bytes - 1).with_context(context)?;
-        }
-        Ok(RunDir { path, id, journal: Some(Mutex::new(JournalWriter { file, torn: last != [b'\n'] })) })
+        let journal = Some(JournalFile::open(path.join(JOURNAL))?);
+        Ok(RunDir { path, id, journal })
     }
 
     pub fn id(&self) -> &str {
@@ -184,12 +160,12 @@ impl RunDir {
         Ok(file.take(bytes))
     }
 
-    pub fn new_manifest(&self, environment: &str, tool: ToolVersion) -> Manifest {
+    pub fn new_manifest(&self, command: CommandName, environment: &str, tool: ToolVersion) -> Manifest {
         Manifest {
             format: FORMAT,
             run: self.id.clone(),
             environment: environment.to_string(),
-            command: String::new(),
+            command,
             policy: None,
             replace: false,
             started: now(),
@@ -253,41 +229,24 @@ impl RunDir {
     }
 
     /// Notes that a step begins; what it returns notes how it ended, also when it is dropped.
-    pub fn step<'a>(&'a self, step: &'a str) -> Result<Step<'a>> {
-        self.write_line(step, "start", "", None)?;
-        Ok(Step { run: self, step, open: true })
+    ///
+    /// # Errors
+    /// Where no command of this process has begun: whoever reads the journal could not say whose the step is.
+    pub fn step(&self, step: impl Into<StepName>) -> Result<Recorded<'_>> {
+        self.journal.as_ref().map_or_else(|| Ok(Recorded::nowhere()), |journal| journal.step(&step.into()))
     }
 
     /// Notes that a command begins, as a step around its steps, and which process it is.
-    pub fn command<'a>(&'a self, command: &'a str) -> Result<Step<'a>> {
-        self.write_line(command, "start", "", Some(host::this_process()))?;
-        Ok(Step { run: self, step: command, open: true })
+    pub fn command(&self, command: &CommandName) -> Result<Recorded<'_>> {
+        self.journal.as_ref().map_or_else(|| Ok(Recorded::nowhere()), |journal| journal.command(command))
     }
 
     /// Notes something that has happened.
-    pub fn note(&self, step: &str, detail: &str) -> Result<()> {
-        self.write_line(step, "note", detail, None)
-    }
-
-    fn write_line(&self, step: &str, event: &str, detail: &str, process: Option<Process>) -> Result<()> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let entry = Entry {
-            at: now(),
-            step: step.into(),
-            event: event.into(),
-            detail: detail.into(),
-            pid: std::process::id(),
-            process,
-        };
-        let mut journal = journal.lock().map_err(|_| anyhow::anyhow!("the journal's lock is broken"))?;
-        let before = if journal.torn { "\n" } else { "" };
-        let line = format!("{before}{}\n", serde_json::to_string(&entry)?);
-        // Until it is known to be whole.
-        journal.torn = true;
-        let written = journal.file.write_all(line.as_bytes());
-        journal.torn = written.is_err();
-        let written = written.and_then(|()| journal.file.sync_data());
-        written.with_context(|| format!("writing the journal in {}", self.path.display()))
+    ///
+    /// # Errors
+    /// As for a step.
+    pub fn note(&self, step: &StepName, detail: &str) -> Result<()> {
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.note(step, detail))
     }
 }
 
@@ -349,7 +308,7 @@ pub fn resolve(parent: &Path, run: &str, latest: Latest) -> Result<String> {
         let meant = match latest {
             Latest::Any => true,
             Latest::WithExport => manifest.export.is_some(),
-            Latest::Unfinished => manifest.command == "migrate" && !green,
+            Latest::Unfinished => manifest.command == CommandName::Migrate && !green,
         };
         if meant {
             return Ok(id.clone());
@@ -385,35 +344,6 @@ pub fn ids(parent: &Path) -> Result<Vec<String>> {
     }
     ids.sort();
     Ok(ids)
-}
-
-/// A step under way in the journal.
-pub struct Step<'a> {
-    run: &'a RunDir,
-    step: &'a str,
-    open: bool,
-}
-
-impl Step<'_> {
-    pub fn done(mut self, detail: &str) -> Result<()> {
-        self.open = false;
-        self.run.write_line(self.step, "done", detail, None)
-    }
-
-    /// It has ended early; `why` is shown by `status`.
-    pub fn failed(mut self, why: &str) -> Result<()> {
-        self.open = false;
-        self.run.write_line(self.step, "failed", why, None)
-    }
-}
-
-impl Drop for Step<'_> {
-    fn drop(&mut self) {
-        if self.open {
-            // An error is on its way already, or the run was interrupted: that one is reported.
-            let _ = self.run.write_line(self.step, "ended early", "", None);
-        }
-    }
 }
 
 /// Whether the files of a backup are still what they were: a finding for each that is not.
@@ -461,7 +391,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let runs = parent.path().join("runs");
         let run = RunDir::dry_run_dir(&runs);
-        run.step("5 verify").unwrap().done("").unwrap();
+        run.step(StepName::Verify).unwrap().done("").unwrap();
         assert!(run.write("x.csv", "abc").is_err());
         drop(run);
         assert!(!runs.exists());
@@ -475,17 +405,6 @@ mod tests {
         assert_ne!(a.id(), b.id());
     }
 
-    #[test]
-    fn the_journal_says_how_a_step_ended() {
-        let parent = tempfile::tempdir().unwrap();
-        let run = RunDir::create(parent.path()).unwrap();
-        run.step("1 dump").unwrap().done("5 tables").unwrap();
-        drop(run.step("2 export").unwrap());
-        let journal = fs::read_to_string(run.file("journal.jsonl")).unwrap();
-        let events: Vec<&str> = journal.lines().map(|l| l.split('"').nth(11).unwrap()).collect();
-        assert_eq!(events, ["start", "done", "start", "ended early"]);
-    }
-
     fn tool() -> ToolVersion {
         ToolVersion { version: "0".into(), sql: String::new() }
     }
@@ -494,14 +413,14 @@ mod tests {
     fn a_torn_journal_goes_on_in_a_line_of_its_own() {
         let parent = tempfile::tempdir().unwrap();
         let run = RunDir::create(parent.path()).unwrap();
-        run.save_manifest(&run.new_manifest("local", tool())).unwrap();
-        drop(run.command("migrate").unwrap());
+        run.save_manifest(&run.new_manifest(CommandName::Migrate, "local", tool())).unwrap();
+        drop(run.command(&CommandName::Migrate).unwrap());
         let (path, id) = (run.file(JOURNAL), run.id().to_string());
         drop(run);
         let text = fs::read(&path).unwrap();
         fs::write(&path, &text[..text.len() - 9]).unwrap();
         let run = RunDir::open(parent.path(), &id).unwrap();
-        run.command("migrate --resume").unwrap().done("").unwrap();
+        run.command(&CommandName::Resume).unwrap().done("").unwrap();
         let journal = load_journal(run.path()).unwrap();
         assert_eq!((journal.torn, journal.commands.len()), (1, 2));
         let ended: Vec<bool> = journal.commands.iter().map(|c| c.whole.ended.is_some()).collect();
@@ -516,10 +435,9 @@ mod tests {
     #[test]
     fn latest_is_one_that_can_be_meant() {
         let parent = tempfile::tempdir().unwrap();
-        let run = |command: &str, exported: bool, green: bool| {
+        let run = |command: CommandName, exported: bool, green: bool| {
             let run = RunDir::create(parent.path()).unwrap();
-            let mut manifest = run.new_manifest("local", tool());
-            manifest.command = command.into();
+            let mut manifest = run.new_manifest(command, "local", tool());
             let export = "{\"snapshot\":{\"id\":\"\",\"taken\":\"\",\"server\":{\"major\":15,\"version\":\"\",\
                           \"encoding\":\"\",\"bytes\":0},\"hash\":\"md5_utf8\"},\"files\":{},\"tables\":{},\"seconds\":0}";
             manifest.export = exported.then(|| serde_json::from_str(export).unwrap());
@@ -529,11 +447,11 @@ mod tests {
         };
         let latest = |wanted| resolve(parent.path(), "latest", wanted);
         assert!(latest(Latest::Any).unwrap_err().to_string().contains("cargo xtask migrate"));
-        let green = run("migrate", true, true);
+        let green = run(CommandName::Migrate, true, true);
         assert!(latest(Latest::Unfinished).unwrap_err().to_string().contains(&green));
-        let cut = run("migrate", false, false);
-        let exported = run("export", true, false);
-        let backup = run("backup", false, false);
+        let cut = run(CommandName::Migrate, false, false);
+        let exported = run(CommandName::Export, true, false);
+        let backup = run(CommandName::Backup, false, false);
         assert_eq!(latest(Latest::Any).unwrap(), backup);
         assert_eq!(latest(Latest::WithExport).unwrap(), exported);
         assert_eq!(latest(Latest::Unfinished).unwrap(), cut);

@@ -1,7 +1,7 @@
 //! `freezes.jsonl` beside the run directories: what every freeze of a source found before it changed
 //! anything, so that also another process, after a crash, can undo it.
 
-use crate::run::dir::now;
+use crate::effects::clock::now;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};

@@ -6,6 +6,7 @@
 //! the next batch. The server hears of ours when that moment is over: so long is held what a killed run held.
 
 use crate::effects::postgres::{self, Connection};
+use crate::effects::wait::{self, Patience, State};
 use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::settings::Server;
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use futures_util::future::try_join_all;
 use sqlx::Row;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The lock's two numbers. `pg_locks` shows them as `classid` and `objid`.
 const LOCK: [(&str, &str); 2] = [("class", "2020893043"), ("object", "1")];
@@ -26,7 +27,7 @@ const MOMENT: &str = "0.25";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the lock of a run that has just ended may take to go.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Patience = Patience { deadline: Duration::from_secs(3), interval: Duration::from_millis(100) };
 
 /// Who holds the lock on a database.
 pub struct Holder {
@@ -73,14 +74,16 @@ async fn holder(session: &mut Connection) -> Result<Option<Holder>> {
 
 /// Who holds it for longer than the lock of a run that has just ended may take to go.
 pub async fn lasting_holder(session: &mut Connection) -> Result<Option<Holder>> {
-    let began = Instant::now();
-    loop {
-        let holder = holder(session).await?;
-        if holder.is_none() || began.elapsed() > GRACE {
-            return Ok(holder);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let free = wait::until(GRACE, async || {
+        Ok(match holder(session).await? {
+            Some(holder) => State::NotYet(holder),
+            None => State::Ready(()),
+        })
+    });
+    Ok(match free.await? {
+        State::NotYet(holder) => Some(holder),
+        State::Ready(()) => None,
+    })
 }
 
 /// The other runs that are at work on the source or a target, a line each.
@@ -142,18 +145,17 @@ impl Locks {
         let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
         let take = sql::bind(sql_file!("phases/lock/take.sql"), &LOCK);
         let pid: i32 = session.row("SELECT pg_backend_pid()").await?.try_get(0)?;
-        let began = Instant::now();
-        loop {
-            if session.row(&take).await?.try_get(0)? {
-                return Ok(HeldLock { server: server.to_string(), pid, session });
-            }
-            // None: it has been given back between the two statements.
-            if let Some(holder) = holder(&mut session).await?
-                && began.elapsed() > GRACE
-            {
-                return self.refuse(server, &holder);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let taken = wait::until(GRACE, async || {
+            Ok(match session.row(&take).await?.try_get(0)? {
+                true => State::Ready(()),
+                false => State::NotYet(holder(&mut session).await?),
+            })
+        });
+        match taken.await? {
+            State::Ready(()) => Ok(HeldLock { server: server.to_string(), pid, session }),
+            State::NotYet(Some(holder)) => self.refuse(server, &holder),
+            // It has been given back between the two statements, and somebody else may be at it.
+            State::NotYet(None) => refuse!("the lock on {server} passes from one run to the next: try again"),
         }
     }
 

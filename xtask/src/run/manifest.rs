@@ -5,6 +5,7 @@ use crate::hazards::Found;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
 use crate::sql::{HashFn, Reading};
+use crate::steps::CommandName;
 use crate::timing::Timing;
 use datapath::digest::{Content, Digest};
 use datapath::document::NullPolicy;
@@ -24,7 +25,7 @@ pub struct Manifest {
     pub started: String,
     /// Which command began it: `migrate`, `export`, `backup`.
     #[serde(default)]
-    pub command: String,
+    pub command: CommandName,
     /// What the policy said of rows: a run that is resumed keeps it.
     #[serde(default)]
     pub policy: Option<RowPolicy>,

@@ -6,6 +6,7 @@ pub mod ctx;
 pub mod dir;
 pub mod freeze_log;
 pub mod join;
+pub mod journal_file;
 pub mod lock;
 pub mod lock_waits;
 pub mod manifest;

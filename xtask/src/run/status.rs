@@ -3,14 +3,16 @@
 
 use crate::effects::host;
 use crate::effects::terminal::UnderWay;
-use crate::journal::{Command, Journal, Step};
+use crate::journal::{Command, Journal, Span};
 use crate::model::grouped;
 use crate::run::command::Progress;
 use crate::run::dir;
 use crate::run::manifest::{Manifest, Proof};
+use crate::steps::{CommandName, Event};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Serialize;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -176,14 +178,14 @@ pub fn state(journal: &Journal) -> RunState {
     if let Some(alive) = states().find(|s| matches!(s, RunState::Running)) {
         return alive;
     }
-    let writes = commands().find(|c| c.whole.step != "verify");
+    let writes = commands().find(|c| !c.only_looks());
     writes.or(journal.commands.last()).map_or(RunState::Done, state_of)
 }
 
 pub fn state_of(command: &Command) -> RunState {
     let alive = || command.process.as_ref().map_or(Some(false), host::is_alive);
-    match (&command.whole.ended, command.whole.event.as_str()) {
-        (Some(_), "done") => RunState::Done,
+    match (&command.whole.ended, &command.whole.event) {
+        (Some(_), Event::Done) => RunState::Done,
         (Some(_), _) => RunState::Failed,
         (None, _) => match alive() {
             Some(true) => RunState::Running,
@@ -195,36 +197,38 @@ pub fn state_of(command: &Command) -> RunState {
 
 pub fn next(manifest: &Manifest, id: &str, state: RunState) -> Option<String> {
     let green = manifest.proof.as_ref().map(Proof::is_green);
-    let goes_on = || match manifest.command.as_str() {
-        "backup" => "backup".to_string(),
-        "export" if manifest.export.is_none() => "export".to_string(),
+    let goes_on = || match manifest.command {
+        CommandName::Backup => "backup".to_string(),
+        CommandName::Export if manifest.export.is_none() => "export".to_string(),
         _ => format!("migrate --resume {id}"),
     };
     match (state, green) {
         (RunState::Running | RunState::BegunElsewhere, _) => None,
         (RunState::Killed | RunState::Failed, _) => Some(goes_on()),
         (RunState::Done, Some(_)) => Some(format!("verify --run {id}")),
-        (RunState::Done, None) if manifest.command == "backup" => Some("export".to_string()),
-        (RunState::Done, None) if manifest.command == "export" => Some(format!("import --run {id}")),
+        (RunState::Done, None) if manifest.command == CommandName::Backup => Some("export".to_string()),
+        (RunState::Done, None) if manifest.command == CommandName::Export => {
+            Some(format!("import --run {id}"))
+        }
         (RunState::Done, None) => Some(goes_on()),
     }
 }
 
 /// When a step began, how long it took and what it said, `since` it is under way; `dead`: it is not.
-pub fn line(indent: &str, step: &Step, dead: Option<&str>) -> String {
+pub fn line<Name: Display>(indent: &str, step: &Span<Name>, dead: Option<&str>) -> String {
     let time = step.began.get(11..19).unwrap_or(&step.began);
     let name = format!("{indent}{}", step.step);
-    let rest = match (step.event.as_str(), dead) {
-        ("start", Some(dead)) => format!("{:>10}  {dead}", ""),
-        ("start", None) => format!("{:>10}  under way", seconds(&step.began, &dir::now())),
-        ("note", _) => format!("{:>10}  {}", "", step.detail),
-        ("done", _) => format!("{:>10}  {}", ended(step), step.detail),
+    let rest = match (&step.event, dead) {
+        (Event::Start, Some(dead)) => format!("{:>10}  {dead}", ""),
+        (Event::Start, None) => format!("{:>10}  under way", seconds(&step.began, &dir::now())),
+        (Event::Note, _) => format!("{:>10}  {}", "", step.detail),
+        (Event::Done, _) => format!("{:>10}  {}", ended(step), step.detail),
         (event, _) => format!("{:>10}  {event} {}", ended(step), step.detail.replace('\n', " ")),
     };
     format!("  {time}  {name:<32} {rest}").trim_end().to_string()
 }
 
-pub fn ended(step: &Step) -> String {
+pub fn ended<Name>(step: &Span<Name>) -> String {
     step.ended.as_ref().map(|end| seconds(&step.began, end)).unwrap_or_default()
 }
 

@@ -6,6 +6,7 @@ use crate::run::dir;
 use crate::run::manifest::{Backup, Change, Known, Manifest, SourceCheck};
 use crate::source::digests::{raw_digests, sequences, writes};
 use crate::source::snapshot::Snapshot;
+use crate::steps::StepName;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ pub async fn beside(ctx: &Arc<Ctx>, manifest: &Manifest) -> SourceCheck {
 pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     let backup = manifest.backup.as_ref().context("the run has no backup")?;
     let known = known(ctx, manifest);
-    let step = ctx.run.step("5 source again")?;
+    let step = ctx.run.step(StepName::SourceAgain)?;
     let snapshot = Snapshot::again(ctx, backup.snapshot.hash).await?;
     let at = snapshot.info.taken.clone();
     let tables = raw_digests(ctx, &snapshot).await?;

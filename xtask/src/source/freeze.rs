@@ -6,17 +6,19 @@ use super::Handling;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
+use crate::effects::wait::{Patience, Waiting};
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::{FreezeLog, Frozen, Open};
 use crate::settings::{Server, Settings};
+use crate::steps::StepName;
 use crate::{refuse, sql, sql_file, sql_text};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sqlx::Row;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long a session may take to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Patience =
+    Patience { deadline: Duration::from_secs(30), interval: Duration::from_millis(20) };
 
 /// The instants before and after everything.
 const EVER: (&str, &str) = ("-infinity", "infinity");
@@ -262,7 +264,7 @@ impl Freezer {
         let changed: String = row.try_get("now")?;
         let mut ended = self.end(&mut connection, EVER).await?;
         // A session that was logging in a moment ago may have read the settings before they changed, and
-        // be shown only now.
+        // be shown only now. Until it is in, nothing shows it: there is no state to wait for.
         tokio::time::sleep(Duration::from_millis(200)).await;
         ended += self.end(&mut connection, (EVER.0, &changed)).await?;
         connection.close().await?;
@@ -300,15 +302,13 @@ impl Freezer {
             let query = sql::bind(sql_file!("phases/freeze/end.sql"), &[("pid", &pid)]);
             connection.run(&query).await.with_context(|| format!("ending {session}"))?;
         }
-        let deadline = Instant::now() + PATIENCE;
         for session in &sessions {
             let pid = session.pid.to_string();
             let query = sql::bind(sql_file!("phases/freeze/there.sql"), &[("pid", &pid)]);
-            while connection.row(&query).await?.try_get::<bool, _>(0)? {
-                if Instant::now() > deadline {
-                    bail!("{session} does not end within {} s", PATIENCE.as_secs());
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            let what = format!("{session} to end");
+            let waiting = Waiting::begin(&what, PATIENCE);
+            while connection.row(&query).await?.try_get(0)? {
+                waiting.again(&"it is still there").await?;
             }
         }
         Ok(sessions.len())
@@ -385,7 +385,7 @@ pub async fn preflight(ctx: &Ctx, handling: &Handling) -> Result<()> {
 /// the work is dropped midway, `main` undoes it.
 pub async fn during<T>(ctx: &Ctx, handling: &Handling, work: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(cleanup) = &handling.freeze else { return work.await };
-    let step = ctx.run.step("freeze")?;
+    let step = ctx.run.step(StepName::Freeze)?;
     let held = Freezer::of(ctx)?.freeze(Some(ctx.run.id()), cleanup).await?;
     let result = work.await;
     if let Held::Now(pending) = held {

@@ -8,9 +8,10 @@ use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Export, Published};
+use crate::steps::StepName;
 use crate::stores::{documents, rows};
 use crate::tables::{self, Table};
-use crate::{journal, refuse, sql, sql_file};
+use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::document::{self, Collection, Document, FieldDifference, NullPolicy};
 use datapath::firestore::{Firestore, Guarded};
@@ -98,7 +99,7 @@ async fn runs(ctx: &Arc<Ctx>) -> Result<(Vec<RunDir>, Vec<String>)> {
     // A run that was cut off may have written documents and have no row in any database.
     for id in there.iter().rev() {
         let journal = dir::load_journal(&parent.join(id));
-        if journal.is_ok_and(|journal| journal.times_begun(journal::STEP) > 0) {
+        if journal.is_ok_and(|journal| journal.times_begun(&StepName::Firestore) > 0) {
             ids.push(id.clone());
         }
     }
@@ -285,7 +286,7 @@ pub async fn remove_documents(
         reading.await.context("the reader of the file ended unexpectedly")??;
         task.done(removed);
         ctx.run.note(
-            &format!("3 replace {}", collection.name),
+            &StepName::ReplaceDocuments(collection.name.to_string()),
             &format!("{removed} documents of run {} removed", earlier.id()),
         )?;
     }

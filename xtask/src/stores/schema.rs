@@ -5,9 +5,10 @@ use crate::findings::{Finding, FindingKind};
 use crate::model::{Column, Database};
 use crate::run::ctx::Ctx;
 use crate::{sql, sql_file, tables};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sqlx::Row;
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// The schema in which one looks at what `sql/schema` makes, always rolled back. Not the staging schema:
 /// who only looks must not stand in the way of an import that is under way.
@@ -20,12 +21,71 @@ pub const STAGING: &str = "xtask_staging";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
     pub table: String,
-    pub kind: String,
+    pub kind: PartKind,
     pub name: String,
     pub definition: String,
-    rebuild: Option<String>,
+    /// As what it is taken away for the load and recreated after it; `None`: it stays.
+    rebuild: Option<Rebuild>,
     /// The index beneath a key.
     beneath: Option<String>,
+    is_primary: bool,
+    /// An index of the kind that takes the longest to build.
+    pub is_inverted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartKind {
+    Column,
+    Constraint,
+    Index,
+    Trigger,
+    Policy,
+    RowSecurity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rebuild {
+    Key,
+    Index,
+    Reference,
+}
+
+impl PartKind {
+    const ALL: [PartKind; 6] = [
+        PartKind::Column,
+        PartKind::Constraint,
+        PartKind::Index,
+        PartKind::Trigger,
+        PartKind::Policy,
+        PartKind::RowSecurity,
+    ];
+}
+
+/// As `definition.sql` says it, and people read it.
+impl fmt::Display for PartKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            PartKind::Column => "column",
+            PartKind::Constraint => "constraint",
+            PartKind::Index => "index",
+            PartKind::Trigger => "trigger",
+            PartKind::Policy => "policy",
+            PartKind::RowSecurity => "row security",
+        })
+    }
+}
+
+impl Rebuild {
+    /// # Errors
+    /// Where it is no word of `definition.sql`.
+    fn read(word: &str) -> Result<Rebuild> {
+        match word {
+            "key" => Ok(Rebuild::Key),
+            "index" => Ok(Rebuild::Index),
+            "reference" => Ok(Rebuild::Reference),
+            _ => bail!("nobody knows how to rebuild a {word:?}"),
+        }
+    }
 }
 
 impl Part {
@@ -36,51 +96,50 @@ impl Part {
 
     /// The statement that takes it away for the load; `None` where it stays.
     pub fn removal(&self) -> Option<String> {
-        match self.rebuild.as_deref()? {
-            "index" => Some(sql::drop_index(STAGING, &self.name)),
-            _ => Some(sql::drop_constraint(STAGING, &self.table, &self.name)),
-        }
+        Some(match self.rebuild? {
+            Rebuild::Index => sql::drop_index(STAGING, &self.name),
+            Rebuild::Key | Rebuild::Reference => sql::drop_constraint(STAGING, &self.table, &self.name),
+        })
     }
 
     /// The index that it is or stands on: others may read the table while it is built.
     pub fn index(&self) -> Option<&String> {
-        if self.is("index") { Some(&self.definition) } else { self.beneath.as_ref() }
+        if self.is(Rebuild::Index) { Some(&self.definition) } else { self.beneath.as_ref() }
     }
 
     /// The statement that creates a constraint again, on its index where it has one.
     pub fn constraint(&self) -> String {
         match self.beneath {
-            Some(_) => {
-                let primary = self.definition.starts_with("PRIMARY KEY");
-                sql::add_key(STAGING, &self.table, &self.name, primary)
-            }
+            Some(_) => sql::add_key(STAGING, &self.table, &self.name, self.is_primary),
             None => sql::add_constraint(STAGING, &self.table, &self.name, &self.definition),
         }
     }
 
     /// The statement that makes it in `public`, where there is one.
     fn creation(&self) -> Option<String> {
-        match self.kind.as_str() {
-            "column" => Some(sql::add_column("public", &self.table, &self.name, &self.definition)),
-            "constraint" => Some(sql::add_constraint("public", &self.table, &self.name, &self.definition)),
+        match self.kind {
+            PartKind::Column => Some(sql::add_column("public", &self.table, &self.name, &self.definition)),
+            PartKind::Constraint => {
+                Some(sql::add_constraint("public", &self.table, &self.name, &self.definition))
+            }
             // As the server writes it.
-            "index" => Some(self.definition.clone()),
-            _ => None,
+            PartKind::Index => Some(self.definition.clone()),
+            PartKind::Trigger | PartKind::Policy | PartKind::RowSecurity => None,
         }
     }
 
     /// The statements that make it in `public` in place of another one of its name, where there are any.
     fn replacement(&self) -> Option<String> {
-        let removal = match self.kind.as_str() {
-            "constraint" => sql::drop_constraint("public", &self.table, &self.name),
-            "index" => sql::drop_index("public", &self.name),
-            _ => return None,
+        let removal = match self.kind {
+            PartKind::Constraint => sql::drop_constraint("public", &self.table, &self.name),
+            PartKind::Index => sql::drop_index("public", &self.name),
+            PartKind::Column | PartKind::Trigger | PartKind::Policy | PartKind::RowSecurity => return None,
         };
         Some(format!("{removal}; {}", self.creation()?))
     }
 
-    pub fn is(&self, rebuild: &str) -> bool {
-        self.rebuild.as_deref() == Some(rebuild)
+    pub fn is(&self, rebuild: Rebuild) -> bool {
+        self.rebuild == Some(rebuild)
     }
 }
 
@@ -89,13 +148,17 @@ pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec
     connection.run(&sql::search_path(schema)).await?;
     let rows = connection.rows(sql_file!("phases/4-import/definition.sql").text).await?;
     let parts = rows.iter().map(|row| {
+        let (kind, rebuild): (String, Option<String>) = (row.try_get("kind")?, row.try_get("rebuild")?);
+        let of_that_word = PartKind::ALL.into_iter().find(|known| known.to_string() == kind);
         Ok(Part {
             table: row.try_get("table")?,
-            kind: row.try_get("kind")?,
+            kind: of_that_word.with_context(|| format!("nobody knows what a {kind:?} of a table is"))?,
             name: row.try_get("name")?,
             definition: row.try_get("definition")?,
-            rebuild: row.try_get("rebuild")?,
+            rebuild: rebuild.as_deref().map(Rebuild::read).transpose()?,
             beneath: row.try_get("beneath")?,
+            is_primary: row.try_get("is_primary")?,
+            is_inverted: row.try_get("is_inverted")?,
         })
     });
     let parts = parts.collect::<Result<Vec<Part>>>();
@@ -133,7 +196,7 @@ pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec
 pub fn repairs(database: Database, expected: &[Part], found: &[Part]) -> Vec<(Finding, Option<String>)> {
     let ours: BTreeSet<&str> = expected.iter().map(|p| p.table.as_str()).collect();
     let there: BTreeSet<&str> = found.iter().map(|p| p.table.as_str()).collect();
-    let key = |p: &Part| (p.table.clone(), p.kind.clone(), p.name.clone());
+    let key = |p: &Part| (p.table.clone(), p.kind, p.name.clone());
     let finding = |p: &Part, what: String| {
         Finding::new(FindingKind::Structure, database.into(), &p.table)
             .column(&p.name)

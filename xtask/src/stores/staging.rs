@@ -9,7 +9,7 @@ use crate::effects::postgres::{self, Connection};
 use crate::model::{Database, Existing};
 use crate::run::ctx::Ctx;
 use crate::stores::ownership;
-use crate::stores::schema::{Part, STAGING, create, existing};
+use crate::stores::schema::{Part, Rebuild, STAGING, create, existing};
 use crate::{refuse, sql, sql_file, tables};
 use anyhow::{Context, Result};
 use sqlx::Row;
@@ -27,19 +27,19 @@ impl BuildPlan {
 
     /// The indexes of one table, inverted ones first: they take the longest.
     pub fn indexes_of(&self, table: &str) -> Vec<String> {
-        let mut statements: Vec<String> = self.of(table).filter_map(Part::index).cloned().collect();
-        statements.sort_by_key(|s| !s.contains(" USING gin "));
-        statements
+        let mut parts: Vec<&Part> = self.of(table).collect();
+        parts.sort_by_key(|part| !part.is_inverted);
+        parts.into_iter().filter_map(Part::index).cloned().collect()
     }
 
     /// The keys of one table: they need its indexes.
     pub fn keys_of(&self, table: &str) -> Vec<String> {
-        self.of(table).filter(|p| p.is("key")).map(Part::constraint).collect()
+        self.of(table).filter(|p| p.is(Rebuild::Key)).map(Part::constraint).collect()
     }
 
     /// References between tables: they need the keys.
     pub fn references(&self) -> Vec<String> {
-        self.parts.iter().filter(|p| p.is("reference")).map(Part::constraint).collect()
+        self.parts.iter().filter(|p| p.is(Rebuild::Reference)).map(Part::constraint).collect()
     }
 }
 
@@ -47,7 +47,7 @@ impl BuildPlan {
 pub async fn prepare(connection: &mut Connection, database: Database) -> Result<BuildPlan> {
     let parts = create(connection, database).await?;
     // References first: they hold on to keys.
-    for kind in ["reference", "key", "index"] {
+    for kind in [Rebuild::Reference, Rebuild::Key, Rebuild::Index] {
         for removal in parts.iter().filter(|p| p.is(kind)).filter_map(Part::removal) {
             connection.run(&removal).await?;
         }

@@ -19,7 +19,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Said, Shop, workspace};
-use tool::Tool;
+use tool::{Tool, within};
+use xtask::effects::wait::{self, State};
 use xtask::servers::docker::Engine;
 
 #[track_caller]
@@ -573,13 +574,12 @@ async fn the_emulators_dockerfile_makes_an_emulator() {
         let get = "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && head -1 <&3";
         docker(&["exec", name, "bash", "-c", get]).stdout.contains("200")
     };
-    let ready = (0..150).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        answers()
+    let ready = wait::for_state_blocking("the emulator to answer", within(30, 200), || {
+        Ok(if answers() { State::Ready(()) } else { State::NotYet("it does not") })
     });
     docker(&["rm", "--force", name]).expect_code(0);
     docker(&["rmi", image]).expect_code(0);
-    assert!(ready, "it does not answer");
+    ready.unwrap();
 }
 
 /// The production shape for real: the run of another stack is loaded and proven from inside the network,

@@ -19,6 +19,7 @@ const FLOORS: &[&[&str]] = &[
         "ledger.rs",
         "model.rs",
         "sql_text.rs",
+        "steps.rs",
         "tables.rs",
         "timing.rs",
     ],

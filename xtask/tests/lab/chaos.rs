@@ -8,7 +8,9 @@ use std::fs;
 use std::time::Duration;
 use xtask::effects::postgres;
 use xtask::lab::chaos::oracle::{self, Undisturbed};
+use xtask::lab::chaos::point::Point;
 use xtask::model::Database;
+use xtask::steps::{CommandName, StepName};
 
 /// Every step of the journal, and some faults drawn at random, the second half with a busy source.
 #[test]
@@ -33,7 +35,9 @@ async fn the_comparison_sees_every_other_end() {
     shop.xtask(&["migrate"]).expect_code(0);
     let (id, run) = (shop.latest().id().to_string(), shop.latest().path().to_path_buf());
     let mut undisturbed = Undisturbed::read(&shop.settings, &run, Duration::ZERO).await.unwrap();
-    assert!(undisturbed.steps.contains("2 export orders") && undisturbed.steps.contains("migrate"));
+    let (step, whole) = (StepName::ExportTable("orders".into()), CommandName::Migrate);
+    let points = [Point::Step(step), Point::Command(whole)];
+    assert!(points.iter().all(|point| undisturbed.steps.contains(point)), "{:?}", undisturbed.steps);
     let nothing: [&str; 0] = [];
     assert_eq!(seen(&shop, &undisturbed).await, nothing);
 
@@ -54,7 +58,7 @@ async fn the_comparison_sees_every_other_end() {
     order.run("CREATE SCHEMA xtask_staging").await.unwrap();
     let session = postgres::connect(&shop.settings.source, &format!("{id} load a@b")).await.unwrap();
     fs::write(run.join("notes/of-before.csv"), "").unwrap();
-    drop(shop.latest().command("migrate --resume").unwrap());
+    drop(shop.latest().command(&CommandName::Resume).unwrap());
     let found = seen(&shop, &undisturbed).await.join("\n");
     for words in [
         "orders: ",

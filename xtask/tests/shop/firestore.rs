@@ -1,6 +1,7 @@
 //! Documents on the real emulator: written, read back, counted, listed, deleted, refused.
 //! Each test has a project of its own, because clearing one frees no memory.
 
+use crate::tool::within;
 use anyhow::Result;
 use datapath::document::{Collection, Document, Field, Kind, Layout, NullPolicy, Value, differences};
 use datapath::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Unconditional, Written};
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
+use xtask::effects::wait::{self, State};
 use xtask::lab::faults::{FirestoreFaults, TcpFault, TcpFaults, WriteFault};
 use xtask::servers::native::{EmulatorChoice, Options, Stack};
 
@@ -415,9 +417,10 @@ async fn a_connection_that_is_cut_costs_no_document() {
     proxy.set(TcpFault::CutAfter(100_000));
     let healed = async {
         // Cut, and so for a while.
-        while !proxy.spent() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let cut = wait::for_state("the connection to be cut", within(60, 5), async || {
+            Ok(if proxy.spent() { State::Ready(()) } else { State::NotYet("it is not") })
+        });
+        cut.await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
         proxy.set(TcpFault::None);
     };

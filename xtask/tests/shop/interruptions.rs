@@ -2,12 +2,15 @@
 //! or busy session behind, and what a killed one leaves the next start removes.
 
 use crate::support::Shop;
+use crate::tool::within;
 use crate::tool::{Place, Tool};
 use nix::sys::signal::Signal;
-use std::fs;
+use sqlx::Row;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use xtask::effects::wait::{self, State};
+use xtask::run::dir::load_journal;
 use xtask::servers::native::Connections;
+use xtask::steps::Event;
 
 /// The only stack in the place, once it is there and its stack.json is whole.
 fn stack_in(place: &Place) -> Option<Connections> {
@@ -91,22 +94,16 @@ fn what_stays_is_removed_by_the_next_start() {
     place.assert_empty();
 }
 
-/// The steps in a run's journal that have begun and not ended, and whether any ended early.
+/// The commands and steps in a run's journal that have begun and not ended, and whether any ended early.
 fn journal(run: &Path) -> (Vec<String>, bool) {
-    let text = fs::read_to_string(run.join("journal.jsonl")).unwrap();
-    let (mut open, mut early) = (Vec::new(), false);
-    for line in text.lines() {
-        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-        let step = entry["step"].as_str().unwrap().to_owned();
-        match entry["event"].as_str().unwrap() {
-            "start" => open.push(step),
-            event => {
-                early |= event == "ended early";
-                open.retain(|s| *s != step);
-            }
-        }
-    }
-    (open, early)
+    let journal = load_journal(run).unwrap();
+    let points = journal.commands.iter().flat_map(|command| {
+        let steps = command.steps.iter().map(|step| (step.step.to_string(), &step.event));
+        steps.chain([(command.whole.step.to_string(), &command.whole.event)])
+    });
+    let points: Vec<(String, &Event)> = points.collect();
+    let open = points.iter().filter(|(_, event)| **event == Event::Start).map(|(name, _)| name.clone());
+    (open.collect(), points.iter().any(|(_, event)| **event == Event::EndedEarly))
 }
 
 /// Sessions of the tool that do something on the source.
@@ -125,18 +122,19 @@ async fn no_session_goes_on_after_the_run() {
     migrate.wait_for_words("Phases 1 and 2");
     let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%\"large\"%' \
                   AND application_name LIKE 'xtask % digest %'";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while sqlx::Row::get::<i64, _>(&source.row(active).await.unwrap(), 0) == 0 {
-        assert!(Instant::now() < deadline, "the digest does not begin");
-    }
+    let mut count = async |query: &str| -> anyhow::Result<i64> { Ok(source.row(query).await?.try_get(0)?) };
+    let begun = wait::for_state("the digest to begin", within(20, 1), async || {
+        Ok(if count(active).await? > 0 { State::Ready(()) } else { State::NotYet("nobody digests") })
+    });
+    begun.await.unwrap();
     let pid = migrate.pid();
     migrate.signal(Signal::SIGINT);
-    let interrupted = Instant::now();
     let said = tokio::task::block_in_place(|| migrate.ends_within(3)).expect_code(6);
-    while sqlx::Row::get::<i64, _>(&source.row(BUSY).await.unwrap(), 0) > 0 {
-        assert!(interrupted.elapsed() < Duration::from_secs(6), "still busy: {}", said.stderr);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let idle = wait::for_state("its statements to end", within(3, 20), async || {
+        let busy = count(BUSY).await?;
+        Ok(if busy == 0 { State::Ready(()) } else { State::NotYet(format!("{busy} run: {}", said.stderr)) })
+    });
+    idle.await.unwrap();
     let dump = crate::tool::command_lines()
         .into_values()
         .find(|line| line.contains("pg_dump") && line.contains(&shop.runs.path().display().to_string()));

@@ -39,4 +39,5 @@ mod repair;
 mod replay;
 mod resume;
 mod secrets;
+mod status;
 mod targets;

@@ -4,6 +4,7 @@
 //! binary again: see [`helper`]. Only directories of this test are looked at, because other tests have
 //! servers on the machine at the same time.
 
+use crate::tool::within;
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use xtask::effects::wait::{self, State};
 use xtask::servers::native::{
     Connections, EmulatorChoice, Options, SERVERS, Stack, kept, postgres_bindir, remove_leftovers, take_down,
 };
@@ -231,12 +233,9 @@ fn text(output: &Output) -> String {
 }
 
 fn wait_for(what: &str, come: impl Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !come() {
-        ensure!(Instant::now() < deadline, "no {what} came");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
+    wait::for_state_blocking(what, within(60, 5), || {
+        Ok(if come() { State::Ready(()) } else { State::NotYet("it is not there") })
+    })
 }
 
 fn psql(connections: &Connections, server: &str, password: &str, sql: &str) -> Result<Command> {

@@ -3,6 +3,7 @@
 
 use crate::support::{Said, Shop, assert_words};
 use datapath::document::{Field, Kind};
+use datapath::firestore::Unconditional;
 use sqlx::Row;
 use xtask::commands::migrate;
 use xtask::effects::postgres::Connection;

@@ -4,6 +4,7 @@
 use crate::source::Elsewhere;
 use crate::support::{Said, Shop};
 use crate::tool::Tool;
+use crate::tool::within;
 use datapath::firestore::Unconditional;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use xtask::effects::postgres::{self, Connection};
+use xtask::effects::wait::{self, State};
 use xtask::lab::faults::{TcpFault, TcpFaults};
 use xtask::model::Database;
 use xtask::run::lock::Locks;
@@ -181,11 +183,14 @@ fn what_a_killed_run_has_started_writes_no_more() {
     migrate.wait_for("a dump", || dumps().next().is_some_and(|(pid, _)| crate::tool::stopped(pid)));
     migrate.signal(Signal::SIGKILL);
     migrate.ends_within(10);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while dumps().next().is_some() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let left: Vec<(u32, String)> = dumps().collect();
+    let ended = wait::until_blocking(within(10, 20), || {
+        let left: Vec<(u32, String)> = dumps().collect();
+        Ok(if left.is_empty() { State::Ready(()) } else { State::NotYet(left) })
+    });
+    let left = match ended.unwrap() {
+        State::Ready(()) => Vec::new(),
+        State::NotYet(left) => left,
+    };
     left.iter().for_each(|(pid, _)| crate::tool::send(*pid, Signal::SIGKILL));
     assert_eq!(left, []);
     shop.xtask(&["migrate", "--resume", "latest"]).expect_code(0);
@@ -345,19 +350,21 @@ async fn hold_publishing(superuser: &mut Connection) {
 
 async fn wait_until_publishing(superuser: &mut Connection) {
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted";
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while superuser.row(waits).await.unwrap().get::<i64, _>(0) == 0 {
-        assert!(Instant::now() < deadline, "nobody publishes");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let publishing = wait::for_state("somebody to publish", within(60, 20), async || {
+        let waiting = superuser.row(waits).await?.try_get::<i64, _>(0)?;
+        Ok(if waiting > 0 { State::Ready(()) } else { State::NotYet("nobody waits for the lock") })
+    });
+    publishing.await.unwrap();
 }
 
 /// The waiting one has been ended before: it must not publish now.
 async fn release_publishing(superuser: &mut Connection) {
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'";
-    while superuser.row(waits).await.unwrap().get::<i64, _>(0) > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let ended = wait::for_state("the one that waits to end", within(60, 20), async || {
+        let waiting = superuser.row(waits).await?.try_get::<i64, _>(0)?;
+        Ok(if waiting == 0 { State::Ready(()) } else { State::NotYet(format!("{waiting} wait")) })
+    });
+    ended.await.unwrap();
     superuser
         .run("SELECT pg_advisory_unlock(42); DROP EVENT TRIGGER hold; DROP FUNCTION public.hold")
         .await

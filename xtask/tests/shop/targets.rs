@@ -230,3 +230,17 @@ async fn rows_that_appear_meanwhile_are_not_overwritten() {
     shop.xtask(&["verify"]).expect_code(0);
     assert_eq!(staging_schemas(&shop).await, 0);
 }
+
+/// The slowest index is begun first, and every key is made as what it is: told by the catalogue.
+#[tokio::test]
+async fn what_is_built_and_in_which_order() {
+    let shop = Shop::open(0).await;
+    let mut product = shop.target(Database::Product).await;
+    let plan = staging::prepare(&mut product, Database::Product).await.unwrap();
+    let indexes = plan.indexes_of("products");
+    let gin = |statement: &String| statement.contains(" USING gin ");
+    assert!(indexes.len() > 5 && gin(&indexes[0]) && !indexes[1..].iter().any(gin), "{indexes:#?}");
+    let keys = plan.keys_of("products");
+    assert!(keys.len() == 1 && keys[0].contains("PRIMARY KEY USING INDEX"), "{keys:?}");
+    assert!(plan.references().iter().all(|statement| statement.contains("FOREIGN KEY")), "{plan:?}");
+}

@@ -5,12 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::support::{Said, Shop};
+use super::tool::within;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 use xtask::effects::postgres;
+use xtask::effects::wait::{self, State};
 use xtask::servers::native::Connections;
 use xtask::settings::{Server, Tls};
 
@@ -84,11 +85,12 @@ impl ByHand {
         superuser.run("SELECT pg_reload_conf()").await.unwrap();
         let mut server = self.server(label).clone();
         (server.user, server.tls) = ("postgres".into(), Tls::Require);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while postgres::connect(&server, "test").await.is_ok() != on {
-            assert!(Instant::now() < deadline, "{label}: TLS does not turn {value}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let turned = wait::for_state(format!("TLS of {label} to be {value}"), within(30, 20), async || {
+            let connected = postgres::connect(&server, "test").await;
+            let seen = connected.as_ref().err().map_or("connected".into(), |error| format!("{error:#}"));
+            Ok(if connected.is_ok() == on { State::Ready(()) } else { State::NotYet(seen) })
+        });
+        turned.await.unwrap();
     }
 
     /// A file of 0600.

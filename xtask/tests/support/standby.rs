@@ -1,13 +1,14 @@
 //! A standby of a shop's source, which can be told to fall behind.
 
 use super::support::Shop;
+use super::tool::within;
 use secrecy::ExposeSecret;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 use xtask::effects::postgres::{self, Connection};
+use xtask::effects::wait::{self, State};
 use xtask::servers::native::{self, Connections};
 use xtask::settings::Server;
 
@@ -67,16 +68,13 @@ impl Standby {
     /// Until this is true of `pg_stat_replication` on the source, which is written to meanwhile.
     pub async fn wait(&self, shop: &Shop, what: &str) {
         let mut source = shop.superuser(&shop.settings.source).await;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            source.run("SELECT pg_logical_emit_message(false, 'test', 'moves on')").await.unwrap();
-            let row = source.row(&format!("SELECT {what} FROM pg_stat_replication")).await.unwrap();
-            if sqlx::Row::get::<Option<bool>, _>(&row, 0) == Some(true) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{what}: not within a minute");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let state = wait::for_state(what, within(60, 100), async || {
+            source.run("SELECT pg_logical_emit_message(false, 'test', 'moves on')").await?;
+            let row = source.row(&format!("SELECT {what} FROM pg_stat_replication")).await?;
+            let state = sqlx::Row::get::<Option<bool>, _>(&row, 0);
+            Ok(if state == Some(true) { State::Ready(()) } else { State::NotYet(format!("{state:?}")) })
+        });
+        state.await.unwrap();
     }
 }
 

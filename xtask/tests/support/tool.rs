@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::support::{Said, Shop};
+use anyhow::bail;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -11,10 +12,16 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use xtask::effects::postgres::Connection;
+use xtask::effects::wait::{self, Patience, State};
 use xtask::model::Database;
 use xtask::servers::native;
+
+/// How long a test waits for a state, and how often it looks.
+pub fn within(seconds: u64, every_millis: u64) -> Patience {
+    Patience { deadline: Duration::from_secs(seconds), interval: Duration::from_millis(every_millis) }
+}
 
 /// A temporary directory for stacks, which the servers' account can enter. What is left running in it
 /// is ended with it.
@@ -115,14 +122,17 @@ impl Tool {
     /// Waits for a state of the world while the tool runs.
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, come: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !come() {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("ended with {status} before {what}: {}", self.stderr());
+        let patience = within(60, 3);
+        let come = wait::for_state_blocking(what, patience, || {
+            if come() {
+                return Ok(State::Ready(()));
             }
-            assert!(Instant::now() < deadline, "{what} does not come: {}", self.stderr());
-            std::thread::sleep(Duration::from_millis(3));
-        }
+            match self.child.try_wait().unwrap() {
+                Some(status) => bail!("ended with {status} before {what}: {}", self.stderr()),
+                None => Ok(State::NotYet(self.stderr())),
+            }
+        });
+        come.unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// Waits until it has said this.
@@ -135,16 +145,13 @@ impl Tool {
     /// What it said, once it has ended, which it must within so many seconds.
     #[track_caller]
     pub fn ends_within(mut self, seconds: u64) -> Said {
-        let deadline = Instant::now() + Duration::from_secs(seconds);
-        let status = loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if Instant::now() > deadline => {
-                    panic!("still running after {seconds} s: {}", self.stderr())
-                }
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        };
+        let ended = wait::for_state_blocking("its end", within(seconds, 5), || {
+            Ok(match self.child.try_wait().unwrap() {
+                Some(status) => State::Ready(status),
+                None => State::NotYet(self.stderr()),
+            })
+        });
+        let status = ended.unwrap_or_else(|error| panic!("{error:#}"));
         let text = |name: &str| fs::read_to_string(self.output.path().join(name)).unwrap();
         Said { code: status.code(), stdout: text("out"), stderr: text("err") }
     }

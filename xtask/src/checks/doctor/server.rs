@@ -1,10 +1,11 @@
 //! What is looked at on every PostgreSQL server.
 
+use crate::effects::clock::seconds_now;
 use crate::effects::postgres::{self, Connection};
 use crate::health::{Lines, clock_difference};
 use crate::model::{ServerInfo, grouped};
 use crate::run::ctx::Ctx;
-use crate::run::{dir, lock};
+use crate::run::lock;
 use crate::settings::Server;
 use crate::{sql, sql_file};
 use anyhow::Result;
@@ -195,9 +196,9 @@ pub(super) async fn clock(connection: &mut Connection, lines: &mut Lines, server
     let looked = async {
         let mut readings = Vec::new();
         for _ in 0..5 {
-            let before = dir::seconds_now();
+            let before = seconds_now();
             let theirs: f64 = connection.row(sql::CLOCK).await?.try_get(0)?;
-            readings.push((before, theirs, dir::seconds_now()));
+            readings.push((before, theirs, seconds_now()));
         }
         anyhow::Ok(clock_difference(&readings).unwrap_or_default())
     };

@@ -1,5 +1,6 @@
 //! From what was measured to the figures that are judged. Pure.
 
+use crate::lab::bench::measured::{GuideStep, Measured};
 use crate::lab::usage::Ran;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -41,51 +42,42 @@ pub struct Repetition {
     /// Of the source.
     pub rows: u64,
     pub smaller_rows: u64,
-    pub runs: BTreeMap<String, Run>,
+    pub runs: BTreeMap<Measured, Run>,
 }
 
 impl Repetition {
-    pub fn run(&self, name: &str) -> Option<&Run> {
-        self.runs.get(name)
+    pub fn run(&self, measured: Measured) -> Option<&Run> {
+        self.runs.get(&measured)
     }
 
-    pub fn seconds(&self, name: &str) -> Option<f64> {
-        self.run(name).map(|r| r.seconds)
+    pub fn seconds(&self, measured: Measured) -> Option<f64> {
+        self.run(measured).map(|r| r.seconds)
     }
 
-    /// Seconds of these runs together; `None` where one of them is missing.
-    fn sum(&self, names: &[&str]) -> Option<f64> {
-        names.iter().map(|n| self.seconds(n)).sum()
+    /// Seconds of these steps of the guide together; `None` where one of them is missing.
+    fn sum(&self, steps: &[GuideStep]) -> Option<f64> {
+        steps.iter().map(|step| self.seconds(Measured::Guide(*step))).sum()
     }
 
     pub fn guide_rows(&self) -> Option<f64> {
-        self.sum(&["guide: export", "guide: import"])
+        self.sum(&[GuideStep::Export, GuideStep::Import])
     }
 
     pub fn guide_whole(&self) -> Option<f64> {
-        self.sum(&["guide: backup", "guide: export", "guide: firestore", "guide: import"])
+        self.sum(&GuideStep::ALL)
     }
 
     /// Processor seconds of the program and its children.
-    pub fn client_cpu(&self, name: &str) -> Option<f64> {
-        self.run(name).map(|r| r.cpu + r.children_cpu)
+    pub fn client_cpu(&self, measured: Measured) -> Option<f64> {
+        self.run(measured).map(|r| r.cpu + r.children_cpu)
     }
 
-    pub fn memory(&self, name: &str) -> Option<f64> {
-        Some(self.run(name)?.peak_memory? as f64 / MIB)
+    pub fn memory(&self, measured: Measured) -> Option<f64> {
+        Some(self.run(measured)?.peak_memory? as f64 / MIB)
     }
 }
 
 const MIB: f64 = (1 << 20) as f64;
-/// Names of runs that are shown in more than one place.
-pub const MIGRATE: &str = "ours: migrate";
-pub const SMALLER: &str = "ours, smaller: migrate";
-pub const ROWS: &str = "ours: export + PostgreSQL import";
-pub const DOCUMENTS: &str = "ours: Firestore import";
-pub const MOVE: &str = "ours: moving the data";
-pub const VERIFY: &str = "ours: verify";
-pub const COUNT: &str = "count: count(*) of everything";
-pub const PIPES: &str = "pipes: export + PostgreSQL import";
 
 /// What a figure has to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -246,41 +238,46 @@ fn against_references(all: &[Repetition]) -> Vec<Figure> {
         "the guide's Firestore import was not measured (it needs node, npm and --reference guide)";
     vec![
         figure("export + PostgreSQL import: faster than the guide", faster(3.0, None), all, NO_GUIDE, &|r| {
-            Some(r.guide_rows()? / r.seconds(ROWS)?)
+            Some(r.guide_rows()? / r.seconds(Measured::Rows)?)
         }),
         figure(
             "export + PostgreSQL import: time of the pipes",
             times(1.25, Some(1.1)),
             all,
             "the pipes were not measured",
-            &|r| Some(r.seconds(ROWS)? / r.seconds(PIPES)?),
+            &|r| Some(r.seconds(Measured::Rows)? / r.seconds(Measured::Pipes)?),
         ),
         figure("Firestore import: faster than the guide", faster(4.0, Some(5.0)), all, NO_NODE, &|r| {
-            Some(r.seconds("guide: firestore")? / r.seconds(DOCUMENTS)?)
+            Some(r.seconds(Measured::Guide(GuideStep::Firestore))? / r.seconds(Measured::Documents)?)
         }),
         figure(
             "Firestore import: client CPU of the guide's",
             (Unit::Percent, Floor::AtMost(0.2), None),
             all,
             NO_NODE,
-            &|r| Some(r.client_cpu(DOCUMENTS)? / r.client_cpu("guide: firestore")?),
+            &|r| {
+                Some(
+                    r.client_cpu(Measured::Documents)?
+                        / r.client_cpu(Measured::Guide(GuideStep::Firestore))?,
+                )
+            },
         ),
         figure(
             "verification of all stores: time of moving the data",
             (Unit::Percent, Floor::AtMost(0.4), None),
             all,
             "not measured",
-            &|r| Some(r.seconds(VERIFY)? / r.seconds(MOVE)?),
+            &|r| Some(r.seconds(Measured::Verify)? / r.seconds(Measured::Move)?),
         ),
         figure(
             "verification of all stores: time of count(*)",
             (Unit::Times, Floor::None, None),
             all,
             "counts were not measured",
-            &|r| Some(r.seconds(VERIFY)? / r.seconds(COUNT)?),
+            &|r| Some(r.seconds(Measured::Verify)? / r.seconds(Measured::Count)?),
         ),
         figure("whole migrate: faster than the whole guide", faster(2.5, Some(4.0)), all, NO_NODE, &|r| {
-            Some(r.guide_whole()? / r.seconds(MIGRATE)?)
+            Some(r.guide_whole()? / r.seconds(Measured::Migrate)?)
         }),
     ]
 }
@@ -293,14 +290,14 @@ fn of_ours(all: &[Repetition], scale: u32, small: u32) -> Vec<Figure> {
             (Unit::Mebibytes, Floor::AtMost(100.0), None),
             all,
             "not measured",
-            &|r| r.memory(MIGRATE),
+            &|r| r.memory(Measured::Migrate),
         ),
         figure(growth("peak memory of migrate", scale, small), times(1.2, None), all, NO_GROWTH, &|r| {
-            Some(r.memory(MIGRATE)? / r.memory(SMALLER)?)
+            Some(r.memory(Measured::Migrate)? / r.memory(Measured::SmallerMigrate)?)
         }),
         figure(growth("time per row of migrate", scale, small), times(1.25, None), all, NO_GROWTH, &|r| {
             let (large, small) = (r.rows as f64, r.smaller_rows as f64);
-            Some((r.seconds(MIGRATE)? / large) / (r.seconds(SMALLER)? / small))
+            Some((r.seconds(Measured::Migrate)? / large) / (r.seconds(Measured::SmallerMigrate)? / small))
         }),
     ]
 }
@@ -323,9 +320,9 @@ pub fn spread(all: &[Repetition], value: Ratio) -> Option<Spread> {
 mod tests {
     use super::*;
 
-    fn repetition(seconds: &[(&str, f64)]) -> Repetition {
+    fn repetition(seconds: &[(Measured, f64)]) -> Repetition {
         let run = |s: f64| Run { seconds: s, cpu: s / 10.0, ..Run::default() };
-        let runs = seconds.iter().map(|(name, s)| (name.to_string(), run(*s))).collect();
+        let runs = seconds.iter().map(|(measured, s)| (*measured, run(*s))).collect();
         Repetition { rows: 100, smaller_rows: 20, runs }
     }
 
@@ -334,7 +331,11 @@ mod tests {
         let all: Vec<Repetition> = [(10.0, 20.0), (1.0, 4.0), (2.0, 7.0)]
             .iter()
             .map(|(ours, guide)| {
-                repetition(&[(ROWS, *ours), ("guide: export", guide / 2.0), ("guide: import", guide / 2.0)])
+                repetition(&[
+                    (Measured::Rows, *ours),
+                    (Measured::Guide(GuideStep::Export), guide / 2.0),
+                    (Measured::Guide(GuideStep::Import), guide / 2.0),
+                ])
             })
             .collect();
         let figure = &figures(&all, 25, None)[0];
@@ -345,7 +346,8 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_absent() {
-        let all = [repetition(&[(MIGRATE, 3.0), (ROWS, 2.0), (SMALLER, 1.0)])];
+        let all =
+            [repetition(&[(Measured::Migrate, 3.0), (Measured::Rows, 2.0), (Measured::SmallerMigrate, 1.0)])];
         let found = figures(&all, 25, Some(5));
         let whole = found.iter().find(|f| f.name.starts_with("whole")).unwrap();
         assert_eq!(whole.verdict, Verdict::Absent);

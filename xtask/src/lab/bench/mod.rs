@@ -7,6 +7,7 @@
 //! part of the references. The servers run without fsync; our files are synced to disk all the same.
 
 pub mod figures;
+pub mod measured;
 pub mod page;
 pub mod part;
 mod plan;

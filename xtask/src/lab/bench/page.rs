@@ -1,13 +1,12 @@
 //! The page: every figure against its floor, what was measured, and charts. One file, no script, nothing
 //! loaded from elsewhere, light and dark as the reader has it.
 
-use crate::lab::bench::figures::{
-    self, DOCUMENTS, Figure, Floor, MIGRATE, MOVE, PIPES, ROWS, Repetition, SMALLER, Spread, VERIFY, Verdict,
-    spread,
-};
+use crate::lab::bench::figures::{Figure, Floor, Repetition, Spread, Verdict, spread};
+use crate::lab::bench::measured::{GuideStep, Measured};
 use crate::lab::bench::results::Results;
 use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
+use crate::steps::StepName;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The whole page.
@@ -171,7 +170,7 @@ fn migration_charts(all: &[Repetition]) -> [Chart; 2] {
             bars(
                 all,
                 &[
-                    ("ours, with proof", true, &|r| r.seconds(MIGRATE)),
+                    ("ours, with proof", true, &|r| r.seconds(Measured::Migrate)),
                     ("guide, without", false, &|r| r.guide_whole()),
                 ],
             ),
@@ -182,8 +181,8 @@ fn migration_charts(all: &[Repetition]) -> [Chart; 2] {
             bars(
                 all,
                 &[
-                    ("ours, files, proof", true, &|r| r.seconds(ROWS)),
-                    ("pipes, no files", false, &|r| r.seconds(PIPES)),
+                    ("ours, files, proof", true, &|r| r.seconds(Measured::Rows)),
+                    ("pipes, no files", false, &|r| r.seconds(Measured::Pipes)),
                     ("guide", false, &|r| r.guide_rows()),
                 ],
             ),
@@ -200,8 +199,8 @@ fn firestore_charts(all: &[Repetition]) -> [Chart; 2] {
             bars(
                 all,
                 &[
-                    ("ours", true, &|r| r.seconds(DOCUMENTS)),
-                    ("guide", false, &|r| r.seconds("guide: firestore")),
+                    ("ours", true, &|r| r.seconds(Measured::Documents)),
+                    ("guide", false, &|r| r.seconds(Measured::Guide(GuideStep::Firestore))),
                 ],
             ),
         ),
@@ -211,8 +210,8 @@ fn firestore_charts(all: &[Repetition]) -> [Chart; 2] {
             bars(
                 all,
                 &[
-                    ("ours", true, &|r| r.client_cpu(DOCUMENTS)),
-                    ("guide", false, &|r| r.client_cpu("guide: firestore")),
+                    ("ours", true, &|r| r.client_cpu(Measured::Documents)),
+                    ("guide", false, &|r| r.client_cpu(Measured::Guide(GuideStep::Firestore))),
                 ],
             ),
         ),
@@ -232,9 +231,9 @@ fn own_charts(results: &Results) -> [Chart; 4] {
             bars(
                 all,
                 &[
-                    ("verify, all content", true, &|r| r.seconds(VERIFY)),
-                    ("count(*) alone", false, &|r| r.seconds(figures::COUNT)),
-                    ("moving the data", true, &|r| r.seconds(MOVE)),
+                    ("verify, all content", true, &|r| r.seconds(Measured::Verify)),
+                    ("count(*) alone", false, &|r| r.seconds(Measured::Count)),
+                    ("moving the data", true, &|r| r.seconds(Measured::Move)),
                 ],
             ),
         ),
@@ -245,8 +244,8 @@ fn own_charts(results: &Results) -> [Chart; 4] {
             bars(
                 all,
                 &[
-                    (smaller.as_str(), true, &|r| r.memory(SMALLER)),
-                    (scale.as_str(), true, &|r| r.memory(MIGRATE)),
+                    (smaller.as_str(), true, &|r| r.memory(Measured::SmallerMigrate)),
+                    (scale.as_str(), true, &|r| r.memory(Measured::Migrate)),
                 ],
             ),
         ),
@@ -256,8 +255,10 @@ fn own_charts(results: &Results) -> [Chart; 4] {
             bars(
                 all,
                 &[
-                    (smaller.as_str(), true, &|r| Some(per_row(r.seconds(SMALLER)?, r.smaller_rows))),
-                    (scale.as_str(), true, &|r| Some(per_row(r.seconds(MIGRATE)?, r.rows))),
+                    (smaller.as_str(), true, &|r| {
+                        Some(per_row(r.seconds(Measured::SmallerMigrate)?, r.smaller_rows))
+                    }),
+                    (scale.as_str(), true, &|r| Some(per_row(r.seconds(Measured::Migrate)?, r.rows))),
                 ],
             ),
         ),
@@ -266,11 +267,14 @@ fn own_charts(results: &Results) -> [Chart; 4] {
 
 /// The journal's steps of the whole migration.
 fn phases(all: &[Repetition]) -> Vec<Bar> {
-    let step = |name: &str| {
-        let value = spread(all, &|r| r.runs.get(MIGRATE)?.phases.get(name).copied())?;
-        Some(Bar { label: name.to_string(), value, ours: true })
+    let step = |step: StepName| {
+        let label = step.to_string();
+        let value = spread(all, &|r| r.run(Measured::Migrate)?.phases.get(&label).copied())?;
+        Some(Bar { label, value, ours: true })
     };
-    ["1 backup", "2 export", "3 firestore", "4 import", "5 verify"].into_iter().filter_map(step).collect()
+    let phases =
+        [StepName::Backup, StepName::Export, StepName::Firestore, StepName::Import, StepName::Verify];
+    phases.into_iter().filter_map(step).collect()
 }
 
 fn chart(title: &str, unit: &str, bars: &[Bar]) -> Markup {
@@ -310,8 +314,8 @@ fn run_section(results: &Results) -> Markup {
                 table.runs {
                     thead { tr { @for cell in RUN_HEADER { th scope="col" { (cell) } } } }
                     tbody {
-                        @for name in tables::run_names(all) {
-                            @let cells = tables::run_cells(all, name);
+                        @for measured in tables::run_names(all) {
+                            @let cells = tables::run_cells(all, measured);
                             tr {
                                 th scope="row" { (cells[0]) }
                                 @for cell in &cells[1..] { td { (cell) } }

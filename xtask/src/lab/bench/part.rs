@@ -12,7 +12,9 @@ use crate::run::join::all;
 use crate::run::manifest::Export;
 use crate::source::snapshot::Snapshot;
 use crate::sql;
+use crate::steps::{CommandName, StepName};
 use crate::tables::Home;
+use crate::timing;
 use anyhow::Result;
 use clap::ValueEnum;
 use datapath::firestore::{Address, Firestore};
@@ -44,12 +46,13 @@ pub struct Done {
 }
 
 pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
+    let timed = timing::Part::Step;
     let mut times = Times::default();
     let mut counts = BTreeMap::new();
     match part {
         Part::Rows => {
-            let export = times.of("2 export", export(ctx)).await?;
-            times.of("4 import", p4_import::databases(ctx, &export)).await?;
+            let export = times.of(timed(StepName::Export), export(ctx)).await?;
+            times.of(timed(StepName::Import), p4_import::databases(ctx, &export)).await?;
         }
         Part::Documents => {
             let manifest = ctx.run.load_manifest()?;
@@ -58,24 +61,24 @@ pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
             };
             let export = Arc::new(export);
             let looked = p3_transform::look(ctx, &export).await?;
-            times.of("3 firestore", p3_transform::run(ctx, &export, &looked)).await?;
+            times.of(timed(StepName::Firestore), p3_transform::run(ctx, &export, &looked)).await?;
         }
         Part::Move => {
-            let export = times.of("2 export", export(ctx)).await?;
+            let export = times.of(timed(StepName::Export), export(ctx)).await?;
             let both = async {
                 let looked = p3_transform::look(ctx, &export).await?;
                 tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::databases(ctx, &export))
             };
-            times.of("3+4 import", both).await?;
+            times.of(timing::Part::Import, both).await?;
         }
         Part::Count => counts = self::counts(ctx).await?,
     }
-    Ok(Done { seconds: times.0, peak_memory: peak_memory(), counts })
+    Ok(Done { seconds: times.by_name(), peak_memory: peak_memory(), counts })
 }
 
 /// Phase 2 without the backup beside it.
 async fn export(ctx: &Arc<Ctx>) -> Result<Arc<Export>> {
-    let mut manifest = begin(ctx, "bench-part")?;
+    let mut manifest = begin(ctx, CommandName::BenchPart)?;
     let hash = preflight::servers(ctx).await?;
     let snapshot = Snapshot::open(ctx, hash).await?;
     let export = p2_export::run(ctx, &snapshot).await?;

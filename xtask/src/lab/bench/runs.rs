@@ -2,9 +2,9 @@
 //! what our own export says: a reference that fails in silence would look fast.
 
 use crate::effects::terminal::Terminal;
-use crate::lab::bench::figures::{
-    COUNT, DOCUMENTS, MIGRATE, MOVE, PIPES, ROWS, Repetition, Run, SMALLER, VERIFY,
-};
+use crate::journal::{Journal, Span};
+use crate::lab::bench::figures::{Repetition, Run};
+use crate::lab::bench::measured::{GuideStep, Measured};
 use crate::lab::bench::part::Done;
 use crate::lab::bench::plan::{Plan, Reference};
 use crate::lab::bench::references::{Node, References, succeeded};
@@ -12,12 +12,12 @@ use crate::lab::bench::servers::Shop;
 use crate::lab::bench::warm;
 use crate::lab::compare;
 use crate::lab::usage::{self, Ran};
-use crate::run::dir::RunDir;
+use crate::run::dir::{self, RunDir};
 use crate::run::manifest::Export;
+use crate::steps::{Event, StepName};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fs;
 use tokio::process::Command;
 
 pub struct Bench<'a> {
@@ -45,14 +45,6 @@ struct TableLine {
     source_rows: u64,
 }
 
-/// A line of the journal.
-#[derive(Deserialize)]
-struct JournalLine {
-    at: jiff::Timestamp,
-    step: String,
-    event: String,
-}
-
 impl Bench<'_> {
     pub async fn repetition(&mut self) -> Result<Repetition> {
         let mut done = Repetition::default();
@@ -72,7 +64,7 @@ impl Bench<'_> {
         self.renew().await?;
         let (run, rows) = migrate(&self.shop).await?;
         done.rows = rows;
-        self.note(done, MIGRATE, run);
+        self.note(done, Measured::Migrate, run);
         if self.export.is_none() {
             self.export = RunDir::open(&self.shop.runs(), "latest")?.load_manifest()?.export;
         }
@@ -80,19 +72,19 @@ impl Bench<'_> {
         let ran = succeeded("verify", ran)?;
         let report: Reported = serde_json::from_str(&ran.stdout).context("reading verify's report")?;
         ensure!(report.proven == Some(true), "verify found differences");
-        self.note(done, VERIFY, Run::new(&ran, spent));
+        self.note(done, Measured::Verify, Run::new(&ran, spent));
         if self.plan.references.contains(&Reference::Count) {
             let run = self.part("count").await?;
-            self.note(done, COUNT, run);
+            self.note(done, Measured::Count, run);
         }
         self.renew().await?;
         let run = self.part("rows").await?;
-        self.note(done, ROWS, run);
+        self.note(done, Measured::Rows, run);
         let run = self.part("documents").await?;
-        self.note(done, DOCUMENTS, run);
+        self.note(done, Measured::Documents, run);
         self.renew().await?;
         let run = self.part("move").await?;
-        self.note(done, MOVE, run);
+        self.note(done, Measured::Move, run);
         Ok(())
     }
 
@@ -108,20 +100,20 @@ impl Bench<'_> {
         warm::up(small, &self.references).await?;
         let (run, rows) = migrate(small).await?;
         done.smaller_rows = rows;
-        self.note(done, SMALLER, run);
+        self.note(done, Measured::SmallerMigrate, run);
         Ok(())
     }
 
     async fn guide(&mut self, done: &mut Repetition) -> Result<()> {
         self.renew().await?;
-        for step in ["backup", "export", "firestore", "import"] {
-            if step == "firestore" && !matches!(self.references.node, Node::Ready(_)) {
+        for step in GuideStep::ALL {
+            if step == GuideStep::Firestore && !matches!(self.references.node, Node::Ready(_)) {
                 continue;
             }
-            let command = self.references.script("guide.sh", step, &self.shop)?;
+            let command = self.references.script("guide.sh", &step.to_string(), &self.shop)?;
             let (ran, spent) = measured(&self.shop, command).await?;
             let ran = succeeded(&format!("guide.sh {step}"), ran)?;
-            self.note(done, &format!("guide: {step}"), Run::new(&ran, spent));
+            self.note(done, Measured::Guide(step), Run::new(&ran, spent));
         }
         self.arrived("guide.sh", matches!(self.references.node, Node::Ready(_))).await
     }
@@ -131,7 +123,7 @@ impl Bench<'_> {
         let command = self.references.script("pipes.sh", "move", &self.shop)?;
         let (ran, spent) = measured(&self.shop, command).await?;
         let ran = succeeded("pipes.sh", ran)?;
-        self.note(done, PIPES, Run::new(&ran, spent));
+        self.note(done, Measured::Pipes, Run::new(&ran, spent));
         self.arrived("pipes.sh", false).await
     }
 
@@ -175,9 +167,9 @@ impl Bench<'_> {
         Ok(run)
     }
 
-    fn note(&self, done: &mut Repetition, name: &str, run: Run) {
-        self.terminal.line(format!("  {name:<36} {:>7.2} s", run.seconds));
-        done.runs.insert(name.to_string(), run);
+    fn note(&self, done: &mut Repetition, measured: Measured, run: Run) {
+        self.terminal.line(format!("  {measured:<36} {:>7.2} s", run.seconds));
+        done.runs.insert(measured, run);
     }
 
     pub fn stop(self) -> Result<()> {
@@ -197,29 +189,20 @@ async fn migrate(shop: &Shop) -> Result<(Run, u64)> {
     let mut run = Run::new(&ran, spent);
     run.peak_memory = report.peak_memory;
     run.phases = report.seconds;
-    let journal = RunDir::open(&shop.runs(), "latest")?.file("journal.jsonl");
-    let journal = fs::read_to_string(&journal).with_context(|| format!("reading {}", journal.display()))?;
-    run.phases.extend(steps(&journal)?);
+    let (path, _) = dir::find(&shop.runs(), "latest")?;
+    run.phases.extend(seconds(&dir::load_journal(&path)?)?);
     Ok((run, report.tables.iter().map(|t| t.source_rows).sum()))
 }
 
-/// Seconds of every step that came to its end.
-fn steps(journal: &str) -> Result<BTreeMap<String, f64>> {
-    let (mut begun, mut seconds) = (BTreeMap::new(), BTreeMap::new());
-    for line in journal.lines() {
-        let entry: JournalLine =
-            serde_json::from_str(line).with_context(|| format!("reading the journal: {line}"))?;
-        match (entry.event.as_str(), begun.get(&entry.step)) {
-            ("start", _) => {
-                begun.insert(entry.step, entry.at);
-            }
-            ("done", Some(start)) => {
-                seconds.insert(entry.step, entry.at.duration_since(*start).as_secs_f64());
-            }
-            _ => {}
-        }
-    }
-    Ok(seconds)
+/// Seconds of every step that came to its end, by its name.
+fn seconds(journal: &Journal) -> Result<BTreeMap<String, f64>> {
+    let steps = journal.commands.iter().flat_map(|command| &command.steps);
+    let took = |step: &Span<StepName>| {
+        let ended = step.ended.as_ref().context("a step that is done has no end")?;
+        let (began, ended): (jiff::Timestamp, jiff::Timestamp) = (step.began.parse()?, ended.parse()?);
+        Ok((step.step.to_string(), ended.duration_since(began).as_secs_f64()))
+    };
+    steps.filter(|step| step.event == Event::Done).map(took).collect()
 }
 
 /// This program itself, on the shop's servers.
@@ -244,11 +227,14 @@ mod tests {
 
     #[test]
     fn steps_are_read_from_the_journal() {
-        let journal = "\
-            {\"at\":\"2026-01-01T00:00:00.000Z\",\"step\":\"2 export\",\"event\":\"start\"}\n\
-            {\"at\":\"2026-01-01T00:00:01.000Z\",\"step\":\"3 firestore\",\"event\":\"start\"}\n\
-            {\"at\":\"2026-01-01T00:00:02.500Z\",\"step\":\"2 export\",\"event\":\"done\",\"detail\":\"x\"}\n\
-            {\"at\":\"2026-01-01T00:00:03.000Z\",\"step\":\"3 firestore\",\"event\":\"ended early\"}\n";
-        assert_eq!(steps(journal).unwrap(), BTreeMap::from([("2 export".to_string(), 2.5)]));
+        let line = |at: &str, step: &str, event: &str| {
+            format!("{{\"at\":\"2026-01-01T00:00:0{at}Z\",\"step\":\"{step}\",\"event\":\"{event}\"}}\n")
+        };
+        let text = line("0.000", "2 export", "start")
+            + &line("1.000", "3 firestore", "start")
+            + &line("2.500", "2 export", "done")
+            + &line("3.000", "3 firestore", "ended early");
+        let seconds = seconds(&Journal::read(&text)).unwrap();
+        assert_eq!(seconds, BTreeMap::from([("2 export".to_string(), 2.5)]));
     }
 }

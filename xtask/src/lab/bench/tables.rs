@@ -2,26 +2,25 @@
 //! comfy-table; the page takes the same headers and cells.
 
 use crate::lab::bench::figures::{Figure, Repetition, Run, spread};
+use crate::lab::bench::measured::Measured;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use std::collections::BTreeSet;
 
-/// The names of all runs, ours first.
-pub fn run_names(all: &[Repetition]) -> Vec<&str> {
-    let order = |name: &str| ["ours:", "ours,", "guide", "pipes"].iter().position(|p| name.starts_with(p));
-    let mut names: Vec<&str> = all.iter().flat_map(|r| r.runs.keys().map(String::as_str)).collect();
-    names.sort_by_key(|n| (order(n).unwrap_or(9), *n));
-    names.dedup();
-    names
+/// All runs, ours first.
+pub fn run_names(all: &[Repetition]) -> BTreeSet<Measured> {
+    all.iter().flat_map(|repetition| repetition.runs.keys().copied()).collect()
 }
 
 /// The cells of a run's line: name, seconds, their range, client, children, PostgreSQL, emulator, memory.
-pub fn run_cells(all: &[Repetition], name: &str) -> [String; 8] {
+pub fn run_cells(all: &[Repetition], measured: Measured) -> [String; 8] {
     let median = |value: &dyn Fn(&Run) -> f64| {
-        spread(all, &|r| r.run(name).map(value)).map_or_else(|| "–".into(), |s| format!("{:.2}", s.median))
+        spread(all, &|r| r.run(measured).map(value))
+            .map_or_else(|| "–".into(), |s| format!("{:.2}", s.median))
     };
-    let seconds = spread(all, &|r| r.seconds(name));
-    let memory = spread(all, &|r| r.memory(name));
+    let seconds = spread(all, &|r| r.seconds(measured));
+    let memory = spread(all, &|r| r.memory(measured));
     [
-        name.to_string(),
+        measured.to_string(),
         median(&|r| r.seconds),
         seconds.map_or_else(|| "–".into(), |s| format!("{:.2} – {:.2}", s.min, s.max)),
         median(&|r| r.cpu),
@@ -73,8 +72,8 @@ pub fn figure_table(figures: &[Figure]) -> String {
 
 pub fn run_table(all: &[Repetition]) -> String {
     let mut table = table(RUN_HEADER);
-    for name in run_names(all) {
-        let [name, numbers @ ..] = run_cells(all, name);
+    for measured in run_names(all) {
+        let [name, numbers @ ..] = run_cells(all, measured);
         table.add_row([vec![Cell::new(name)], numbers.into_iter().map(right).collect()].concat());
     }
     table.to_string()

@@ -2,6 +2,7 @@
 //! never does, and a short import would be mostly that. So before each measured run both clients have
 //! written some documents into other projects of the same emulator, in the same way as they do later.
 
+use crate::lab::bench::measured::GuideStep;
 use crate::lab::bench::references::{Node, References, succeeded};
 use crate::lab::bench::servers::Shop;
 use crate::lab::usage;
@@ -45,7 +46,7 @@ fn csv(collection: &Collection, documents: usize) -> String {
 pub async fn up(shop: &Shop, references: &References) -> Result<()> {
     ours(shop).await.context("warming the emulator up")?;
     if let Node::Ready(_) = references.node {
-        let mut command = references.script("guide.sh", "firestore", shop)?;
+        let mut command = references.script("guide.sh", &GuideStep::Firestore.to_string(), shop)?;
         command.env("FIRESTORE_PROJECT", "demo-warm-guide").env("BACKUP_DIR", shop.work.join("warm"));
         succeeded("warming the emulator up", usage::run(command).await?)?;
     }

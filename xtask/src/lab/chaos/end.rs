@@ -2,6 +2,8 @@
 
 use crate::journal::Command as CountedApart;
 use crate::lab::chaos::fault::Cut;
+use crate::lab::chaos::point::{Point, points};
+use crate::steps::Event;
 use std::collections::BTreeSet;
 use std::process::ExitStatus;
 
@@ -11,7 +13,7 @@ pub struct End {
     /// The cuts that met it: those that came too late are not among them.
     pub cuts: Vec<Cut>,
     /// Steps that a cut kept from their end.
-    pub steps: BTreeSet<String>,
+    pub steps: BTreeSet<Point>,
     /// How each attempt ended.
     pub how: Vec<String>,
     pub differences: Vec<String>,
@@ -19,9 +21,9 @@ pub struct End {
 }
 
 /// The steps that had begun and were kept from their end.
-pub(super) fn not_done(told: &CountedApart) -> impl Iterator<Item = String> {
-    let steps = told.steps.iter().chain([&told.whole]);
-    steps.filter(|step| !["done", "note"].contains(&step.event.as_str())).map(|step| step.step.clone())
+pub(super) fn not_done(told: &CountedApart) -> impl Iterator<Item = Point> {
+    let cut = |event: &Event| !matches!(event, Event::Done | Event::Note);
+    points(told).filter(move |(_, event)| cut(event)).map(|(point, _)| point)
 }
 
 /// An exit in words.

@@ -1,7 +1,9 @@
 //! Where and how one run is cut.
 
+use crate::lab::chaos::point::Point;
 use crate::lab::faults::WriteFault;
 use crate::servers::native::SERVERS;
+use crate::steps::CommandName;
 use fastrand::Rng;
 use gcloud_sdk::tonic::Code;
 use std::collections::BTreeSet;
@@ -18,9 +20,9 @@ pub struct Cut {
 #[derive(Clone, Debug)]
 pub enum Moment {
     /// When the journal says that this step has begun.
-    Begun(String),
+    Begun(Point),
     /// When the journal says that this step is done.
-    Done(String),
+    Done(Point),
     /// So long after the start.
     After(Duration),
 }
@@ -55,13 +57,13 @@ pub enum Fault {
 /// The name by which the network to Firestore is cut.
 pub const FIRESTORE: &str = "firestore";
 
-/// The command that goes on with a run, as the journal names it.
-pub const RESUME: &str = "migrate --resume";
+/// The command that goes on with a run.
+pub const RESUME: Point = Point::Command(CommandName::Resume);
 
 /// What the cuts of a campaign are drawn from.
 pub struct Choice {
     /// Every step of an undisturbed run's journal.
-    pub steps: Vec<String>,
+    pub steps: Vec<Point>,
     /// How long an undisturbed run takes.
     pub length: Duration,
     /// Whether the disk can be filled on this machine.
@@ -71,10 +73,10 @@ pub struct Choice {
 impl Choice {
     /// The cuts of one run: the first of the run itself, the next of what resumes it. As long as there are
     /// steps that no cut has met, the tool is killed as one of them begins.
-    pub fn draw(&self, rng: &mut Rng, not_met: &BTreeSet<String>) -> Vec<Cut> {
-        let kill = |step: &String| Cut { moment: Moment::Begun(step.clone()), fault: Fault::KillTool };
+    pub fn draw(&self, rng: &mut Rng, not_met: &BTreeSet<Point>) -> Vec<Cut> {
+        let kill = |step: &Point| Cut { moment: Moment::Begun(step.clone()), fault: Fault::KillTool };
         match rng.choice(not_met) {
-            Some(step) if step == RESUME => vec![self.any(rng), kill(step)],
+            Some(step) if *step == RESUME => vec![self.any(rng), kill(step)],
             Some(step) => vec![kill(step)],
             None if rng.u8(..3) == 0 => vec![self.any(rng), self.any(rng)],
             None => vec![self.any(rng)],

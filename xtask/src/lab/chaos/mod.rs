@@ -4,6 +4,7 @@
 mod end;
 mod fault;
 pub mod oracle;
+pub mod point;
 mod signal;
 mod testbed;
 mod writer;
@@ -12,6 +13,7 @@ use crate::effects::terminal::Terminal;
 use crate::lab::chaos::end::End;
 use crate::lab::chaos::fault::{Choice, Cut, RESUME};
 use crate::lab::chaos::oracle::Undisturbed;
+use crate::lab::chaos::point::Point;
 use crate::lab::chaos::testbed::Testbed;
 use crate::model::{Stop, grouped};
 use crate::settings::Environment;
@@ -43,9 +45,9 @@ pub struct Campaign {
     pub resumes: usize,
     pub by_kind: BTreeMap<&'static str, usize>,
     /// Steps of the journal that a cut kept from their end.
-    pub steps_cut: BTreeSet<String>,
+    pub steps_cut: BTreeSet<Point>,
     /// Steps of the journal that no cut has met.
-    pub steps_left: BTreeSet<String>,
+    pub steps_left: BTreeSet<Point>,
     /// How an end differs from the undisturbed one, a line each, with the cuts.
     pub differences: Vec<String>,
     /// Rows without an outcome, a line each, with the cuts.
@@ -66,8 +68,8 @@ pub async fn run(
     let started = Instant::now();
     let mut world = Testbed::open(workspace, environment, plan.scale, terminal).await?;
     let undisturbed = world.undisturbed().await?;
-    let steps: Vec<String> = undisturbed.steps.iter().cloned().collect();
-    let steps_left = steps.iter().cloned().chain([RESUME.to_string()]).collect();
+    let steps: Vec<Point> = undisturbed.steps.iter().cloned().collect();
+    let steps_left = steps.iter().cloned().chain([RESUME]).collect();
     let choice = Choice { steps, length: undisturbed.length, disk: world.has_disk() };
     let mut campaign = Campaign { seed: plan.seed, steps_left, ..Campaign::default() };
     while campaign.cuts < plan.cuts {
@@ -128,7 +130,8 @@ impl Campaign {
         for (kind, count) in &self.by_kind {
             out += &format!("  {kind:<26} {count:>4}\n");
         }
-        let names = |steps: &BTreeSet<String>| steps.iter().cloned().collect::<Vec<_>>().join(", ");
+        let names =
+            |steps: &BTreeSet<Point>| steps.iter().map(Point::to_string).collect::<Vec<_>>().join(", ");
         out += &format!("steps of the journal that were cut: {}\n", names(&self.steps_cut));
         if !self.steps_left.is_empty() {
             out += &format!("steps of the journal that were NOT cut: {}\n", names(&self.steps_left));
@@ -158,7 +161,7 @@ impl Campaign {
             return Err(Stop::Differs(format!("see above, or `--seed {}` again", self.seed)).into());
         }
         if !self.steps_left.is_empty() {
-            let left = self.steps_left.iter().cloned().collect::<Vec<_>>().join(", ");
+            let left = self.steps_left.iter().map(Point::to_string).collect::<Vec<_>>().join(", ");
             return Err(Stop::Differs(format!("steps that no cut has met: {left}; more --cuts?")).into());
         }
         Ok(())

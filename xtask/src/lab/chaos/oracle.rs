@@ -2,12 +2,15 @@
 //! beside what an undisturbed run leaves.
 
 use crate::effects::postgres::{self, Connection};
+use crate::effects::wait::{self, Patience, State};
+use crate::lab::chaos::point::{Point, points};
 use crate::lab::compare;
 use crate::model::{Database, MIGRATED};
 use crate::phases::p1_backup;
 use crate::run::dir;
 use crate::run::manifest::{Export, Manifest, Proof, Sequence};
 use crate::settings::Settings;
+use crate::steps::Event;
 use crate::tables::{self, TABLES};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -18,10 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Until the last session of a run that has ended is gone from a server.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Patience = Patience { deadline: Duration::from_secs(5), interval: Duration::from_millis(20) };
 
 /// Every document, by `collection/id`.
 pub type Documents = BTreeMap<String, Fields>;
@@ -29,7 +32,7 @@ pub type Documents = BTreeMap<String, Fields>;
 /// The undisturbed run.
 pub struct Undisturbed {
     /// Every step of its journal.
-    pub steps: BTreeSet<String>,
+    pub steps: BTreeSet<Point>,
     pub export: Export,
     pub documents: Documents,
     /// How long it took.
@@ -40,7 +43,7 @@ impl Undisturbed {
     /// What a run has left that has just ended.
     pub async fn read(settings: &Settings, run: &Path, length: Duration) -> Result<Undisturbed> {
         let told = dir::load_journal(run)?.commands.pop().context("its journal is empty")?;
-        let steps = told.steps.into_iter().chain([told.whole]).map(|step| step.step).collect();
+        let steps = points(&told).map(|(point, _)| point).collect();
         let export = dir::load_manifest(run)?.export.context("the undisturbed run has no export")?;
         Ok(Undisturbed { steps, export, documents: compare::documents(settings).await?, length })
     }
@@ -152,7 +155,7 @@ fn left_in_directory(run: &Path, manifest: &Manifest) -> Result<Vec<String>> {
         there.difference(&known).map(|name| format!("{name} is in the run's directory")).collect();
     lines.extend(known.difference(&there).map(|name| format!("{name} is not in the run's directory")));
     let last = dir::load_journal(run)?.commands.pop();
-    if last.as_ref().is_none_or(|command| command.whole.event != "done") {
+    if last.as_ref().is_none_or(|command| command.whole.event != Event::Done) {
         lines.push(format!("the journal does not say that it is done: {last:?}"));
     }
     Ok(lines)
@@ -191,19 +194,16 @@ async fn left_on_servers(settings: &Settings) -> Result<Vec<String>> {
 }
 
 async fn left_sessions(connection: &mut Connection, server: &str) -> Result<Vec<String>> {
-    let deadline = Instant::now() + GRACE;
-    loop {
+    let gone = wait::until(GRACE, async || {
         let rows = connection.rows(sql_file!("chaos/sessions.sql").text).await?;
-        if rows.is_empty() || Instant::now() > deadline {
-            let name = |row: &sqlx::postgres::PgRow| row.try_get::<String, _>("name");
-            let names = rows.iter().map(name).collect::<Result<Vec<_>, _>>()?;
-            return Ok(names
-                .iter()
-                .map(|name| format!("{server}: the session `{name}` is left over"))
-                .collect());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        Ok(if rows.is_empty() { State::Ready(()) } else { State::NotYet(rows) })
+    });
+    let State::NotYet(left) = gone.await? else { return Ok(Vec::new()) };
+    let line = |row: &sqlx::postgres::PgRow| {
+        let name: String = row.try_get("name")?;
+        Ok(format!("{server}: the session `{name}` is left over"))
+    };
+    left.iter().map(line).collect()
 }
 
 /// Where the books of a run do not add up: rows of the dump that are not in the ledger, rows of the ledger

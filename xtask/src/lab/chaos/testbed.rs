@@ -3,10 +3,12 @@
 
 use crate::effects::postgres;
 use crate::effects::terminal::Terminal;
+use crate::effects::wait::{self, Patience, State};
 use crate::journal::Command as CountedApart;
 use crate::lab::chaos::end::{End, described, not_done};
 use crate::lab::chaos::fault::{Cut, FIRESTORE, Fault, Moment};
 use crate::lab::chaos::oracle::{self, Undisturbed};
+use crate::lab::chaos::point::{Point, points};
 use crate::lab::chaos::signal::signal;
 use crate::lab::chaos::writer::Writer;
 use crate::lab::compare;
@@ -18,6 +20,7 @@ use crate::servers::local::{self, Wanted};
 use crate::servers::native::{Connections, EmulatorChoice, SERVERS, Stack};
 use crate::settings::{Environment, Server, Settings};
 use crate::sql_file;
+use crate::steps::Event;
 use crate::tables::TABLES;
 use anyhow::{Context, Result, ensure};
 use datapath::firestore::{Address, Firestore, Unconditional};
@@ -241,26 +244,26 @@ impl Testbed {
     async fn moment(&self, moment: &Moment, tool: &mut Child) -> Result<bool> {
         let started = Instant::now();
         let pid = tool.id().context("the tool has ended before it began")?;
-        let told = |wanted: &String, is: fn(&str) -> bool| -> Result<bool> {
-            let found = |told: CountedApart| {
-                told.steps.iter().chain([&told.whole]).any(|s| s.step == *wanted && is(&s.event))
-            };
+        let told = |wanted: &Point, is: fn(&Event) -> bool| -> Result<bool> {
+            let found =
+                |told: CountedApart| points(&told).any(|(point, event)| point == *wanted && is(event));
             Ok(self.told(pid)?.is_some_and(found))
         };
-        loop {
+        let patience = Patience { deadline: PATIENCE, interval: TICK };
+        let come = wait::for_state("the moment of the cut", patience, async || {
             let come = match moment {
                 Moment::After(time) => started.elapsed() >= *time,
                 Moment::Begun(step) => told(step, |_| true)?,
-                Moment::Done(step) => told(step, |event| event == "done")?,
+                Moment::Done(step) => told(step, |event| *event == Event::Done)?,
             };
-            if tool.try_wait().context("watching the tool")?.is_some() {
-                return Ok(false);
-            }
-            if come {
-                return Ok(true);
-            }
-            tokio::time::sleep(TICK).await;
-        }
+            let ended = tool.try_wait().context("watching the tool")?.is_some();
+            Ok(match (ended, come) {
+                (true, _) => State::Ready(false),
+                (false, true) => State::Ready(true),
+                (false, false) => State::NotYet("the tool runs, and its journal does not say so"),
+            })
+        });
+        come.await
     }
 
     /// Does it, and heals what does not heal by itself. False where there was nothing to do it to.
@@ -333,12 +336,15 @@ impl Testbed {
             self.runs_on_emulator = 0;
             self.use_emulator().await?;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let patience = Patience { deadline: PATIENCE, interval: Duration::from_millis(50) };
         for server in SERVERS {
-            while let Err(error) = self.superuser(server).await {
-                ensure!(Instant::now() < deadline, "{server} does not come back: {error:#}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            let back = wait::for_state(format!("{server} to come back"), patience, async || {
+                Ok(match self.superuser(server).await {
+                    Ok(_) => State::Ready(()),
+                    Err(error) => State::NotYet(format!("{error:#}")),
+                })
+            });
+            back.await?;
         }
         Ok(())
     }

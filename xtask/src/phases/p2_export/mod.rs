@@ -11,6 +11,7 @@ use crate::source::digests::raw_rows;
 use crate::source::snapshot::{Snapshot, TableSize, worker};
 use crate::sql::{self, Rows};
 use crate::sql_file;
+use crate::steps::StepName;
 use crate::tables::{MAPPING, Table, USERS};
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
@@ -29,7 +30,7 @@ const BAR_STEP: u64 = 512;
 /// both cases no target has been touched.
 pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     let started = Instant::now();
-    let step = ctx.run.step("2 export")?;
+    let step = ctx.run.step(StepName::Export)?;
     let size = |t: &Table| {
         let found = snapshot.tables.iter().find(|r| r.schema == "public" && r.table == t.source);
         found.map(TableSize::from).unwrap_or_default()
@@ -119,10 +120,9 @@ async fn export(
     size: TableSize,
 ) -> Result<Exported> {
     let context = || format!("exporting {} with sql/{}", table.name, table.export.path);
-    let step_name = format!("2 export {}", table.name);
     let started = Instant::now();
     let permit = ctx.source_permit(u64::MAX).await;
-    let step = ctx.run.step(&step_name)?;
+    let step = ctx.run.step(StepName::ExportTable(table.name.to_string()))?;
     let mut connection = worker(&ctx, &snapshot, "export").await?;
     let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
     let shape = connection.describe(&Rows::shape(&select)).await.with_context(context)?;

@@ -8,6 +8,7 @@ use self::loading::{Loading, weight};
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::steps::StepName;
 use crate::stores::ownership::record;
 use crate::stores::readiness;
 use crate::stores::schema::STAGING;
@@ -27,7 +28,7 @@ pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
 
 /// The phase without the statistics, to be compared with those who collect none.
 pub async fn databases(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
-    let step = ctx.run.step("4 import")?;
+    let step = ctx.run.step(StepName::Import)?;
     let imports = Database::ALL.map(|database| import(ctx.clone(), export.clone(), database));
     if let Err(error) = crate::run::join::all(imports).await {
         staging::discard(ctx).await;
@@ -38,7 +39,7 @@ pub async fn databases(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<()> {
 
 /// What the planner knows of the tables (DESIGN fault 28).
 async fn statistics(ctx: &Arc<Ctx>, export: &Export) -> Result<()> {
-    let step = ctx.run.step("4 statistics")?;
+    let step = ctx.run.step(StepName::Statistics)?;
     let analyze = |ctx: Arc<Ctx>, table: &'static Table, database, weight| async move {
         let _permit = ctx.target_permit(database, weight).await;
         let mut connection = ctx.target(database, "statistics").await?;
@@ -54,8 +55,7 @@ async fn statistics(ctx: &Arc<Ctx>, export: &Export) -> Result<()> {
 }
 
 async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Result<()> {
-    let name = format!("4 import {database}");
-    let step = ctx.run.step(&name)?;
+    let step = ctx.run.step(StepName::ImportDatabase(database))?;
     let (found, complete) = readiness::database(&ctx, database, Some(&export)).await?;
     if complete {
         ctx.terminal.line(format!("  {database} holds exactly this run's rows already: skipped"));

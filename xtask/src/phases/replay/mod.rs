@@ -9,7 +9,7 @@ mod reading;
 mod references;
 
 use self::reading::{Batch, Key, Mapping};
-use crate::ledger::kind_of;
+use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::{Database, MIGRATED, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
@@ -18,6 +18,7 @@ use crate::run::manifest::{Export, Known, Manifest, Moved, Replay, SnapshotInfo,
 use crate::source::drift::known;
 use crate::source::snapshot::Snapshot;
 use crate::sql::{self, BUCKET, Held, Kind, Owner};
+use crate::steps::StepName;
 use crate::stores::ownership;
 use crate::stores::reconcile::{self, Reconciliation, Wanted};
 use crate::tables::{self, USERS};
@@ -68,7 +69,7 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Replayed> {
         refuse!("run {} has not come to its end: `cargo xtask migrate --resume {0}` first", ctx.run.id());
     }
     same_rules(ctx, manifest, &export)?;
-    let step = ctx.run.step("replay")?;
+    let step = ctx.run.step(StepName::Replay)?;
     let read = read(ctx, manifest, &export).await?;
     let mut replaying = Replaying::new(ctx.clone(), export, read);
     let unknown = references::unknown(ctx, &replaying.export, &replaying.batch, &replaying.mapping).await?;
@@ -406,7 +407,7 @@ impl Replaying {
                 let ours = keys.iter().filter(|((table, _), _)| *table == name);
                 ours.map(|((_, id), how)| (*id, how.clone())).collect()
             };
-            let still = part.read.iter().filter(|(_, row)| kind_of(&row.outcome) == "quarantined");
+            let still = part.read.iter().filter(|(_, row)| kind_of(&row.outcome) == OutcomeKind::Quarantined);
             let still = still.map(|(id, row)| {
                 let from = format!("quarantined:{}", part.quarantined[id]);
                 (*id, Moved { from, to: row.outcome.clone() })

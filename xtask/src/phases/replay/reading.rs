@@ -1,7 +1,7 @@
 //! What a replay reads: the quarantine's lists, the rows as the source has them now, the users' uids, and
 //! migrated rows that refer to users whose uid is another one now.
 
-use crate::ledger::kind_of;
+use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::{MIGRATED, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
@@ -88,7 +88,7 @@ impl Part {
 
     /// Rows that a rule excludes now.
     pub fn excluded(&self) -> impl Iterator<Item = (i64, &str)> {
-        let excluded = self.read.iter().filter(|(_, row)| kind_of(&row.outcome) == "excluded");
+        let excluded = self.read.iter().filter(|(_, row)| kind_of(&row.outcome) == OutcomeKind::Excluded);
         excluded.map(|(id, row)| (*id, row.outcome.as_str()))
     }
 

@@ -1,6 +1,7 @@
 //! Which containers stopped or restarted while a command was at work.
 
 use crate::effects::postgres;
+use crate::effects::wait::{self, Patience, State};
 use crate::model::Database;
 use crate::servers::docker::{Container, Engine};
 use crate::servers::native::private::answers;
@@ -8,12 +9,12 @@ use crate::settings::{Server, Settings};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// Whoever worked on a container notices that its server is gone before the engine does, and it may be on
 /// its way back: as long as that takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
-const TICK: Duration = Duration::from_millis(200);
+const PATIENCE: Patience =
+    Patience { deadline: Duration::from_secs(10), interval: Duration::from_millis(200) };
 
 /// What a container is, once that will not change any more by itself, or once patience is at its end.
 enum Now {
@@ -30,7 +31,7 @@ pub async fn post_mortem(before: &[Container], settings: &Settings) -> Vec<Strin
     if before.is_empty() {
         return Vec::new();
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE.deadline;
     let now = async {
         let engine = Engine::connect().await?;
         let looks = before.iter().map(|old| async {
@@ -52,25 +53,21 @@ pub async fn post_mortem(before: &[Container], settings: &Settings) -> Vec<Strin
 
 /// Waits while a container is stopped, or runs as before but is silent: both may be the middle of a restart.
 async fn settled(engine: &Engine, old: &Container, settings: &Settings, deadline: Instant) -> Result<Now> {
-    loop {
-        let now = match engine.container(&old.id).await? {
-            None => return Ok(Now::Removed),
+    let settled = wait::until(PATIENCE, async || {
+        Ok(match engine.container(&old.id).await? {
+            None => State::Ready(Now::Removed),
             Some(now) if now.running && now.started_at != old.started_at => {
-                return Ok(Now::StartedAgain(Box::new(now)));
+                State::Ready(Now::StartedAgain(Box::new(now)))
             }
-            Some(now) if now.running => {
-                if timeout_at(deadline, lets_in(old, settings)).await == Ok(true) {
-                    return Ok(Now::AsBefore);
-                }
-                Now::Silent
-            }
-            Some(now) => Now::Stopped(Box::new(now)),
-        };
-        if Instant::now() >= deadline {
-            return Ok(now);
-        }
-        sleep(TICK).await;
-    }
+            Some(now) if now.running => match timeout_at(deadline, lets_in(old, settings)).await {
+                Ok(true) => State::Ready(Now::AsBefore),
+                Ok(false) | Err(_) => State::NotYet(Now::Silent),
+            },
+            Some(now) => State::NotYet(Now::Stopped(Box::new(now))),
+        })
+    });
+    let (State::Ready(now) | State::NotYet(now)) = settled.await?;
+    Ok(now)
 }
 
 /// Whether the server inside lets a session in; one whose port the command does not work with is not asked.

@@ -1,6 +1,7 @@
 //! Containers as the servers of an environment.
 
 use crate::effects::postgres;
+use crate::effects::wait::{self, Patience, State};
 use crate::model::Database;
 use crate::refuse;
 use crate::servers::docker::{Container, MONOLITH};
@@ -9,10 +10,11 @@ use crate::tables::TABLES;
 use anyhow::Result;
 use futures_util::future::try_join_all;
 use secrecy::{ExposeSecret, SecretString};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a healthy server may take to let a session in.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Patience =
+    Patience { deadline: Duration::from_secs(30), interval: Duration::from_millis(200) };
 
 /// Says where a service's password comes from.
 const PASSWORD: &str = "POSTGRES_PASSWORD";
@@ -89,21 +91,16 @@ pub fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Serve
 pub async fn answering(settings: &Settings) -> Result<()> {
     let targets = Database::ALL.map(|database| settings.target(database));
     let waiting = [&settings.source].into_iter().chain(targets).map(|server| async move {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match postgres::connect(server, "stack").await {
-                Ok(mut connection) => {
-                    connection.row("SELECT 1").await?;
-                    return connection.close().await;
-                }
-                // A password that is wrong stays so.
-                Err(error) if postgres::code(&error).is_some_and(|code| code != "57P03") => {
-                    return Err(error);
-                }
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        let lets_in = async || match postgres::connect(server, "stack").await {
+            Ok(mut connection) => {
+                connection.row("SELECT 1").await?;
+                connection.close().await.map(State::Ready)
             }
-        }
+            // A password that is wrong stays so.
+            Err(error) if postgres::code(&error).is_some_and(|code| code != "57P03") => Err(error),
+            Err(error) => Ok(State::NotYet(format!("{error:#}"))),
+        };
+        wait::for_state(format!("{server} to let a session in"), PATIENCE, lets_in).await
     });
     try_join_all(waiting).await.map(drop)
 }

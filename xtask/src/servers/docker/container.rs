@@ -1,6 +1,6 @@
 //! A container as the engine describes it.
 
-use bollard::models::{ContainerInspectResponse, ContainerState, HealthStatusEnum};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum};
 use secrecy::SecretString;
 use std::collections::{BTreeMap, HashMap};
 
@@ -39,8 +39,7 @@ pub struct Container {
     /// Of the Compose that made it: `1.29.2`
     pub compose: String,
     pub labels: HashMap<String, String>,
-    /// `running`, `exited`, `created`, …
-    pub state: String,
+    pub state: ContainerStateStatusEnum,
     pub running: bool,
     pub exit_code: i64,
     pub started_at: String,
@@ -67,9 +66,11 @@ impl Container {
     /// `running (healthy)`, `exited (1)`
     pub fn condition(&self) -> String {
         match (&self.health, self.running) {
-            (_, false) if self.state == "exited" => format!("exited ({})", self.exit_code),
-            (_, false) => self.state.clone(),
-            (Health::Unknown, true) => self.state.clone(),
+            (_, false) if self.state == ContainerStateStatusEnum::EXITED => {
+                format!("exited ({})", self.exit_code)
+            }
+            (_, false) => self.state.to_string(),
+            (Health::Unknown, true) => self.state.to_string(),
             (Health::Starting, true) => format!("{} (starting)", self.state),
             (Health::Healthy, true) => format!("{} (healthy)", self.state),
             (Health::Unhealthy(_), true) => format!("{} (unhealthy)", self.state),
@@ -107,7 +108,7 @@ impl From<ContainerInspectResponse> for Container {
             service: label("com.docker.compose.service"),
             directory: label("com.docker.compose.project.working_dir"),
             compose: label("com.docker.compose.version"),
-            state: state.status.map(|s| s.to_string()).unwrap_or_default(),
+            state: state.status.unwrap_or(ContainerStateStatusEnum::EMPTY),
             running: state.running.unwrap_or_default(),
             exit_code: state.exit_code.unwrap_or_default(),
             started_at: state.started_at.clone().unwrap_or_default(),

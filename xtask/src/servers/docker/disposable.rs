@@ -6,6 +6,7 @@
 
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::host;
+use crate::effects::wait::{Patience, Waiting};
 use crate::servers::docker::compose::{Compose, Project};
 use crate::servers::docker::container::{Container, SERVICES};
 use crate::servers::docker::engine::Engine;
@@ -17,7 +18,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Carried by every container, volume and network of a rehearsal: the run, and its directory.
 pub const RUN_LABEL: &str = "xtask.run";
@@ -32,9 +33,8 @@ const PORTS_TO_TRY: usize = 5;
 /// A directory without containers is a leftover only after that long: a tool may be making them.
 const MAKING: Duration = Duration::from_secs(60);
 /// How long something may be in use that is to go.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two looks whether all is gone.
-const TICK: Duration = Duration::from_millis(300);
+const PATIENCE: Patience =
+    Patience { deadline: Duration::from_secs(10), interval: Duration::from_millis(300) };
 
 /// Running containers of a rehearsal. They go with `stop`, or when what is noted in `cleanup` is undone.
 pub struct Disposable {
@@ -164,18 +164,22 @@ async fn remove(engine: Engine, home: PathBuf) -> Result<()> {
 /// what a killed Compose asked for, and then something is in use, or comes back.
 async fn sweep(engine: &Engine, home: &Path) -> Result<()> {
     let label = label(home);
-    let deadline = Instant::now() + PATIENCE;
-    let (mut used, mut clean) = (BTreeSet::new(), 0);
-    while clean < 2 {
-        match sweep_once(engine, (HOME_LABEL, &label), &mut used).await {
-            Ok(true) => clean += 1,
-            Ok(false) => clean = 0,
-            Err(_) if Instant::now() < deadline => clean = 0,
-            Err(error) => return Err(error),
+    let what = format!("everything of {} to be gone", home.display());
+    let waiting = Waiting::begin(&what, PATIENCE);
+    let (mut used, mut clean) = (BTreeSet::new(), false);
+    loop {
+        let swept = sweep_once(engine, (HOME_LABEL, &label), &mut used).await;
+        if clean && matches!(swept, Ok(true)) {
+            return Ok(());
         }
-        tokio::time::sleep(TICK).await;
+        clean = matches!(swept, Ok(true));
+        let seen = match swept {
+            Ok(true) => "nothing, but only once".to_string(),
+            Ok(false) => "something was there, and was to go".to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        waiting.again(&seen).await?;
     }
-    Ok(())
 }
 
 /// Whether there was nothing. A volume that goes before a container that was still being made comes back

@@ -1,14 +1,16 @@
 //! The wait for a container's health, and what a container that will not be healthy has to say.
 
+use crate::effects::wait::{self, Patience, State};
 use crate::servers::docker::container::{Container, Health};
 use crate::servers::docker::engine::Engine;
 use crate::servers::docker::failures::disk_full;
 use anyhow::{Result, bail};
-use std::time::{Duration, Instant};
+use bollard::models::ContainerStateStatusEnum as Status;
+use std::time::Duration;
 
 /// A new database takes seconds; one that replays its log after a crash, longer.
-const DEADLINE: Duration = Duration::from_secs(120);
-const TICK: Duration = Duration::from_millis(200);
+const PATIENCE: Patience =
+    Patience { deadline: Duration::from_secs(120), interval: Duration::from_millis(200) };
 
 /// Waits until it runs and its health check passes (where it has one).
 ///
@@ -16,25 +18,32 @@ const TICK: Duration = Duration::from_millis(200);
 /// Where it is unhealthy, has ended, or takes too long: with the last output of the check, the end of its
 /// log, and what to do.
 pub async fn state_of(engine: &Engine, id: &str) -> Result<Container> {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    let settled = wait::until(PATIENCE, async || {
         let Some(container) = engine.container(id).await? else {
             bail!(
                 "the container {id} was removed while it started: start it with `cargo xtask stack up --runtime docker`"
             );
         };
-        let failed = match (&container.health, container.running) {
-            (Health::Healthy | Health::Unknown, true) => return Ok(container),
-            (Health::Unhealthy(_), _) => true,
-            (_, false) => container.state == "exited" || container.state == "dead",
-            _ => false,
+        let state = match (&container.health, container.running) {
+            (Health::Healthy | Health::Unknown, true) => Outcome::Healthy,
+            (Health::Unhealthy(_), _) => Outcome::Sick,
+            (_, false) if matches!(container.state, Status::EXITED | Status::DEAD) => Outcome::Sick,
+            _ => return Ok(State::NotYet(container)),
         };
-        if failed || Instant::now() > deadline {
+        Ok(State::Ready((container, state)))
+    });
+    match settled.await? {
+        State::Ready((container, Outcome::Healthy)) => Ok(container),
+        State::Ready((container, Outcome::Sick)) | State::NotYet(container) => {
             let log = engine.log(id, 8).await?;
             bail!("{}", sick(&container, &log));
         }
-        tokio::time::sleep(TICK).await;
     }
+}
+
+enum Outcome {
+    Healthy,
+    Sick,
 }
 
 /// A container that will not be healthy.

@@ -1,10 +1,12 @@
 //! The private directory of a stack, and the children that live in it.
 
+use crate::effects::wait::{self, Patience, State, until_blocking};
 use crate::servers::native::machine::{self, Account};
 use crate::servers::native::processes::{self, Started};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
@@ -12,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(super) const STACK_PREFIX: &str = "xtask-stack-";
 /// A directory whose lock has not been taken yet.
@@ -23,6 +25,8 @@ pub(super) const STACK_JSON: &str = "stack.json";
 /// How long a server may take until it answers; the emulator needs up to 12 s on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(20);
+/// How long what a helper has left may take to go away.
+const REMOVING: Patience = Patience { deadline: Duration::from_secs(2), interval: TICK };
 /// Another program may take a free port before our server does.
 const PORTS_TO_TRY: usize = 5;
 
@@ -111,15 +115,16 @@ impl Home {
     /// Runs a helper to its end; the error has the end of its output.
     pub async fn run(&self, command: Command, log: &str, ending: Signal) -> Result<()> {
         let pid = self.spawn(command, log, ending)?;
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            match self.exited(pid)? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => bail!("{log} failed ({status}){}", self.log_end(log)),
-                None if Instant::now() > deadline => bail!("{log} takes too long{}", self.log_end(log)),
-                None => tokio::time::sleep(TICK / 4).await,
-            }
-        }
+        let patience = Patience { deadline: DEADLINE, interval: TICK / 4 };
+        let ended = wait::for_state(format!("{log} to end"), patience, async || {
+            let log_end = LogEnd { home: self, log };
+            Ok(match self.exited(pid)? {
+                Some(status) if status.success() => State::Ready(()),
+                Some(status) => bail!("{log} failed ({status}){log_end}"),
+                None => State::NotYet(log_end),
+            })
+        });
+        ended.await
     }
 
     /// Starts a server (`launch` gives its pid) on a free port, on another one if that is taken
@@ -146,22 +151,19 @@ impl Home {
         pid: u32,
         ready: impl Fn() -> F,
     ) -> Result<StartOutcome> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        let patience = Patience { deadline: DEADLINE, interval: TICK };
+        let answers = wait::for_state(format!("{name} to answer"), patience, async || {
+            let log_end = LogEnd { home: self, log: name };
             if let Some(status) = self.exited(pid)? {
+                // Neither server says why it ended by more than its log.
                 if self.log_text(name).contains("Address already in use") {
-                    return Ok(StartOutcome::PortTaken);
+                    return Ok(State::Ready(StartOutcome::PortTaken));
                 }
-                bail!("{name} ended before it answered ({status}){}", self.log_end(name));
+                bail!("{name} ended before it answered ({status}){log_end}");
             }
-            if ready().await {
-                return Ok(StartOutcome::Ready);
-            }
-            if Instant::now() > deadline {
-                bail!("{name} did not answer within {} s{}", DEADLINE.as_secs(), self.log_end(name));
-            }
-            tokio::time::sleep(TICK).await;
-        }
+            Ok(if ready().await { State::Ready(StartOutcome::Ready) } else { State::NotYet(log_end) })
+        });
+        answers.await
     }
 
     /// How the child ended, if it did; it is reaped and forgotten then.
@@ -179,18 +181,6 @@ impl Home {
 
     pub fn log_text(&self, log: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.log(log)).unwrap_or_default()).into_owned()
-    }
-
-    /// The last lines of a log as the end of a message, without the frames of Java's stack traces.
-    fn log_end(&self, log: &str) -> String {
-        let text = self.log_text(log);
-        let lines: Vec<&str> =
-            text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("\tat ")).collect();
-        let last = &lines[lines.len().saturating_sub(12)..];
-        if last.is_empty() {
-            return ", and its log is empty".to_owned();
-        }
-        format!(", the end of its log:\n    {}", last.join("\n    "))
     }
 
     fn children(&self) -> MutexGuard<'_, Vec<Started>> {
@@ -211,6 +201,26 @@ impl Home {
         let children = self.children.get_mut().unwrap_or_else(PoisonError::into_inner);
         processes::end(&self.dir, children)?;
         remove(&self.dir)
+    }
+}
+
+/// The last lines of a log as the end of a message, without the frames of Java's stack traces. Read where
+/// it is shown only.
+struct LogEnd<'a> {
+    home: &'a Home,
+    log: &'a str,
+}
+
+impl fmt::Display for LogEnd<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.home.log_text(self.log);
+        let lines: Vec<&str> =
+            text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("\tat ")).collect();
+        let last = &lines[lines.len().saturating_sub(12)..];
+        if last.is_empty() {
+            return f.write_str(", and its log is empty");
+        }
+        write!(f, ", the end of its log:\n    {}", last.join("\n    "))
     }
 }
 
@@ -240,15 +250,17 @@ pub fn is_ours(dir: &Path, prefix: &str) -> bool {
 
 /// Removes a stack's directory, the lock last: until then no other tool takes it for a leftover.
 pub fn remove(dir: &Path) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(2);
-    loop {
-        match remove_once(dir) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound && !dir.exists() => return Ok(()),
+    let removed = until_blocking(REMOVING, || {
+        Ok(match remove_once(dir) {
+            Ok(()) => State::Ready(()),
+            Err(error) if error.kind() == ErrorKind::NotFound && !dir.exists() => State::Ready(()),
             // a helper that was killed just now may still have made a file
-            Err(_) if Instant::now() < deadline => std::thread::sleep(TICK),
-            Err(error) => return Err(error).with_context(|| format!("removing {}", dir.display())),
-        }
+            Err(error) => State::NotYet(error),
+        })
+    });
+    match removed? {
+        State::Ready(()) => Ok(()),
+        State::NotYet(error) => Err(error).with_context(|| format!("removing {}", dir.display())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stacks that outlived the tool that started them: kept on purpose, or left behind by a killed one.
 
+use crate::effects::wait::{Patience, State, for_state_blocking};
 use crate::servers::native::connections::{Connections, canonical};
 use crate::servers::native::home::{LOCK, NEW_PREFIX, STACK_JSON, STACK_PREFIX, is_ours, remove};
 use crate::servers::native::{machine, processes};
@@ -7,12 +8,12 @@ use anyhow::{Context, Result, bail};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A directory without a lock is a leftover only after that long: a tool may be making it.
 const MAKING: Duration = Duration::from_secs(60);
 /// A cleaner looks at a kept stack under its lock, but not longer than that.
-const LOOKING: Duration = Duration::from_secs(5);
+const LOOKING: Patience = Patience { deadline: Duration::from_secs(5), interval: Duration::from_millis(20) };
 
 /// A stack that was kept on purpose.
 pub struct KeptStack {
@@ -75,15 +76,13 @@ pub fn take_down(kept: &Connections) -> Result<()> {
     if !is_ours(dir, STACK_PREFIX) {
         bail!("{} is no stack of this user", dir.display());
     }
-    let deadline = Instant::now() + LOOKING;
-    let _lock = loop {
-        match lock(dir)? {
-            Lock::Ours(file) => break Some(file),
-            Lock::NoFile => break None,
-            Lock::Held if Instant::now() > deadline => bail!("{} is in use by a running tool", dir.display()),
-            Lock::Held => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
+    let _lock = for_state_blocking(format!("the lock of {}", dir.display()), LOOKING, || {
+        Ok(match lock(dir)? {
+            Lock::Ours(file) => State::Ready(Some(file)),
+            Lock::NoFile => State::Ready(None),
+            Lock::Held => State::NotYet("a running tool has it"),
+        })
+    })?;
     // if we are killed half-way, the next start finishes it
     Connections { keep: false, ..kept.clone() }.write()?;
     processes::end(dir, &mut Vec::new())?;

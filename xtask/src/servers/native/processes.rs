@@ -1,5 +1,6 @@
 //! Finds and ends the processes of a stack, whoever started them.
 
+use crate::effects::wait::{Patience, State, until_blocking};
 use anyhow::{Result, bail};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -7,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// PostgreSQL kills its own backends 5 s after SIGQUIT.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -76,14 +77,14 @@ pub(super) fn end(dir: &Path, children: &mut Vec<Started>) -> Result<()> {
     for process in of(dir) {
         send(process.pid, process.ending);
     }
-    if gone(dir, children, PATIENCE) {
+    if gone(dir, children, PATIENCE)? {
         return Ok(());
     }
     let stubborn = children.iter().map(|started| started.child.id());
     for pid in stubborn.chain(of(dir).into_iter().map(|process| process.pid)) {
         send(pid, Signal::SIGKILL);
     }
-    if gone(dir, children, AFTER_KILL) {
+    if gone(dir, children, AFTER_KILL)? {
         return Ok(());
     }
     let left: Vec<String> = of(dir).iter().map(|process| process.pid.to_string()).collect();
@@ -100,16 +101,11 @@ fn send(pid: u32, signal: Signal) {
     let _ = kill(pid, signal);
 }
 
-fn gone(dir: &Path, children: &mut Vec<Started>, patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
-    loop {
+fn gone(dir: &Path, children: &mut Vec<Started>, deadline: Duration) -> Result<bool> {
+    let gone = until_blocking(Patience { deadline, interval: TICK }, || {
         children.retain_mut(|started| matches!(started.child.try_wait(), Ok(None)));
-        if children.is_empty() && of(dir).is_empty() {
-            return true;
-        }
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(TICK);
-    }
+        let gone = children.is_empty() && of(dir).is_empty();
+        Ok(if gone { State::Ready(()) } else { State::NotYet(()) })
+    });
+    Ok(matches!(gone?, State::Ready(())))
 }
