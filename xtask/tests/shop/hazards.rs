@@ -43,9 +43,9 @@ const MUTATIONS: &[(&str, &str, u64, &str)] = &[
     ("column-extra", "ALTER TABLE orders ADD COLUMN gift_note text", 1, "orders.gift_note"),
     (
         "column-type",
-        "ALTER TABLE products ALTER COLUMN cost_price TYPE numeric",
+        "ALTER TABLE products ALTER COLUMN cost_price TYPE double precision",
         1,
-        "products.cost_price: numeric, expected numeric(10,2)",
+        "products.cost_price: double precision, expected numeric(10,2)",
     ),
     ("key-missing", "ALTER TABLE payments DROP CONSTRAINT payments_pkey", 1, "payments"),
     (
