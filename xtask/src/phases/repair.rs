@@ -8,6 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::{dir, overlay};
 use crate::sql::{self, Owner, Scope};
+use crate::steps::StepName;
 use crate::stores::reconcile::{self, Action, Change, OnChange, Reconciliation, Wanted};
 use crate::stores::{documents, rows, schema};
 use crate::tables::{self, Table};
@@ -57,8 +58,7 @@ pub async fn run(
             format!("the run's files do not say any more what has to be there: {}", damaged.join("\n  "));
         return Err(Stop::Differs(what).into());
     }
-    let name = if apply { "repair" } else { "look for repairs" };
-    let step = ctx.run.step(name)?;
+    let step = ctx.run.step(if apply { StepName::Repair } else { StepName::LookForRepairs })?;
     let mut repaired = Repaired::default();
     for database in Database::ALL {
         let found = self::database(ctx, export, database, owner, apply, tell).await;

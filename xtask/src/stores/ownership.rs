@@ -13,7 +13,7 @@ use crate::stores::{documents, rows};
 use crate::tables::{self, Table};
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
-use datapath::document::{self, Collection, Document, FieldDifference, NullPolicy};
+use datapath::document::{self, Collection, Document, NullPolicy};
 use datapath::firestore::{Firestore, Guarded};
 use datapath::ids::IdSet;
 use sqlx::Row;
@@ -223,8 +223,9 @@ impl Known {
     ) -> Result<()> {
         let (mut documents, reading) = documents::documents(ctx, table, export)?;
         while let Some(piece) = documents.recv().await {
-            let found = read(firestore, collection, &piece).await?;
-            for (document, differences) in found {
+            let found = documents::differences(firestore, collection, &piece).await?;
+            let there = piece.iter().zip(found).filter_map(|(document, found)| Some((document, found?)));
+            for (document, differences) in there {
                 match differences.first() {
                     None => self.same.insert(&document.id),
                     Some(first) if self.differing.len() < 1_000 => {
@@ -241,21 +242,6 @@ impl Known {
         reading.await.context("the reader of the file ended unexpectedly")??;
         Ok(())
     }
-}
-
-/// Those of the documents that are there, each with how it differs.
-async fn read<'d>(
-    firestore: &Firestore,
-    collection: &Collection,
-    documents: &'d [Document],
-) -> Result<Vec<(&'d Document, Vec<FieldDifference>)>> {
-    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
-    let found = firestore.read(collection.name, &ids).await?;
-    let there = documents
-        .iter()
-        .zip(found)
-        .filter_map(|(document, (_, fields))| Some((document, document::differences(document, &fields?))));
-    Ok(there.collect())
 }
 
 /// Removes the documents of earlier runs from a collection: each one that is exactly what a run wrote, if
