@@ -35,6 +35,11 @@ pub async fn published_runs(connection: &mut Connection) -> Result<Vec<Published
     rows.iter().map(|row| Ok(PublishedRun { run: row.try_get(0)?, tables: row.try_get(1)? })).collect()
 }
 
+/// Whether this run is the one that brought something here last.
+pub async fn is_newest(ctx: &Ctx, connection: &mut Connection) -> Result<bool> {
+    Ok(published_runs(connection).await?.first().is_some_and(|newest| newest.run == ctx.run.id()))
+}
+
 /// Which of these tables are not exactly what the newest run wrote into this database, a line each.
 pub async fn changed_tables(
     ctx: &Ctx,
@@ -230,9 +235,8 @@ impl Known {
                     None => self.same.insert(&document.id),
                     Some(first) if self.differing.len() < 1_000 => {
                         let place = place(ctx, table, &document.id);
-                        let how = Finding::field(table, &document.id, first).text(ctx.values);
-                        let how = how.strip_prefix(&place).unwrap_or(&how);
-                        let line = format!("{place}: is not what run {} wrote{how}", ctx.run.id());
+                        let how = Finding::field(table, &document.id, first).difference(ctx.values);
+                        let line = format!("{place}: is not what run {} wrote: {how}", ctx.run.id());
                         self.differing.entry(document.id.clone()).or_insert(line);
                     }
                     Some(_) => {}

@@ -68,10 +68,10 @@ fn like(found: &str, expected: &str) -> bool {
 }
 
 /// Damage to one database, as SQL. Rows come back from a copy, everything else by `undo`.
-struct Damage {
-    case: &'static str,
-    damage: &'static str,
-    undo: &'static str,
+pub struct Damage {
+    pub case: &'static str,
+    pub damage: &'static str,
+    pub undo: &'static str,
     finds: &'static [&'static str],
 }
 
@@ -79,7 +79,7 @@ const fn rows(case: &'static str, damage: &'static str, finds: &'static [&'stati
     Damage { case, damage, undo: "", finds }
 }
 
-const fn shape(
+pub const fn shape(
     case: &'static str,
     damage: &'static str,
     undo: &'static str,
@@ -88,7 +88,7 @@ const fn shape(
     Damage { case, damage, undo, finds }
 }
 
-const PRODUCT: &[Damage] = &[
+pub const PRODUCT: &[Damage] = &[
     rows(
         "one character",
         "UPDATE product_reviews SET title = 'Worth every Penny' WHERE id = 1",
@@ -221,7 +221,7 @@ const PRODUCT: &[Damage] = &[
     ),
 ];
 
-const ORDER: &[Damage] = &[
+pub const ORDER: &[Damage] = &[
     rows(
         "a row is missing",
         "DELETE FROM order_items WHERE id = 2",
@@ -411,7 +411,7 @@ const ORDER: &[Damage] = &[
     ),
 ];
 
-const GATEWAY: &[Damage] = &[
+pub const GATEWAY: &[Damage] = &[
     rows(
         "a network's mask",
         "UPDATE api_logs SET ip_address = '203.0.113.7/24' WHERE id = 400",
