@@ -8,6 +8,7 @@ pub mod findings;
 pub mod forecast;
 pub mod hazards;
 pub mod health;
+pub mod identity;
 pub mod journal;
 pub mod ledger;
 pub mod model;

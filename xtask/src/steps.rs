@@ -115,6 +115,8 @@ pub enum StepName {
     Replay,
     LookForRepairs,
     Repair,
+    /// A server that was replaced on purpose is the run's from here on.
+    Adopt,
     /// The limit of the quarantine is another one from here on.
     Policy,
     /// What an export that was cut off has left is removed.
@@ -143,6 +145,7 @@ impl fmt::Display for StepName {
             StepName::Replay => "replay",
             StepName::LookForRepairs => "look for repairs",
             StepName::Repair => "repair",
+            StepName::Adopt => "adopt",
             StepName::Policy => "policy",
             StepName::ExportAgain => "export again",
             StepName::Other(word) => word,
@@ -166,6 +169,7 @@ impl From<String> for StepName {
             "replay" => StepName::Replay,
             "look for repairs" => StepName::LookForRepairs,
             "repair" => StepName::Repair,
+            "adopt" => StepName::Adopt,
             "policy" => StepName::Policy,
             "export again" => StepName::ExportAgain,
             _ => StepName::with_object(&word).unwrap_or(StepName::Other(word)),

@@ -1,18 +1,21 @@
 //! Phase 1 alone: a backup of the source that has been read back whole.
 
 use crate::checks::preflight;
+use crate::identity::ServerName;
 use crate::model::Existing;
 use crate::phases::p1_backup;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::Backup;
+use crate::run::servers;
 use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, freeze};
 use crate::sql::HashFn;
 use crate::steps::CommandName;
 use anyhow::Result;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Phase 1: dump the source, read the dump back, count and digest every table
@@ -46,7 +49,8 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Backup> {
 }
 
 async fn back_up(ctx: &Arc<Ctx>, handling: &Handling, hash: HashFn) -> Result<Backup> {
-    let mut manifest = begin(ctx, CommandName::Backup)?;
+    let source = servers::look(ctx, &[ServerName::Source]).await?;
+    begin(ctx, CommandName::Backup, source, BTreeMap::new())?;
     let backup = async {
         let snapshot = Snapshot::open(ctx, hash).await?;
         let backup = backpressure::under_backpressure(ctx, p1_backup::run(ctx, &snapshot)).await?;
@@ -54,8 +58,10 @@ async fn back_up(ctx: &Arc<Ctx>, handling: &Handling, hash: HashFn) -> Result<Ba
         Ok(backup)
     };
     let backup = freeze::during(ctx, handling, backup).await?;
-    manifest.backup = Some(backup.clone());
-    ctx.run.save_manifest(&manifest)?;
+    ctx.run.change_manifest(|manifest| {
+        manifest.backup = Some(backup.clone());
+        Ok(())
+    })?;
     Ok(backup)
 }
 

@@ -28,7 +28,7 @@ impl Command for Args {
         let What::Show = self.what;
         let environment = session.environment()?;
         let shown = if session.containers.is_empty() {
-            show(&environment, session.running(&environment)?.as_ref(), session.variables)?
+            show(&environment, session.running(&environment, None)?.as_ref(), session.variables)?
         } else {
             environment
                 .shown_on(&compose_stack::settings(&environment, &session.containers)?, &session.workspace)

@@ -2,15 +2,18 @@
 
 use super::migrate;
 use crate::checks::preflight;
+use crate::identity::ServerName;
 use crate::model::Existing;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
+use crate::run::servers;
 use crate::session::{Command, Servers, Session, SourceArgs};
 use crate::source::{Handling, assess, freeze};
 use crate::steps::CommandName;
 use anyhow::Result;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Phases 1 and 2: backup, and one CSV per table; touches no target
@@ -39,7 +42,8 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     let locks = Locks::all(ctx).await?;
     let exporting = async {
         let assessed = assess::source(ctx).await?;
-        let mut manifest = begin(ctx, CommandName::Export)?;
+        let source = servers::look(ctx, &[ServerName::Source]).await?;
+        let mut manifest = begin(ctx, CommandName::Export, source, BTreeMap::new())?;
         let exporting = migrate::backup_and_export(ctx, &mut manifest, hash, assessed);
         let export = freeze::during(ctx, handling, Box::pin(exporting)).await?;
         Ok((manifest, export))

@@ -1,6 +1,7 @@
 //! Phases 3 and 4 from the files of a run. Can be repeated: what is complete is skipped.
 
 use crate::checks::{forecast, preflight};
+use crate::identity::ServerName;
 use crate::model::Stop;
 use crate::phases::{p3_transform, p4_import};
 use crate::refuse;
@@ -9,8 +10,10 @@ use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
+use crate::run::servers;
 use crate::session::{Command, RunArgs, Servers, Session, guard};
 use crate::steps::CommandName;
+use crate::stores::marks::Marks;
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use std::sync::Arc;
@@ -46,7 +49,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Report> {
 }
 
 async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
-    let mut manifest = ctx.run.load_manifest()?;
+    let manifest = ctx.run.load_manifest()?;
     let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
@@ -67,6 +70,8 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
             ctx.run.id()
         );
     }
+    let found = servers::belongs(ctx, &manifest, &ServerName::TARGETS, &[]).await?;
+    Marks::read(ctx).await?.may_be_loaded(ctx, Some(&manifest))?;
     // Before the first write: a collection cannot be taken back.
     let damaged = dir::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {
@@ -74,8 +79,11 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     }
     let export = Arc::new(export);
     forecast::cost_limit(ctx, &export).await?;
-    manifest.accepted.clone_from(&ctx.settings.policy.accepted);
-    ctx.run.save_manifest(&manifest)?;
+    let manifest = ctx.run.change_manifest(|manifest| {
+        manifest.accepted.clone_from(&ctx.settings.policy.accepted);
+        manifest.servers = std::mem::take(&mut manifest.servers).and(found);
+        Ok(())
+    })?;
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
     let looked = p3_transform::look(ctx, &export).await?;

@@ -6,18 +6,21 @@ use crate::commands::resume::{self, Rest};
 use crate::commands::{plan, verify};
 use crate::effects::terminal::peak_memory;
 use crate::hazards::Found;
+use crate::identity::ServerName;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify};
 use crate::run::command::{Times, begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::{Export, Manifest};
 use crate::run::report::Report;
+use crate::run::servers;
 use crate::session::{Command, Servers, Session, SourceArgs, existing};
 use crate::source::assess::{self, Assessment};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, drift, freeze};
 use crate::sql::HashFn;
 use crate::steps::CommandName;
+use crate::stores::marks::Marks;
 use crate::timing::{Part, Timing};
 use anyhow::Result;
 use std::sync::Arc;
@@ -71,8 +74,11 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
+        let marks = Marks::read(ctx).await?;
+        marks.may_be_loaded(ctx, None)?;
         let assessed = assessed(ctx).await?;
-        let manifest = begin(ctx, CommandName::Migrate)?;
+        let servers = servers::look(ctx, &ServerName::ALL).await?;
+        let manifest = begin(ctx, CommandName::Migrate, servers, marks.newest())?;
         let migrating = from_the_source(ctx, handling, manifest, hash, assessed);
         freeze::during(ctx, handling, Box::pin(migrating)).await
     };
@@ -84,16 +90,17 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
 async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     if resume::is_done(ctx)? {
         ctx.terminal.line(format!("run {} is done, and was proven: only verified once more", ctx.run.id()));
-        return verify::run(ctx).await;
+        return verify::run(ctx, &[]).await;
     }
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
+        resume::same_stores(ctx).await?;
         match resume::rest(ctx, hash).await? {
-            Rest::Everything(manifest) => {
+            Rest::Everything => {
                 let assessed = assessed(ctx).await?;
-                let manifest = resume::cleared(ctx, *manifest)?;
+                let manifest = resume::cleared(ctx)?;
                 from_the_source(ctx, handling, manifest, hash, assessed).await
             }
             Rest::Targets(manifest, export) => {
@@ -156,11 +163,13 @@ async fn to_the_targets(
         async { Ok(if handling.look_again { Some(drift::beside(ctx, &manifest).await) } else { None }) };
     let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
     let (proof, source) = times.of(Part::Verify, both).await?;
-    manifest.proof = Some(proof.clone());
-    manifest.source = source;
-    let (time, real) = (manifest.time.take(), times.seconds());
-    manifest.time = time.map(|time| Timing { real, ..time });
-    ctx.run.save_manifest(&manifest)?;
+    let real = times.seconds();
+    let (timing, found) = (manifest.time.take(), proof.clone());
+    let manifest = ctx.run.change_manifest(|manifest| {
+        (manifest.proof, manifest.source) = (Some(found), source);
+        manifest.time = timing.map(|time| Timing { real, ..time });
+        Ok(())
+    })?;
 
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
@@ -184,8 +193,11 @@ pub async fn backup_and_export(
     assessed: Assessment,
 ) -> Result<Arc<Export>> {
     show(ctx, &assessed.hazards);
-    manifest.hazards = assessed.hazards;
-    ctx.run.save_manifest(manifest)?;
+    let (hazards, time) = (assessed.hazards, manifest.time.take());
+    ctx.run.change_manifest(|manifest| {
+        (manifest.hazards, manifest.time) = (hazards, time);
+        Ok(())
+    })?;
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
     let snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
     let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
@@ -193,9 +205,11 @@ pub async fn backup_and_export(
     snapshot.release().await?;
     agree(&backup, &export, ctx)?;
     // Only from here on may a target be written: everything is on disk, and hashed.
-    manifest.backup = Some(backup);
-    manifest.export = Some(export.clone());
-    ctx.run.save_manifest(manifest)?;
+    let complete = export.clone();
+    *manifest = ctx.run.change_manifest(|manifest| {
+        (manifest.backup, manifest.export) = (Some(backup), Some(complete));
+        Ok(())
+    })?;
     Ok(Arc::new(export))
 }
 

@@ -2,6 +2,7 @@
 
 use super::verify;
 use crate::findings::{Values, escaped};
+use crate::identity::ServerName;
 use crate::model::{Stop, grouped};
 use crate::phases::repair::{self, Listener, Repaired, Situation, Summary};
 use crate::refuse;
@@ -9,8 +10,10 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
+use crate::run::servers;
 use crate::session::{Command, RunArgs, Said, Servers, Session, print};
 use crate::steps::CommandName;
+use crate::stores::marks::Marks;
 use crate::stores::reconcile::{Action, Change, SaidChange};
 use anyhow::Result;
 use std::sync::Arc;
@@ -70,14 +73,18 @@ pub async fn run(ctx: &Arc<Ctx>, apply: bool, listener: &mut dyn Listener) -> Re
 }
 
 async fn find_and_repair(ctx: &Arc<Ctx>, apply: bool, listener: &mut dyn Listener) -> Result<Outcome> {
-    let manifest = ctx.run.load_manifest()?;
+    let mut manifest = ctx.run.load_manifest()?;
     let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: nobody knows what the stores must hold", ctx.run.id());
     };
+    servers::belongs(ctx, &manifest, &ServerName::TARGETS, &[]).await?;
+    let marks = Marks::read(ctx).await?;
+    marks.hold_this(ctx, &export)?;
+    marks.teach(&mut manifest);
     ctx.terminal.phase(if apply { "Repair" } else { "Repair: what would be done" });
     let situation = Situation::of(&manifest);
     let repaired = repair::run(ctx, &Arc::new(export), &situation, apply, listener).await?;
-    let report = if apply { Some(verify::verified(ctx).await?) } else { None };
+    let report = if apply { Some(verify::verified(ctx, &[]).await?) } else { None };
     Ok(Outcome { repaired, report, cut_over: manifest.cutover.map(|c| c.at) })
 }
 

@@ -1,12 +1,15 @@
 //! Rows that were fixed in the source, brought in after the run.
 
+use crate::identity::ServerName;
 use crate::model::{Stop, explain};
 use crate::phases::replay::{self, Replayed, TableReplayed};
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
+use crate::run::servers;
 use crate::session::{Command, RunArgs, Said, Servers, Session, print};
 use crate::steps::CommandName;
+use crate::stores::marks::Marks;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +44,10 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Replayed> {
     let locks = Locks::all(ctx).await?;
     let work = async {
         let mut manifest = ctx.run.load_manifest()?;
+        servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
+        let marks = Marks::read(ctx).await?;
+        marks.hold(ctx)?;
+        marks.teach(&mut manifest);
         replay::run(ctx, &mut manifest).await
     };
     visibly(ctx, CommandName::Replay, locks.guard(Box::pin(work))).await

@@ -1,21 +1,24 @@
 //! A run that was cut off, taken up again from what is on disk (DESIGN rules 9 to 11).
 
 use crate::checks::preflight;
+use crate::identity::ServerName;
 use crate::model::Stop;
 use crate::phases::p2_export;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Backup, Export, Manifest, Proof};
+use crate::run::servers;
 use crate::sql::HashFn;
 use crate::steps::{CommandName, StepName};
+use crate::stores::marks::Marks;
 use anyhow::Result;
 use std::sync::Arc;
 
 /// What is left to do of a run.
 pub enum Rest {
     /// Everything, from a new snapshot on: no target has been written yet.
-    Everything(Box<Manifest>),
+    Everything,
     /// Phases 3 to 5, from the files of its export.
     Targets(Box<Manifest>, Arc<Export>),
 }
@@ -31,6 +34,14 @@ pub fn is_done(ctx: &Ctx) -> Result<bool> {
     Ok(replayed || manifest.proof.as_ref().is_some_and(Proof::is_green))
 }
 
+/// The stores are those that the run was begun with, and nothing has been brought there since but by it.
+pub async fn same_stores(ctx: &Ctx) -> Result<()> {
+    let manifest = ctx.run.load_manifest()?;
+    let found = servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
+    Marks::read(ctx).await?.may_be_loaded(ctx, Some(&manifest))?;
+    servers::remember(ctx, found)
+}
+
 /// What is left to do, once the run's locks are held: until then it may have been under way.
 ///
 /// # Errors
@@ -39,7 +50,7 @@ pub async fn rest(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Rest> {
     let mut manifest = ctx.run.load_manifest()?;
     keep_policy(ctx, &mut manifest)?;
     match manifest.export.clone() {
-        None => Ok(Rest::Everything(Box::new(manifest))),
+        None => Ok(Rest::Everything),
         Some(export) => {
             from_the_files(ctx, &manifest, &export, hash).await?;
             Ok(Rest::Targets(Box::new(manifest), Arc::new(export)))
@@ -50,20 +61,15 @@ pub async fn rest(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Rest> {
 /// What was started with one environment, SQL and policy is not gone on with under others.
 fn same_terms(ctx: &Ctx, manifest: &Manifest) -> Result<()> {
     let (run, settings) = (ctx.run.id(), &ctx.settings);
-    if manifest.environment != settings.environment {
+    if manifest.tool != ctx.tool_version() {
+        let (theirs, ours) = (&manifest.tool, ctx.tool_version());
         refuse!(
-            "run {run} is of environment `{}`, not `{}`: name it with --env",
-            manifest.environment,
-            settings.environment
-        );
-    }
-    let (theirs, ours) = (&manifest.tool.sql, ctx.sql_hash());
-    if *theirs != ours {
-        refuse!(
-            "run {run} was begun with other SQL: its hash is {theirs}, this tool's is {ours} (tool {} and {}). \
+            "run {run} was begun by another version of this tool: {} with the SQL of hash {}, this one is {} with {}. \
              Go on with the tool that began it, or start over: `cargo xtask migrate --replace`",
-            manifest.tool.version,
-            env!("CARGO_PKG_VERSION")
+            theirs.version,
+            theirs.sql,
+            ours.version,
+            ours.sql
         );
     }
     if manifest.export.is_none() && manifest.command != CommandName::Migrate {
@@ -103,13 +109,17 @@ fn keep_policy(ctx: &Ctx, manifest: &mut Manifest) -> Result<()> {
             format!("rows allowed in quarantine: {}, until now {}", said(limit), said(policy.max_quarantine));
         ctx.run.note(&StepName::Policy, &change)?;
         policy.max_quarantine = limit;
-        ctx.run.save_manifest(manifest)?;
+        let kept = manifest.policy.clone();
+        ctx.run.change_manifest(|manifest| {
+            manifest.policy = kept;
+            Ok(())
+        })?;
     }
     Ok(())
 }
 
 /// Files of two snapshots are never mixed: those of the export that was cut off are removed.
-pub fn cleared(ctx: &Ctx, mut manifest: Manifest) -> Result<Manifest> {
+pub fn cleared(ctx: &Ctx) -> Result<Manifest> {
     let removed = ctx.run.clear()?;
     let what = format!(
         "no complete export: {removed} files of the one that was cut off are removed, everything is exported \
@@ -117,9 +127,10 @@ pub fn cleared(ctx: &Ctx, mut manifest: Manifest) -> Result<Manifest> {
     );
     ctx.run.note(&StepName::ExportAgain, &what)?;
     ctx.terminal.line(format!("run {}: {what}", ctx.run.id()));
-    (manifest.backup, manifest.export) = (None, None);
-    ctx.run.save_manifest(&manifest)?;
-    Ok(manifest)
+    ctx.run.change_manifest(|manifest| {
+        (manifest.backup, manifest.export) = (None, None);
+        Ok(())
+    })
 }
 
 /// The export is complete: nothing is asked of the source any more.

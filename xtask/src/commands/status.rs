@@ -19,7 +19,7 @@ pub struct Args {
 
 impl session::Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let (path, id) = dir::find(&session.runs(), &self.run)?;
+        let (path, id) = dir::find(&session.runs(), &self.run, None)?;
         let mut status = read(&path, &id)?;
         show(session, &status, None, self.follow)?;
         while self.follow && status.is_running() {

@@ -3,14 +3,17 @@
 //! with the source held back, and it stays held back.
 
 use crate::effects::cleanup::Cleanup;
+use crate::identity::ServerName;
 use crate::model::Stop;
 use crate::phases::p5_verify;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
+use crate::run::servers;
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
 use crate::steps::StepName;
+use crate::stores::marks::{self, Marks, State};
 use crate::stores::{documents, rows};
 use crate::tables::{Home, Table};
 use crate::{refuse, sql, sql_file};
@@ -55,13 +58,27 @@ impl Done {
 
 pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     let mut manifest = ctx.run.load_manifest()?;
+    servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
+    let marks = Marks::read(ctx).await?;
     let services = ctx.settings.services.in_order();
     let services = services.map(|(name, place)| (name, place.map(str::to_string))).to_vec();
     let done = |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services };
+    if marks.cutover_is_complete() {
+        marks.hold(ctx)?;
+        marks.teach(&mut manifest);
+    }
     if let Some(cutover) = manifest.cutover {
+        // It was recorded, and then cut off before every store had been told.
+        marks.hold(ctx)?;
+        marks::record_cutover(ctx, State::CutOver).await?;
+        ctx.run.change_manifest(|manifest| {
+            manifest.cutover.get_or_insert_with(|| cutover.clone());
+            Ok(())
+        })?;
         return Ok(done(cutover, true));
     }
     let export = proven(ctx, &manifest)?;
+    marks.hold_this(ctx, &export)?;
     let freezer = Freezer::of(ctx)?;
     ctx.terminal.phase("Cut-over: the source");
     if freezer.open()?.is_none() {
@@ -79,28 +96,46 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
             step.done(&serde_json::to_string(&cutover)?)?;
             Ok(done(cutover, false))
         }
-        Err(error) => {
-            if let Held::Now(pending) = held
-                && let Err(undoing) = cleanup.undo(pending).await
-            {
+        Err(error) => Err(left_behind(ctx, &freezer, cleanup, held, error).await),
+    }
+}
+
+/// A cut-over that failed gives the source back, unless it is recorded already.
+async fn left_behind(
+    ctx: &Ctx,
+    freezer: &Freezer,
+    cleanup: &Cleanup,
+    held: Held,
+    error: anyhow::Error,
+) -> anyhow::Error {
+    let recorded = is_recorded(freezer);
+    match held {
+        Held::Now(pending) if recorded => cleanup.keep(pending),
+        Held::Now(pending) => {
+            if let Err(undoing) = cleanup.undo(pending).await {
                 ctx.terminal.warn(format!("the source is still frozen: {undoing:#}"));
             }
-            Err(error)
         }
+        Held::Before(_) => {}
     }
+    if !recorded {
+        return error;
+    }
+    error.context(format!(
+        "the cut-over is recorded, and the source stays read-only; not every store has been told: \
+         `cargo xtask cutover --run {}` completes it",
+        ctx.run.id()
+    ))
+}
+
+/// Whether the instant of the cut-over has come; where that cannot be read, nothing is given back.
+fn is_recorded(freezer: &Freezer) -> bool {
+    freezer.open().map_or(true, |open| open.is_some_and(|open| open.cutover.is_some()))
 }
 
 /// What a green proof of this run rests on.
 pub fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<Arc<Export>> {
     let run = ctx.run.id();
-    if manifest.environment != ctx.settings.environment {
-        refuse!(
-            "run {run} is of environment `{}`, not of `{}`: say --env {}",
-            manifest.environment,
-            ctx.settings.environment,
-            manifest.environment
-        );
-    }
     let (Some(export), Some(proof)) = (&manifest.export, &manifest.proof) else {
         refuse!("run {run} has not been proven: `cargo xtask migrate` makes and proves one");
     };
@@ -153,12 +188,21 @@ pub async fn take_over(
         stores.insert(table.name.to_string(), state.with_context(|| format!("looking at {}", table.name))?);
     }
     let cutover = Cutover { at: dir::now(), source: tables, source_sequences: sequences, stores };
-    manifest.proof = Some(proof);
-    manifest.source = Some(check);
-    manifest.cutover = Some(cutover.clone());
+    if let Err(error) = marks::record_cutover(ctx, State::CuttingOver).await {
+        // Nobody has been told that it is done: the stores say again that it is not.
+        return Err(match marks::withdraw_cutover(ctx).await {
+            Ok(()) => error,
+            Err(left) => error.context(format!("the cut-over is not taken back in every store: {left:#}")),
+        });
+    }
     // First where `unfreeze` looks; this is the instant:
     freezer.book().cutover(freezer.source(), ctx.run.id())?;
-    ctx.run.save_manifest(manifest)?;
+    *manifest = ctx.run.change_manifest(|manifest| {
+        (manifest.proof, manifest.source) = (Some(proof), Some(check));
+        manifest.cutover = Some(cutover.clone());
+        Ok(())
+    })?;
+    marks::record_cutover(ctx, State::CutOver).await?;
     Ok(cutover)
 }
 

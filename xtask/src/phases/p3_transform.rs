@@ -8,8 +8,8 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::steps::StepName;
 use crate::stores::documents::{Already, Documents, documents, only_missing};
-use crate::stores::ownership;
 use crate::stores::readiness::{self, Holds};
+use crate::stores::{marks, ownership};
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::document::Collection;
@@ -68,6 +68,7 @@ pub async fn look(ctx: &Arc<Ctx>, export: &Export) -> Result<Looked> {
 /// others are written. Fails where a document is not taken, naming it.
 pub async fn run(ctx: &Arc<Ctx>, export: &Arc<Export>, looked: &Looked) -> Result<Imported> {
     let step = ctx.run.step(StepName::Firestore)?;
+    marks::claim_firestore(ctx).await?;
     let firestore = Arc::new(Firestore::connect(&Address::from(&ctx.settings.firestore)).await?);
     let (mut imported, mut conflicts) = (Imported::default(), Conflicts::default());
     for table in ctx.tables {

@@ -1,6 +1,7 @@
 //! A command at work on a run: how it begins, shows how far it is, and ends.
 
 use crate::effects::terminal::UnderWay;
+use crate::identity::Identity;
 use crate::model::Existing;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
@@ -77,11 +78,20 @@ pub async fn show_progress(ctx: &Ctx) -> Infallible {
 }
 
 /// Writes down that the run has begun, and by which command.
-pub fn begin(ctx: &Ctx, command: CommandName) -> Result<Manifest> {
+///
+/// `servers`: those that it belongs to from now on; `replaces`: whose place it takes, by store.
+pub fn begin(
+    ctx: &Ctx,
+    command: CommandName,
+    servers: Identity,
+    replaces: BTreeMap<String, String>,
+) -> Result<Manifest> {
     let policy = &ctx.settings.policy;
     let mut manifest = ctx.run.new_manifest(command, &ctx.settings.environment, ctx.tool_version());
     manifest.accepted = ctx.settings.policy.accepted.clone();
     manifest.replace = ctx.existing == Existing::Replace;
+    manifest.replaces = manifest.replace.then_some(replaces);
+    manifest.servers = servers;
     manifest.policy = Some(RowPolicy {
         max_quarantine: policy.max_quarantine,
         null_policy: policy.null_policy,

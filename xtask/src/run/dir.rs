@@ -1,6 +1,7 @@
 //! A run's directory: `database-backups/<YYYYMMDD_HHMMSS>/`, 0700, its files 0600 (DESIGN §5).
 
 pub use crate::effects::clock::now;
+use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::model::Stop;
 use crate::run::dir;
@@ -10,6 +11,7 @@ use crate::steps::{CommandName, StepName};
 use anyhow::{Context, Result, bail};
 use datapath::files::{FileInfo, HashedFile, HashedReader};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -17,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 pub const MANIFEST: &str = "manifest.json";
 pub const JOURNAL: &str = "journal.jsonl";
+/// What a run is called: when it began, in UTC.
+const NAME: &str = "%Y%m%d_%H%M%S";
 /// What is under way, while something is.
 pub const PROGRESS: &str = "progress.json";
 
@@ -61,9 +65,9 @@ impl RunDir {
             .create(parent)
             .with_context(|| format!("creating {}", parent.display()))?;
         let parent = parent.canonicalize().with_context(|| format!("finding {}", parent.display()))?;
-        let mut at = jiff::Timestamp::now();
+        let mut at = after_the_newest(&parent)?;
         loop {
-            let id = at.strftime("%Y%m%d_%H%M%S").to_string();
+            let id = at.strftime(NAME).to_string();
             let path = parent.join(&id);
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return RunDir::at(path, id),
@@ -75,13 +79,13 @@ impl RunDir {
 
     /// A run by its id, or the newest one (`latest`).
     pub fn open(parent: &Path, run: &str) -> Result<RunDir> {
-        let (path, id) = find(parent, run)?;
+        let (path, id) = find(parent, run, None)?;
         RunDir::at(path, id)
     }
 
     /// A run that only looks: it has a name for its sessions, and nothing on disk.
     pub fn dry_run_dir(parent: &Path) -> RunDir {
-        let id = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
+        let id = jiff::Timestamp::now().strftime(NAME).to_string();
         RunDir { path: parent.join(&id), id, journal: None }
     }
 
@@ -168,6 +172,8 @@ impl RunDir {
             command,
             policy: None,
             replace: false,
+            replaces: None,
+            servers: Identity::default(),
             started: now(),
             hazards: Vec::new(),
             tool,
@@ -228,6 +234,18 @@ impl RunDir {
         folder.with_context(|| format!("writing {}", self.path.display()))
     }
 
+    /// Changes part of what the run knows: read again and written under a lock, so that what another command
+    /// has added meanwhile stays. Returns all of it.
+    pub fn change_manifest(&self, change: impl FnOnce(&mut Manifest) -> Result<()>) -> Result<Manifest> {
+        let folder = File::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
+        // Until the folder is closed.
+        folder.lock().with_context(|| format!("locking {}", self.path.display()))?;
+        let mut manifest = self.load_manifest()?;
+        change(&mut manifest)?;
+        self.save_manifest(&manifest)?;
+        Ok(manifest)
+    }
+
     /// Notes that a step begins; what it returns notes how it ended, also when it is dropped.
     ///
     /// # Errors
@@ -248,6 +266,19 @@ impl RunDir {
     pub fn note(&self, step: &StepName, detail: &str) -> Result<()> {
         self.journal.as_ref().map_or(Ok(()), |journal| journal.note(step, detail))
     }
+}
+
+/// Now, or where the clock was set back the second after the newest run: `latest` goes by names.
+fn after_the_newest(parent: &Path) -> Result<jiff::Timestamp> {
+    let now = jiff::Timestamp::now();
+    let newest = ids(parent)?.into_iter().rev().find_map(|id| time_of(&id));
+    Ok(newest.map_or(now, |newest| now.max(newest + jiff::Span::new().seconds(1))))
+}
+
+/// When a run of this name began.
+fn time_of(id: &str) -> Option<jiff::Timestamp> {
+    let time = jiff::civil::DateTime::strptime(NAME, id).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }
 
 /// Whether a run has begun in this directory: before that nothing is written elsewhere.
@@ -276,8 +307,8 @@ pub fn load_journal(run: &Path) -> Result<Journal> {
 }
 
 /// Where a run is, by its id or as the newest one (`latest`), and its id.
-pub fn find(parent: &Path, run: &str) -> Result<(PathBuf, String)> {
-    let id = resolve(parent, run, Latest::Any)?;
+pub fn find(parent: &Path, run: &str, environment: Option<&str>) -> Result<(PathBuf, String)> {
+    let id = resolve(parent, run, Latest::Any, environment)?;
     let path = parent.join(&id);
     if !path.join(MANIFEST).is_file() {
         let known = ids(parent)?;
@@ -291,19 +322,32 @@ pub fn find(parent: &Path, run: &str) -> Result<(PathBuf, String)> {
     Ok((path, id))
 }
 
-/// The run that is meant: `latest`, or its name as it is.
+/// The run that is meant: `latest`, of this environment where one is said, or its name as it is.
 ///
 /// # Errors
 /// Refuses where there is none, saying what there is.
-pub fn resolve(parent: &Path, run: &str, latest: Latest) -> Result<String> {
+pub fn resolve(parent: &Path, run: &str, latest: Latest, environment: Option<&str>) -> Result<String> {
     if run != "latest" {
         return Ok(run.to_string());
     }
     let ids = ids(parent)?;
+    if let Some(gone) = without_manifest(parent)?.into_iter().rev().find(|gone| ids.last() < Some(gone)) {
+        crate::refuse!(
+            "the newest run, {gone}, has lost its manifest: put {MANIFEST} back into {}, or name another run with \
+             --run",
+            parent.join(&gone).display()
+        );
+    }
+    let (mut newest, mut elsewhere) = (None, None);
     for id in ids.iter().rev() {
         let manifest = load_manifest(&parent.join(id)).map_err(|error| {
             Stop::Refused(format!("the newest run, {id}, cannot be read: name the one you mean ({error:#})"))
         })?;
+        if environment.is_some_and(|environment| manifest.environment != environment) {
+            elsewhere.get_or_insert(format!("the newest, {id}, is of `{}`: say --env", manifest.environment));
+            continue;
+        }
+        newest.get_or_insert(id);
         let green = manifest.proof.as_ref().is_some_and(Proof::is_green);
         let meant = match latest {
             Latest::Any => true,
@@ -315,7 +359,12 @@ pub fn resolve(parent: &Path, run: &str, latest: Latest) -> Result<String> {
         }
     }
     let parent = parent.display();
-    match (latest, ids.last()) {
+    match (latest, newest) {
+        (_, None) if elsewhere.is_some() => crate::refuse!(
+            "no run in {parent} is of environment `{}` ({})",
+            environment.unwrap_or_default(),
+            elsewhere.unwrap_or_default()
+        ),
         (_, None) => crate::refuse!("there is no run in {parent}: `cargo xtask migrate` makes one"),
         (Latest::Unfinished, Some(newest)) => crate::refuse!(
             "no migration in {parent} is unfinished (the newest run is {newest}): \
@@ -330,6 +379,21 @@ pub fn resolve(parent: &Path, run: &str, latest: Latest) -> Result<String> {
 
 /// The ids of the runs under `parent`, oldest first.
 pub fn ids(parent: &Path) -> Result<Vec<String>> {
+    folders(parent, |path| path.join(MANIFEST).is_file())
+}
+
+/// The same of those that have begun, which their files show, and have no manifest any more.
+fn without_manifest(parent: &Path) -> Result<Vec<String>> {
+    let kept = |name: &OsStr| [JOURNAL, PROGRESS].iter().any(|kept| name == *kept);
+    folders(parent, |path| {
+        let mut files = fs::read_dir(path).into_iter().flatten().flatten();
+        path.file_name().and_then(OsStr::to_str).and_then(time_of).is_some()
+            && !path.join(MANIFEST).exists()
+            && files.any(|file| !kept(&file.file_name()))
+    })
+}
+
+fn folders(parent: &Path, meant: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
     let entries = match fs::read_dir(parent) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -338,7 +402,7 @@ pub fn ids(parent: &Path) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("reading {}", parent.display()))?;
-        if entry.path().join(MANIFEST).is_file() {
+        if meant(&entry.path()) {
             ids.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
@@ -445,7 +509,7 @@ mod tests {
             run.save_manifest(&manifest).unwrap();
             run.id().to_string()
         };
-        let latest = |wanted| resolve(parent.path(), "latest", wanted);
+        let latest = |wanted| resolve(parent.path(), "latest", wanted, None);
         assert!(latest(Latest::Any).unwrap_err().to_string().contains("cargo xtask migrate"));
         let green = run(CommandName::Migrate, true, true);
         assert!(latest(Latest::Unfinished).unwrap_err().to_string().contains(&green));

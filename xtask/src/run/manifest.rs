@@ -2,6 +2,7 @@
 
 use crate::findings::{Counts, Finding, Findings};
 use crate::hazards::Found;
+use crate::identity::Identity;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
 use crate::sql::{HashFn, Reading};
@@ -32,6 +33,12 @@ pub struct Manifest {
     /// Whether it takes the place of an earlier run's rows and documents.
     #[serde(default)]
     pub replace: bool,
+    /// With it, whose place it takes, by store: the run that each held when this one began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<BTreeMap<String, String>>,
+    /// The servers that it belongs to (DESIGN rule 19), as far as it has worked on them.
+    #[serde(default)]
+    pub servers: Identity,
     /// What was found in the source before anything was changed, and what of it was accepted.
     #[serde(default)]
     pub hazards: Vec<Found>,
@@ -398,4 +405,46 @@ fn unknown() -> u64 {
 fn of_this_version<'de, D: serde::Deserializer<'de>>(findings: D) -> Result<Vec<Finding>, D::Error> {
     let findings = Vec::<serde_json::Value>::deserialize(findings)?;
     Ok(findings.into_iter().filter_map(|finding| serde_json::from_value(finding).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(counts: Counts, services: Option<Services>) -> TableProof {
+        let found_rows = counts.equal + counts.different + counts.extra;
+        let expected_rows = counts.equal + counts.different + counts.missing;
+        TableProof { expected_rows, found_rows, counts, services, ..TableProof::default() }
+    }
+
+    #[test]
+    fn each_count_decides_by_itself() {
+        let equal = Counts { equal: 9, ..Counts::default() };
+        let one = |change: fn(&mut Counts)| {
+            let mut counts = equal;
+            change(&mut counts);
+            [None, Some(Services::default())].map(|services| {
+                let proof = table(counts, services);
+                (proof.is_green(), proof.wrong())
+            })
+        };
+        assert_eq!(one(|_| {}), [(true, 0), (true, 0)]);
+        // After the cut-over what is changed or added is the services' work.
+        assert_eq!(one(|counts| counts.different = 1), [(false, 1), (true, 0)]);
+        assert_eq!(one(|counts| counts.extra = 1), [(false, 1), (true, 0)]);
+        assert_eq!(one(|counts| counts.missing = 1), [(false, 1), (false, 1)]);
+        assert_eq!(one(|counts| counts.other = 1), [(false, 1), (false, 1)]);
+        let uncounted = TableProof { expected_rows: 9, found_rows: 9, ..TableProof::default() };
+        assert_eq!((uncounted.is_green(), uncounted.wrong()), (false, 1));
+    }
+
+    #[test]
+    fn a_proof_needs_tables_and_checks() {
+        let tables = || BTreeMap::from([("orders".to_string(), TableProof::default())]);
+        let checks = || vec![Check::new("files", "1 file", Findings::default())];
+        let proof = |tables, checks| Proof { tables, checks, ..Proof::default() }.is_green();
+        assert!(proof(tables(), checks()));
+        assert!(!proof(BTreeMap::new(), checks()), "nothing was looked at");
+        assert!(!proof(tables(), Vec::new()), "nothing was checked");
+    }
 }

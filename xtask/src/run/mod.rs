@@ -14,4 +14,5 @@ pub mod overlay;
 pub mod permits;
 pub mod rehearsal_log;
 pub mod report;
+pub mod servers;
 pub mod status;

@@ -3,6 +3,7 @@
 use crate::effects::chores;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
+use crate::identity::Identity;
 use crate::model::Database;
 use crate::servers::native::{self, Connections, EmulatorChoice, Stack};
 use crate::settings::{self, Environment, Server, Settings, Tls};
@@ -96,10 +97,28 @@ pub fn settings(environment: &Environment, stack: &Connections) -> Result<Settin
     Ok(environment.on(server("source", "ecommerce_db", "postgres")?, targets, firestore))
 }
 
-/// The newest stack of this workspace that `stack up` or `--keep` left running, with all its servers.
-pub fn running(workspace: &Path) -> Result<Option<Connections>> {
+/// The stack of this workspace that `stack up` or `--keep` left running, with all its servers; of several the one
+/// that a run worked on.
+///
+/// # Errors
+/// Refuses where there are several, and none of them is the run's.
+pub fn running(workspace: &Path, run: Option<&Identity>) -> Result<Option<Connections>> {
     let alive = |k: &native::KeptStack| k.servers.iter().all(|s| s.running);
-    Ok(native::kept(workspace)?.into_iter().find(alive).map(|k| k.connections))
+    let mut stacks: Vec<Connections> =
+        native::kept(workspace)?.into_iter().filter(alive).map(|k| k.connections).collect();
+    let recorded = run.and_then(|run| run.databases.values().next().map(|server| server.port));
+    let own = stacks.iter().position(|s| s.postgres.iter().any(|server| Some(server.port) == recorded));
+    match (own, stacks.len()) {
+        (Some(own), _) => Ok(Some(stacks.swap_remove(own))),
+        (None, 0 | 1) => Ok(stacks.pop()),
+        (None, _) => {
+            let places = stacks.iter().map(|stack| format!("--stack {}", stack.dir.display()));
+            refuse!(
+                "several local stacks of this checkout are running: say which one is meant, {}",
+                places.collect::<Vec<_>>().join(" or ")
+            )
+        }
+    }
 }
 
 /// The superuser's way to a database of the stack.

@@ -66,9 +66,11 @@ impl Meant<'_> {
                 Some(_) => Vec::new(),
                 None => compose_stack::of(&engine, self.workspace).await?,
             };
-            let kept = self.rehearsals(&engine).await?.into_iter().map(|(_, containers)| containers);
-            let all = [of_compose].into_iter().chain(kept).filter(|c| !c.is_empty());
-            stacks.extend(all.map(|containers| LocalStack::Containers(engine.clone(), containers)));
+            let kept = self.rehearsals(&engine).await?.into_iter().map(|(home, all)| (Some(home), all));
+            let all = [(None, of_compose)].into_iter().chain(kept).filter(|(_, all)| !all.is_empty());
+            let stack =
+                |(home, containers)| LocalStack::Containers { engine: engine.clone(), containers, home };
+            stacks.extend(all.map(stack));
         }
         Ok(stacks)
     }
@@ -77,10 +79,24 @@ impl Meant<'_> {
 /// The servers of a local shop, in one of two bodies.
 enum LocalStack {
     Processes(native::KeptStack),
-    Containers(Engine, Vec<Container>),
+    /// `home`: of a rehearsal that was kept; `None`: of the checkout's compose file.
+    Containers {
+        engine: Engine,
+        containers: Vec<Container>,
+        home: Option<PathBuf>,
+    },
 }
 
 impl LocalStack {
+    /// What is typed to mean it alone.
+    fn place(&self) -> String {
+        let home = match self {
+            LocalStack::Processes(stack) => Some(&stack.connections.dir),
+            LocalStack::Containers { home, .. } => home.as_ref(),
+        };
+        home.map_or("--runtime docker".to_string(), |home| format!("--stack {}", home.display()))
+    }
+
     /// What runs, and how to connect.
     async fn status(&self, environment: &Environment) -> Result<String> {
         match self {
@@ -96,7 +112,7 @@ impl LocalStack {
                 }
                 Ok(out)
             }
-            LocalStack::Containers(engine, containers) => {
+            LocalStack::Containers { engine, containers, .. } => {
                 let mut out = compose_stack::status(engine, containers, environment).await?;
                 if let Ok(settings) = compose_stack::settings(environment, containers) {
                     out += &compose_stack::how_to_connect(containers, &settings);
@@ -110,7 +126,7 @@ impl LocalStack {
     async fn logs(&self, service: Option<&str>, lines: usize) -> Result<String> {
         let stack = match self {
             LocalStack::Processes(stack) => &stack.connections,
-            LocalStack::Containers(engine, containers) => {
+            LocalStack::Containers { engine, containers, .. } => {
                 return compose_stack::logs(engine, containers, service, lines).await;
             }
         };
@@ -153,7 +169,18 @@ pub async fn volumes(meant: &Meant<'_>, terminal: &Terminal) -> Result<Option<Ve
 
 /// Stops every stack that is meant. Processes and rehearsals go with their data; of the compose stack's
 /// volumes, these are removed.
+///
+/// # Errors
+/// Refuses where several are meant: each is somebody's work.
 pub async fn down(meant: &Meant<'_>, volumes: &[String], terminal: &Terminal) -> Result<String> {
+    let stacks = meant.stacks(terminal).await?;
+    if stacks.len() > 1 && meant.only.is_none() {
+        let places: Vec<String> = stacks.iter().map(LocalStack::place).collect();
+        refuse!(
+            "several local stacks of this checkout are there: say which one goes, with its data:\n  {}",
+            places.join("\n  ")
+        );
+    }
     let mut out = String::new();
     for stack in meant.processes()? {
         native::take_down(&stack.connections)?;

@@ -8,10 +8,12 @@ use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
 use crate::effects::terminal::{Terminal, Verbosity};
 use crate::findings::Values;
+use crate::identity::Identity;
 use crate::model::Existing;
 use crate::refuse;
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::{self, Latest, RunDir};
+use crate::run::manifest::Manifest;
 use crate::run::rehearsal_log;
 use crate::servers::docker::{self, Container, Engine};
 use crate::servers::runtime::Runtime;
@@ -97,19 +99,28 @@ impl Session<'_> {
 
     /// Local servers that are running take the place of the file's, where the file says so.
     pub fn settings(&self) -> Result<Settings> {
+        self.settings_for(None)
+    }
+
+    /// The same for a run that worked on servers before: of several local stacks it takes its own.
+    fn settings_for(&self, run: Option<&Identity>) -> Result<Settings> {
         let environment = self.environment()?;
         if let Some(first) = self.containers.first() {
             self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
             return compose_stack::settings(&environment, &self.containers);
         }
-        if let Some(stack) = self.running(&environment)? {
+        if let Some(stack) = self.running(&environment, run)? {
             self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
             return local::settings(&environment, &stack);
         }
         environment.settings(self.variables)
     }
 
-    pub fn running(&self, environment: &Environment) -> Result<Option<native::Connections>> {
+    pub fn running(
+        &self,
+        environment: &Environment,
+        run: Option<&Identity>,
+    ) -> Result<Option<native::Connections>> {
         match (&self.common.stack, environment.uses_stack()) {
             (Some(dir), true) => match native::Connections::read(dir) {
                 Ok(stack) => Ok(Some(stack)),
@@ -121,7 +132,7 @@ impl Session<'_> {
             (Some(_), false) => {
                 refuse!("environment `{}` is not for local servers: leave --stack out", self.common.env)
             }
-            (None, true) => local::running(&self.workspace),
+            (None, true) => local::running(&self.workspace, run),
             (None, false) => Ok(None),
         }
     }
@@ -175,7 +186,7 @@ impl Session<'_> {
         if !compose_stack::all_run(&containers) {
             return Ok(Vec::new());
         }
-        if let Some(stack) = local::running(&self.workspace)? {
+        if let Some(stack) = local::running(&self.workspace, None)? {
             refuse!(
                 "two stacks of this checkout are running, containers and the processes in {}: say --runtime docker \
                  or --runtime native",
@@ -266,7 +277,8 @@ impl Session<'_> {
     pub fn accepting_run(&self, args: &RunArgs, accept: &[String]) -> Result<Arc<Ctx>> {
         let run = self.open(&args.run, Latest::WithExport)?;
         let manifest = run.load_manifest()?;
-        let mut settings = self.settings()?;
+        let mut settings = self.settings_for(Some(&manifest.servers))?;
+        decided(&mut settings, &manifest);
         settings.policy.accepted = manifest.accepted;
         settings.policy.accepted.extend_from_slice(accept);
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
@@ -276,7 +288,8 @@ impl Session<'_> {
 
     /// A run that was begun before. Which one `latest` is, is said.
     pub fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
-        let id = dir::resolve(&self.runs(), run, latest)?;
+        let (environment, _) = self.environment_file()?;
+        let id = dir::resolve(&self.runs(), run, latest, Some(&environment))?;
         if run == "latest" {
             self.terminal.line(format!("latest: run {id}"));
         }
@@ -287,7 +300,7 @@ impl Session<'_> {
     pub fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
         let run = self.open(run, Latest::Unfinished)?;
         let manifest = run.load_manifest()?;
-        let mut settings = self.settings()?;
+        let mut settings = self.settings_for(Some(&manifest.servers))?;
         let policy = &mut settings.policy;
         let begun_with = manifest.policy.map_or(policy.max_quarantine, |begun| begun.max_quarantine);
         policy.max_quarantine = args.max_quarantine.or(begun_with);
@@ -296,6 +309,14 @@ impl Session<'_> {
         let mut ctx = Ctx::new(settings, TABLES, run, self.options()?);
         ctx.existing = existing(manifest.replace);
         Ok(Arc::new(ctx))
+    }
+}
+
+/// What decided a row when the run began, decides what has to be there.
+fn decided(settings: &mut Settings, manifest: &Manifest) {
+    if let Some(begun) = &manifest.policy {
+        settings.policy.null_policy = begun.null_policy;
+        settings.policy.source_zone.clone_from(&begun.source_zone);
     }
 }
 

@@ -2,6 +2,7 @@
 //! May import: run and all below it.
 
 pub mod documents;
+pub mod marks;
 pub mod ownership;
 pub mod readiness;
 pub mod reconcile;

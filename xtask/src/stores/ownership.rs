@@ -26,6 +26,13 @@ pub struct PublishedRun {
     tables: String,
 }
 
+impl PublishedRun {
+    /// JSON: of each table what was brought.
+    pub fn tables(&self) -> &str {
+        &self.tables
+    }
+}
+
 /// The newest first.
 pub async fn published_runs(connection: &mut Connection) -> Result<Vec<PublishedRun>> {
     if !connection.row(&sql::exists("xtask", "runs")).await?.try_get::<bool, _>(0)? {

@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
         "forecast.rs",
         "hazards.rs",
         "health.rs",
+        "identity.rs",
         "journal.rs",
         "ledger.rs",
         "model.rs",

@@ -5,6 +5,7 @@
 
 use crate::checks::preflight;
 use crate::effects::terminal::peak_memory;
+use crate::identity::Identity;
 use crate::phases::{p2_export, p3_transform, p4_import};
 use crate::run::command::{Times, begin};
 use crate::run::ctx::Ctx;
@@ -78,7 +79,7 @@ pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
 
 /// Phase 2 without the backup beside it.
 async fn export(ctx: &Arc<Ctx>) -> Result<Arc<Export>> {
-    let mut manifest = begin(ctx, CommandName::BenchPart)?;
+    let mut manifest = begin(ctx, CommandName::BenchPart, Identity::default(), BTreeMap::new())?;
     let hash = preflight::servers(ctx).await?;
     let snapshot = Snapshot::open(ctx, hash).await?;
     let export = p2_export::run(ctx, &snapshot).await?;

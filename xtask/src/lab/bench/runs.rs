@@ -189,7 +189,7 @@ async fn migrate(shop: &Shop) -> Result<(Run, u64)> {
     let mut run = Run::new(&ran, spent);
     run.peak_memory = report.peak_memory;
     run.phases = report.seconds;
-    let (path, _) = dir::find(&shop.runs(), "latest")?;
+    let (path, _) = dir::find(&shop.runs(), "latest", None)?;
     run.phases.extend(seconds(&dir::load_journal(&path)?)?);
     Ok((run, report.tables.iter().map(|t| t.source_rows).sum()))
 }

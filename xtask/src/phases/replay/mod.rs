@@ -172,12 +172,13 @@ impl Replaying {
         for agreement in agreements {
             agreement.end().await?;
         }
-        manifest.export = Some(export);
-        if self.done {
+        *manifest = ctx.run.change_manifest(|manifest| {
+            manifest.export = Some(export);
             // It was the proof of what the stores held before.
-            manifest.proof = None;
-        }
-        ctx.run.save_manifest(manifest)
+            manifest.proof = manifest.proof.take().filter(|_| !self.done);
+            Ok(())
+        })?;
+        Ok(())
     }
 
     /// Opens the databases that get rows, and finds the conflicts in all stores. No other session writes to

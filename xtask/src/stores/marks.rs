@@ -1,0 +1,359 @@
+//! What the stores themselves say: which run was brought there last, and whether the services have taken over.
+//! A run's directory may be old, a copy, or another machine's; this counts (DESIGN rules 13 and 18).
+//!
+//! No transaction spans four stores: the first one that says that a cut-over has begun speaks for all.
+
+use crate::effects::postgres::Connection;
+use crate::model::Database;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::{Cutover, Export, Manifest, Published};
+use crate::stores::ownership::published_runs;
+use crate::{refuse, sql, sql_file};
+use anyhow::{Context, Result};
+use datapath::document::{Document, Value};
+use datapath::firestore::{Address, Fields, Firestore, Guarded, Version};
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The collection of Firestore's mark, and its one document; closed to clients by the rules.
+pub const COLLECTION: &str = "xtask";
+pub const DOCUMENT: &str = "state";
+
+/// How far a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A run writes, or has written.
+    Published,
+    /// The cut-over was recorded in some store: `cutover` completes it.
+    CuttingOver,
+    CutOver,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            State::Published => "published",
+            State::CuttingOver => "cutting-over",
+            State::CutOver => "cut-over",
+        }
+    }
+
+    fn read(word: &str) -> Result<State> {
+        [State::Published, State::CuttingOver, State::CutOver]
+            .into_iter()
+            .find(|state| state.word() == word)
+            .with_context(|| format!("another version of this tool has written the state {word:?} there"))
+    }
+}
+
+/// What a store says of a cut-over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// For people.
+    pub store: String,
+    pub run: String,
+    pub state: State,
+    pub at: String,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.state {
+            State::CuttingOver => write!(f, "the cut-over of run {} began at {}", self.run, self.at),
+            _ => write!(f, "the services took over from run {} at {}", self.run, self.at),
+        }
+    }
+}
+
+/// What Firestore says: it belongs to one environment's runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FirestoreState {
+    environment: String,
+    /// The source's cluster and database.
+    source: String,
+    run: String,
+    state: State,
+    at: String,
+}
+
+/// What all stores say.
+pub struct Marks {
+    /// The run that was published last, and its tables as they were then.
+    published: BTreeMap<Database, (String, BTreeMap<String, Published>)>,
+    firestore: Option<FirestoreState>,
+    /// Of all stores that have one.
+    cutovers: Vec<Mark>,
+}
+
+impl Marks {
+    pub async fn read(ctx: &Ctx) -> Result<Marks> {
+        let (mut published, mut cutovers) = (BTreeMap::new(), Vec::new());
+        for database in Database::ALL {
+            let mut connection = ctx.target(database, "marks").await?;
+            if let Some(newest) = published_runs(&mut connection).await?.into_iter().next() {
+                // Of another version of this tool, none that can be compared.
+                let tables = serde_json::from_str(newest.tables()).unwrap_or_default();
+                published.insert(database, (newest.run, tables));
+            }
+            cutovers.extend(in_database(ctx, &mut connection, database).await?);
+            connection.close().await?;
+        }
+        let firestore = in_firestore(&connect(ctx).await?).await?.0;
+        let of_firestore = firestore.iter().filter(|state| state.state != State::Published);
+        cutovers.extend(of_firestore.map(|state| Mark {
+            store: format!("Firestore project {}", ctx.settings.firestore.project),
+            run: state.run.clone(),
+            state: state.state,
+            at: state.at.clone(),
+        }));
+        Ok(Marks { published, firestore, cutovers })
+    }
+
+    /// Whether the services have taken over, or may have.
+    pub fn cutover(&self) -> Option<&Mark> {
+        self.cutovers.first()
+    }
+
+    /// Whether every store has been told of the cut-over's end.
+    pub fn cutover_is_complete(&self) -> bool {
+        self.cutovers.len() == Database::ALL.len() + 1
+            && self.cutovers.iter().all(|mark| mark.state == State::CutOver)
+    }
+
+    /// The runs whose place a run takes that begins now: by store.
+    pub fn newest(&self) -> BTreeMap<String, String> {
+        let databases = self.published.iter().map(|(database, (run, _))| (database.to_string(), run.clone()));
+        let firestore = self.firestore.iter().map(|state| ("firestore".to_string(), state.run.clone()));
+        databases.chain(firestore).collect()
+    }
+
+    /// For what loads the stores.
+    ///
+    /// # Errors
+    /// Refuses after a cut-over, in stores of another environment, and where a newer run has come between.
+    pub fn may_be_loaded(&self, ctx: &Ctx, manifest: Option<&Manifest>) -> Result<()> {
+        if let Some(mark) = self.cutover() {
+            refuse!(
+                "{mark} ({}): what stands in the stores is theirs, and nothing takes its place. Nothing has been \
+                 changed",
+                mark.store
+            );
+        }
+        self.one_environment(ctx)?;
+        let Some(replaces) = manifest.and_then(|manifest| manifest.replaces.as_ref()) else { return Ok(()) };
+        let run = ctx.run.id();
+        for (store, newest) in self.newest() {
+            if newest != run && replaces.get(&store) != Some(&newest) {
+                refuse!(
+                    "run {newest} was brought to {store} after run {run} began: run {run} was to take the place of \
+                     {}, not of that. Nothing has been changed",
+                    replaces.get(&store).map_or("nothing".to_string(), |run| format!("run {run}"))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Firestore takes any number of runs, of one environment.
+    fn one_environment(&self, ctx: &Ctx) -> Result<()> {
+        let Some(state) = &self.firestore else { return Ok(()) };
+        if state.environment != ctx.settings.environment {
+            refuse!(
+                "the collections of Firestore project {} are those of environment `{}` (run {} since {}): environment \
+                 `{}` needs a project or database of its own",
+                ctx.settings.firestore.project,
+                state.environment,
+                state.run,
+                state.at,
+                ctx.settings.environment
+            );
+        }
+        Ok(())
+    }
+
+    /// For what compares the stores with a run, or changes single rows.
+    ///
+    /// # Errors
+    /// Refuses where the stores hold another run.
+    pub fn hold(&self, ctx: &Ctx) -> Result<()> {
+        let run = ctx.run.id();
+        if let Some(mark) = self.cutovers.iter().find(|mark| mark.run != run) {
+            refuse!("{mark} ({}): the stores are not those of run {run}. Say --run {}", mark.store, mark.run);
+        }
+        self.one_environment(ctx)?;
+        for (store, newest) in self.newest() {
+            if newest != run {
+                refuse!("{store} holds run {newest}, which took the place of run {run}: say --run {newest}",);
+            }
+        }
+        Ok(())
+    }
+
+    /// Besides: that this directory is as new as the stores.
+    ///
+    /// # Errors
+    /// Refuses where a replay was written into a database that this directory does not know of.
+    pub fn hold_this(&self, ctx: &Ctx, export: &Export) -> Result<()> {
+        self.hold(ctx)?;
+        for (database, (run, tables)) in &self.published {
+            let server = ctx.settings.target(*database);
+            let other = tables.iter().find(|(name, published)| {
+                let record = export.tables.get(*name);
+                record.is_some_and(|record| {
+                    published.hash == export.snapshot.hash && record.content.total() != published.content
+                })
+            });
+            if let Some((table, published)) = other {
+                refuse!(
+                    "{} is not the newest of run {run}: {server} says that the run wrote {} rows into {table} and \
+                     which ones, and its manifest says otherwise. A replay was made from another copy of it, or cut \
+                     off: use that copy, or complete it here with `cargo xtask replay --run {run}`",
+                    ctx.run.path().display(),
+                    published.content.rows
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What a directory may not know: that the services have taken over.
+    pub fn teach(&self, manifest: &mut Manifest) {
+        if let (Some(mark), None) = (self.cutover(), &manifest.cutover) {
+            manifest.cutover = Some(Cutover { at: mark.at.clone(), ..Cutover::default() });
+        }
+    }
+}
+
+async fn connect(ctx: &Ctx) -> Result<Firestore> {
+    Firestore::connect(&Address::from(&ctx.settings.firestore)).await
+}
+
+async fn in_database(ctx: &Ctx, connection: &mut Connection, database: Database) -> Result<Option<Mark>> {
+    if !connection.row(&sql::exists("xtask", "cutover")).await?.try_get::<bool, _>(0)? {
+        return Ok(None);
+    }
+    let rows = connection.rows(sql_file!("phases/marks/cut_over.sql").text).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(Mark {
+        store: ctx.settings.target(database).to_string(),
+        run: row.try_get("run")?,
+        state: State::read(row.try_get("state")?)?,
+        at: row.try_get("at")?,
+    }))
+}
+
+async fn in_firestore(firestore: &Firestore) -> Result<(Option<FirestoreState>, Version)> {
+    let mut found = firestore.read_versions(COLLECTION, &[DOCUMENT.to_string()]).await?;
+    let (fields, version) = found.remove(DOCUMENT).context("no answer for Firestore's mark")?;
+    Ok((fields.as_ref().map(FirestoreState::read).transpose()?, version))
+}
+
+impl FirestoreState {
+    fn read(fields: &Fields) -> Result<FirestoreState> {
+        let text = |name: &str| match fields.get(name) {
+            Some(Value::Text(text)) => Ok(text.clone()),
+            other => {
+                anyhow::bail!("document {COLLECTION}/{DOCUMENT} in Firestore has no text {name:?}: {other:?}")
+            }
+        };
+        Ok(FirestoreState {
+            environment: text("environment")?,
+            source: text("source")?,
+            run: text("run")?,
+            state: State::read(&text("state")?)?,
+            at: text("at")?,
+        })
+    }
+
+    fn document(&self) -> Document {
+        let text = |value: &str| Value::Text(value.to_string());
+        Document {
+            id: DOCUMENT.to_string(),
+            fields: vec![
+                ("environment", text(&self.environment)),
+                ("source", text(&self.source)),
+                ("run", text(&self.run)),
+                ("state", text(self.state.word())),
+                ("at", text(&self.at)),
+            ],
+        }
+    }
+}
+
+/// Says in Firestore whose its collections are, before the first document is written there.
+///
+/// # Errors
+/// Refuses where somebody else says so at the same moment.
+pub async fn claim_firestore(ctx: &Ctx) -> Result<()> {
+    set_in_firestore(ctx, State::Published).await
+}
+
+async fn set_in_firestore(ctx: &Ctx, state: State) -> Result<()> {
+    let firestore = connect(ctx).await?;
+    let (found, version) = in_firestore(&firestore).await?;
+    let wanted = FirestoreState {
+        environment: ctx.settings.environment.clone(),
+        source: ctx.settings.source.to_string(),
+        run: ctx.run.id().to_string(),
+        state,
+        at: crate::run::dir::now(),
+    };
+    // The instant of the cut-over is the first that was written.
+    if let Some(found) = &found
+        && found.run == wanted.run
+        && (found.state == state || found.state == State::CutOver)
+    {
+        return Ok(());
+    }
+    if let Some(found) = found.filter(|found| state == State::Published && found.state != state) {
+        refuse!(
+            "the services took over from run {} at {}, or are about to: nothing was written to Firestore",
+            found.run,
+            found.at
+        );
+    }
+    let change = Guarded::Set(wanted.document());
+    if !firestore.change(COLLECTION, vec![(change, version)]).await?.is_empty()
+        && in_firestore(&firestore).await?.0.as_ref() != Some(&wanted)
+    {
+        refuse!(
+            "another run has just claimed the collections of Firestore project {}: nothing was written there",
+            ctx.settings.firestore.project
+        );
+    }
+    Ok(())
+}
+
+/// Takes back in every store that this run's cut-over has begun; where it is done, nothing changes.
+pub async fn withdraw_cutover(ctx: &Ctx) -> Result<()> {
+    for database in Database::ALL {
+        let mut connection = ctx.target(database, "cutover").await?;
+        if in_database(ctx, &mut connection, database).await?.is_some() {
+            let run = [("run", ctx.run.id())];
+            connection.run(&sql::bind(sql_file!("phases/marks/withdraw.sql"), &run)).await?;
+        }
+        connection.close().await?;
+    }
+    let firestore = connect(ctx).await?;
+    let (found, version) = in_firestore(&firestore).await?;
+    if let Some(found) = found.filter(|found| found.run == ctx.run.id() && found.state == State::CuttingOver)
+    {
+        let state = FirestoreState { state: State::Published, at: crate::run::dir::now(), ..found };
+        firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
+    }
+    Ok(())
+}
+
+/// Says in every store that the services take over, or have: the databases first.
+pub async fn record_cutover(ctx: &Ctx, state: State) -> Result<()> {
+    let environment = &ctx.settings.environment;
+    for database in Database::ALL {
+        let values = [("run", ctx.run.id()), ("environment", environment), ("state", state.word())];
+        let mut connection = ctx.target(database, "cutover").await?;
+        let recorded = connection.run(&sql::bind(sql_file!("phases/marks/cutover.sql"), &values)).await;
+        recorded.with_context(|| format!("recording the cut-over in {database}"))?;
+        connection.close().await?;
+    }
+    set_in_firestore(ctx, state).await.context("recording the cut-over in Firestore")
+}
