@@ -81,7 +81,7 @@ pub fn settings(environment: &Environment, stack: &Connections) -> Result<Settin
     };
     let emulator = stack.emulator.as_ref().context("the local stack has no Firestore emulator")?;
     let firestore = settings::Firestore {
-        project: "demo-ecommerce".to_string(),
+        project: project(&stack.dir),
         database: "(default)".to_string(),
         emulator: Some(emulator.host_port.clone()),
         credentials: None,
@@ -95,6 +95,14 @@ pub fn settings(environment: &Environment, stack: &Connections) -> Result<Settin
         server("gateway", "gateway_database", "gateway_user")?,
     ];
     Ok(environment.on(server("source", "ecommerce_db", "postgres")?, targets, firestore))
+}
+
+/// Each stack has a project of its own, since an emulator takes any: `xtask-stack-1a2b3c4d` has
+/// `demo-ecommerce-1a2b3c4d`.
+fn project(stack: &Path) -> String {
+    let name = stack.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let own = name.rsplit('-').next().unwrap_or_default();
+    format!("demo-ecommerce-{own}")
 }
 
 /// The stack of this workspace that `stack up` or `--keep` left running, with all its servers; of several the one

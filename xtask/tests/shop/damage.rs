@@ -552,6 +552,7 @@ struct Documents {
     firestore: Firestore,
     /// `http://host:port` of the emulator, and the path of the documents there.
     host: String,
+    project: String,
 }
 
 impl Documents {
@@ -571,9 +572,10 @@ impl Documents {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         write!(
             stream,
-            "PATCH /v1/projects/demo-ecommerce/databases/(default)/documents/{path}?updateMask.fieldPaths={field} \
+            "PATCH /v1/projects/{}/databases/(default)/documents/{path}?updateMask.fieldPaths={field} \
              HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer owner\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.project,
             self.host,
             body.len()
         )
@@ -590,7 +592,8 @@ async fn damage_to_documents_is_found() {
     let migrated = Migrated::open().await;
     let shop = &migrated.shop;
     let host = shop.settings.firestore.emulator.clone().unwrap();
-    let documents = Documents { firestore: shop.firestore().await, host };
+    let project = shop.settings.firestore.project.clone();
+    let documents = Documents { firestore: shop.firestore().await, host, project };
     const ADA: &str = "q8ZtV3bYw1LmX7cRn0KdPf5HsJ2g";
     const SESSION: &str = "plainSession1-9f86d081884c7d659a2feaa0";
     let (ada, session) = (documents.get("users", ADA).await, documents.get("user_sessions", SESSION).await);

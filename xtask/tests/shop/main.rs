@@ -14,6 +14,7 @@ mod support;
 #[path = "../support/tool.rs"]
 mod tool;
 
+mod between;
 mod command_line;
 mod conditional_writes;
 mod convergence;

@@ -96,7 +96,8 @@ async fn targets_that_are_not_empty_or_not_as_they_should_be() {
     let firestore = shop.firestore().await;
     firestore.set("users", &stranger).await.unwrap();
     let before = everything(&shop).await;
-    let words = ["collection users of project demo-ecommerce holds 1 documents", "has to be empty", "again"];
+    let holds = format!("collection users of project {} holds 1 documents", shop.settings.firestore.project);
+    let words = [&holds[..], "has to be empty", "again"];
     assert_refused("a document", &shop.xtask(&["migrate"]), &words);
     // Everything that is in the way is said at once.
     shop.target(Database::Order).await.run("ALTER TABLE orders ADD COLUMN extra text").await.unwrap();
@@ -128,11 +129,12 @@ fn environment_file(settings: &Settings) -> String {
     };
     format!(
         "[source]\n{}\n[targets.product]\n{}\n[targets.order]\n{}\n[targets.gateway]\n{}\n\
-         [firestore]\nproject = \"demo-ecommerce\"\nemulator = true\nemulator_host = \"{}\"\n\n[policy]\n",
+         [firestore]\nproject = \"{}\"\nemulator = true\nemulator_host = \"{}\"\n\n[policy]\n",
         server(&settings.source),
         server(&settings.product),
         server(&settings.order),
         server(&settings.gateway),
+        settings.firestore.project,
         settings.firestore.emulator.as_deref().unwrap()
     )
 }

@@ -31,11 +31,12 @@ impl Places {
         let s = &shop.settings;
         let text = format!(
             "[source]\n{}\n[targets.product]\n{}\n[targets.order]\n{}\n[targets.gateway]\n{}\n\
-             [firestore]\nproject = \"demo-ecommerce\"\nemulator = true\nemulator_host = \"{}\"\n\n[policy]\n",
+             [firestore]\nproject = \"{}\"\nemulator = true\nemulator_host = \"{}\"\n\n[policy]\n",
             server(&s.source),
             server(&s.product),
             server(&s.order),
             server(&s.gateway),
+            s.firestore.project,
             s.firestore.emulator.as_deref().unwrap()
         );
         let password = s.source.password.expose_secret().to_string();
