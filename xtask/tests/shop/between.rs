@@ -190,7 +190,7 @@ async fn a_run_whose_place_was_taken_is_none_to_go_by() {
 async fn a_copy_that_is_older_than_a_replay_is_known() {
     let shop = migrated().await;
     let copy = copied(&shop);
-    let mend = "UPDATE users SET firebase_uid = 'mendedInTheSource' WHERE id = 920";
+    let mend = "UPDATE orders SET user_id = 1 WHERE id = 930";
     shop.source().await.run(mend).await.unwrap();
     shop.xtask(&["replay"]).expect_code(0);
     shop.xtask(&["verify"]).expect_code(0);
