@@ -29,6 +29,10 @@ pub const CHUNK: usize = 256 * 1024;
 
 /// Bytes that are read between two looks whether to wait: a look is not free.
 const PACE: usize = 64 * 1024;
+
+/// How long connecting may take.
+const CONNECTING: Duration = Duration::from_secs(15);
+
 /// The oldest server that knows the settings and functions that are used.
 const OLDEST: u32 = 14;
 
@@ -77,7 +81,7 @@ async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
             options.ssl_mode(mode).ssl_root_cert(root)
         }
     };
-    let connecting = tokio::time::timeout(Duration::from_secs(15), options.connect());
+    let connecting = tokio::time::timeout(CONNECTING, options.connect());
     let inner = match connecting.await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(explain(server, error)),
@@ -95,7 +99,10 @@ async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
         ));
     }
     let mut connection = Connection { inner, label: server.label.clone(), watch: None };
-    let row = connection.row(&format!("{}; {}", sql::SESSION, sql::WHO_AM_I)).await?;
+    let settings = format!("{}; {}", sql::SESSION, sql::WHO_AM_I);
+    // Nobody looks after it yet.
+    let row = tokio::time::timeout(CONNECTING, connection.row(&settings)).await;
+    let row = row.map_err(|_| anyhow!("{server} let us in and then said nothing for 15 s"))??;
     Ok((connection, row))
 }
 

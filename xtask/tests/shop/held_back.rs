@@ -9,6 +9,7 @@ use sqlx::Row;
 use xtask::effects::postgres::Connection;
 use xtask::effects::wait::{self, State};
 use xtask::model::Database;
+use xtask::servers::native::Connections;
 
 const POLICY: &str = "freeze_roles = [\"shop_app\"]";
 const WRITE: &str = "UPDATE users SET login_count = login_count + 1 WHERE id = 1";
@@ -95,6 +96,20 @@ async fn a_run_that_goes_on_freezes_too() {
     let latest = shop.latest().id().to_string();
     let said = there.xtask(&shop, &["migrate", "--resume", &latest, "--freeze"]).expect_code(0);
     assert_words(&said, &["is done", "--freeze: the source is not asked any more, and is not frozen"]);
+}
+
+/// Whoever reads one line only has to learn that the source is still frozen.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_the_source_stays_frozen_is_the_last_line() {
+    let shop = shop_with_a_service().await;
+    let there = Elsewhere::new(&shop, "postgres", POLICY);
+    let mut migrate = Tool::start(there.command(&shop, &["migrate", "--freeze"]));
+    migrate.wait_for_words("the source is frozen");
+    let server = Connections::read(shop.dir()).unwrap().server("source").unwrap().pid;
+    crate::tool::send(server, Signal::SIGKILL);
+    let said = tokio::task::block_in_place(|| migrate.ends_within(60)).expect_code(1);
+    let last = said.stderr.lines().last().unwrap();
+    assert!(last.contains("undo it with `cargo xtask unfreeze"), "{}", said.stderr);
 }
 
 /// Between the look at the catalogue and the snapshot.

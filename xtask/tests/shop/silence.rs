@@ -27,6 +27,20 @@ async fn who_waits_for_a_locked_table_says_for_whom() {
     assert!(shop.manifest().cutover.is_none());
 }
 
+/// A role that somebody else is changing cannot be kept out yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_that_waits_says_for_whom() {
+    let shop = shop_with_a_service().await;
+    let there = Elsewhere::new(&shop, "postgres", "freeze_roles = [\"shop_app\"]");
+    let mut busy = shop.source().await;
+    busy.run("BEGIN; ALTER ROLE shop_app CONNECTION LIMIT 7").await.unwrap();
+    let freeze = Tool::start(there.command(&shop, &["freeze"]));
+    let said = tokio::task::block_in_place(|| freeze.ends_within(60)).expect_code(1);
+    assert_words(&said, &["a role or the database is being changed, by", "(xtask test)", "ends it"]);
+    busy.run("ROLLBACK").await.unwrap();
+    assert_eq!(state(&shop, "shop_app").await, (None, true));
+}
+
 /// What becomes of the session that holds the snapshot when it is to end.
 #[derive(Clone, Copy, PartialEq)]
 enum Silence {

@@ -13,6 +13,7 @@ use crate::effects::terminal::Terminal;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::{FreezeLog, Frozen, Open};
 use crate::run::lock::Locks;
+use crate::run::lock_waits;
 use crate::settings::{Server, Settings};
 use crate::steps::StepName;
 use crate::{refuse, sql, sql_file};
@@ -199,7 +200,9 @@ impl Freezer {
     }
 
     async fn change(&self, mut connection: Connection, frozen: &Frozen) -> Result<()> {
-        connection.run(&sql::freeze(&self.server.database, &frozen.roles)).await?;
+        if let Err(error) = connection.run(&sql::freeze(&self.server.database, &frozen.roles)).await {
+            return Err(self.kept_waiting(error).await);
+        }
         let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
         let changed: String = row.try_get("now")?;
         let mut ended = others::end(&mut connection, EVER).await?;
@@ -220,6 +223,22 @@ impl Freezer {
         self.terminal
             .line(format!("the source is frozen: new sessions are read-only{roles}, {ended} sessions ended"));
         Ok(())
+    }
+
+    /// The error; where we waited for somebody, with who it may be.
+    async fn kept_waiting(&self, error: anyhow::Error) -> anyhow::Error {
+        if !lock_waits::is_cause(&error) {
+            return error;
+        }
+        let looked = async { others::writing(&mut self.connect().await?).await };
+        let who = match looked.await {
+            Ok(writing) if writing.is_empty() => "nobody any more".to_string(),
+            Ok(writing) => writing.join("\n  "),
+            Err(unknown) => format!("by whom cannot be seen ({unknown:#})"),
+        };
+        error.context(format!(
+            "a role or the database is being changed, by\n  {who}\nWait for its end, or end it"
+        ))
     }
 
     /// As the way out of a command, also of one that was cut off and has lost its lock: only what it froze

@@ -76,6 +76,21 @@ pub(super) async fn end(connection: &mut Connection, span: (&str, &str)) -> Resu
     Ok(sessions.len())
 }
 
+/// Who may keep a role or the database from being changed: a line each.
+pub(super) async fn writing(connection: &mut Connection) -> Result<Vec<String>> {
+    let rows = connection.rows(sql_file!("phases/freeze/writing.sql").text).await?;
+    let line = |row: &sqlx::postgres::PgRow| {
+        let text = |name: &str| row.try_get::<String, _>(name);
+        let pid: i32 = row.try_get("pid")?;
+        let (role, application, database) = (text("role")?, text("application")?, text("database")?);
+        Ok(format!(
+            "process {pid} of {role} ({application}), database {database}, which has written something; \
+             `SELECT pg_terminate_backend({pid})` ends it"
+        ))
+    };
+    rows.iter().map(line).collect()
+}
+
 /// What writes without being a session that could be ended: a line each, with what to do about it.
 pub(super) async fn writers(connection: &mut Connection) -> Result<Vec<String>> {
     let rows = connection.rows(sql_file!("phases/freeze/writers.sql").text).await?;
