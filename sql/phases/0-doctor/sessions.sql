@@ -1,6 +1,7 @@
 -- Sessions of others on this database, those that write or keep others out first. Whoever is not a
 -- member of pg_read_all_stats sees no state of other roles' sessions, but their locks.
--- psql: \set own 'xtask 20260131_235959'
+-- `own`: process and beginning of those that are not to be shown.
+-- psql: \set own '{"4711 2026-01-31 23:59:59.5+00"}'
 SELECT a.pid, coalesce(a.usename, '?')::text AS "user", coalesce(a.application_name, '') AS application,
        coalesce(host(a.client_addr), 'local') AS client, a.state,
        coalesce(to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"'), '') AS since,
@@ -19,5 +20,5 @@ LEFT JOIN (
 ) l ON l.pid = a.pid
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
   AND coalesce(a.backend_type, 'client backend') = 'client backend'
-  AND NOT starts_with(a.application_name, :'own')
+  AND coalesce(a.pid || ' ' || a.backend_start, '') <> ALL (:'own'::text[])
 ORDER BY coalesce(l.blocks, false) DESC, 7 DESC, a.xact_start, a.pid

@@ -7,7 +7,6 @@ SELECT (SELECT split_part(c.setting, '=', 2)
        pg_get_userbyid(d.datdba)::text              AS owner,
        pg_has_role(d.datdba, 'USAGE')               AS owns,
        pg_has_role('pg_signal_backend', 'USAGE')    AS signals,
-       (SELECT string_agg(gid, ', ' ORDER BY gid) FROM pg_prepared_xacts WHERE database = d.datname) AS prepared,
        clock_timestamp()::text                      AS now
 FROM pg_database d
 WHERE d.datname = current_database()

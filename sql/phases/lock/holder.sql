@@ -1,7 +1,7 @@
 -- Who has the lock on this database. Of other roles' sessions only superusers and pg_read_all_stats see
--- since when and from where; the name is for everybody.
+-- since when and from where; the name is for everybody. `began` tells whether it is a session of ours.
 -- psql: \set class 1  \set object 2
-SELECT l.pid,
+SELECT l.pid, coalesce(a.backend_start::text, '') AS began,
        coalesce(nullif(a.application_name, ''), 'a session without a name') AS name,
        coalesce(to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
                 'a time that this role may not see') AS since,

@@ -9,7 +9,7 @@ SELECT l.pid,
        coalesce(host(a.client_addr), 'a local socket')                    AS client,
        coalesce(to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), '?') AS since
 FROM pg_locks l
-JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p')
+JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'S')
 JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname !~ '^pg_'
 LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'

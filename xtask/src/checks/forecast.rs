@@ -13,7 +13,7 @@ use crate::model::{self, Database, MIGRATED};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
-use crate::run::{dir, lock, lock_waits, rehearsal_log};
+use crate::run::{dir, lock, rehearsal_log};
 use crate::settings::Server;
 use crate::source::assess;
 use crate::source::snapshot::{Snapshot, TableSize, worker};
@@ -116,7 +116,7 @@ pub async fn affordable(ctx: &Ctx, reading: &Reading) -> Result<()> {
     }
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
     connection.run(sql::FOR_READING).await?;
-    connection.run(lock_waits::PATIENCE).await?;
+    connection.run(sql::WAIT_FOR_LOCKS).await?;
     let mut sizes = Vec::new();
     for table in ctx.tables.iter().filter(|t| t.collection().is_some()) {
         let outcomes = outcomes(ctx, &mut connection, table, reading).await?;
@@ -322,7 +322,7 @@ async fn read(
     let _permit = ctx.source_permit(size.bytes).await;
     let mut connection: Connection =
         postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
-    connection.run(lock_waits::PATIENCE).await?;
+    connection.run(sql::WAIT_FOR_LOCKS).await?;
     connection.run(sql::BEGIN_LOOKING).await?;
     let select = sql::expand(ctx.tables, table.export, &reading)?;
     let shape = connection.describe(&Rows::shape(&select)).await?;

@@ -15,11 +15,15 @@ use clap::Parser;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long undoing one thing may take.
 const UNDO_LIMIT: Duration = Duration::from_secs(60);
+
+/// Two signals of one kind this close to each other are one: `timeout` sends its own to the process and to
+/// its group, and nobody has read what the first was answered with.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 pub fn main() -> ExitCode {
     let variables = take_variables();
@@ -42,9 +46,18 @@ pub fn main() -> ExitCode {
         Err(error) => {
             say(&format!("error: {error:#}"));
             last_words.say();
+            // The last line of all: what the next person has to know before anything else.
+            say_what_is_left(&cleanup);
             let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
             ExitCode::from(stop.map_or(1, Stop::exit_code))
         }
+    }
+}
+
+/// What could not be undone, and how it is undone by hand.
+fn say_what_is_left(cleanup: &Cleanup) {
+    for by_hand in cleanup.by_hand() {
+        say(&format!("stopped before this was undone; undo it with `{by_hand}`"));
     }
 }
 
@@ -97,13 +110,15 @@ async fn until_interrupted(
                 _ = hangup.recv() => 129,
             }
         };
-        next().await;
+        let first = next().await;
+        let at = Instant::now();
         say("interrupted: stopping (again to stop at once)");
         let _ = told.send(());
-        let code = next().await;
-        for by_hand in cleanup.by_hand() {
-            say(&format!("stopped before this was undone; undo it with `{by_hand}`"));
+        let mut code = next().await;
+        while code == first && at.elapsed() < ONE_SIGNAL {
+            code = next().await;
         }
+        say_what_is_left(&cleanup);
         std::process::exit(code);
     });
     tokio::select! {

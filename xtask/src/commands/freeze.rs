@@ -72,7 +72,7 @@ impl Done {
 pub async fn run(settings: &Settings, runs: &Path, terminal: &Terminal, cleanup: &Cleanup) -> Result<Done> {
     let freezer = Freezer::new(settings, FreezeLog::at(runs), terminal);
     let did = match freezer.freeze(None, cleanup).await? {
-        Held::Now(pending) => {
+        Held::Now(pending, _) => {
             cleanup.keep(pending);
             let roles = freezer.open()?.map(|open| open.frozen.roles).unwrap_or_default();
             let roles = roles.iter().map(|role| format!("{role} cannot log in"));
@@ -91,9 +91,17 @@ pub async fn run(settings: &Settings, runs: &Path, terminal: &Terminal, cleanup:
 /// named.
 pub async fn undo(settings: &Settings, runs: &Path, run: Option<&str>, terminal: &Terminal) -> Result<Done> {
     let freezer = Freezer::new(settings, FreezeLog::at(runs), terminal);
+    // While a run is at work the source is frozen for it; a cut-over that sees it thawed would be no proof.
+    let locks = freezer.alone("unfreeze").await?;
+    let done = undo_alone(settings, runs, run, &freezer).await;
+    locks.release().await;
+    done
+}
+
+async fn undo_alone(settings: &Settings, runs: &Path, run: Option<&str>, freezer: &Freezer) -> Result<Done> {
     let source = settings.source.to_string();
     let Some(open) = freezer.open()? else {
-        return nothing_known(settings, &freezer).await;
+        return nothing_known(settings, freezer).await;
     };
     let frozen_for = open.frozen.run.as_deref();
     let cutover = match &open.cutover {

@@ -90,10 +90,15 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
 async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     if resume::is_done(ctx)? {
         ctx.terminal.line(format!("run {} is done, and was proven: only verified once more", ctx.run.id()));
+        if handling.freeze.is_some() {
+            ctx.terminal
+                .line("--freeze: the source is not asked any more, and is not frozen; `cutover` freezes it");
+        }
         return verify::run(ctx, &[]).await;
     }
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
+    freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
         resume::same_stores(ctx).await?;
@@ -101,10 +106,12 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
             Rest::Everything => {
                 let assessed = assessed(ctx).await?;
                 let manifest = resume::cleared(ctx)?;
-                from_the_source(ctx, handling, manifest, hash, assessed).await
+                let rest = from_the_source(ctx, handling, manifest, hash, assessed);
+                freeze::during(ctx, handling, Box::pin(rest)).await
             }
             Rest::Targets(manifest, export) => {
-                to_the_targets(ctx, handling, *manifest, export, Times::default()).await
+                let rest = to_the_targets(ctx, handling, *manifest, export, Times::default());
+                freeze::during(ctx, handling, Box::pin(rest)).await
             }
         }
     };
@@ -199,7 +206,8 @@ pub async fn backup_and_export(
         Ok(())
     })?;
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
-    let snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
+    let mut snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
+    snapshot.same_catalogue(ctx, &assessed.catalogue).await?;
     let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
     let (backup, export) = backpressure::under_backpressure(ctx, both).await?;
     snapshot.release().await?;

@@ -44,6 +44,16 @@ pub struct Tools {
     pub bindir: PathBuf,
 }
 
+/// What to connect to, as libpq reads it: it takes a bare name with `=` or `postgresql://` in it for a whole
+/// connection string. A connection that was dropped without a word ends within a minute.
+fn conninfo(database: &str) -> String {
+    let database = database.replace('\\', "\\\\").replace('\'', "\\'");
+    format!(
+        "dbname='{database}' keepalives=1 keepalives_idle=20 keepalives_interval=10 keepalives_count=3 \
+         tcp_user_timeout=50000"
+    )
+}
+
 impl Tools {
     fn program(&self, name: &str, arguments: Vec<String>) -> Program {
         Program::new(&self.bindir.join(name), arguments)
@@ -93,7 +103,7 @@ impl Tools {
         file: &Path,
     ) -> Result<()> {
         let mut arguments = vec![
-            format!("--dbname={}", server.database),
+            format!("--dbname={}", conninfo(&server.database)),
             format!("--snapshot={snapshot}"),
             "--lock-wait-timeout=60s".into(),
             format!("--file={}", file.display()),
@@ -105,7 +115,7 @@ impl Tools {
     /// The whole database with pg_dump's own settings: what others are measured against.
     pub async fn plain_dump(&self, server: &Server, file: &Path) -> Result<()> {
         let arguments = vec![
-            format!("--dbname={}", server.database),
+            format!("--dbname={}", conninfo(&server.database)),
             "--format=custom".into(),
             format!("--file={}", file.display()),
         ];
@@ -115,7 +125,7 @@ impl Tools {
     /// Restores an archive into an empty database.
     pub async fn restore(&self, server: &Server, archive: &Path, jobs: usize) -> Result<()> {
         let arguments = vec![
-            format!("--dbname={}", server.database),
+            format!("--dbname={}", conninfo(&server.database)),
             format!("--jobs={jobs}"),
             "--exit-on-error".into(),
             archive.display().to_string(),
@@ -154,11 +164,26 @@ impl Tools {
     /// Roles and their memberships, without passwords: a dump of one database has none of them.
     pub async fn globals(&self, server: &Server, purpose: &str, file: &Path) -> Result<()> {
         let arguments = vec![
-            format!("--database={}", server.database),
+            format!("--database={}", conninfo(&server.database)),
             "--globals-only".into(),
             "--no-role-passwords".into(),
             format!("--file={}", file.display()),
         ];
         self.client("pg_dumpall", server, purpose, arguments).read().await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::conninfo;
+
+    #[test]
+    fn a_name_is_quoted_and_a_dead_connection_ends() {
+        let info = conninfo("a=b 'c' \\ postgresql://x");
+        assert!(info.starts_with(r"dbname='a=b \'c\' \\ postgresql://x' "), "{info}");
+        for setting in ["keepalives=1", "keepalives_idle=", "keepalives_count=", "tcp_user_timeout="] {
+            assert!(info.contains(setting), "{info}");
+        }
+        assert!(!info.contains("password"), "{info}");
     }
 }

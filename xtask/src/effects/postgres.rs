@@ -5,19 +5,23 @@
 //! With a root certificate it goes on to trust the public authorities as well, which libpq does not:
 //! under verify-ca that lets in whoever has any certificate of theirs. verify-full is the one to use.
 
+use super::own_sessions::OwnSession;
+use super::silence::{LIMITS, heard};
 use super::throttle::Throttle;
 use crate::model::{Column, ServerInfo};
 use crate::settings::{Server, Tls};
-use crate::sql;
+use crate::{sql, sql_file};
 use anyhow::{Context, Result, anyhow};
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, Stream, TryStreamExt};
 use rustls::CertificateError as Rejected;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo,
 };
+use std::future::Future;
 use std::io::Read;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// Bytes that are sent or written at once: each `send` flushes, small ones cost twice the time.
@@ -25,6 +29,10 @@ pub const CHUNK: usize = 256 * 1024;
 
 /// Bytes that are read between two looks whether to wait: a look is not free.
 const PACE: usize = 64 * 1024;
+
+/// How long connecting may take.
+const CONNECTING: Duration = Duration::from_secs(15);
+
 /// The oldest server that knows the settings and functions that are used.
 const OLDEST: u32 = 14;
 
@@ -32,6 +40,15 @@ const OLDEST: u32 = 14;
 pub struct Connection {
     inner: PgConnection,
     label: String,
+    /// With what is looked after it while it is silent; not there while it is being made.
+    watch: Option<Watch>,
+}
+
+/// A session, and where it is.
+struct Watch {
+    server: Server,
+    session: OwnSession,
+    began: String,
 }
 
 /// Connects and pins the session's settings (DESIGN rules 7 and 17).
@@ -39,6 +56,15 @@ pub struct Connection {
 /// # Errors
 /// Says which server, as whom, and what to check: not reachable, password, database, TLS.
 pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
+    let (mut connection, row) = open(server, purpose).await?;
+    let (pid, began): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
+    let session = OwnSession::new(pid, &began);
+    connection.watch = Some(Watch { server: server.clone(), session, began });
+    Ok(connection)
+}
+
+/// Besides the connection, its process and when it began.
+async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&server.host)
         .port(server.port)
@@ -55,7 +81,7 @@ pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
             options.ssl_mode(mode).ssl_root_cert(root)
         }
     };
-    let connecting = tokio::time::timeout(Duration::from_secs(15), options.connect());
+    let connecting = tokio::time::timeout(CONNECTING, options.connect());
     let inner = match connecting.await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(explain(server, error)),
@@ -72,9 +98,12 @@ pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
             version % 10_000
         ));
     }
-    let mut connection = Connection { inner, label: server.label.clone() };
-    connection.run(sql::SESSION).await?;
-    Ok(connection)
+    let mut connection = Connection { inner, label: server.label.clone(), watch: None };
+    let settings = format!("{}; {}", sql::SESSION, sql::WHO_AM_I);
+    // Nobody looks after it yet.
+    let row = tokio::time::timeout(CONNECTING, connection.row(&settings)).await;
+    let row = row.map_err(|_| anyhow!("{server} let us in and then said nothing for 15 s"))??;
+    Ok((connection, row))
 }
 
 /// A connection error in words that say what to do.
@@ -187,22 +216,54 @@ pub fn without_values(error: &anyhow::Error) -> String {
     unquoted(&format!("{error:#}")).to_string()
 }
 
+/// What the server answers, as long as it can be expected to.
+async fn answer<T>(watch: Option<&Watch>, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T> {
+    match watch {
+        Some(watch) => Ok(heard(LIMITS, work, || lost(watch)).await??),
+        None => Ok(work.await?),
+    }
+}
+
+/// Why a session that has been silent will not answer, seen from a second connection; `None`: it is at work.
+fn lost(watch: &Watch) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>> {
+    let Watch { server, session, began } = watch;
+    Box::pin(async move {
+        let values = [("pid", &*session.pid.to_string()), ("began", began)];
+        let look = sql::bind(sql_file!("phases/connection/silent.sql"), &values);
+        let seen = async {
+            let (mut second, _) = open(server, "look").await?;
+            let rows = second.rows(&look).await?;
+            second.close().await?;
+            let waits = |row: &PgRow| anyhow::Ok((row.try_get::<bool, _>("waits")?, row.try_get("state")?));
+            rows.first().map(waits).transpose()
+        };
+        let process = session.pid;
+        match seen.await {
+            Ok(Some((false, _))) => None,
+            Ok(Some((true, state))) => {
+                let state: String = state;
+                Some(format!("process {process} of {server} waits for us ({state})"))
+            }
+            Ok(None) => Some(format!("{server} has no process {process} of ours any more")),
+            Err(error) => Some(format!("a second connection fails ({error:#})")),
+        }
+    })
+}
+
 impl Connection {
     /// Runs one or several statements.
     pub async fn run(&mut self, text: &str) -> Result<()> {
-        sqlx::raw_sql(AssertSqlSafe(text.to_string()))
-            .execute(&mut self.inner)
-            .await
-            .map(drop)
-            .with_context(|| format!("{}: {}", self.label, first_line(text)))
+        let run = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner);
+        let ran = answer(self.watch.as_ref(), run).await;
+        ran.map(drop).with_context(|| format!("{}: {}", self.label, first_line(text)))
     }
 
     /// Runs a statement that holds a secret: in an error stands `what` in its place, and nothing that
     /// the server says of the statement.
     pub async fn run_secret(&mut self, what: &str, text: &str) -> Result<()> {
-        let ran = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner).await;
-        ran.map(drop).map_err(|error| {
-            let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+        let run = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner);
+        answer(self.watch.as_ref(), run).await.map(drop).map_err(|error| {
+            let code = code(&error).unwrap_or_default();
             anyhow!("{}: {what} failed (SQLSTATE {code})", self.label)
         })
     }
@@ -210,22 +271,22 @@ impl Connection {
     /// Runs a statement that holds values of customers: in an error `masked` stands in its place, and no
     /// value that the server quotes.
     pub async fn run_masked(&mut self, masked: &str, text: &str) -> Result<()> {
-        let ran = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner).await;
+        let run = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner);
+        let ran = answer(self.watch.as_ref(), run).await;
         let place = format!("{}: {}", self.label, first_line(masked));
-        ran.map(drop).map_err(|error| match error.as_database_error() {
+        ran.map(drop).map_err(|error| match of_database(&error) {
             // Class 22, what cannot be read as a value, says which: after a colon.
             Some(said) if said.code().is_some_and(|code| code.starts_with("22")) => {
                 anyhow!("{place}: {}", unquoted(said.message()))
             }
-            _ => anyhow::Error::new(error).context(place),
+            _ => error.context(place),
         })
     }
 
     pub async fn rows(&mut self, text: &str) -> Result<Vec<PgRow>> {
-        sqlx::raw_sql(AssertSqlSafe(text.to_string()))
-            .fetch_all(&mut self.inner)
-            .await
-            .with_context(|| format!("{}: {}", self.label, first_line(text)))
+        let rows = sqlx::raw_sql(AssertSqlSafe(text.to_string())).fetch_all(&mut self.inner);
+        let rows = answer(self.watch.as_ref(), rows).await;
+        rows.with_context(|| format!("{}: {}", self.label, first_line(text)))
     }
 
     /// The one row that a query must return.
@@ -239,8 +300,8 @@ impl Connection {
 
     /// The names and types of the columns that a query returns.
     pub async fn describe(&mut self, text: &str) -> Result<Vec<Column>> {
-        let statement = (&mut self.inner)
-            .prepare(AssertSqlSafe(text.to_string()).into_sql_str())
+        let statement = (&mut self.inner).prepare(AssertSqlSafe(text.to_string()).into_sql_str());
+        let statement = answer(self.watch.as_ref(), statement)
             .await
             .with_context(|| format!("{}: {}", self.label, first_line(text)))?;
         let column = |c: &sqlx::postgres::PgColumn| Column {
@@ -269,9 +330,10 @@ impl Connection {
     /// nothing can be trusted on it after an error.
     pub async fn copy_rows(mut self, text: &str, mut row: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let context = || format!("{}: {}", self.label, first_line(text));
-        let mut stream = self.inner.copy_out_raw(text).await.with_context(context)?;
+        let watch = self.watch.as_ref();
+        let mut stream = answer(watch, self.inner.copy_out_raw(text)).await.with_context(context)?;
         // In CSV, one message of the protocol is one row.
-        while let Some(bytes) = stream.try_next().await.with_context(context)? {
+        while let Some(bytes) = next(watch, &mut stream).await.with_context(context)? {
             row(&bytes)?;
         }
         Ok(())
@@ -286,9 +348,10 @@ impl Connection {
     ) -> Result<()> {
         let context = || format!("{}: {}", self.label, first_line(text));
         throttle.free().await;
-        let mut stream = self.inner.copy_out_raw(text).await.with_context(context)?;
+        let watch = self.watch.as_ref();
+        let mut stream = answer(watch, self.inner.copy_out_raw(text)).await.with_context(context)?;
         let mut unpaid = 0;
-        while let Some(bytes) = stream.try_next().await.with_context(context)? {
+        while let Some(bytes) = next(watch, &mut stream).await.with_context(context)? {
             row(&bytes)?;
             unpaid += bytes.len();
             if unpaid >= PACE {
@@ -304,7 +367,8 @@ impl Connection {
     pub async fn copy_in(mut self, text: &str, mut from: impl Read) -> Result<(u64, Connection)> {
         let label = self.label.clone();
         let context = || format!("{label}: {}", first_line(text));
-        let mut copy = self.inner.copy_in_raw(text).await.with_context(context)?;
+        let watch = self.watch.as_ref();
+        let mut copy = answer(watch, self.inner.copy_in_raw(text)).await.with_context(context)?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match from.read(&mut buffer) {
@@ -318,15 +382,26 @@ impl Connection {
             if n == 0 {
                 break;
             }
-            copy.send(&buffer[..n]).await.with_context(context)?;
+            answer(watch, copy.send(&buffer[..n])).await.with_context(context)?;
         }
-        let rows = copy.finish().await.with_context(context)?;
+        let rows = answer(watch, copy.finish()).await.with_context(context)?;
         Ok((rows, self))
     }
 
     pub async fn close(self) -> Result<()> {
         use sqlx::Connection as _;
         self.inner.close().await.context("closing a connection")
+    }
+}
+
+/// The next row of a COPY; those that are here already cost no timer.
+async fn next<Row>(
+    watch: Option<&Watch>,
+    rows: &mut (impl Stream<Item = Result<Row, sqlx::Error>> + Unpin),
+) -> Result<Option<Row>> {
+    match rows.try_next().now_or_never() {
+        Some(here) => Ok(here?),
+        None => answer(watch, rows.try_next()).await,
     }
 }
 

@@ -4,20 +4,24 @@
 
 use crate::effects::cleanup::Cleanup;
 use crate::identity::ServerName;
-use crate::model::Stop;
+use crate::model::{Database, Stop};
 use crate::phases::p5_verify;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
+use crate::run::freeze_log::Frozen;
+use crate::run::lock_waits;
 use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
 use crate::run::servers;
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
+use crate::source::sequences;
 use crate::steps::StepName;
 use crate::stores::marks::{self, Marks, State};
 use crate::stores::{documents, rows};
-use crate::tables::{Home, Table};
+use crate::tables::{self, Home, Table};
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
+use datapath::digest::Digest;
 use serde::Serialize;
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -81,22 +85,37 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     marks.hold_this(ctx, &export)?;
     let freezer = Freezer::of(ctx)?;
     ctx.terminal.phase("Cut-over: the source");
-    if freezer.open()?.is_none() {
-        // Before anybody is sent away: is there any use in it?
-        freezer.preflight().await?;
-        unchanged(ctx, &manifest).await?;
+    freezer.preflight().await?;
+    // Before anybody is sent away: is there any use in it?
+    if let Err(error) = unchanged(ctx, &manifest).await {
+        return Err(no_use_in_it(ctx, &marks, &freezer, error).await);
     }
     let step = ctx.run.step(StepName::Cutover)?;
     let held = freezer.freeze(Some(ctx.run.id()), cleanup).await?;
-    match take_over(ctx, &mut manifest, &export, &freezer).await {
+    match take_over(ctx, &mut manifest, &export, &freezer, held.frozen()).await {
         Ok(cutover) => {
-            if let Held::Now(pending) = held {
+            if let Held::Now(pending, _) = held {
                 cleanup.keep(pending);
             }
             step.done(&serde_json::to_string(&cutover)?)?;
             Ok(done(cutover, false))
         }
-        Err(error) => Err(left_behind(ctx, &freezer, cleanup, held, error).await),
+        Err(error) => {
+            let error = lock_waits::named(ctx, error).await;
+            Err(left_behind(ctx, &freezer, cleanup, held, error).await)
+        }
+    }
+}
+
+/// A source that has changed is migrated again: a cut-over that was cut off before it was recorded must not
+/// stand in the way of that.
+async fn no_use_in_it(ctx: &Ctx, marks: &Marks, freezer: &Freezer, error: anyhow::Error) -> anyhow::Error {
+    match marks.cutover() {
+        Some(mark) if !is_recorded(freezer) => match marks::withdraw_cutover(ctx).await {
+            Ok(()) => error.context(format!("{mark}, was never recorded, and is taken back")),
+            Err(left) => error.context(format!("{mark}, and is not taken back in every store: {left:#}")),
+        },
+        _ => error,
     }
 }
 
@@ -110,8 +129,8 @@ async fn left_behind(
 ) -> anyhow::Error {
     let recorded = is_recorded(freezer);
     match held {
-        Held::Now(pending) if recorded => cleanup.keep(pending),
-        Held::Now(pending) => {
+        Held::Now(pending, _) if recorded => cleanup.keep(pending),
+        Held::Now(pending, _) => {
             if let Err(undoing) = cleanup.undo(pending).await {
                 ctx.terminal.warn(format!("the source is still frozen: {undoing:#}"));
             }
@@ -164,14 +183,18 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     Ok(look)
 }
 
-/// With the source held back: looks at everything, and writes down that it has been done.
+/// With the source held back: looks at everything, the source last, and writes down that it has been done.
+///
+/// # Errors
+/// Refuses where the source has changed, or could have: by the very last look, whatever the one before saw.
 pub async fn take_over(
     ctx: &Arc<Ctx>,
     manifest: &mut Manifest,
     export: &Arc<Export>,
     freezer: &Freezer,
+    frozen: &Frozen,
 ) -> Result<Cutover> {
-    let Look { check, tables, sequences } = unchanged(ctx, manifest).await?;
+    freezer.still_frozen(frozen).await?;
     ctx.terminal.phase("Cut-over: every store");
     let proof = p5_verify::run(ctx, manifest, export).await?;
     if !proof.is_green() {
@@ -184,52 +207,87 @@ pub async fn take_over(
     }
     let mut stores = BTreeMap::new();
     for table in ctx.tables {
-        let state = store(ctx, export, table).await;
-        stores.insert(table.name.to_string(), state.with_context(|| format!("looking at {}", table.name))?);
+        let content = content(ctx, export, table).await;
+        let content = content.with_context(|| format!("looking at {}", table.name))?;
+        stores.insert(table.name.to_string(), StoreState { content, sequence: None });
     }
+    ctx.terminal.phase("Cut-over: the source once more");
+    let Look { check, tables, sequences } = unchanged(ctx, manifest).await?;
+    let raised = raised_sequences(ctx).await?;
+    for (table, sequence) in &raised {
+        if let Some(store) = stores.get_mut(*table) {
+            store.sequence = Some(*sequence);
+        }
+    }
+    announced(ctx, freezer, frozen).await?;
     let cutover = Cutover { at: dir::now(), source: tables, source_sequences: sequences, stores };
-    if let Err(error) = marks::record_cutover(ctx, State::CuttingOver).await {
-        // Nobody has been told that it is done: the stores say again that it is not.
-        return Err(match marks::withdraw_cutover(ctx).await {
-            Ok(()) => error,
-            Err(left) => error.context(format!("the cut-over is not taken back in every store: {left:#}")),
-        });
-    }
     // First where `unfreeze` looks; this is the instant:
     freezer.book().cutover(freezer.source(), ctx.run.id())?;
     *manifest = ctx.run.change_manifest(|manifest| {
         (manifest.proof, manifest.source) = (Some(proof), Some(check));
         manifest.cutover = Some(cutover.clone());
+        for (table, record) in manifest.export.iter_mut().flat_map(|export| &mut export.tables) {
+            record.sequence = raised.get(table.as_str()).copied().unwrap_or(record.sequence);
+        }
         Ok(())
     })?;
     marks::record_cutover(ctx, State::CutOver).await?;
     Ok(cutover)
 }
 
+/// Says in every store that the cut-over is about to be recorded, and looks whether the source is still held
+/// back: the last act before it. Where either fails, the stores say again what they said before.
+async fn announced(ctx: &Ctx, freezer: &Freezer, frozen: &Frozen) -> Result<()> {
+    let announced = async {
+        marks::record_cutover(ctx, State::CuttingOver).await?;
+        freezer.still_frozen(frozen).await
+    };
+    let Err(error) = announced.await else { return Ok(()) };
+    Err(match marks::withdraw_cutover(ctx).await {
+        Ok(()) => error,
+        Err(left) => error.context(format!("the cut-over is not taken back in every store: {left:#}")),
+    })
+}
+
 /// What a table or collection holds, read from it.
-pub async fn store(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> Result<StoreState> {
+async fn content(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) -> Result<Digest> {
     match &table.home {
-        Home::Firestore(collection) => {
-            let content = documents::content(ctx, export, table, collection).await?;
-            Ok(StoreState { content, sequence: None })
-        }
+        Home::Firestore(collection) => documents::content(ctx, export, table, collection).await,
         Home::Postgres(database) => {
             let record = export.tables.get(table.name).context("the run does not know this table")?;
-            let mut connection = ctx.target(*database, "cutover").await?;
-            let hash = export.snapshot.hash;
+            let mut connection = ctx.looking(*database, "cutover").await?;
             let columns = &record.target_columns;
+            let hash = export.snapshot.hash;
             let content = rows::content(&mut connection, "public", table.name, columns, hash).await?;
-            let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
-            let name: Option<String> = connection.row(&query).await?.try_get(0)?;
-            let sequence = match name {
-                Some(name) => {
-                    let row = connection.row(&sql::sequence_state(&name)).await?;
-                    Some(Sequence { last: row.try_get(0)?, called: row.try_get(1)? })
-                }
-                None => None,
-            };
             connection.close().await?;
-            Ok(StoreState { content: content.total(), sequence })
+            Ok(content.total())
         }
     }
+}
+
+/// Numbers that the source has given out are not given out again, those since the snapshot neither: where
+/// the targets' sequences stand, after they have been raised to the source's.
+async fn raised_sequences(ctx: &Ctx) -> Result<BTreeMap<&'static str, Sequence>> {
+    let source = sequences::of_tables(ctx).await?;
+    let mut raised = BTreeMap::new();
+    for database in Database::ALL {
+        let mut connection = ctx.looking(database, "cutover").await?;
+        for table in tables::of_database(ctx.tables, database) {
+            let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
+            let name: Option<String> = connection.row(&query).await?.try_get(0)?;
+            let (Some(name), Some(wanted)) = (name, source.get(table.name)) else { continue };
+            let row = connection.row(&sql::sequence_state(&name)).await?;
+            let mut stands = Sequence { last: row.try_get(0)?, called: row.try_get(1)? };
+            if stands.next() < wanted.next() {
+                let set = sql::set_sequence("public", table.name, wanted.last, wanted.called);
+                let raising = || format!("raising {name} from {} to {}", stands.next(), wanted.next());
+                connection.run(&set).await.with_context(raising)?;
+                ctx.terminal.line(format!("{name} gives {} next, as the source would", wanted.next()));
+                stands = *wanted;
+            }
+            raised.insert(table.name, stands);
+        }
+        connection.close().await?;
+    }
+    Ok(raised)
 }

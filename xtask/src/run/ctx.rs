@@ -11,7 +11,7 @@ use crate::run::dir::RunDir;
 use crate::run::manifest::ToolVersion;
 use crate::run::permits::{Permit, Permits};
 use crate::settings::{Server, Settings};
-use crate::sql::{Reading, Treatment};
+use crate::sql::{self, Reading, Treatment};
 use crate::tables::Table;
 use anyhow::Result;
 use datapath::document::NullPolicy;
@@ -118,6 +118,26 @@ impl Ctx {
         postgres::connect(self.settings.target(database), &self.purpose(what)).await
     }
 
+    /// A session on a target that looks, and does not wait for ever for a table that is locked.
+    pub async fn looking(&self, database: Database, what: &str) -> Result<Connection> {
+        let mut connection = self.target(database, what).await?;
+        connection.run(sql::WAIT_FOR_LOCKS).await?;
+        Ok(connection)
+    }
+
+    /// The same on the source.
+    pub async fn looking_at_source(&self, what: &str) -> Result<Connection> {
+        let mut connection = postgres::connect(&self.settings.source, &self.purpose(what)).await?;
+        connection.run(sql::WAIT_FOR_LOCKS).await?;
+        Ok(connection)
+    }
+
+    /// The source and the targets.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        let targets = Database::ALL.map(|database| self.settings.target(database));
+        [&self.settings.source].into_iter().chain(targets)
+    }
+
     /// Waits until one more statement may run on the source; `weight` as in [`Permits::acquire`].
     pub async fn source_permit(&self, weight: u64) -> Permit {
         self.permit(&self.settings.source, weight).await
@@ -157,7 +177,7 @@ impl Ctx {
 }
 
 /// PostgreSQL cuts a session's name off after 63 bytes: what is cut off is the end of the host's name.
-fn session_name(run: &str, what: &str, who: &str) -> String {
+pub fn session_name(run: &str, what: &str, who: &str) -> String {
     let name = format!("{run} {what} {who}");
     // Others than ASCII become `?`, one a byte.
     name.bytes().take(63 - "xtask ".len()).map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect()

@@ -5,10 +5,12 @@
 //! wait for an answer of it, so each look waits a moment on the server: whoever writes is stopped before
 //! the next batch. The server hears of ours when that moment is over: so long is held what a killed run held.
 
+use crate::effects::host;
+use crate::effects::own_sessions::is_own;
 use crate::effects::postgres::{self, Connection};
-use crate::effects::wait::{self, Patience, State};
+use crate::effects::wait::{self, Patience, State, Waiting};
 use crate::model::Database;
-use crate::run::ctx::Ctx;
+use crate::run::ctx::{Ctx, session_name};
 use crate::settings::Server;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result, anyhow};
@@ -32,6 +34,7 @@ const GRACE: Patience = Patience { deadline: Duration::from_secs(3), interval: D
 /// Who holds the lock on a database.
 pub struct Holder {
     pid: i32,
+    began: String,
     name: String,
     since: String,
     client: String,
@@ -39,7 +42,7 @@ pub struct Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Holder { pid, name, since, client } = self;
+        let Holder { pid, name, since, client, .. } = self;
         write!(f, "`{name}`, process {pid} of the server, since {since}, from {client}, holds the lock")
     }
 }
@@ -48,7 +51,8 @@ impl Holder {
     /// What to do about it.
     pub fn fix(&self, then: &str) -> String {
         let run = self.name.strip_prefix("xtask ").and_then(|name| name.split(' ').next());
-        let look = match run {
+        // `freeze` and `unfreeze` are no run's.
+        let look = match run.filter(|run| run.starts_with(|c: char| c.is_ascii_digit())) {
             Some(run) => format!("`cargo xtask status --run {run}` on its host shows how far it is. "),
             None => String::new(),
         };
@@ -66,6 +70,7 @@ async fn holder(session: &mut Connection) -> Result<Option<Holder>> {
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some(Holder {
         pid: row.try_get("pid")?,
+        began: row.try_get("began")?,
         name: row.try_get("name")?,
         since: row.try_get("since")?,
         client: row.try_get("client")?,
@@ -89,7 +94,7 @@ pub async fn lasting_holder(session: &mut Connection) -> Result<Option<Holder>> 
 /// The other runs that are at work on the source or a target, a line each.
 pub async fn others(ctx: &Ctx) -> Result<Vec<String>> {
     let mut others = Vec::new();
-    for server in everywhere(ctx) {
+    for server in ctx.servers() {
         let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
         if let Some(holder) = lasting_holder(&mut session).await? {
             others.push(format!("another run is at work on {server}: {holder}"));
@@ -97,11 +102,6 @@ pub async fn others(ctx: &Ctx) -> Result<Vec<String>> {
         session.close().await?;
     }
     Ok(others)
-}
-
-fn everywhere(ctx: &Ctx) -> impl Iterator<Item = &Server> {
-    let targets = Database::ALL.map(|database| ctx.settings.target(database));
-    [&ctx.settings.source].into_iter().chain(targets)
 }
 
 /// The locks that a command holds.
@@ -118,44 +118,62 @@ struct HeldLock {
 impl Locks {
     /// On the source and all targets.
     pub async fn all(ctx: &Ctx) -> Result<Locks> {
-        Locks::of(ctx, everywhere(ctx)).await
+        Locks::of(&ctx.purpose("lock"), ctx.servers()).await
     }
 
     /// For what only reads the source.
     pub async fn source(ctx: &Ctx) -> Result<Locks> {
-        Locks::of(ctx, [&ctx.settings.source]).await
+        Locks::of(&ctx.purpose("lock"), [&ctx.settings.source]).await
     }
 
     /// For what asks nothing of the source.
     pub async fn targets(ctx: &Ctx) -> Result<Locks> {
-        Locks::of(ctx, Database::ALL.map(|database| ctx.settings.target(database))).await
+        Locks::of(&ctx.purpose("lock"), Database::ALL.map(|database| ctx.settings.target(database))).await
+    }
+
+    /// On the source, for `verb`, which holds it back or lets it go; none where this process has it already.
+    ///
+    /// # Errors
+    /// Refuses where somebody else is at work there, and says who.
+    pub async fn unless_ours(source: &Server, verb: &str) -> Result<Locks> {
+        let purpose = session_name(verb, "lock", &host::user_at_host());
+        let mut session = postgres::connect(source, &purpose).await?;
+        let held = holder(&mut session).await?;
+        session.close().await?;
+        if held.is_some_and(|holder| is_own(holder.pid, &holder.began)) {
+            return Ok(Locks { held: Vec::new() });
+        }
+        Locks::of(&purpose, [source]).await
     }
 
     /// Always in the same order: of two that begin together one gets the first lock, and so all.
-    async fn of(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Result<Locks> {
+    async fn of(purpose: &str, servers: impl IntoIterator<Item = &Server>) -> Result<Locks> {
         let mut locks = Locks { held: Vec::new() };
         for server in servers {
-            let held = locks.take(ctx, server).await.map_err(crate::model::refused)?;
+            let held = locks.take(purpose, server).await.map_err(crate::model::refused)?;
             locks.held.push(held);
         }
         Ok(locks)
     }
 
-    async fn take(&self, ctx: &Ctx, server: &Server) -> Result<HeldLock> {
-        let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
+    async fn take(&self, purpose: &str, server: &Server) -> Result<HeldLock> {
+        let mut session = postgres::connect(server, purpose).await?;
         let take = sql::bind(sql_file!("phases/lock/take.sql"), &LOCK);
         let pid: i32 = session.row("SELECT pg_backend_pid()").await?.try_get(0)?;
-        let taken = wait::until(GRACE, async || {
-            Ok(match session.row(&take).await?.try_get(0)? {
-                true => State::Ready(()),
-                false => State::NotYet(holder(&mut session).await?),
-            })
-        });
-        match taken.await? {
-            State::Ready(()) => Ok(HeldLock { server: server.to_string(), pid, session }),
-            State::NotYet(Some(holder)) => self.refuse(server, &holder),
-            // It has been given back between the two statements, and somebody else may be at it.
-            State::NotYet(None) => refuse!("the lock on {server} passes from one run to the next: try again"),
+        let waiting = Waiting::begin(&"the lock", GRACE);
+        loop {
+            if session.row(&take).await?.try_get(0)? {
+                return Ok(HeldLock { server: server.to_string(), pid, session });
+            }
+            let holder = holder(&mut session).await?;
+            if waiting.again(&"somebody has it").await.is_ok() {
+                continue;
+            }
+            match holder {
+                Some(holder) => return self.refuse(server, &holder),
+                // It has been given back between the two statements, and somebody else may be at it.
+                None => refuse!("the lock on {server} passes from one run to the next: try again"),
+            }
         }
     }
 
@@ -177,11 +195,16 @@ impl Locks {
             result = work => result,
             lost = self.watch() => return Err(lost),
         };
+        self.release().await;
+        result
+    }
+
+    /// Gives them back.
+    pub async fn release(self) {
         for held in self.held {
-            // What counts is the work's result; the lock goes with its session in any case.
+            // The lock goes with its session in any case.
             let _ = held.session.close().await;
         }
-        result
     }
 
     /// Comes to its end when a lock is lost.

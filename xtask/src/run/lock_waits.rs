@@ -8,9 +8,6 @@ use crate::sql_file;
 use anyhow::Result;
 use sqlx::Row;
 
-/// For sessions that look at tables before a run has begun.
-pub const PATIENCE: &str = "SET lock_timeout = '30s'";
-
 /// Whether a lock that could not be had is why something failed.
 pub fn is_cause(error: &anyhow::Error) -> bool {
     postgres::code(error).as_deref() == Some("55P03")
@@ -32,6 +29,38 @@ pub async fn explained(ctx: &Ctx, server: &Server, error: anyhow::Error) -> anyh
         Err(unknown) => format!("by whom cannot be seen ({unknown:#})"),
     };
     Stop::Refused(format!("a table of {server} is locked, {who}: {error:#}")).into()
+}
+
+/// The same for who looks at several servers: those who hold a lock on any of them are named.
+pub async fn named(ctx: &Ctx, error: anyhow::Error) -> anyhow::Error {
+    if !is_cause(&error) || error.is::<Locked>() {
+        return error;
+    }
+    let mut who = Vec::new();
+    for server in ctx.servers() {
+        match holders(ctx, server).await {
+            Ok(holders) => who.extend(holders.iter().map(|holder| format!("{server}: {holder}"))),
+            Err(unknown) => who.push(format!("{server}: by whom cannot be seen ({unknown:#})")),
+        }
+    }
+    if who.is_empty() {
+        who.push("nobody any more".to_string());
+    }
+    error.context(Locked(who))
+}
+
+/// Those who are named already.
+#[derive(Debug)]
+struct Locked(Vec<String>);
+
+impl std::fmt::Display for Locked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let who = self.0.join("\n  ");
+        write!(
+            f,
+            "a table is locked, by\n  {who}\nWait for its end, or end it; then type the same command again"
+        )
+    }
 }
 
 /// A line each.

@@ -1,6 +1,5 @@
 //! What the source holds, table by table and row by row, as digests; its sequences and its statistics.
 
-use crate::effects::postgres;
 use crate::run::ctx::Ctx;
 use crate::run::join;
 use crate::run::manifest::SnapshotInfo;
@@ -14,7 +13,7 @@ use std::sync::Arc;
 
 /// Rows written to each table so far, by the source's statistics.
 pub async fn writes(ctx: &Ctx) -> Result<BTreeMap<String, i64>> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("statistics")).await?;
+    let mut connection = ctx.looking_at_source("statistics").await?;
     let rows = connection.rows(sql_file!("phases/1-backup/writes.sql").text).await?;
     connection.close().await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
@@ -30,7 +29,7 @@ pub struct SourceSequence {
 }
 
 pub async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("sequences")).await?;
+    let mut connection = ctx.looking_at_source("sequences").await?;
     let rows = connection.rows(sql_file!("phases/1-backup/sequences.sql").text).await?;
     connection.close().await?;
     let sequence = |row: &sqlx::postgres::PgRow| {

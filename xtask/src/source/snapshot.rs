@@ -6,6 +6,7 @@ use crate::effects::postgres::{self, Connection};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::SnapshotInfo;
 use crate::run::{dir, lock_waits};
+use crate::source::assess::catalogue::{self, Catalogue};
 use crate::sql::{self, HashFn, Reading};
 use crate::tables::Table;
 use crate::{refuse, sql_file};
@@ -55,7 +56,7 @@ impl Snapshot {
     async fn of(ctx: &Ctx, hash: HashFn, wanted: &[Table]) -> Result<Snapshot> {
         let mut holder = postgres::connect(&ctx.settings.source, &ctx.purpose("snapshot")).await?;
         let server = holder.info().await?;
-        holder.run(lock_waits::PATIENCE).await?;
+        holder.run(sql::WAIT_FOR_LOCKS).await?;
         // Their sizes are not known while a lock keeps every session out of one.
         let before = match tables(&mut holder).await {
             Err(error) => return Err(lock_waits::explained(ctx, &ctx.settings.source, error).await),
@@ -92,6 +93,24 @@ impl Snapshot {
     pub fn read_as(mut self, reading: Reading) -> Snapshot {
         self.info.reading = reading;
         self
+    }
+
+    /// Looks at the catalogue again, now that nobody can change these tables any more.
+    ///
+    /// # Errors
+    /// Refuses where it is not what the source was judged by: what has come since would be left behind.
+    pub async fn same_catalogue(&mut self, ctx: &Ctx, judged: &Catalogue) -> Result<()> {
+        let now = catalogue::look(ctx, &mut self.holder).await?;
+        let differences = judged.differences(&now);
+        if !differences.is_empty() {
+            refuse!(
+                "{} was changed while it was looked at:\n  {}\nNothing has been written to a target: type the \
+                 same command again, and the source is judged as it is now",
+                ctx.settings.source,
+                differences.join("\n  ")
+            );
+        }
+        Ok(())
     }
 
     /// Lets the snapshot go.

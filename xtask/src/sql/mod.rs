@@ -30,5 +30,5 @@ pub use keys::*;
 pub use proof::*;
 pub use reading::{Decoding, Limit, Reading, SourceColumn, TargetType, all_convert, byte_converts, expand};
 pub use rows::{Only, Rows, Treatment};
-pub use session::SESSION;
+pub use session::{SESSION, WAIT_FOR_LOCKS, WHO_AM_I};
 pub use targets::*;

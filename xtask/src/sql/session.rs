@@ -11,3 +11,9 @@ pub const SESSION: &str = "\
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
     SET jit = off; SET work_mem = '64MB'; SET max_parallel_workers_per_gather = 0; \
     SET max_parallel_maintenance_workers = 0; SET client_connection_check_interval = '2s'";
+
+/// For a session that looks: it waits for a table that somebody keeps locked, but not for ever.
+pub const WAIT_FOR_LOCKS: &str = "SET lock_timeout = '30s'";
+
+/// What nobody else can have: this session's process, and when it began.
+pub const WHO_AM_I: &str = "SELECT pid, backend_start::text FROM pg_stat_get_activity(pg_backend_pid())";

@@ -37,7 +37,7 @@ pub async fn looked_at(
     export: Option<&Export>,
 ) -> Result<(Vec<String>, bool)> {
     let mut connection = ctx.target(database, "preflight").await?;
-    connection.run(lock_waits::PATIENCE).await?;
+    connection.run(crate::sql::WAIT_FOR_LOCKS).await?;
     let existing = schema::existing(ctx, &mut connection, database).await?;
     let names: Vec<&str> = existing.iter().map(|(name, _)| *name).collect();
     let ours = tables::of_database(ctx.tables, database).map(|table| table.name);

@@ -81,6 +81,7 @@ fn what_stays_is_removed_by_the_next_start() {
         crate::tool::send(before.postgres[0].pid, Signal::SIGSTOP);
         tool.signal(Signal::SIGINT);
         tool.wait_for_words("again to stop at once");
+        std::thread::sleep(crate::tool::ANOTHER_SIGNAL);
         tool.signal(second);
         let said = tool.ends_within(2);
         crate::tool::send(before.postgres[0].pid, Signal::SIGCONT);

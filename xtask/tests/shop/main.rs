@@ -5,6 +5,8 @@
 mod by_hand;
 #[path = "../support/places.rs"]
 mod places;
+#[path = "../support/restarted.rs"]
+mod restarted;
 #[path = "../support/source.rs"]
 mod source;
 #[path = "../support/standby.rs"]
@@ -28,8 +30,10 @@ mod freeze;
 mod full_disk;
 mod guide_faults;
 mod hazards;
+mod held_back;
 mod interruptions;
 mod isolation;
+mod last_look;
 mod ledger;
 mod misplaced;
 mod native;
@@ -41,6 +45,7 @@ mod repair;
 mod replay;
 mod resume;
 mod secrets;
+mod silence;
 mod status;
 mod strangers;
 mod targets;

@@ -7,6 +7,7 @@ use super::support::Shop;
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
+use std::path::Path;
 use std::process::Command;
 use xtask::settings::Server;
 
@@ -25,6 +26,18 @@ pub async fn log_in(server: &Server, role: &str) -> Result<PgConnection, sqlx::E
 
 pub async fn run(connection: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(connection).await.map(drop)
+}
+
+/// A shop whose service logs in as `shop_app`; `report` is somebody who reads, and could write.
+pub async fn shop_with_a_service() -> Shop {
+    let shop = Shop::open(0).await;
+    let password = shop.settings.source.password.expose_secret().to_string();
+    let role = format!(
+        "CREATE ROLE shop_app LOGIN PASSWORD '{password}'; CREATE ROLE report LOGIN PASSWORD '{password}'; \
+         GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO shop_app, report"
+    );
+    shop.source().await.run(&role).await.unwrap();
+    shop
 }
 
 /// What the database says, and whether the role can log in.
@@ -46,6 +59,11 @@ pub struct Elsewhere {
 impl Elsewhere {
     /// `user`: as whom the tool reads the source; `policy`: lines of its file.
     pub fn new(shop: &Shop, user: &str, policy: &str) -> Elsewhere {
+        Elsewhere::with_source(shop, &shop.settings.source, user, policy)
+    }
+
+    /// The same with another source than the shop's.
+    pub fn with_source(shop: &Shop, source: &Server, user: &str, policy: &str) -> Elsewhere {
         let server = |s: &Server, user: &str| {
             format!(
                 "host = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"{user}\"\n\
@@ -58,7 +76,7 @@ impl Elsewhere {
         let text = format!(
             "[source]\n{}{}{}{}[firestore]\nproject = \"{}\"\nemulator = true\nemulator_host = \"{}\"\n\
              [policy]\n{policy}\n",
-            server(&s.source, user),
+            server(source, user),
             target(&s.product),
             target(&s.order),
             target(&s.gateway),
@@ -70,10 +88,23 @@ impl Elsewhere {
         Elsewhere { dir }
     }
 
+    /// From here on with other lines of policy.
+    pub fn set_policy(&self, policy: &str) {
+        let file = self.dir.path().join("shop.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let rest = text.split("[policy]").next().unwrap();
+        std::fs::write(file, format!("{rest}[policy]\n{policy}\n")).unwrap();
+    }
+
     pub fn command(&self, shop: &Shop, arguments: &[&str]) -> Command {
+        self.command_of(shop, shop.runs.path(), arguments)
+    }
+
+    /// Of somebody who keeps the runs elsewhere.
+    pub fn command_of(&self, shop: &Shop, runs: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).arg("--env").arg(self.dir.path().join("shop"));
-        command.arg("--backup-dir").arg(shop.runs.path());
+        command.arg("--backup-dir").arg(runs);
         command.env("SHOP_PASSWORD", shop.settings.source.password.expose_secret());
         command.env_remove("FIRESTORE_EMULATOR_HOST");
         command

@@ -18,6 +18,9 @@ use xtask::effects::wait::{self, Patience, State};
 use xtask::model::Database;
 use xtask::servers::native;
 
+/// Two signals of one kind are two only after a pause: one of which there is no state to wait for.
+pub const ANOTHER_SIGNAL: Duration = Duration::from_millis(700);
+
 /// How long a test waits for a state, and how often it looks.
 pub fn within(seconds: u64, every_millis: u64) -> Patience {
     Patience { deadline: Duration::from_secs(seconds), interval: Duration::from_millis(every_millis) }

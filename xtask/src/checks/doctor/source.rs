@@ -2,6 +2,7 @@
 
 use crate::checks::doctor::look::{Looked, Wanted};
 use crate::checks::doctor::server;
+use crate::effects::own_sessions;
 use crate::effects::postgres::{self, Connection};
 use crate::health::Lines;
 use crate::run::ctx::Ctx;
@@ -162,7 +163,7 @@ struct ForeignSession {
 async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let what = "other sessions";
     let source = &ctx.settings.source;
-    let sessions = match others(ctx, connection).await {
+    let sessions = match others(connection).await {
         Ok(sessions) => sessions,
         Err(error) => return lines.failed(what, &error, "look by hand: SELECT * FROM pg_stat_activity;"),
     };
@@ -191,8 +192,8 @@ async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     }
 }
 
-async fn others(ctx: &Ctx, connection: &mut Connection) -> Result<Vec<ForeignSession>> {
-    let own = format!("xtask {}", ctx.run.id());
+async fn others(connection: &mut Connection) -> Result<Vec<ForeignSession>> {
+    let own = sql::array(own_sessions::keys().iter().map(String::as_str));
     let query = sql::bind(sql_file!("phases/0-doctor/sessions.sql"), &[("own", &own)]);
     let mut sessions = Vec::new();
     for row in connection.rows(&query).await? {

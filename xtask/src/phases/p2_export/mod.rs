@@ -8,6 +8,7 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Sequence, SnapshotInfo, TableExport};
 use crate::run::overlay;
 use crate::source::digests::raw_rows;
+use crate::source::sequences;
 use crate::source::snapshot::{Snapshot, TableSize, worker};
 use crate::sql::{self, Rows};
 use crate::sql_file;
@@ -280,33 +281,14 @@ async fn mapping(ctx: &Arc<Ctx>, snapshot: &SnapshotInfo) -> Result<FileInfo> {
     copy(ctx, snapshot, &sql::copy_csv(&select), MAPPING).await
 }
 
-/// Sequences are not transactional: read once, now, after the exports, and never lower than the
-/// snapshot's largest id (DESIGN rules 1 and 12).
+/// Read once, now, after the exports.
 async fn read_sequences(ctx: &Ctx, tables: &mut BTreeMap<String, TableExport>) -> Result<()> {
-    let mut connection =
-        crate::effects::postgres::connect(&ctx.settings.source, &ctx.purpose("sequences")).await?;
-    for table in ctx.tables {
-        let query = sql::bind(sql_file!("phases/1-backup/sequence.sql"), &[("table", table.source)]);
-        let row = connection.row(&query).await?;
-        let (name, largest): (Option<String>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-        let (last, called) = match name {
-            Some(name) => {
-                let state = connection.row(&sql::sequence_state(&name)).await?;
-                (state.try_get::<i64, _>(0)?, state.try_get::<bool, _>(1)?)
-            }
-            None => (1, false),
-        };
-        let sequence = match largest {
-            None => Sequence { last, called },
-            Some(largest) => {
-                Sequence { last: largest.max(Sequence { last, called }.next() - 1), called: true }
-            }
-        };
-        if let Some(record) = tables.get_mut(table.name) {
+    for (table, sequence) in sequences::of_tables(ctx).await? {
+        if let Some(record) = tables.get_mut(table) {
             record.sequence = sequence;
         }
     }
-    connection.close().await
+    Ok(())
 }
 
 /// # Errors

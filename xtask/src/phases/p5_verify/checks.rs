@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) async fn structure(ctx: &Arc<Ctx>, cutover: CutoverState) -> Result<Check> {
     let (mut findings, mut parts) = (Findings::default(), 0);
     for database in Database::ALL {
-        let mut connection = ctx.target(database, "verify").await?;
+        let mut connection = ctx.looking(database, "verify").await?;
         let expected = schema::expected_definition(&mut connection, database).await?;
         let mut found = schema::definition(&mut connection, "public").await?;
         if cutover == CutoverState::After {
@@ -48,7 +48,7 @@ pub(super) async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<C
 /// What is wrong with the sequences of a database, and how many were looked at.
 async fn sequences(ctx: &Ctx, export: &Export, database: Database) -> Result<(Vec<Finding>, usize)> {
     let (mut findings, mut looked_at) = (Vec::new(), 0);
-    let mut connection = ctx.target(database, "verify").await?;
+    let mut connection = ctx.looking(database, "verify").await?;
     let wrong = |table: &Table| Finding::new(FindingKind::Sequence, database.into(), table.name).column("id");
     for table in tables::of_database(ctx.tables, database) {
         let Some(record) = export.tables.get(table.name) else { continue };
@@ -83,7 +83,7 @@ async fn sequences(ctx: &Ctx, export: &Export, database: Database) -> Result<(Ve
 pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
     let (mut findings, mut looked_at) = (Findings::default(), Vec::new());
     for database in Database::ALL {
-        let mut connection = ctx.target(database, "verify").await?;
+        let mut connection = ctx.looking(database, "verify").await?;
         for foreign_key in declared_references(&mut connection, database).await? {
             let [table, column, parent, parent_column] = foreign_key.each_ref().map(String::as_str);
             if !has(&mut connection, table, &["id", column]).await?
@@ -112,7 +112,7 @@ pub(super) async fn orphans(ctx: &Arc<Ctx>) -> Result<Check> {
 
 /// The same, for who has no session.
 pub async fn references_of(ctx: &Ctx, database: Database) -> Result<Vec<[String; 4]>> {
-    let mut connection = ctx.target(database, "verify").await?;
+    let mut connection = ctx.looking(database, "verify").await?;
     let references = declared_references(&mut connection, database).await?;
     connection.close().await?;
     Ok(references)

@@ -15,6 +15,7 @@ use crate::findings::{Counts, Finding, FindingKind, Findings, Store};
 use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
+use crate::run::lock_waits;
 use crate::run::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
 use crate::steps::StepName;
 use crate::tables::{Home, Table};
@@ -27,7 +28,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Looks at everything and returns what was found; the caller decides what a red proof means.
+///
+/// # Errors
+/// Where we could not look: a table that somebody keeps locked is one, and he is named.
 pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
+    match looked(ctx, manifest, export).await {
+        Err(error) => Err(lock_waits::named(ctx, error).await),
+        proof => proof,
+    }
+}
+
+async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
     let started = Instant::now();
     let cutover = if manifest.cutover.is_some() { CutoverState::After } else { CutoverState::Before };
     let step = ctx.run.step(StepName::Verify)?;

@@ -63,7 +63,7 @@ async fn missing_end(
         return Ok(Some("the table or the column is not there".to_string()));
     }
     if let To::Row(there, parent) = reference.to {
-        let mut other = ctx.target(there, "verify").await?;
+        let mut other = ctx.looking(there, "verify").await?;
         if !has(&mut other, parent, &["id"]).await? {
             return Ok(Some(format!("{parent} or its id is not there")));
         }
@@ -81,7 +81,7 @@ async fn reference(
 ) -> Result<Check> {
     let name = format!("{}.{}", table.name, reference.column);
     let database = table.database().with_context(|| format!("{} is not in a database", table.name))?;
-    let mut connection = ctx.target(database, "verify").await?;
+    let mut connection = ctx.looking(database, "verify").await?;
     if let Some(why) = missing_end(ctx, &mut connection, table, reference).await? {
         return Ok(not_looked_up((database.into(), table.name, reference.column), &why));
     }
@@ -146,7 +146,7 @@ async fn known_rows(
 ) -> Result<Connection> {
     let file = tempfile::tempfile().context("making a temporary file")?;
     let mut file = BufWriter::with_capacity(1 << 16, file);
-    let other = ctx.target(there, "verify").await?;
+    let other = ctx.looking(there, "verify").await?;
     let write = |line: &[u8]| file.write_all(line).context("writing a temporary file");
     other.copy_rows(&sql::keys_of(parent), write).await?;
     let quarantine = quarantine_of(parent);

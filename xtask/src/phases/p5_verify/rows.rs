@@ -25,7 +25,7 @@ pub(super) async fn verify(
     database: Database,
     cutover: CutoverState,
 ) -> Result<TableProof> {
-    let mut connection = ctx.target(database, "verify").await?;
+    let mut connection = ctx.looking(database, "verify").await?;
     let expected = record.content.total();
     let mut proof = TableProof { expected_rows: expected.rows, ..TableProof::default() };
     if let Some(missing) = missing_columns(&mut connection, table, record).await? {

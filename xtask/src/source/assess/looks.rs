@@ -1,9 +1,8 @@
 //! One look at the source: a session that does not wait for ever, and what it found.
 
-use crate::effects::postgres::{self, Connection};
+use crate::effects::postgres::Connection;
 use crate::hazards::SAMPLE;
 use crate::run::ctx::Ctx;
-use crate::run::lock_waits;
 use crate::sql;
 use anyhow::Result;
 use sqlx::Row;
@@ -13,9 +12,7 @@ pub(super) type Findings = (u64, Vec<String>);
 
 /// A session that waits for a table that is locked, but not for ever.
 pub(super) async fn connect(ctx: &Ctx) -> Result<Connection> {
-    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("assess")).await?;
-    connection.run(lock_waits::PATIENCE).await?;
-    Ok(connection)
+    ctx.looking_at_source("assess").await
 }
 
 pub(super) async fn findings(connection: &mut Connection, query: &str) -> Result<Findings> {

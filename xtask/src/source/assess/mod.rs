@@ -1,12 +1,14 @@
 //! What is wrong with the source, found before anything is changed: everything at once, each with a count
 //! and some keys. Says as well how its tables have to be read.
 
+pub mod catalogue;
 mod columns;
 mod encodings;
 mod looks;
 mod shapes;
 
-use self::columns::{columns, names};
+use self::catalogue::Catalogue;
+use self::columns::columns;
 use self::looks::{Findings, connect, findings};
 
 use crate::hazards::{self, Blocked, Found, HAZARDS, Hazard, Look, SAMPLE};
@@ -22,6 +24,8 @@ use std::sync::Arc;
 pub struct Assessment {
     pub hazards: Vec<Found>,
     pub reading: Reading,
+    /// What it was judged by, to be compared once nobody can change it any more.
+    pub catalogue: Catalogue,
 }
 
 /// # Errors
@@ -61,13 +65,8 @@ pub async fn look(ctx: &Arc<Ctx>) -> Result<Assessment> {
 async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let mut connection = connect(ctx).await?;
     let columns = columns(ctx, &mut connection).await?;
-    let mut found: BTreeMap<&'static str, Findings> = BTreeMap::new();
-    for hazard in HAZARDS {
-        if let Look::Catalogue(file) = hazard.look {
-            let query = sql::bind(file, &[("tables", &names(ctx))]);
-            found.insert(hazard.name, findings(&mut connection, &query).await?);
-        }
-    }
+    let catalogue = catalogue::look(ctx, &mut connection).await?;
+    let mut found: BTreeMap<&'static str, Findings> = catalogue.findings.clone();
     let decoding = encodings::decoding(ctx, &mut connection, &columns).await?;
     connection.close().await?;
     let shapes = shapes::compare(ctx, &columns).await?;
@@ -93,7 +92,7 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
         Some((count @ 1.., keys)) => Some(hazard.found(count, keys, &ctx.settings.policy.accepted)),
         _ => None,
     };
-    Ok(Assessment { hazards: HAZARDS.iter().filter_map(there).collect(), reading })
+    Ok(Assessment { hazards: HAZARDS.iter().filter_map(there).collect(), reading, catalogue })
 }
 
 /// Hazards because of which other queries fail.

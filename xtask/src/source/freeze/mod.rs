@@ -2,26 +2,26 @@
 //! the services' roles, which the environment names, cannot log in. What was before is on disk before
 //! anything is changed, and comes back on every way out.
 
+mod allowed;
+mod held;
+mod others;
+
 use super::Handling;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
-use crate::effects::wait::{Patience, Waiting};
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::{FreezeLog, Frozen, Open};
+use crate::run::lock::Locks;
+use crate::run::lock_waits;
 use crate::settings::{Server, Settings};
 use crate::steps::StepName;
-use crate::{refuse, sql, sql_file, sql_text};
+use crate::{refuse, sql, sql_file};
+use allowed::look;
 use anyhow::{Context, Result};
+use others::EVER;
 use sqlx::Row;
 use std::time::Duration;
-
-/// How long a session may take to end.
-const PATIENCE: Patience =
-    Patience { deadline: Duration::from_secs(30), interval: Duration::from_millis(20) };
-
-/// The instants before and after everything.
-const EVER: (&str, &str) = ("-infinity", "infinity");
 
 /// One source and the book of its freezes.
 #[derive(Clone)]
@@ -36,20 +36,21 @@ pub struct Freezer {
     unfreeze: String,
 }
 
-/// What the source is now.
-struct SourceState {
-    setting: Option<String>,
-    now: String,
-    /// Roles of the environment that can log in.
-    roles: Vec<String>,
-}
-
 /// What a freeze came to.
 pub enum Held {
     /// It has been frozen: undone by this.
-    Now(Pending),
+    Now(Pending, Frozen),
     /// It was frozen before, and stays so.
     Before(Open),
+}
+
+impl Held {
+    pub fn frozen(&self) -> &Frozen {
+        match self {
+            Held::Now(_, frozen) => frozen,
+            Held::Before(open) => &open.frozen,
+        }
+    }
 }
 
 impl Freezer {
@@ -93,7 +94,9 @@ impl Freezer {
     }
 
     async fn connect(&self) -> Result<Connection> {
-        postgres::connect(&self.server, "freeze").await
+        let mut connection = postgres::connect(&self.server, "freeze").await?;
+        connection.run(sql::WAIT_FOR_LOCKS).await?;
+        Ok(connection)
     }
 
     /// # Errors
@@ -103,114 +106,51 @@ impl Freezer {
         if let Some(open) = self.open()? {
             self.still_holds(&mut connection, &open).await?;
         } else {
-            self.look(&mut connection).await?;
+            look(&mut connection, &self.server, &self.roles).await?;
         }
         connection.close().await
     }
 
     /// A freeze that was undone by hand in part cannot be built upon.
     async fn still_holds(&self, connection: &mut Connection, open: &Open) -> Result<()> {
-        let (changed, roles) = self.left(connection, &open.frozen).await?;
-        if !changed || roles != open.frozen.roles {
+        let wrong = held::changed(connection, &self.server, &self.roles, &open.frozen).await?;
+        if !wrong.is_empty() {
             refuse!(
-                "{} was frozen at {} and has been changed by hand since. Bring it back first: `{}`",
+                "{} was frozen at {} and has been changed by hand since:\n  {}\nMend this, or bring it back \
+                 first: `{}`",
                 self.server,
                 open.at,
+                wrong.join("\n  "),
                 self.unfreeze
             );
         }
         Ok(())
     }
 
-    /// What is still as the freeze made it: the setting, and the roles.
-    async fn left(&self, connection: &mut Connection, frozen: &Frozen) -> Result<(bool, Vec<String>)> {
-        let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
-        let on = row.try_get::<Option<String>, _>("setting")?.as_deref() == Some("on");
-        let mut roles = Vec::new();
-        for role in &frozen.roles {
-            let query = sql::bind(sql_file!("phases/freeze/role.sql"), &[("role", role)]);
-            let rows = connection.rows(&query).await?;
-            match rows.first() {
-                Some(row) if !row.try_get::<bool, _>("can_login")? => roles.push(role.clone()),
-                _ => {}
-            }
-        }
-        Ok((on, roles))
-    }
-
-    async fn look(&self, connection: &mut Connection) -> Result<SourceState> {
-        let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
-        let text = |name: &str| row.try_get::<String, _>(name);
-        let (me, owner) = (sql_text::ident(&text("me")?), sql_text::ident(&text("owner")?));
-        let database = sql_text::ident(&self.server.database);
-        let mut wrong = Vec::new();
-        if !row.try_get::<bool, _>("owns")? {
-            wrong.push(format!("{me} does not own the database {database}: GRANT {owner} TO {me}"));
-        }
-        if !row.try_get::<bool, _>("signals")? {
-            wrong.push(format!("{me} may not end sessions: GRANT pg_signal_backend TO {me}"));
-        }
-        if let Some(prepared) = row.try_get::<Option<String>, _>("prepared")? {
-            wrong.push(format!(
-                "prepared transactions could still be committed: {prepared}. COMMIT PREPARED or ROLLBACK \
-                 PREPARED them"
-            ));
-        }
-        let roles = self.roles_that_log_in(connection, &me, &mut wrong).await?;
-        for row in connection.rows(sql_file!("phases/freeze/overriding.sql").text).await? {
-            let role: String = row.try_get(0)?;
-            if !self.roles.contains(&role) && role != self.server.user {
-                wrong.push(format!(
-                    "role {role} has default_transaction_read_only = off of its own, which a freeze does \
-                     not change: name it in freeze_roles, or ALTER ROLE {} RESET default_transaction_read_only",
-                    sql_text::ident(&role)
-                ));
-            }
-        }
-        for session in self.sessions(connection, EVER).await? {
-            if session.above_us {
-                wrong.push(format!("{session} is a superuser's, which {me} may not end: end it yourself"));
-            }
-        }
+    /// Everything is as the freeze made it, nobody else is there, and nothing could write.
+    ///
+    /// # Errors
+    /// Refuses with all that is otherwise.
+    pub async fn still_frozen(&self, frozen: &Frozen) -> Result<()> {
+        let mut connection = self.connect().await?;
+        let mut wrong: Vec<String> = held::book(self.open()?.as_ref(), frozen).into_iter().collect();
+        wrong.extend(held::changed(&mut connection, &self.server, &self.roles, frozen).await?);
+        wrong.extend(held::strangers(&mut connection).await?);
+        connection.close().await?;
         if !wrong.is_empty() {
             refuse!(
-                "{} cannot be frozen:\n  {}\nNothing has been changed: mend this, then type the same command \
-                 again",
+                "{} is not held back as it was frozen:\n  {}\nMend this, then type the same command again",
                 self.server,
                 wrong.join("\n  ")
             );
         }
-        Ok(SourceState { setting: row.try_get("setting")?, now: text("now")?, roles })
+        Ok(())
     }
 
-    async fn roles_that_log_in(
-        &self,
-        connection: &mut Connection,
-        me: &str,
-        wrong: &mut Vec<String>,
-    ) -> Result<Vec<String>> {
-        let mut can = Vec::new();
-        for role in &self.roles {
-            let name = sql_text::ident(role);
-            let query = sql::bind(sql_file!("phases/freeze/role.sql"), &[("role", role)]);
-            let rows = connection.rows(&query).await?;
-            let Some(row) = rows.first() else {
-                wrong.push(format!("freeze_roles names {role}, which is no role of this server"));
-                continue;
-            };
-            if row.try_get::<bool, _>("is_me")? {
-                wrong.push(format!("freeze_roles names {role}, as which this tool itself logs in"));
-            } else if row.try_get::<bool, _>("can_login")? {
-                if !row.try_get::<bool, _>("alterable")? {
-                    wrong.push(format!(
-                        "{me} may not take the LOGIN of {role} away: ALTER ROLE {me} CREATEROLE (from \
-                         PostgreSQL 16 on also GRANT {name} TO {me} WITH ADMIN OPTION)"
-                    ));
-                }
-                can.push(role.clone());
-            }
-        }
-        Ok(can)
+    /// The lock on the source, unless this command has it: nobody else freezes it, undoes that, or is at
+    /// work there meanwhile.
+    pub async fn alone(&self, verb: &str) -> Result<Locks> {
+        Locks::unless_ours(&self.server, verb).await
     }
 
     /// Freezes the source, unless it is. Its undoing is noted in `cleanup` before anything is changed.
@@ -218,6 +158,13 @@ impl Freezer {
     /// # Errors
     /// As [`Freezer::preflight`]; where it fails in between, what was changed has been undone.
     pub async fn freeze(&self, run: Option<&str>, cleanup: &Cleanup) -> Result<Held> {
+        let locks = self.alone("freeze").await?;
+        let held = self.freeze_alone(run, cleanup).await;
+        locks.release().await;
+        held
+    }
+
+    async fn freeze_alone(&self, run: Option<&str>, cleanup: &Cleanup) -> Result<Held> {
         let mut connection = self.connect().await?;
         if let Some(open) = self.open()? {
             self.still_holds(&mut connection, &open).await?;
@@ -228,7 +175,7 @@ impl Freezer {
             ));
             return Ok(Held::Before(open));
         }
-        let state = self.look(&mut connection).await?;
+        let state = look(&mut connection, &self.server, &self.roles).await?;
         let frozen = Frozen {
             since: state.now,
             run: run.map(String::from),
@@ -240,17 +187,11 @@ impl Freezer {
             let (freezer, frozen) = (self.clone(), frozen.clone());
             move || {
                 let (freezer, frozen) = (freezer.clone(), frozen.clone());
-                async move {
-                    let undone = freezer.undo(&frozen).await?;
-                    freezer
-                        .terminal
-                        .line(format!("the source is not frozen any more: {}", undone.join("; ")));
-                    Ok(())
-                }
+                async move { freezer.undo_again(&frozen).await }
             }
         });
         match self.change(connection, &frozen).await {
-            Ok(()) => Ok(Held::Now(pending)),
+            Ok(()) => Ok(Held::Now(pending, frozen)),
             Err(error) => {
                 cleanup.undo(pending).await.context(format!("after {error:#}: undoing it"))?;
                 Err(error.context(format!("freezing {}", self.server)))
@@ -259,14 +200,21 @@ impl Freezer {
     }
 
     async fn change(&self, mut connection: Connection, frozen: &Frozen) -> Result<()> {
-        connection.run(&sql::freeze(&self.server.database, &frozen.roles)).await?;
+        if let Err(error) = connection.run(&sql::freeze(&self.server.database, &frozen.roles)).await {
+            return Err(self.kept_waiting(error).await);
+        }
         let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
         let changed: String = row.try_get("now")?;
-        let mut ended = self.end(&mut connection, EVER).await?;
+        let mut ended = others::end(&mut connection, EVER).await?;
         // A session that was logging in a moment ago may have read the settings before they changed, and
         // be shown only now. Until it is in, nothing shows it: there is no state to wait for.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        ended += self.end(&mut connection, (EVER.0, &changed)).await?;
+        ended += others::end(&mut connection, (EVER.0, &changed)).await?;
+        // What has begun since the first look.
+        let writers = others::writers(&mut connection).await?;
+        if !writers.is_empty() {
+            refuse!("{} can still be written:\n  {}", self.server, writers.join("\n  "));
+        }
         connection.close().await?;
         let roles = match frozen.roles.as_slice() {
             [] => String::new(),
@@ -277,53 +225,52 @@ impl Freezer {
         Ok(())
     }
 
-    async fn sessions(
-        &self,
-        connection: &mut Connection,
-        (from, to): (&str, &str),
-    ) -> Result<Vec<SourceSession>> {
-        let query = sql::bind(sql_file!("phases/freeze/sessions.sql"), &[("from", from), ("to", to)]);
-        let session = |row: &sqlx::postgres::PgRow| {
-            Ok(SourceSession {
-                pid: row.try_get(0)?,
-                role: row.try_get(1)?,
-                application: row.try_get(2)?,
-                above_us: row.try_get(3)?,
-            })
+    /// The error; where we waited for somebody, with who it may be.
+    async fn kept_waiting(&self, error: anyhow::Error) -> anyhow::Error {
+        if !lock_waits::is_cause(&error) {
+            return error;
+        }
+        let looked = async { others::writing(&mut self.connect().await?).await };
+        let who = match looked.await {
+            Ok(writing) if writing.is_empty() => "nobody any more".to_string(),
+            Ok(writing) => writing.join("\n  "),
+            Err(unknown) => format!("by whom cannot be seen ({unknown:#})"),
         };
-        connection.rows(&query).await?.iter().map(session).collect()
+        error.context(format!(
+            "a role or the database is being changed, by\n  {who}\nWait for its end, or end it"
+        ))
     }
 
-    /// Ends the sessions that began then, and waits until they are gone; how many.
-    async fn end(&self, connection: &mut Connection, span: (&str, &str)) -> Result<usize> {
-        let sessions = self.sessions(connection, span).await?;
-        for session in &sessions {
-            let pid = session.pid.to_string();
-            let query = sql::bind(sql_file!("phases/freeze/end.sql"), &[("pid", &pid)]);
-            connection.run(&query).await.with_context(|| format!("ending {session}"))?;
-        }
-        for session in &sessions {
-            let pid = session.pid.to_string();
-            let query = sql::bind(sql_file!("phases/freeze/there.sql"), &[("pid", &pid)]);
-            let what = format!("{session} to end");
-            let waiting = Waiting::begin(&what, PATIENCE);
-            while connection.row(&query).await?.try_get(0)? {
-                waiting.again(&"it is still there").await?;
+    /// As the way out of a command, also of one that was cut off and has lost its lock: only what it froze
+    /// itself, and only if nobody has gone on from there.
+    async fn undo_again(&self, frozen: &Frozen) -> Result<()> {
+        let locks = self.alone("unfreeze").await?;
+        let undone = match self.open()? {
+            Some(open) if open.frozen == *frozen => {
+                if let Some(run) = open.cutover.filter(|run| frozen.run.as_ref() != Some(run)) {
+                    refuse!("run {run} has been cut over meanwhile: the source stays frozen");
+                }
+                self.undo(frozen).await?
             }
-        }
-        Ok(sessions.len())
+            Some(open) => refuse!("it was frozen again at {} by somebody else, and stays so", open.at),
+            // The book does not know it: what is still as it was made is brought back all the same.
+            None => self.undo(frozen).await?,
+        };
+        locks.release().await;
+        self.terminal.line(format!("the source is not frozen any more: {}", undone.join("; ")));
+        Ok(())
     }
 
     /// Brings back what was before, where it is still as the freeze made it; says what it did.
     pub async fn undo(&self, frozen: &Frozen) -> Result<Vec<String>> {
         let mut connection = self.connect().await?;
-        let (on, roles) = self.left(&mut connection, frozen).await?;
+        let (on, roles) = held::left(&mut connection, frozen).await?;
         let as_before = frozen.setting.as_deref() == Some("on");
         let setting = (on && !as_before).then_some(frozen.setting.as_deref());
         connection.run(&sql::unfreeze(&self.server.database, &roles, setting)).await?;
         // Whoever began while it was frozen is read-only until its end.
         let ended = match setting {
-            Some(_) => self.end(&mut connection, (&frozen.since, EVER.1)).await?,
+            Some(_) => others::end(&mut connection, (&frozen.since, EVER.1)).await?,
             None => 0,
         };
         connection.close().await?;
@@ -354,25 +301,6 @@ impl Freezer {
     }
 }
 
-/// A session that is not this tool's.
-struct SourceSession {
-    pid: i32,
-    role: String,
-    application: String,
-    /// A superuser's, which we are not.
-    above_us: bool,
-}
-
-impl std::fmt::Display for SourceSession {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "session {} of {}", self.pid, self.role)?;
-        match self.application.as_str() {
-            "" => Ok(()),
-            application => write!(f, " ({application})"),
-        }
-    }
-}
-
 /// Before a run begins: can the source be frozen, where that is wanted?
 pub async fn preflight(ctx: &Ctx, handling: &Handling) -> Result<()> {
     match handling.freeze {
@@ -388,7 +316,7 @@ pub async fn during<T>(ctx: &Ctx, handling: &Handling, work: impl Future<Output 
     let step = ctx.run.step(StepName::Freeze)?;
     let held = Freezer::of(ctx)?.freeze(Some(ctx.run.id()), cleanup).await?;
     let result = work.await;
-    if let Held::Now(pending) = held {
+    if let Held::Now(pending, _) = held {
         let undone = cleanup.undo(pending).await;
         return match (result, undone) {
             (result, Ok(())) => {
