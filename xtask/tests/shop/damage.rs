@@ -731,6 +731,30 @@ async fn damage_to_the_files_of_a_run_is_found() {
     }
     migrated.is_green();
 
+    // What a damaged file says is not believed: no row is accused because of it.
+    for (file, checks) in [
+        (
+            "user_id_mapping.csv",
+            &[
+                "product_reviews.user_uid",
+                "orders.user_uid",
+                "api_logs.user_uid",
+                "analytics_events.user_uid",
+            ][..],
+        ),
+        ("quarantine/orders.csv", &["product_reviews.order_id"]),
+    ] {
+        let bytes = std::fs::read(run.file(file)).unwrap();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let without_last: Vec<&str> = text.split_inclusive('\n').collect();
+        std::fs::write(run.file(file), without_last[..without_last.len() - 1].concat()).unwrap();
+        let mut expected = vec![format!("{file} is not the file that was written*")];
+        let of_check = |check: &&str| format!("{check}: cannot be looked up: {file} is not the file*");
+        expected.extend(checks.iter().map(of_check));
+        migrated.finds(file, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+        std::fs::write(run.file(file), bytes).unwrap();
+    }
+
     // What differs in a store is found all the same, only not by its rows.
     let mut order = migrated.shop.target(Database::Order).await;
     order.run("UPDATE orders SET status = 'lost' WHERE id = 1").await.unwrap();
