@@ -10,6 +10,7 @@ WITH t AS (
 )
 SELECT t.name AS "table", 'column' AS kind, a.attname::text AS name,
        format_type(a.atttypid, a.atttypmod)
+           || CASE WHEN a.attcollation <> y.typcollation THEN ' COLLATE ' || a.attcollation::regcollation ELSE '' END
            || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
            || CASE WHEN a.attidentity <> '' THEN ' IDENTITY ' || a.attidentity::text ELSE '' END
            || CASE WHEN a.attgenerated <> '' THEN ' GENERATED' ELSE '' END
@@ -18,6 +19,7 @@ SELECT t.name AS "table", 'column' AS kind, a.attname::text AS name,
        a.attnum::int AS position
 FROM t
 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum
 UNION ALL
 SELECT t.name, 'constraint', k.conname::text,

@@ -191,6 +191,14 @@ const PRODUCT: &[Damage] = &[
         ],
     ),
     shape(
+        "another collation",
+        "ALTER TABLE products ALTER name TYPE varchar(255) COLLATE \"C\"",
+        "ALTER TABLE products ALTER name TYPE varchar(255) COLLATE \"default\"",
+        &[
+            "product.products: column name is \"character varying(255) COLLATE \\\"C\\\" NOT NULL\", expected \"character varying(255) NOT NULL\"",
+        ],
+    ),
+    shape(
         "a table that others refer to is gone",
         "ALTER TABLE products SET SCHEMA aside",
         "ALTER TABLE aside.products SET SCHEMA public",
