@@ -23,7 +23,10 @@ JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum
 UNION ALL
 SELECT t.name, 'constraint', k.conname::text,
-       pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not valid)' END,
+       pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not valid)' END
+           -- Triggers hold a reference, on both of its tables.
+           || CASE WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = k.oid AND g.tgenabled IN ('D', 'R'))
+                   THEN ' (not enforced)' ELSE '' END,
        CASE k.contype WHEN 'p' THEN 'key' WHEN 'u' THEN 'key' WHEN 'x' THEN 'key'
                       WHEN 'f' THEN 'reference' END,
        CASE WHEN k.contype IN ('p', 'u')

@@ -199,6 +199,15 @@ const PRODUCT: &[Damage] = &[
         ],
     ),
     shape(
+        "references that nothing holds",
+        "ALTER TABLE products DISABLE TRIGGER ALL",
+        "ALTER TABLE products ENABLE TRIGGER ALL",
+        &[
+            "product.products: constraint products_category_id_fkey is \"FOREIGN KEY (category_id) REFERENCES categories(id) (not enforced)\"*",
+            "product.product_reviews: constraint product_reviews_product_id_fkey is*",
+        ],
+    ),
+    shape(
         "a table that others refer to is gone",
         "ALTER TABLE products SET SCHEMA aside",
         "ALTER TABLE aside.products SET SCHEMA public",
