@@ -1,4 +1,4 @@
--- What the tables of the schema in search_path look like: one row a column, constraint, index,
+-- What the tables of the schema in search_path look like: one row a column, constraint, index, sequence,
 -- trigger and policy. Two schemas are alike when these rows are.
 -- rebuild tells how a row is taken away for the load and recreated after it; beneath is the index of
 -- a key, which can be built while others read; is_primary: the table's own key; is_inverted: an index of
@@ -44,6 +44,17 @@ JOIN pg_index x ON x.indrelid = t.oid
 JOIN pg_class i ON i.oid = x.indexrelid
 JOIN pg_am m ON m.oid = i.relam
 WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+UNION ALL
+-- Named by the column that owns it.
+SELECT t.name, 'sequence', a.attname::text,
+       format('AS %s INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s%s', format_type(q.seqtypid, NULL),
+              q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, CASE WHEN q.seqcycle THEN ' CYCLE' ELSE '' END),
+       NULL, NULL, false, false, NULL
+FROM t
+JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.classid = 'pg_class'::regclass
+     AND d.deptype IN ('a', 'i')
+JOIN pg_sequence q ON q.seqrelid = d.objid
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
 UNION ALL
 SELECT t.name, 'trigger', g.tgname::text, pg_get_triggerdef(g.oid), NULL, NULL, false, false, NULL
 FROM t

@@ -38,6 +38,8 @@ pub enum PartKind {
     Column,
     Constraint,
     Index,
+    /// Owned by a column, whose name it has here.
+    Sequence,
     Trigger,
     Policy,
     RowSecurity,
@@ -51,10 +53,11 @@ pub enum Rebuild {
 }
 
 impl PartKind {
-    const ALL: [PartKind; 6] = [
+    const ALL: [PartKind; 7] = [
         PartKind::Column,
         PartKind::Constraint,
         PartKind::Index,
+        PartKind::Sequence,
         PartKind::Trigger,
         PartKind::Policy,
         PartKind::RowSecurity,
@@ -68,6 +71,7 @@ impl fmt::Display for PartKind {
             PartKind::Column => "column",
             PartKind::Constraint => "constraint",
             PartKind::Index => "index",
+            PartKind::Sequence => "sequence",
             PartKind::Trigger => "trigger",
             PartKind::Policy => "policy",
             PartKind::RowSecurity => "row security",
@@ -124,7 +128,7 @@ impl Part {
             }
             // As the server writes it.
             PartKind::Index => Some(self.definition.clone()),
-            PartKind::Trigger | PartKind::Policy | PartKind::RowSecurity => None,
+            _ => None,
         }
     }
 
@@ -133,7 +137,7 @@ impl Part {
         let removal = match self.kind {
             PartKind::Constraint => sql::drop_constraint("public", &self.table, &self.name),
             PartKind::Index => sql::drop_index("public", &self.name),
-            PartKind::Column | PartKind::Trigger | PartKind::Policy | PartKind::RowSecurity => return None,
+            _ => return None,
         };
         Some(format!("{removal}; {}", self.creation()?))
     }

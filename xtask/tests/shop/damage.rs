@@ -232,6 +232,8 @@ const PRODUCT: &[Damage] = &[
             "order_items.product_id: cannot be looked up: products or its id is not there",
             "product.products: column id is missing*",
             "product.products: column number is not in sql/schema*",
+            "product.products: sequence id is missing*",
+            "product.products: sequence number is not in sql/schema*",
             "product.products: constraint products_pkey is*",
             "product.product_reviews: constraint product_reviews_product_id_fkey is*",
         ],
@@ -366,10 +368,27 @@ const ORDER: &[Damage] = &[
         &["orders: the next new row gets id 6; ids below 937 have been given out (public.orders_id_seq)"],
     ),
     shape(
+        "a sequence counts down",
+        "ALTER SEQUENCE orders_id_seq INCREMENT BY -1",
+        "ALTER SEQUENCE orders_id_seq INCREMENT BY 1",
+        &[
+            "order.orders: sequence id is \"AS integer INCREMENT BY -1 MINVALUE 1 MAXVALUE 2147483647 START WITH 1 CACHE 1\", \
+             expected \"AS integer INCREMENT BY 1 MINVALUE 1 MAXVALUE 2147483647 START WITH 1 CACHE 1\"",
+        ],
+    ),
+    shape(
+        "a sequence that begins again, before the others' end",
+        "ALTER SEQUENCE orders_id_seq MAXVALUE 100000 CYCLE",
+        "ALTER SEQUENCE orders_id_seq MAXVALUE 2147483647 NO CYCLE",
+        &[
+            "order.orders: sequence id is \"AS integer INCREMENT BY 1 MINVALUE 1 MAXVALUE 100000 START WITH 1 CACHE 1 CYCLE\", expected*",
+        ],
+    ),
+    shape(
         "a sequence is gone",
         "ALTER SEQUENCE payments_id_seq OWNED BY NONE",
         "ALTER SEQUENCE payments_id_seq OWNED BY payments.id",
-        &["payments: its id has no sequence"],
+        &["payments: its id has no sequence", "order.payments: sequence id is missing*"],
     ),
     shape(
         "a table is gone",
