@@ -1,10 +1,10 @@
 -- What the tables of the schema in search_path look like: one row a column, constraint, index, sequence,
--- trigger and policy. Two schemas are alike when these rows are.
+-- trigger, rule and policy, and what a table is besides. Two schemas are alike when these rows are.
 -- rebuild tells how a row is taken away for the load and recreated after it; beneath is the index of
 -- a key, which can be built while others read; is_primary: the table's own key; is_inverted: an index of
 -- the kind that takes the longest to build.
 WITH t AS (
-    SELECT c.oid, c.relname::text AS name, c.relrowsecurity
+    SELECT c.oid, c.relname::text AS name, c.relrowsecurity, c.relpersistence
     FROM pg_class c
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
 )
@@ -60,6 +60,10 @@ SELECT t.name, 'trigger', g.tgname::text, pg_get_triggerdef(g.oid), NULL, NULL, 
 FROM t
 JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
 UNION ALL
+SELECT t.name, 'rule', r.rulename::text, pg_get_ruledef(r.oid), NULL, NULL, false, false, NULL
+FROM t
+JOIN pg_rewrite r ON r.ev_class = t.oid
+UNION ALL
 SELECT t.name, 'policy', p.polname::text, p.polcmd::text, NULL, NULL, false, false, NULL
 FROM t
 JOIN pg_policy p ON p.polrelid = t.oid
@@ -67,4 +71,9 @@ UNION ALL
 SELECT t.name, 'row security', 'enabled', '', NULL, NULL, false, false, NULL
 FROM t
 WHERE t.relrowsecurity
+UNION ALL
+-- After a crash it is empty.
+SELECT t.name, 'persistence', 'unlogged', '', NULL, NULL, false, false, NULL
+FROM t
+WHERE t.relpersistence = 'u'
 ORDER BY 1, 2, position, 3

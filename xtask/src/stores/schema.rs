@@ -41,8 +41,11 @@ pub enum PartKind {
     /// Owned by a column, whose name it has here.
     Sequence,
     Trigger,
+    Rule,
     Policy,
     RowSecurity,
+    /// Of a table that a crash empties.
+    Persistence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,14 +56,16 @@ pub enum Rebuild {
 }
 
 impl PartKind {
-    const ALL: [PartKind; 7] = [
+    const ALL: [PartKind; 9] = [
         PartKind::Column,
         PartKind::Constraint,
         PartKind::Index,
         PartKind::Sequence,
         PartKind::Trigger,
+        PartKind::Rule,
         PartKind::Policy,
         PartKind::RowSecurity,
+        PartKind::Persistence,
     ];
 }
 
@@ -73,8 +78,10 @@ impl fmt::Display for PartKind {
             PartKind::Index => "index",
             PartKind::Sequence => "sequence",
             PartKind::Trigger => "trigger",
+            PartKind::Rule => "rule",
             PartKind::Policy => "policy",
             PartKind::RowSecurity => "row security",
+            PartKind::Persistence => "persistence",
         })
     }
 }

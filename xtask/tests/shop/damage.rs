@@ -506,6 +506,18 @@ const GATEWAY: &[Damage] = &[
         &["gateway.api_logs: trigger t is not in sql/schema*"],
     ),
     shape(
+        "a rule",
+        "CREATE RULE r AS ON INSERT TO api_logs DO INSTEAD NOTHING",
+        "DROP RULE r ON api_logs",
+        &["gateway.api_logs: rule r is not in sql/schema (CREATE RULE r AS*"],
+    ),
+    shape(
+        "a table that no crash spares",
+        "ALTER TABLE api_logs SET UNLOGGED",
+        "ALTER TABLE api_logs SET LOGGED",
+        &["gateway.api_logs: persistence unlogged is not in sql/schema*"],
+    ),
+    shape(
         "row security",
         "ALTER TABLE api_logs ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE api_logs DISABLE ROW LEVEL SECURITY",
