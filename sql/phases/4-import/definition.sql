@@ -4,7 +4,7 @@
 -- a key, which can be built while others read; is_primary: the table's own key; is_inverted: an index of
 -- the kind that takes the longest to build.
 WITH t AS (
-    SELECT c.oid, c.relname::text AS name, c.relrowsecurity, c.relpersistence
+    SELECT c.oid, c.relname::text AS name, c.relrowsecurity, c.relforcerowsecurity, c.relpersistence
     FROM pg_class c
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
 )
@@ -71,6 +71,10 @@ UNION ALL
 SELECT t.name, 'row security', 'enabled', '', NULL, NULL, false, false, NULL
 FROM t
 WHERE t.relrowsecurity
+UNION ALL
+SELECT t.name, 'row security', 'forced', '', NULL, NULL, false, false, NULL
+FROM t
+WHERE t.relforcerowsecurity
 UNION ALL
 -- After a crash it is empty.
 SELECT t.name, 'persistence', 'unlogged', '', NULL, NULL, false, false, NULL

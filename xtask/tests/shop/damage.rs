@@ -518,6 +518,12 @@ const GATEWAY: &[Damage] = &[
         &["gateway.api_logs: persistence unlogged is not in sql/schema*"],
     ),
     shape(
+        "row security that its owner does not notice yet",
+        "ALTER TABLE api_logs FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE api_logs NO FORCE ROW LEVEL SECURITY",
+        &["gateway.api_logs: row security forced is not in sql/schema*"],
+    ),
+    shape(
         "row security",
         "ALTER TABLE api_logs ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE api_logs DISABLE ROW LEVEL SECURITY",
