@@ -216,7 +216,7 @@ const PRODUCT: &[Damage] = &[
             "products: the sequence of its id cannot be looked at",
             "products.category_id: cannot be looked up in categories.id",
             "product_reviews.product_id: cannot be looked up in products.id",
-            "order_items.product_id: cannot be looked up: products or its id is not there",
+            "order_items.product_id: cannot be looked up: products or its id is not there, or its rows are hidden",
             "product.product_reviews: constraint product_reviews_product_id_fkey is*",
         ],
     ),
@@ -229,7 +229,7 @@ const PRODUCT: &[Damage] = &[
             "products: the sequence of its id cannot be looked at",
             "products.category_id: cannot be looked up in categories.id",
             "product_reviews.product_id: cannot be looked up in products.id",
-            "order_items.product_id: cannot be looked up: products or its id is not there",
+            "order_items.product_id: cannot be looked up: products or its id is not there, or its rows are hidden",
             "product.products: column id is missing*",
             "product.products: column number is not in sql/schema*",
             "product.products: sequence id is missing*",
@@ -397,10 +397,10 @@ const ORDER: &[Damage] = &[
         &[
             "orders: the table is not there",
             "orders: the sequence of its id cannot be looked at",
-            "orders.user_uid: cannot be looked up: the table or the column is not there",
+            "orders.user_uid: cannot be looked up: the table or the column is not there, or its rows are hidden",
             "order_items.order_id: cannot be looked up in orders.id",
             "payments.order_id: cannot be looked up in orders.id",
-            "product_reviews.order_id: cannot be looked up: orders or its id is not there",
+            "product_reviews.order_id: cannot be looked up: orders or its id is not there, or its rows are hidden",
             "order.order_items: constraint order_items_order_id_fkey is*",
             "order.payments: constraint payments_order_id_fkey is*",
         ],
@@ -482,7 +482,7 @@ const GATEWAY: &[Damage] = &[
         "ALTER TABLE api_logs RENAME COLUMN uid TO user_uid",
         &[
             "api_logs: columns are not there: user_uid",
-            "api_logs.user_uid: cannot be looked up: the table or the column is not there",
+            "api_logs.user_uid: cannot be looked up: the table or the column is not there, or its rows are hidden",
             "gateway.api_logs: column user_uid is missing*",
             "gateway.api_logs: column uid is not in sql/schema*",
             "gateway.api_logs: index idx_api_logs_user_uid is*",
@@ -495,7 +495,7 @@ const GATEWAY: &[Damage] = &[
         &[
             "analytics_events: the table is not there",
             "analytics_events: the sequence of its id cannot be looked at",
-            "analytics_events.user_uid: cannot be looked up: the table or the column is not there",
+            "analytics_events.user_uid: cannot be looked up: the table or the column is not there, or its rows are hidden",
         ],
     ),
     shape(
@@ -522,6 +522,18 @@ const GATEWAY: &[Damage] = &[
         "ALTER TABLE api_logs FORCE ROW LEVEL SECURITY",
         "ALTER TABLE api_logs NO FORCE ROW LEVEL SECURITY",
         &["gateway.api_logs: row security forced is not in sql/schema*"],
+    ),
+    shape(
+        "row security that hides the rows from their owner",
+        "ALTER TABLE api_logs ENABLE ROW LEVEL SECURITY; ALTER TABLE api_logs FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE api_logs DISABLE ROW LEVEL SECURITY; ALTER TABLE api_logs NO FORCE ROW LEVEL SECURITY",
+        &[
+            "api_logs: row security hides the table's rows",
+            "api_logs: the sequence of its id cannot be looked at",
+            "api_logs.user_uid: cannot be looked up: the table or the column is not there, or its rows are hidden",
+            "gateway.api_logs: row security enabled is not in sql/schema*",
+            "gateway.api_logs: row security forced is not in sql/schema*",
+        ],
     ),
     shape(
         "row security",

@@ -61,12 +61,12 @@ async fn missing_end(
     reference: &Reference,
 ) -> Result<Option<String>> {
     if !has(connection, table.name, &["id", reference.column]).await? {
-        return Ok(Some("the table or the column is not there".to_string()));
+        return Ok(Some("the table or the column is not there, or its rows are hidden".to_string()));
     }
     if let To::Row(there, parent) = reference.to {
         let mut other = ctx.target(there, "verify").await?;
         if !has(&mut other, parent, &["id"]).await? {
-            return Ok(Some(format!("{parent} or its id is not there")));
+            return Ok(Some(format!("{parent} or its id is not there, or its rows are hidden")));
         }
         other.close().await?;
     }
