@@ -24,6 +24,8 @@ pub enum Change {
         undo: String,
         /// What is defined otherwise then: table and part.
         structure: Vec<(String, String)>,
+        /// A table whose rows nobody sees then.
+        hidden: Option<String>,
     },
     Documents {
         collection: &'static str,

@@ -49,6 +49,7 @@ impl Definition {
     pub fn corruption(&self) -> Corruption {
         let mut structure = vec![(self.table.clone(), self.part.clone())];
         structure.extend(self.also.iter().cloned());
+        let hides = self.kind == "row security: enabled and forced";
         Corruption {
             kind: self.kind.clone(),
             store: self.database.into(),
@@ -58,6 +59,7 @@ impl Definition {
                 statements: self.damage.clone(),
                 undo: self.undo.clone(),
                 structure,
+                hidden: hides.then(|| self.table.clone()),
             },
             only: None,
         }

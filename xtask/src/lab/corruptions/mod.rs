@@ -28,10 +28,10 @@ use crate::findings::Values;
 use crate::model::Stop;
 use crate::run::manifest::Proof;
 use crate::settings::Environment;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::Instant;
-pub use summary::Summary;
+pub use summary::{Left, Summary};
 
 /// After so many corruptions one look at what nobody has changed.
 const UNDISTURBED: usize = 10;
@@ -73,10 +73,13 @@ pub async fn run(
     let (shop, world, books) = Shop::open(workspace, environment, wanted.scale, terminal).await?;
     let started = Instant::now();
     let plan = Plan::new(&world, wanted.seed);
-    let summary = Summary::new(wanted.seed, plan.len(), plan.places(), world.columns_and_fields());
+    let left = Left { columns_and_fields: world.columns_and_fields(), kinds: plan.kinds().clone() };
+    let summary = Summary::new(wanted.seed, plan.len(), plan.all(), left);
     let mut campaign = Campaign { shop, world, books, plan, wanted, terminal, summary };
     terminal.phase(&format!("{} ways and places", campaign.plan.len()));
     campaign.undisturbed(wanted.only.is_some()).await?;
+    // Whatever came after it could not be judged.
+    ensure!(campaign.summary.failures.is_empty(), "the migrated shop is red before anything was changed");
     let numbers = wanted.only.map_or(1..=wanted.corruptions, |only| only..=only);
     for number in numbers {
         campaign.one(number).await.with_context(|| format!("corruption {number}"))?;

@@ -8,7 +8,7 @@ use super::raw::{Fields, ValueType};
 use super::world::World;
 use crate::findings::{Counts, FindingKind, Store, escaped};
 use crate::model::Database;
-use crate::tables::{self, TABLES, To};
+use crate::tables::{self, TABLES, Table, To};
 use datapath::csv_text;
 use datapath::document::format_time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,15 +33,22 @@ pub fn expected(
     max_diffs: usize,
 ) -> Expected {
     let mut expected = Expected::default();
+    let hidden = match corruption.map(|c| &c.change) {
+        Some(Change::Database { hidden, .. }) => hidden.as_deref(),
+        _ => None,
+    };
     for table in TABLES {
         match table.database() {
             Some(_) => rows(world, now, table.name, max_diffs, &mut expected),
             None => documents(world, now, table.name, max_diffs, &mut expected),
         }
     }
-    orphans(world, now, max_diffs, &mut expected);
-    references(world, books, now, &mut expected);
-    sequences(world, books, now, &mut expected);
+    orphans(world, now, hidden, max_diffs, &mut expected);
+    references(world, books, now, hidden, &mut expected);
+    sequences(world, books, now, hidden, &mut expected);
+    if let Some(shape) = world.shapes.iter().find(|shape| Some(shape.table.name) == hidden) {
+        not_comparable(shape.table, world.held.rows_of(shape.table.name).len(), &mut expected);
+    }
     match corruption.map(|c| &c.change) {
         Some(Change::Database { database, structure, .. }) => {
             for (table, part) in structure {
@@ -208,12 +215,24 @@ fn values<'a>(
     now.rows_of(table).iter().filter_map(move |row| Some((id_of(row), row[place].as_deref()?)))
 }
 
+/// A table or collection of which nothing can be said.
+fn not_comparable(table: &'static Table, rows: usize, expected: &mut Expected) {
+    let counts = Counts { other: 1, ..Counts::default() };
+    expected.tables.insert(table.name, (rows as u64, counts));
+    expected.findings.push(Expectation::new(FindingKind::NotComparable, Store::of(table), table.name));
+}
+
 /// Rows whose parent in the same database is not there, database by database.
-fn orphans(world: &World, now: &Held, max_diffs: usize, expected: &mut Expected) {
+fn orphans(world: &World, now: &Held, hidden: Option<&str>, max_diffs: usize, expected: &mut Expected) {
     let mut shown = 0;
     for database in Database::ALL {
         for key in &world.foreign_keys {
             if world.shape(&key.table).is_ok_and(|shape| shape.database != database) {
+                continue;
+            }
+            if [&key.table, &key.parent].iter().any(|table| Some(table.as_str()) == hidden) {
+                let finding = Expectation::new(FindingKind::NotComparable, database.into(), &key.table);
+                expected.add("orphans", finding.column(&key.column));
                 continue;
             }
             let parents = ids(now, &key.parent);
@@ -233,9 +252,17 @@ fn orphans(world: &World, now: &Held, max_diffs: usize, expected: &mut Expected)
 }
 
 /// References to what the other store does not hold.
-fn references(world: &World, books: &Books, now: &Held, expected: &mut Expected) {
+fn references(world: &World, books: &Books, now: &Held, hidden: Option<&str>, expected: &mut Expected) {
     for table in TABLES {
         for reference in table.references {
+            let name = format!("{}.{}", table.name, reference.column);
+            let ends =
+                [Some(table.name), if let To::Row(_, parent) = reference.to { Some(parent) } else { None }];
+            if hidden.is_some() && ends.contains(&hidden) {
+                let finding = Expectation::new(FindingKind::NotComparable, Store::of(table), table.name);
+                expected.add(&name, finding.column(reference.column));
+                continue;
+            }
             let known = match reference.to {
                 To::User => books.uids.clone(),
                 To::Row(_, parent) => {
@@ -248,7 +275,6 @@ fn references(world: &World, books: &Books, now: &Held, expected: &mut Expected)
                 .filter(|(_, value)| !known.contains(*value))
                 .collect();
             let Some((first, value)) = unknown.first() else { continue };
-            let name = format!("{}.{}", table.name, reference.column);
             expected.checks.insert(name, unknown.len() as u64);
             let finding = Expectation::new(FindingKind::Reference, Store::of(table), table.name)
                 .key(*first)
@@ -261,15 +287,19 @@ fn references(world: &World, books: &Books, now: &Held, expected: &mut Expected)
 }
 
 /// Sequences that would give an id again.
-fn sequences(world: &World, books: &Books, now: &Held, expected: &mut Expected) {
+fn sequences(world: &World, books: &Books, now: &Held, hidden: Option<&str>, expected: &mut Expected) {
     for shape in &world.shapes {
         let name = shape.table.name;
+        let finding = Expectation::new(FindingKind::Sequence, shape.database.into(), name).column("id");
+        if hidden == Some(name) {
+            expected.add("sequences", finding);
+            continue;
+        }
         let largest = now.rows_of(name).iter().filter_map(|row| id_of(row).parse::<i64>().ok()).max();
         let given = books.next.get(name).copied().unwrap_or_default();
         let wanted = given.max(largest.unwrap_or_default() + 1);
         let next = now.next.get(name).copied().unwrap_or_default();
         if next < wanted {
-            let finding = Expectation::new(FindingKind::Sequence, shape.database.into(), name).column("id");
             let sides = (Side::Is(wanted.to_string()), Side::Is(next.to_string()));
             expected.add("sequences", finding.sides(sides.0, sides.1));
         }
@@ -281,10 +311,7 @@ fn file(world: &World, name: &str, expected: &mut Expected) {
     expected.add("files", Expectation::new(FindingKind::File, Store::Run, name));
     for table in TABLES {
         if table.collection().is_some() && table.file() == name {
-            let rows = world.held.documents_of(table.name).count() as u64;
-            expected.tables.insert(table.name, (rows, Counts { other: 1, ..Counts::default() }));
-            let finding = Expectation::new(FindingKind::NotComparable, Store::Firestore, table.name);
-            expected.findings.push(finding);
+            not_comparable(table, world.held.documents_of(table.name).count(), expected);
         }
         for reference in table.references {
             let evidence = match reference.to {

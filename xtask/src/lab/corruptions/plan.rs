@@ -1,5 +1,5 @@
-//! Which corruptions there are, and which of them a campaign does: every place first, then every way with
-//! every place, then any of them again. The seed decides; a number alone brings one of them back.
+//! Which corruptions there are, and which of them a campaign does: every place and every way first, then
+//! every way with every place, then any of them again. The seed decides; a number alone brings one of them back.
 
 use super::corruption::Corruption;
 use super::definitions::Definition;
@@ -31,8 +31,9 @@ pub enum Site {
 pub struct Plan {
     seed: u64,
     sites: Vec<Site>,
-    /// So many of them bring every place once.
-    places: usize,
+    kinds: BTreeSet<String>,
+    /// So many of them bring every place and every kind once.
+    all: usize,
 }
 
 impl Site {
@@ -66,7 +67,8 @@ impl Site {
         }
     }
 
-    fn all(world: &World) -> Vec<Site> {
+    /// All that can be done to something, each with its kind.
+    fn all(world: &World) -> Vec<(Site, String)> {
         let mut sites = Vec::new();
         for shape in &world.shapes {
             let table = shape.table.name;
@@ -88,8 +90,8 @@ impl Site {
         sites.extend((0..world.definitions.len()).map(Site::Definition));
         let files = world.files.keys().flat_map(|name| FileWay::ALL.map(|way| Site::File(name.clone(), way)));
         sites.extend(files);
-        sites.retain(|site| site.draw(world, &mut Rng::with_seed(0)).is_some());
-        sites
+        let kind = |site: &Site| Some(site.draw(world, &mut Rng::with_seed(0))?.kind);
+        sites.into_iter().filter_map(|site| kind(&site).map(|kind| (site, kind))).collect()
     }
 }
 
@@ -97,10 +99,15 @@ impl Plan {
     pub fn new(world: &World, seed: u64) -> Plan {
         let mut sites = Site::all(world);
         Rng::with_seed(seed).shuffle(&mut sites);
-        let mut seen = BTreeSet::new();
-        let (first, rest): (Vec<Site>, Vec<Site>) =
-            sites.into_iter().partition(|site| seen.insert(site.place(world)));
-        Plan { seed, places: first.len(), sites: [first, rest].concat() }
+        let kinds = sites.iter().map(|(_, kind)| kind.clone()).collect();
+        let (mut places, mut met) = (BTreeSet::new(), BTreeSet::new());
+        let (first, rest): (Vec<_>, Vec<_>) = sites.into_iter().partition(|(site, kind)| {
+            // Both are looked at: one site can be the first of its place and of its kind.
+            let (new_place, new_kind) = (places.insert(site.place(world)), met.insert(kind.clone()));
+            new_place || new_kind
+        });
+        let all = first.len();
+        Plan { seed, kinds, all, sites: first.into_iter().chain(rest).map(|(site, _)| site).collect() }
     }
 
     /// Ways and places.
@@ -108,9 +115,13 @@ impl Plan {
         self.sites.len()
     }
 
-    /// Corruptions until every place has been met.
-    pub fn places(&self) -> usize {
-        self.places
+    /// Corruptions until every place and every kind has been met.
+    pub fn all(&self) -> usize {
+        self.all
+    }
+
+    pub fn kinds(&self) -> &BTreeSet<String> {
+        &self.kinds
     }
 
     /// The corruption of this number, counted from 1, and how many differences are shown of it. It does not

@@ -68,6 +68,7 @@ fn corruption(shape: &Shape, kind: &str, place: String, statements: String) -> C
             statements,
             undo: String::new(),
             structure: Vec::new(),
+            hidden: None,
         },
         only: None,
     }

@@ -20,6 +20,7 @@ use crate::run::manifest::{Export, Manifest, Proof};
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::{self, EmulatorChoice, Stack};
 use crate::settings::{Environment, Settings};
+use crate::steps::CommandName;
 use crate::stores::schema::{self, Part};
 use crate::tables::{MAPPING, TABLES, To};
 use crate::{sql, sql_file};
@@ -263,11 +264,14 @@ impl Shop {
     /// Verifies in this process.
     pub async fn look(&self, max_diffs: usize) -> Result<Proof> {
         let ctx = self.ctxs.iter().find(|ctx| ctx.max_diffs == max_diffs).context("no such context")?;
+        let command = ctx.run.command(&CommandName::Verify)?;
         let look = Box::pin(p5_verify::run(ctx, &self.manifest, &self.export));
-        match tokio::time::timeout(PATIENCE, look).await {
-            Ok(proof) => proof,
+        let proof = match tokio::time::timeout(PATIENCE, look).await {
+            Ok(proof) => proof?,
             Err(_) => bail!("the verification did not end within {} s", PATIENCE.as_secs()),
-        }
+        };
+        command.done("")?;
+        Ok(proof)
     }
 
     /// Verifies by the binary.

@@ -41,23 +41,33 @@ pub struct Summary {
     /// What was not found as it had to be, a line each, with what to type to see it again.
     pub failures: Vec<String>,
     pub columns_and_fields: usize,
-    /// Columns and fields of which nothing has been changed.
-    pub left: BTreeSet<String>,
+    /// What has not been tried yet.
+    pub left: Left,
     pub seconds: f64,
-    /// Corruptions after which every place has been met.
-    places: usize,
+    /// Corruptions after which everything has been tried once.
+    all: usize,
+}
+
+/// What there is to be tried.
+#[derive(Debug, Default, Serialize)]
+pub struct Left {
+    /// `orders.status`, `users.email`
+    pub columns_and_fields: BTreeSet<String>,
+    pub kinds: BTreeSet<String>,
 }
 
 impl Summary {
-    pub fn new(seed: u64, ways_and_places: usize, places: usize, columns: BTreeSet<String>) -> Summary {
-        let columns_and_fields = columns.len();
-        Summary { seed, ways_and_places, places, columns_and_fields, left: columns, ..Summary::default() }
+    /// `all`: corruptions after which everything has been tried once.
+    pub fn new(seed: u64, ways_and_places: usize, all: usize, left: Left) -> Summary {
+        let columns_and_fields = left.columns_and_fields.len();
+        Summary { seed, ways_and_places, all, columns_and_fields, left, ..Summary::default() }
     }
 
     pub fn tried(&mut self, kind: &str, store: Store, place: &str, detected: bool) {
         self.corruptions += 1;
         self.detected += usize::from(detected);
-        self.left.remove(place);
+        self.left.columns_and_fields.remove(place);
+        self.left.kinds.remove(kind);
         let tally = self.kinds.entry(kind.to_string()).or_default().entry(store).or_default();
         tally.tried += 1;
         tally.detected += usize::from(detected);
@@ -75,22 +85,27 @@ impl Summary {
             out += &format!("{line}\n");
         }
         out += &format!("{}\n", self.table());
-        if !self.left.is_empty() {
-            let left = self.left.iter().cloned().collect::<Vec<_>>().join(", ");
-            out += &format!("columns and fields that were NOT changed: {left}\n");
+        let Left { columns_and_fields, kinds } = &self.left;
+        for (what, left) in [("columns and fields", columns_and_fields), ("kinds", kinds)] {
+            if !left.is_empty() {
+                let left = left.iter().cloned().collect::<Vec<_>>().join(", ");
+                out += &format!("{what} that were NOT tried: {left}\n");
+            }
         }
         out += &format!(
             "seed {}: {} corruptions, {} detected with their place and nothing else; {} looks at what nobody has \
-             changed, {} false alarms; {} looks by the binary as well; {} of {} columns and fields; {} ways and \
-             places, {:.0} s\n",
+             changed, {} false alarms; {} looks by the binary as well; {} of {} columns and fields, {} of {} kinds; \
+             {} ways and places, {:.0} s\n",
             self.seed,
             grouped(self.corruptions as u64),
             grouped(self.detected as u64),
             self.undisturbed,
             self.false_alarms,
             self.by_binary,
-            self.columns_and_fields - self.left.len(),
+            self.columns_and_fields - columns_and_fields.len(),
             self.columns_and_fields,
+            self.kinds.len(),
+            self.kinds.len() + kinds.len(),
             grouped(self.ways_and_places as u64),
             self.seconds
         );
@@ -130,13 +145,14 @@ impl Summary {
     }
 
     /// # Errors
-    /// `Stop::Differs` where something was not detected, or falsely, or a column was left out.
+    /// `Stop::Differs` where something was not detected, or falsely, or something was left out.
     pub fn judge(&self) -> Result<()> {
         if !self.failures.is_empty() {
             return Err(Stop::Differs(format!("{} failures, see above", self.failures.len())).into());
         }
-        if !self.left.is_empty() && self.corruptions >= self.places {
-            return Err(Stop::Differs("not every column and field was changed, see above".into()).into());
+        let Left { columns_and_fields, kinds } = &self.left;
+        if self.corruptions >= self.all && !(columns_and_fields.is_empty() && kinds.is_empty()) {
+            return Err(Stop::Differs("not everything was tried, see above".into()).into());
         }
         Ok(())
     }
@@ -148,8 +164,12 @@ mod tests {
 
     #[test]
     fn a_campaign_is_green_where_all_was_detected_and_all_was_met() {
-        let columns: BTreeSet<String> = ["orders.id", "orders.status"].map(String::from).into();
-        let mut summary = Summary::new(2, 9, 2, columns);
+        let set = |names: [&str; 2]| names.map(String::from).into();
+        let left = Left {
+            columns_and_fields: set(["orders.id", "orders.status"]),
+            kinds: set(["row: deleted", "value: NaN"]),
+        };
+        let mut summary = Summary::new(2, 9, 2, left);
         summary.tried("row: deleted", Store::Order, "orders.id", true);
         assert!(summary.judge().is_ok(), "it has hardly begun");
         summary.tried("row: deleted", Store::Order, "orders.id", false);
@@ -157,7 +177,12 @@ mod tests {
         summary.tried("value: NaN", Store::Order, "orders.status", true);
         assert!(summary.judge().is_ok());
         let text = summary.text();
-        assert!(text.contains("1 of 2") && text.contains("3 corruptions, 2 detected"), "{text}");
+        assert!(
+            text.contains("1 of 2")
+                && text.contains("2 of 2 kinds")
+                && text.contains("3 corruptions, 2 detected"),
+            "{text}"
+        );
         summary.failures.push("x".into());
         assert!(summary.judge().is_err());
     }
