@@ -3,9 +3,11 @@
 //! for them. Pure.
 
 use crate::model::{Database, grouped};
+pub use crate::shown::escaped;
 use crate::tables::Table;
 use datapath::csv_text;
 use datapath::document::{FieldDifference, Value};
+use datapath::sha256::in_place_of;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -98,6 +100,18 @@ impl Words {
         let said = |values| all.iter().map(|words| words.said(values)).collect::<Vec<_>>().join(between);
         let hides = all.iter().any(|words| words.masked.is_some());
         Words { shown: said(Values::Shown), masked: hides.then(|| said(Values::Masked)) }
+    }
+
+    /// As each of the two is said.
+    pub fn both(said: impl Fn(Values) -> String) -> Words {
+        let (shown, masked) = (said(Values::Shown), said(Values::Masked));
+        let masked = (masked != shown).then_some(masked);
+        Words { shown, masked }
+    }
+
+    /// With other words before them.
+    pub fn behind(self, before: &str) -> Words {
+        Words::both(|values| format!("{before}{}", self.said(values)))
     }
 
     pub fn said(&self, values: Values) -> &str {
@@ -232,8 +246,20 @@ impl Finding {
         }
     }
 
+    /// Of a value that differs: which, and both sides.
+    pub fn difference(&self, values: Values) -> String {
+        let side = |words: &Option<Words>| words.as_ref().map_or("", |w| w.said(values)).to_string();
+        let (column, expected, found) =
+            (self.column.as_deref().unwrap_or_default(), side(&self.expected), side(&self.found));
+        escaped(&format!("{column}: expected {expected}, found {found}"))
+    }
+
     /// The finding in one line.
     pub fn text(&self, values: Values) -> String {
+        escaped(&self.line(values))
+    }
+
+    fn line(&self, values: Values) -> String {
         let side = |words: &Option<Words>| words.as_ref().map_or("", |w| w.said(values)).to_string();
         let (place, expected, found) = (self.place(values), side(&self.expected), side(&self.found));
         let detail = self.detail.as_deref().unwrap_or_default();
@@ -244,7 +270,7 @@ impl Finding {
             FindingKind::Count => format!("{place}: {expected} {unit} expected, {found} found"),
             FindingKind::Missing => format!("{place}: is missing"),
             FindingKind::Extra => format!("{place}: is not of this run"),
-            FindingKind::Different => format!("{place}: {column}: expected {expected}, found {found}"),
+            FindingKind::Different => format!("{place}: {}", self.difference(values)),
             FindingKind::Doubled => format!("{place}: is there {found} times"),
             FindingKind::Orphan => format!("{place}: {column} {found} is not in {detail}"),
             FindingKind::File => format!("{}{detail}", self.table),
@@ -359,11 +385,7 @@ pub fn row_key(id: &str) -> Words {
 pub fn document_key(table: &Table, id: &str) -> Words {
     let shown = escaped(id);
     match table.collection() {
-        Some(collection) if table.hides(collection.id) => {
-            let mut hash = datapath::sha256::Sha256::new();
-            hash.update(id.as_bytes());
-            Words::masked(shown, format!("(sha256 {})", &hash.hex()[..12]))
-        }
+        Some(collection) if table.hides(collection.id) => Words::masked(shown, in_place_of(id)),
         _ => Words::plain(shown),
     }
 }
@@ -373,21 +395,6 @@ const MASK: &str = "***";
 /// A value that is not shown.
 pub fn masked(text: &str) -> String {
     format!("{MASK} ({} characters)", grouped(text.chars().count() as u64))
-}
-
-/// Without signs that a terminal obeys, and in one line.
-pub fn escaped(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            c if c.is_control() || is_invisible(c) => c.escape_default().to_string(),
-            c => c.to_string(),
-        })
-        .collect()
-}
-
-/// Signs that turn the direction of a line around, or that nobody sees.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! What ends in quarantine does not block: `max_quarantine` decides about that.
 
 use crate::model::grouped;
+use crate::shown::escaped;
 use crate::sql_file;
 use crate::sql_text::SqlFile;
 use serde::{Deserialize, Serialize};
@@ -293,7 +294,8 @@ impl Hazard {
         Found {
             name: self.name.to_string(),
             count,
-            keys,
+            // They hold ids that customers gave themselves, and names out of the catalogue.
+            keys: keys.iter().map(|key| escaped(key)).collect(),
             blocks: self.weight != Weight::Shown,
             acceptable: self.weight != Weight::Forbids,
             accepted: accepted.iter().any(|name| name == self.name),

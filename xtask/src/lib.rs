@@ -11,6 +11,7 @@ pub mod health;
 pub mod journal;
 pub mod ledger;
 pub mod model;
+pub mod shown;
 pub mod sql_text;
 pub mod steps;
 pub mod tables;

@@ -243,12 +243,6 @@ impl From<StepName> for String {
     }
 }
 
-impl From<&str> for StepName {
-    fn from(word: &str) -> StepName {
-        StepName::from(word.to_string())
-    }
-}
-
 impl From<Event> for String {
     fn from(event: Event) -> String {
         event.to_string()
@@ -266,7 +260,7 @@ mod tests {
                      4 import|4 import product|4 import order|4 import gateway|4 statistics|5 verify|\
                      5 source again|freeze|cutover|replay|look for repairs|repair|policy|export again";
         for word in steps.split('|') {
-            let step = StepName::from(word);
+            let step = StepName::from(word.to_string());
             assert!(!matches!(step, StepName::Other(_)), "{word}");
             assert_eq!(step.to_string(), word);
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
@@ -292,7 +286,7 @@ mod tests {
             assert_eq!(matches!(step, StepName::Other(_)), word != "2 export", "{word}");
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
         }
-        assert_eq!(StepName::from("2 export x y"), StepName::ExportTable("x y".into()));
+        assert_eq!(StepName::from("2 export x y".to_string()), StepName::ExportTable("x y".into()));
         assert_eq!(CommandName::from("fly".to_string()), CommandName::Other("fly".into()));
         assert_eq!(Event::from("flown".to_string()), Event::Other("flown".into()));
     }

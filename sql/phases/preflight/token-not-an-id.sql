@@ -1,5 +1,5 @@
--- session_tokens that Firestore cannot hold as the id of a document.
-SELECT format('user_sessions %s: %L', s.id, left(s.session_token, 40)) AS key
+-- session_tokens that Firestore cannot hold as the id of a document. They are secrets: the rows are named.
+SELECT format('user_sessions %s', s.id) AS key
 FROM user_sessions s
 CROSS JOIN LATERAL (SELECT s.session_token::text COLLATE "C" AS id) document
 WHERE document.id IS NULL OR document.id IN ('', '.', '..') OR document.id LIKE '%/%'

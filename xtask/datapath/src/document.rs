@@ -229,7 +229,7 @@ impl Layout {
                 bail!("{}: names {name:?}, which is no column of the file", place());
             };
             let text = &record[index];
-            ensure!(text.is_empty(), "{}: says that {name} is NULL, but it holds {text:?}", place());
+            ensure!(text.is_empty(), "{}: says that {name} is NULL, but it holds {}", place(), length(text));
             self.nulls[index] = true;
         }
         Ok(())
@@ -254,9 +254,14 @@ fn null(column: &mut FieldColumn, policy: NullPolicy) -> Value {
     default
 }
 
+/// A value in an error: it is a customer's, and stands in the file at the place that the error names.
+fn length(text: &str) -> String {
+    format!("a value of {} characters", text.chars().count())
+}
+
 /// The value of a column that is not NULL.
 fn value(kind: Kind, text: &str) -> Result<Value> {
-    let wrong = |expected: &str| anyhow::anyhow!("{text:?} is not {expected}");
+    let wrong = |expected: &str| anyhow::anyhow!("{} that is not {expected}", length(text));
     match kind {
         Kind::Text(_) => Ok(Value::Text(text.to_owned())),
         // Rust reads "+1" as well, which PostgreSQL never writes.
@@ -548,22 +553,37 @@ mod tests {
         let good = "u0,\"two\nlines\",1,t,2026-01-01 00:00:00+00,";
         let bad = |row: &str| error(read(&format!("{HEADER}{good}\n{row}\n"), NullPolicy::Default));
         let cases = [
-            ("u,a,x1,t,,created_at", r#"line 4, column login_count: "x1" is not an integer"#),
-            ("u,a,,t,,created_at", r#"line 4, column login_count: "" is not an integer"#),
-            ("u,a,+1,t,,created_at", r#"line 4, column login_count: "+1" is not an integer"#),
-            ("u,a,1.0,t,,created_at", r#"line 4, column login_count: "1.0" is not an integer"#),
+            (
+                "u,a,x1,t,,created_at",
+                "line 4, column login_count: a value of 2 characters that is not an integer",
+            ),
+            (
+                "u,a,,t,,created_at",
+                "line 4, column login_count: a value of 0 characters that is not an integer",
+            ),
+            (
+                "u,a,+1,t,,created_at",
+                "line 4, column login_count: a value of 2 characters that is not an integer",
+            ),
+            (
+                "u,a,1.0,t,,created_at",
+                "line 4, column login_count: a value of 3 characters that is not an integer",
+            ),
             (
                 "u,a,9223372036854775808,t,,created_at",
-                r#"line 4, column login_count: "9223372036854775808" is not an integer"#,
+                "line 4, column login_count: a value of 19 characters that is not an integer",
             ),
-            ("u,a,1,true,,created_at", r#"line 4, column verified: "true" is not a boolean"#),
-            ("u,a,1,,,created_at", r#"line 4, column verified: "" is not a boolean"#),
-            ("u,a,1,t,infinity,", r#"line 4, column created_at: "infinity" is not a time"#),
+            (
+                "u,a,1,true,,created_at",
+                "line 4, column verified: a value of 4 characters that is not a boolean",
+            ),
+            ("u,a,1,,,created_at", "line 4, column verified: a value of 0 characters that is not a boolean"),
+            ("u,a,1,t,infinity,", "line 4, column created_at: a value of 8 characters that is not a time"),
             (",a,1,t,,created_at uid", "line 4, column uid: NULL, but it is the document's id"),
             ("u,a,1,t,,created", r#"line 4, column null_fields: names "created", which is no"#),
             (
                 "u,a,1,t,,status created_at",
-                r#"line 4, column null_fields: says that status is NULL, but it holds "a""#,
+                "line 4, column null_fields: says that status is NULL, but it holds a value of 1 characters",
             ),
         ];
         for (row, expected) in cases {

@@ -2,6 +2,13 @@
 
 use sha2::Digest as _;
 
+/// A text that is not to be shown, by its hash.
+pub fn in_place_of(text: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(text.as_bytes());
+    format!("(sha256 {})", &hash.hex()[..12])
+}
+
 /// A hash under way.
 #[derive(Clone, Default)]
 pub struct Sha256(sha2::Sha256);

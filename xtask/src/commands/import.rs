@@ -50,6 +50,16 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
+    if let Some(cutover) = &manifest.cutover {
+        refuse!(
+            "run {}: the services took over at {}: what stands in the targets is theirs, and nothing takes its \
+             place. A table that is gone comes back from a backup of its database that was made since; its rows \
+             as of the run's snapshot stand in {}",
+            ctx.run.id(),
+            cutover.at,
+            ctx.run.path().display()
+        );
+    }
     if !export.replays.is_empty() {
         refuse!(
             "run {} was completed by a replay, so its stores were loaded: `cargo xtask repair --run {0}` shows what \

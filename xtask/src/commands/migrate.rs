@@ -142,12 +142,13 @@ async fn to_the_targets(
     mut times: Times,
 ) -> Result<Report> {
     forecast::cost_limit(ctx, &export).await?;
+    let looked = p3_transform::look(ctx, &export).await?;
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
-    let importing = async {
-        let looked = p3_transform::look(ctx, &export).await?;
-        tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::run(ctx, &export))
-    };
-    let (documents, ()) = times.of(Part::Import, importing).await?;
+    let (documents, ()) = times
+        .of(Part::Import, async {
+            tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::run(ctx, &export))
+        })
+        .await?;
 
     ctx.terminal.phase("Phase 5: verify");
     // Nothing in phase 5 is asked of the source, so it has time for this.

@@ -1,8 +1,9 @@
-//! Repairs what verification found: shows every change, complete, and makes it where told to.
+//! Repairs what verification found: says how much it is, shows every change, and makes it where told to.
 
 use super::verify;
+use crate::findings::{Values, escaped};
 use crate::model::{Stop, grouped};
-use crate::phases::repair::{self, Repaired};
+use crate::phases::repair::{self, Listener, Repaired, Situation, Summary};
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
@@ -10,11 +11,11 @@ use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::session::{Command, RunArgs, Said, Servers, Session, print};
 use crate::steps::CommandName;
-use crate::stores::reconcile::{Action, Change, OnChange};
+use crate::stores::reconcile::{Action, Change, SaidChange};
 use anyhow::Result;
 use std::sync::Arc;
 
-/// What verify found, mended: shows each change, complete; makes them with --apply
+/// What verify found, mended: shows each change; makes them with --apply
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -34,14 +35,15 @@ impl Command for Args {
         if self.apply {
             session.permitted(&ctx.settings)?;
         }
-        let mut listing = Listing { json: session.common.json, told: 0 };
-        let outcome = run(&ctx, self.apply, &mut |change| listing.tell(change)).await?;
+        let mut listing = Listing { json: session.common.json, values: ctx.values, told: 0 };
+        let outcome = run(&ctx, self.apply, &mut listing).await?;
         listing.end(serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }))?;
         let run = ctx.run.id();
         if !session.common.json {
             let report = outcome.report.iter().map(|report| report.text());
             let text = report.chain([outcome.text()]).collect::<Vec<_>>().join("\n");
-            let next = match (self.apply, outcome.repaired.changes) {
+            let Repaired { changes, structure, .. } = outcome.repaired;
+            let next = match (self.apply, changes + structure) {
                 (false, 1..) => session.then(&format!("repair --run {run} --apply")),
                 _ => session.then(&format!("verify --run {run}")),
             };
@@ -59,22 +61,22 @@ pub struct Outcome {
 }
 
 /// `apply`: makes the changes, while no other run can be at work on the stores; else nothing is touched.
-pub async fn run(ctx: &Arc<Ctx>, apply: bool, tell: &mut OnChange<'_>) -> Result<Outcome> {
+pub async fn run(ctx: &Arc<Ctx>, apply: bool, listener: &mut dyn Listener) -> Result<Outcome> {
     if !apply {
-        return visibly(ctx, CommandName::LookForRepairs, find_and_repair(ctx, false, tell)).await;
+        return visibly(ctx, CommandName::LookForRepairs, find_and_repair(ctx, false, listener)).await;
     }
     let locks = Locks::targets(ctx).await?;
-    visibly(ctx, CommandName::Repair, locks.guard(Box::pin(find_and_repair(ctx, true, tell)))).await
+    visibly(ctx, CommandName::Repair, locks.guard(Box::pin(find_and_repair(ctx, true, listener)))).await
 }
 
-async fn find_and_repair(ctx: &Arc<Ctx>, apply: bool, tell: &mut OnChange<'_>) -> Result<Outcome> {
+async fn find_and_repair(ctx: &Arc<Ctx>, apply: bool, listener: &mut dyn Listener) -> Result<Outcome> {
     let manifest = ctx.run.load_manifest()?;
     let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: nobody knows what the stores must hold", ctx.run.id());
     };
     ctx.terminal.phase(if apply { "Repair" } else { "Repair: what would be done" });
-    let owner = repair::owner(&manifest);
-    let repaired = repair::run(ctx, &Arc::new(export), owner, apply, tell).await?;
+    let situation = Situation::of(&manifest);
+    let repaired = repair::run(ctx, &Arc::new(export), &situation, apply, listener).await?;
     let report = if apply { Some(verify::verified(ctx).await?) } else { None };
     Ok(Outcome { repaired, report, cut_over: manifest.cutover.map(|c| c.at) })
 }
@@ -82,9 +84,13 @@ async fn find_and_repair(ctx: &Arc<Ctx>, apply: bool, tell: &mut OnChange<'_>) -
 impl Outcome {
     /// What was done, in words.
     pub fn text(&self) -> String {
-        let Repaired { changes, conflicts, theirs, not_by_rows } = self.repaired;
+        let Repaired { changes, structure, conflicts, theirs, not_by_this_command } = self.repaired;
         let made = if self.report.is_some() { "changed" } else { "to be changed; nothing has been" };
         let mut out = format!("-- {} rows and documents {made}\n", grouped(changes));
+        if structure > 0 {
+            let made = if self.report.is_some() { "altered" } else { "to be altered" };
+            out += &format!("-- {} parts of structure and sequences {made}\n", grouped(structure));
+        }
         if conflicts > 0 {
             let n = grouped(conflicts);
             out += &format!("-- {n} are not as this run last wrote them: left alone\n");
@@ -93,23 +99,27 @@ impl Outcome {
             let (n, at) = (grouped(theirs), self.cut_over.as_deref().unwrap_or_default());
             out += &format!("-- {n} were added by the services since the cut-over at {at}: left alone\n");
         }
-        if not_by_rows > 0 {
-            let n = grouped(not_by_rows);
-            out += &format!("-- {n} findings cannot be mended by rows: see above\n");
+        if not_by_this_command > 0 {
+            let n = grouped(not_by_this_command);
+            out += &format!("-- {n} are not repaired by this command: see above\n");
         }
         out
     }
 
     /// The error that gives exit code 3, where something differs still.
     pub fn judge(&self) -> Result<()> {
-        let Repaired { changes, conflicts, not_by_rows, .. } = self.repaired;
+        let Repaired { changes, structure, conflicts, not_by_this_command, .. } = self.repaired;
         let red = self.report.as_ref().is_some_and(|r| r.proven == Some(false));
         let what = match self.report {
             _ if conflicts > 0 => {
                 format!("{conflicts} rows or documents were left alone: others have written there")
             }
-            _ if not_by_rows > 0 => format!("{not_by_rows} findings cannot be mended by rows"),
-            None if changes > 0 => format!("{changes} rows or documents; nothing has been changed"),
+            _ if not_by_this_command > 0 => {
+                format!("{not_by_this_command} findings are not repaired by this command")
+            }
+            None if changes + structure > 0 => format!(
+                "{changes} rows or documents, {structure} parts of structure; nothing has been changed"
+            ),
             _ if red => "see above".to_string(),
             _ => return Ok(()),
         };
@@ -118,24 +128,25 @@ impl Outcome {
 }
 
 /// A change for a person: what is written as it is written, all else as a comment before it.
-pub fn shown(change: &Change) -> String {
-    let ids = change.ids.join(", ");
+pub fn shown(change: &SaidChange) -> String {
+    // A line break in an id must not end the comment.
+    let ids = escaped(&change.ids.join(", "));
     let place = match (change.store.as_str(), ids.as_str()) {
         ("firestore", id) => format!("firestore {}/{id}", change.table),
-        (store, "") => store.to_string(),
+        (store, "") => format!("{store} {}", change.table),
         (store, ids) => format!("{store} {} id {ids}", change.table),
     };
     let what = match change.action {
         Action::Insert => "is missing",
         Action::Update => "differs",
         Action::Delete => "is not of this run",
+        Action::Alter => "altered",
         Action::Conflict => "conflict, left alone",
         Action::AddedByOthers => "added by others, left alone",
-        Action::NotByRows => "not by rows",
+        Action::NotByThisCommand => "not by this command",
     };
-    let because =
-        change.because.as_ref().map(|b| format!(": {}", b.replace('\n', "\n--   "))).unwrap_or_default();
-    let head = format!("-- {place}: {what}{because}\n");
+    let because = change.because.as_ref().map(|b| format!(": {}", escaped(b))).unwrap_or_default();
+    let head = format!("-- {}: {what}{because}\n", escaped(&place));
     match (&change.writes, change.store.as_str()) {
         (None, _) => head,
         (Some(document), "firestore") => format!("{head}{document}\n"),
@@ -146,26 +157,42 @@ pub fn shown(change: &Change) -> String {
 /// Changes on stdout as they come: there may be more than memory holds.
 struct Listing {
     json: bool,
+    values: Values,
     told: u64,
 }
 
-impl Listing {
-    fn tell(&mut self, change: &Change) -> Result<()> {
-        self.told += 1;
-        if !self.json {
-            return print(&shown(change));
+impl Listener for Listing {
+    fn summary(&mut self, summary: &Summary) -> Result<()> {
+        if self.json {
+            return print(&format!("{{\"summary\": {},\n\"changes\": [", serde_json::to_string(summary)?));
         }
-        let before = if self.told == 1 { "{\"changes\": [\n" } else { ",\n" };
-        print(&format!("{before}{}", serde_json::to_string(change)?))
+        let masked = match self.values {
+            Values::Masked if !summary.tables.is_empty() => {
+                "-- customers' values are masked: --show-values shows them, --apply writes them whole\n"
+            }
+            _ => "",
+        };
+        print(&format!("{}{masked}", summary.text()))
     }
 
+    fn change(&mut self, change: &Change) -> Result<()> {
+        self.told += 1;
+        let change = change.said(self.values);
+        if !self.json {
+            return print(&shown(&change));
+        }
+        let before = if self.told == 1 { "\n" } else { ",\n" };
+        print(&format!("{before}{}", serde_json::to_string(&change)?))
+    }
+}
+
+impl Listing {
     /// The rest of the object: the members of this one.
     fn end(&self, rest: serde_json::Value) -> Result<()> {
         if !self.json {
             return Ok(());
         }
-        let before = if self.told == 0 { "{\"changes\": [" } else { "" };
         let rest = serde_json::to_string(&rest)?;
-        print(&format!("{before}],\n{}\n", rest.strip_prefix('{').unwrap_or(&rest)))
+        print(&format!("],\n{}\n", rest.strip_prefix('{').unwrap_or(&rest)))
     }
 }

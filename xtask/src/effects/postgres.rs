@@ -176,6 +176,17 @@ pub fn detail(error: &anyhow::Error) -> Option<String> {
     error.detail().map(|detail| format!("({})", detail.replace('\n', "; ")))
 }
 
+/// The words of a server without the value that they quote, after a colon: `invalid input syntax for type
+/// integer: "x"`.
+pub fn unquoted(message: &str) -> &str {
+    message.split(": \"").next().unwrap_or_default()
+}
+
+/// An error with its causes in one line, without the value that it quotes.
+pub fn without_values(error: &anyhow::Error) -> String {
+    unquoted(&format!("{error:#}")).to_string()
+}
+
 impl Connection {
     /// Runs one or several statements.
     pub async fn run(&mut self, text: &str) -> Result<()> {
@@ -193,6 +204,20 @@ impl Connection {
         ran.map(drop).map_err(|error| {
             let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
             anyhow!("{}: {what} failed (SQLSTATE {code})", self.label)
+        })
+    }
+
+    /// Runs a statement that holds values of customers: in an error `masked` stands in its place, and no
+    /// value that the server quotes.
+    pub async fn run_masked(&mut self, masked: &str, text: &str) -> Result<()> {
+        let ran = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner).await;
+        let place = format!("{}: {}", self.label, first_line(masked));
+        ran.map(drop).map_err(|error| match error.as_database_error() {
+            // Class 22, what cannot be read as a value, says which: after a colon.
+            Some(said) if said.code().is_some_and(|code| code.starts_with("22")) => {
+                anyhow!("{place}: {}", unquoted(said.message()))
+            }
+            _ => anyhow::Error::new(error).context(place),
         })
     }
 

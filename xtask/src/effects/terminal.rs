@@ -2,16 +2,21 @@
 //! else plain lines. All of it on stderr; stdout is for data.
 
 use crate::model::grouped;
+use crate::shown::for_terminal;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A line on stderr. Where that has gone, with the terminal or the reader of a pipe, it is lost:
-/// no reason to fail.
+/// A line on stderr, without signs that a terminal obeys: what errors quote comes from strangers.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    write(&for_terminal(text));
+}
+
+/// Where stderr has gone, with the terminal or the reader of a pipe, the line is lost: no reason to fail.
+fn write(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Asks a person; only `yes` is one. `None`: there is no terminal to ask on.
@@ -109,7 +114,8 @@ impl Terminal {
             finished.drain(..).for_each(|bar| bar.finish_and_clear());
         }
         if self.colour {
-            self.line(format!("\x1b[1m{title}\x1b[0m"));
+            let title = format!("\x1b[1m{}\x1b[0m", for_terminal(title));
+            self.bars.suspend(|| write(&title));
         } else {
             self.line(title);
         }
@@ -145,7 +151,7 @@ impl Terminal {
             };
             bar.set_style(style.progress_chars("━╸─").with_key("rate", rate));
         }
-        bar.set_prefix(format!("{verb} {object}"));
+        bar.set_prefix(for_terminal(&format!("{verb} {object}")));
         if self.live {
             bar.enable_steady_tick(Duration::from_millis(200));
         }

@@ -119,13 +119,14 @@ async fn import(
     let read = reading.await.context("the reader of the file ended unexpectedly")?;
     let (read, (already, written)) = (read?, written?);
     if let Some(rejected) = written.rejected.first() {
+        let key = document_key(table, &rejected.id);
+        let id = key.said(ctx.values);
         anyhow::bail!(
-            "Firestore does not take {} of {} documents, first {}/{}: {} ({})",
+            "Firestore does not take {} of {} documents, first {}/{id}: {} ({})",
             written.rejected.len(),
             read.documents,
             collection.name,
-            rejected.id,
-            rejected.message,
+            rejected.message.replace(&rejected.id, id),
             rejected.code
         );
     }

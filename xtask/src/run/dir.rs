@@ -232,8 +232,8 @@ impl RunDir {
     ///
     /// # Errors
     /// Where no command of this process has begun: whoever reads the journal could not say whose the step is.
-    pub fn step(&self, step: impl Into<StepName>) -> Result<Recorded<'_>> {
-        self.journal.as_ref().map_or_else(|| Ok(Recorded::nowhere()), |journal| journal.step(&step.into()))
+    pub fn step(&self, step: StepName) -> Result<Recorded<'_>> {
+        self.journal.as_ref().map_or_else(|| Ok(Recorded::nowhere()), |journal| journal.step(&step))
     }
 
     /// Notes that a command begins, as a step around its steps, and which process it is.

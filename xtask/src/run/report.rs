@@ -26,6 +26,9 @@ pub struct Report {
     pub defaults: BTreeMap<String, BTreeMap<String, u64>>,
     /// Whether everything was proven. `None`: nothing was verified.
     pub proven: Option<bool>,
+    /// How many rows, documents and other things are not as they must be.
+    #[serde(skip)]
+    wrong: u64,
     /// The source since the snapshot, where it has been looked at again.
     pub source: Option<SourceCheck>,
     /// When the services took over; `None` where nothing says so.
@@ -123,6 +126,7 @@ impl Report {
             accepted: Vec::new(),
             defaults: BTreeMap::new(),
             proven: proof.map(Proof::is_green),
+            wrong: proof.map_or(0, Proof::wrong),
             source: None,
             cutover: None,
             era: None,
@@ -197,19 +201,10 @@ impl Report {
         let mut out = titled("Checks", out);
         let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
         if self.proven == Some(false) {
-            let title = format!("Findings: {} differ; some of them", grouped(self.wrong()));
+            let title = format!("Findings: {} differ; some of them", grouped(self.wrong));
             out += &format!("\n{title}\n{findings}");
         }
         out
-    }
-
-    /// How many rows, documents and other things are not as they must be.
-    fn wrong(&self) -> u64 {
-        let line = |line: &Line| {
-            let Counts { different, missing, extra, other, .. } = line.counts.unwrap_or_default();
-            missing + other + if line.services.is_some() { 0 } else { different + extra }
-        };
-        self.tables.iter().map(line).sum::<u64>() + self.checks.iter().map(|c| c.wrong).sum::<u64>()
     }
 
     /// Says whether the run has been cut over: a foreign row means something else then.

@@ -2,6 +2,7 @@
 
 use crate::effects::terminal::say;
 use crate::run::dir;
+use crate::shown::for_terminal;
 use anyhow::{Context, Result};
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,8 +14,10 @@ pub struct Said {
     pub next: Option<String>,
 }
 
-/// Data for stdout. That its reader has gone is no failure of the command.
+/// Data for stdout, without signs that a terminal obeys: values of customers come from strangers. That its
+/// reader has gone is no failure of the command.
 pub fn print(text: &str) -> Result<()> {
+    let text = for_terminal(text);
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

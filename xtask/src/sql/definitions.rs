@@ -60,6 +60,44 @@ pub fn add_constraint(schema: &str, table: &str, name: &str, definition: &str) -
     format!("ALTER TABLE {} ADD CONSTRAINT {} {definition}", qualified(schema, table), ident(name))
 }
 
+/// `kind`: as `format_type` writes it. The values go with it.
+pub fn alter_type(schema: &str, table: &str, column: &str, kind: &str) -> String {
+    let (table, column) = (qualified(schema, table), ident(column));
+    format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}")
+}
+
+/// `default`: as `pg_get_expr` writes it; `None`: it has none.
+pub fn set_default(schema: &str, table: &str, column: &str, default: Option<&str>) -> String {
+    let set = default.map_or_else(|| "DROP DEFAULT".to_string(), |default| format!("SET DEFAULT {default}"));
+    format!("ALTER TABLE {} ALTER COLUMN {} {set}", qualified(schema, table), ident(column))
+}
+
+pub fn set_not_null(schema: &str, table: &str, column: &str, not_null: bool) -> String {
+    let set = if not_null { "SET" } else { "DROP" };
+    format!("ALTER TABLE {} ALTER COLUMN {} {set} NOT NULL", qualified(schema, table), ident(column))
+}
+
+pub fn drop_column(schema: &str, table: &str, column: &str) -> String {
+    format!("ALTER TABLE {} DROP COLUMN {}", qualified(schema, table), ident(column))
+}
+
+/// A sequence for a table's id that goes with it; `definition`: as `definition.sql` says it.
+pub fn create_sequence(schema: &str, name: &str, definition: &str, table: &str) -> String {
+    let (name, table) = (qualified(schema, name), qualified(schema, table));
+    format!("CREATE SEQUENCE {name} {definition} OWNED BY {table}.id")
+}
+
+/// From here on it goes with a table's id, and counts like this; `name` is quoted already; `definition`: as
+/// `definition.sql` says it; `next`: the value that it gives next.
+pub fn alter_sequence(name: &str, definition: &str, next: i64, schema: &str, table: &str) -> String {
+    format!("ALTER SEQUENCE {name} {definition} RESTART WITH {next} OWNED BY {}.id", qualified(schema, table))
+}
+
+/// From here on it goes with no table; `name` is quoted already.
+pub fn disown_sequence(name: &str) -> String {
+    format!("ALTER SEQUENCE {name} OWNED BY NONE")
+}
+
 /// A key on an index that is there; the index takes the key's name.
 pub fn add_key(schema: &str, table: &str, name: &str, primary: bool) -> String {
     let kind = if primary { "PRIMARY KEY" } else { "UNIQUE" };

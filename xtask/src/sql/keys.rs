@@ -6,11 +6,14 @@ use super::files::bind;
 use super::hash::HashFn;
 use crate::model::Column;
 use crate::sql_file;
-use crate::sql_text::{ident, literal, qualified};
+use crate::sql_text::{ident, literal, nullable, qualified};
+use std::collections::BTreeMap;
 
 /// Which rows of a table are looked at.
 #[derive(Clone, Copy, Debug)]
 pub enum Scope<'a> {
+    /// All of them.
+    All,
     /// All that stand in these buckets of ids.
     Buckets(&'a [i64]),
     /// Those that are wanted.
@@ -36,12 +39,14 @@ pub enum Kind {
     Conflict,
     /// Others have added it.
     AddedByOthers,
-    /// Several rows bear the id.
+    /// Several rows bear the id, and others write there.
     DuplicateKey,
+    /// Beside another row with its id, or without an id.
+    Surplus,
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Insert => "insert",
             Kind::Update => "update",
@@ -49,9 +54,24 @@ impl Kind {
             Kind::Conflict => "conflict",
             Kind::AddedByOthers => "theirs",
             Kind::DuplicateKey => "twice",
+            Kind::Surplus => "surplus",
         }
     }
 }
+
+/// What is compared of a column of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundColumn {
+    /// Its value.
+    AsItIs,
+    /// Its value as it will be when the column has got this type.
+    As(String),
+    /// Nothing: the column is not there yet.
+    Missing,
+}
+
+/// The columns that are not compared as they are, by name.
+pub type FoundColumns = BTreeMap<String, FoundColumn>;
 
 fn temporary(kind: &str, table: &str) -> String {
     format!("pg_temp.{}", ident(&format!("{kind}_{table}")))
@@ -91,14 +111,37 @@ fn fill(kind: &str, table: &str, columns: &[Column]) -> String {
     format!("COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, HEADER)")
 }
 
+/// The rows of a table, each with its place.
+fn found_rows(table: &str, columns: &[Column], found: &FoundColumns) -> String {
+    let column = |name: &str| match found.get(name) {
+        None | Some(FoundColumn::AsItIs) => format!("t.{}", ident(name)),
+        Some(FoundColumn::As(kind)) => format!("t.{0}::{kind} AS {0}", ident(name)),
+        Some(FoundColumn::Missing) => format!("NULL::text AS {}", ident(name)),
+    };
+    let columns = names(columns).map(column).collect::<Vec<_>>().join(", ");
+    format!("(SELECT t.ctid AS xtask_ctid, {columns} FROM {} t) xtask_found", qualified("public", table))
+}
+
+/// Reads every value of a column as one of another type: an error where one is none.
+pub fn read_as(table: &str, column: &str, kind: &str) -> String {
+    format!("SELECT count(({}::{kind})::text) FROM {}", ident(column), qualified("public", table))
+}
+
 /// Works out what has to be done, into a temporary table: `id`, `kind`, `change`. Where `Us`, what was
 /// last written is what is wanted.
-pub fn find_changes(table: &str, columns: &[Column], scope: Scope, owner: Owner) -> String {
+pub fn find_changes(
+    table: &str,
+    columns: &[Column],
+    found: &FoundColumns,
+    scope: Scope,
+    owner: Owner,
+) -> String {
     let (last, join_last) = match scope {
-        Scope::Buckets(_) => ("w", String::new()),
+        Scope::All | Scope::Buckets(_) => ("w", String::new()),
         Scope::Wanted => ("l", format!("LEFT JOIN {} l ON l.id = w.id", temporary("last", table))),
     };
     let scope = match scope {
+        Scope::All => "true".to_string(),
         Scope::Buckets(buckets) => format!("{} = ANY ({})", bucket("id"), ids(buckets)),
         Scope::Wanted => format!("id IN (SELECT id FROM {})", temporary("wanted", table)),
     };
@@ -108,7 +151,7 @@ pub fn find_changes(table: &str, columns: &[Column], scope: Scope, owner: Owner)
         &[
             ("changes", &ident(&format!("changes_{table}"))),
             ("wanted", &temporary("wanted", table)),
-            ("found", &qualified("public", table)),
+            ("found", &found_rows(table, columns, found)),
             ("scope", &scope),
             ("others", if owner == Owner::Others { "true" } else { "false" }),
             ("last", last),
@@ -116,9 +159,9 @@ pub fn find_changes(table: &str, columns: &[Column], scope: Scope, owner: Owner)
             ("wanted_row", &row("w", columns)),
             ("found_row", &row("f", columns)),
             ("last_row", &row(last, columns)),
-            ("constants", &of_each(&|name| format!("quote_nullable(w.{}::text)", ident(name)))),
-            ("assignments", &of_each(&assignment)),
-            ("conflicts", &of_each(&|name| conflict(name, last))),
+            ("values", &of_each(&|name| format!("w.{}::text", ident(name)))),
+            ("assignments", &of_each(&|name| difference(name, "w"))),
+            ("conflicts", &of_each(&|name| difference(name, last))),
         ],
     )
 }
@@ -126,25 +169,17 @@ pub fn find_changes(table: &str, columns: &[Column], scope: Scope, owner: Owner)
 /// A whole row as text.
 fn row(alias: &str, columns: &[Column]) -> String {
     let values = names(columns).map(|c| format!("{alias}.{}", ident(c)));
-    format!("ROW({})::text", values.collect::<Vec<_>>().join(", "))
+    format!("ROW({})::text COLLATE \"C\"", values.collect::<Vec<_>>().join(", "))
 }
 
-/// What an update sets of a column, where it differs.
-fn assignment(name: &str) -> String {
+/// Where a column differs: its name, what it has to be, what was found. Under "C": under its own
+/// collation two values may be alike that differ in case.
+fn difference(name: &str, expected: &str) -> String {
     let column = ident(name);
-    let set = literal(&format!("{column} = "));
     format!(
-        "CASE WHEN w.{column}::text IS DISTINCT FROM f.{column}::text \
-         THEN {set} || quote_nullable(w.{column}::text) END"
-    )
-}
-
-/// For a person: how a column differs from what was last written.
-fn conflict(name: &str, last: &str) -> String {
-    let (column, is) = (ident(name), literal(&format!("{name} is ")));
-    format!(
-        "CASE WHEN {last}.{column}::text IS DISTINCT FROM f.{column}::text \
-         THEN {is} || quote_nullable(f.{column}::text) || ', we wrote ' || quote_nullable({last}.{column}::text) END"
+        "CASE WHEN {expected}.{column}::text COLLATE \"C\" IS DISTINCT FROM f.{column}::text COLLATE \"C\" \
+         THEN json_build_array({name}, {expected}.{column}::text, f.{column}::text)::text END",
+        name = literal(name)
     )
 }
 
@@ -158,9 +193,9 @@ pub fn changes_after(table: &str, kind: Kind, after: i64, limit: Option<usize>) 
     )
 }
 
-/// How many changes of a kind there are.
-pub fn count_changes(table: &str, kind: Kind) -> String {
-    format!("SELECT count(*) FROM {} WHERE kind = {}", temporary("changes", table), literal(kind.name()))
+/// How many changes of each kind there are: `kind`, rows.
+pub fn count_kinds(table: &str) -> String {
+    format!("SELECT kind, count(*) FROM {} GROUP BY kind", temporary("changes", table))
 }
 
 /// Forgets these rows: they are neither wanted nor changed.
@@ -170,15 +205,45 @@ pub fn hold_back(table: &str, rows: &[i64]) -> String {
     format!("{}; {}; {}", delete("wanted"), delete("last"), delete("changes"))
 }
 
-/// `rows`: lists of constants, as `find_changes` puts them together.
-pub fn insert(table: &str, columns: &[Column], rows: &[String]) -> String {
-    let (table, columns) = (qualified("public", table), list(names(columns)));
-    format!("INSERT INTO {table} ({columns}) VALUES\n  {}", rows.join(",\n  "))
+/// Surplus rows, some at a time in the order of their places: `id`, `change`. None before the first.
+pub fn surplus_after(table: &str, place: Option<&str>, limit: usize) -> String {
+    let after = place.map(|place| format!(" AND change::tid > {}::tid", literal(place))).unwrap_or_default();
+    format!(
+        "SELECT id, change FROM {} WHERE kind = {}{after} ORDER BY change::tid LIMIT {limit}",
+        temporary("changes", table),
+        literal(Kind::Surplus.name())
+    )
 }
 
-/// `set`: as `find_changes` puts it together.
-pub fn update(table: &str, set: &str, id: i64) -> String {
+/// How a value of a column stands in a statement.
+pub type Write<'a> = &'a dyn Fn(&str, Option<&str>) -> String;
+
+/// As the constant that it is.
+pub fn constant(_column: &str, value: Option<&str>) -> String {
+    nullable(value)
+}
+
+/// `rows`: values in the order of the columns.
+pub fn insert(table: &str, columns: &[Column], rows: &[Vec<Option<String>>], write: Write) -> String {
+    let row = |row: &Vec<Option<String>>| {
+        let values = names(columns).zip(row).map(|(name, value)| write(name, value.as_deref()));
+        format!("({})", values.collect::<Vec<_>>().join(", "))
+    };
+    let rows = rows.iter().map(row).collect::<Vec<_>>().join(",\n  ");
+    format!("INSERT INTO {} ({}) VALUES\n  {rows}", qualified("public", table), list(names(columns)))
+}
+
+/// `set`: columns and their new values.
+pub fn update(table: &str, set: &[(&str, Option<&str>)], id: i64, write: Write) -> String {
+    let set = set.iter().map(|(name, value)| format!("{} = {}", ident(name), write(name, *value)));
+    let set = set.collect::<Vec<_>>().join(", ");
     format!("UPDATE {} SET {set} WHERE id = {id}", qualified("public", table))
+}
+
+/// Single rows, by their places in the table.
+pub fn delete_places(table: &str, places: &[String]) -> String {
+    let places = places.iter().map(|place| literal(place)).collect::<Vec<_>>().join(", ");
+    format!("DELETE FROM {} WHERE ctid = ANY (ARRAY[{places}]::tid[])", qualified("public", table))
 }
 
 pub fn delete(table: &str, ids: &[i64]) -> String {
@@ -231,8 +296,8 @@ pub fn digest_keys_of(table: &str, columns: &[Column], hash: HashFn, held: Held)
 pub fn present(table: &str, column: &str, values: &[&str]) -> String {
     let values: Vec<String> = values.iter().map(|v| literal(v)).collect();
     format!(
-        "SELECT DISTINCT t.{column}::text FROM {} t JOIN unnest(ARRAY[{}]::text[]) v (value) \
-         ON v.value = t.{column}::text",
+        "SELECT DISTINCT t.{column}::text COLLATE \"C\" FROM {} t JOIN unnest(ARRAY[{}]::text[]) v (value) \
+         ON v.value COLLATE \"C\" = t.{column}::text COLLATE \"C\"",
         qualified("public", table),
         values.join(", "),
         column = ident(column),

@@ -7,7 +7,7 @@ use crate::run::manifest::Export;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
-use datapath::document::{self, Collection, Document, DocumentReader};
+use datapath::document::{self, Collection, Document, DocumentReader, FieldDifference};
 use datapath::firestore::{Address, Conflict, Firestore};
 use datapath::ids::IdSet;
 use std::collections::BTreeMap;
@@ -151,6 +151,20 @@ pub async fn not_own(
     standing: Standing,
 ) -> Result<Vec<Finding>> {
     let mut named = standing.differing;
+    named.extend(extra(ctx, firestore, table, collection, export).await?);
+    named.truncate(ctx.max_diffs);
+    Ok(named)
+}
+
+/// A finding for each document that the run does not have, up to the limit.
+pub async fn extra(
+    ctx: &Arc<Ctx>,
+    firestore: &Firestore,
+    table: &'static Table,
+    collection: &Collection,
+    export: &Export,
+) -> Result<Vec<Finding>> {
+    let mut named = Vec::new();
     foreign(ctx, firestore, export, table, collection, |ids| {
         let extra = || Finding::new(FindingKind::Extra, Store::Firestore, table.name);
         named.extend(ids.into_iter().map(|id| extra().key(document_key(table, &id))));
@@ -159,6 +173,21 @@ pub async fn not_own(
     })
     .await?;
     Ok(named)
+}
+
+/// How each of these documents differs from what stands in its place; `None`: nothing does.
+pub async fn differences(
+    firestore: &Firestore,
+    collection: &Collection,
+    documents: &[Document],
+) -> Result<Vec<Option<Vec<FieldDifference>>>> {
+    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
+    let found = firestore.read(collection.name, &ids).await?;
+    let differences = documents
+        .iter()
+        .zip(found)
+        .map(|(document, (_, fields))| Some(document::differences(document, &fields?)));
+    Ok(differences.collect())
 }
 
 /// What was there already of a file's documents.
@@ -180,18 +209,14 @@ pub async fn only_missing(
 ) -> Result<Already> {
     let mut already = Already::default();
     while let Some(piece) = documents.recv().await {
-        let ids: Vec<String> = piece.iter().map(|d| d.id.clone()).collect();
+        let found = differences(firestore, collection, &piece).await?;
         let mut rest = Vec::new();
-        for (document, (id, fields)) in piece.into_iter().zip(firestore.read(collection.name, &ids).await?) {
-            let Some(fields) = fields else {
-                rest.push(document);
-                continue;
-            };
-            let differences = document::differences(&document, &fields);
-            if differences.is_empty() {
-                already.own += 1;
-            } else if already.conflicts.len() < max_diffs {
-                already.conflicts.push(Conflict { id, differences: Some(differences) });
+        for (document, differences) in piece.into_iter().zip(found) {
+            match differences {
+                None => rest.push(document),
+                Some(differences) if differences.is_empty() => already.own += 1,
+                Some(_) if already.conflicts.len() >= max_diffs => {}
+                differences => already.conflicts.push(Conflict { id: document.id, differences }),
             }
         }
         if !rest.is_empty() && missing.send(rest).await.is_err() {

@@ -8,3 +8,4 @@ pub mod reconcile;
 pub mod rows;
 pub mod schema;
 pub mod staging;
+pub mod structure;

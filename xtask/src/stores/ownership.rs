@@ -13,7 +13,7 @@ use crate::stores::{documents, rows};
 use crate::tables::{self, Table};
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
-use datapath::document::{self, Collection, Document, FieldDifference, NullPolicy};
+use datapath::document::{self, Collection, Document, NullPolicy};
 use datapath::firestore::{Firestore, Guarded};
 use datapath::ids::IdSet;
 use sqlx::Row;
@@ -33,6 +33,11 @@ pub async fn published_runs(connection: &mut Connection) -> Result<Vec<Published
     }
     let rows = connection.rows(sql_file!("phases/4-import/published.sql").text).await?;
     rows.iter().map(|row| Ok(PublishedRun { run: row.try_get(0)?, tables: row.try_get(1)? })).collect()
+}
+
+/// Whether this run is the one that brought something here last.
+pub async fn is_newest(ctx: &Ctx, connection: &mut Connection) -> Result<bool> {
+    Ok(published_runs(connection).await?.first().is_some_and(|newest| newest.run == ctx.run.id()))
 }
 
 /// Which of these tables are not exactly what the newest run wrote into this database, a line each.
@@ -223,15 +228,15 @@ impl Known {
     ) -> Result<()> {
         let (mut documents, reading) = documents::documents(ctx, table, export)?;
         while let Some(piece) = documents.recv().await {
-            let found = read(firestore, collection, &piece).await?;
-            for (document, differences) in found {
+            let found = documents::differences(firestore, collection, &piece).await?;
+            let there = piece.iter().zip(found).filter_map(|(document, found)| Some((document, found?)));
+            for (document, differences) in there {
                 match differences.first() {
                     None => self.same.insert(&document.id),
                     Some(first) if self.differing.len() < 1_000 => {
                         let place = place(ctx, table, &document.id);
-                        let how = Finding::field(table, &document.id, first).text(ctx.values);
-                        let how = how.strip_prefix(&place).unwrap_or(&how);
-                        let line = format!("{place}: is not what run {} wrote{how}", ctx.run.id());
+                        let how = Finding::field(table, &document.id, first).difference(ctx.values);
+                        let line = format!("{place}: is not what run {} wrote: {how}", ctx.run.id());
                         self.differing.entry(document.id.clone()).or_insert(line);
                     }
                     Some(_) => {}
@@ -241,21 +246,6 @@ impl Known {
         reading.await.context("the reader of the file ended unexpectedly")??;
         Ok(())
     }
-}
-
-/// Those of the documents that are there, each with how it differs.
-async fn read<'d>(
-    firestore: &Firestore,
-    collection: &Collection,
-    documents: &'d [Document],
-) -> Result<Vec<(&'d Document, Vec<FieldDifference>)>> {
-    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
-    let found = firestore.read(collection.name, &ids).await?;
-    let there = documents
-        .iter()
-        .zip(found)
-        .filter_map(|(document, (_, fields))| Some((document, document::differences(document, &fields?))));
-    Ok(there.collect())
 }
 
 /// Removes the documents of earlier runs from a collection: each one that is exactly what a run wrote, if

@@ -7,7 +7,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
 use crate::stores::{documents, ownership, rows, schema, staging};
-use crate::tables::Table;
+use crate::tables::{self, Table};
 use anyhow::Result;
 use datapath::document::Collection;
 use datapath::firestore::{Address, Firestore};
@@ -38,34 +38,46 @@ pub async fn looked_at(
 ) -> Result<(Vec<String>, bool)> {
     let mut connection = ctx.target(database, "preflight").await?;
     connection.run(lock_waits::PATIENCE).await?;
-    let expected = schema::expected_definition(&mut connection, database).await?;
-    let public = schema::definition(&mut connection, "public").await?;
-    let differences = schema::differences(database, &expected, &public);
-    let mut found: Vec<String> = differences.iter().map(|finding| finding.text(Values::Masked)).collect();
     let existing = schema::existing(ctx, &mut connection, database).await?;
     let names: Vec<&str> = existing.iter().map(|(name, _)| *name).collect();
-    let filled: Vec<_> = existing.iter().filter(|(_, rows)| *rows > 0).collect();
+    let ours = tables::of_database(ctx.tables, database).map(|table| table.name);
+    let missing: Vec<&str> = ours.filter(|name| !names.contains(name)).collect();
+    let mut found = differences(&mut connection, database, &missing).await?;
     let mut complete = false;
-    if !filled.is_empty() {
-        complete = match export {
-            Some(export) if found.is_empty() => {
-                holds(ctx, &mut connection, database, export, &names).await?
-                    && is_own(ctx, &mut connection).await?
-            }
-            _ => false,
+    if existing.iter().any(|(_, rows)| *rows > 0) {
+        let others = match export {
+            Some(export) if found.is_empty() => not_this_runs(&mut connection, export, &existing).await?,
+            _ => existing.iter().map(|(name, _)| *name).collect(),
         };
-        if !complete && ctx.existing == Existing::Replace {
+        let own = others.is_empty() && is_own(ctx, &mut connection, &missing).await?;
+        complete = own && missing.is_empty();
+        if complete {
+            // Nothing has to be brought there.
+        } else if own {
+            // Tables are missing: all of them are brought again, and take the place of those that are there.
+            found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
+        } else if ctx.existing == Existing::Replace {
             if found.is_empty() {
                 found.extend(ownership::changed_tables(ctx, &mut connection, database, &existing).await?);
             }
             if found.is_empty() {
                 found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
             }
-        } else if !complete {
+        } else {
             let server = ctx.settings.target(database);
-            found.extend(filled.iter().map(|(name, rows)| {
+            // Where the rows are an earlier run's and the same, all of them are in the way.
+            let in_the_way = |name: &str| others.is_empty() || others.contains(&name);
+            let filled = existing.iter().filter(|(name, rows)| *rows > 0 && in_the_way(name));
+            found.extend(filled.map(|(name, rows)| {
                 format!("{name} in {server} holds {rows} rows {FOREIGN}: a target has to be empty")
             }));
+            if ownership::is_newest(ctx, &mut connection).await? {
+                found.push(format!(
+                    "this run brought rows into {server}, and they or the tables have been changed since: \
+                     `cargo xtask repair --run {}` shows how, and mends it",
+                    ctx.run.id()
+                ));
+            }
         }
     } else if found.is_empty() {
         found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
@@ -74,38 +86,53 @@ pub async fn looked_at(
     Ok((found, complete))
 }
 
-/// Whether the rows are this run's for sure. Where an earlier one is replaced, its rows may be the same,
-/// but its sequences are not.
-pub async fn is_own(ctx: &Ctx, connection: &mut postgres::Connection) -> Result<bool> {
-    Ok(match ctx.existing {
-        Existing::Refuse => true,
-        Existing::Replace => ownership::published_runs(connection)
-            .await?
-            .first()
-            .is_some_and(|newest| newest.run == ctx.run.id()),
-    })
-}
-
-/// Whether the database holds exactly what this run would bring.
-pub async fn holds(
-    ctx: &Arc<Ctx>,
+/// How the tables that are there differ from what `sql/schema` says, a line each. References to a table
+/// that is missing went with it: they come back with it, too.
+async fn differences(
     connection: &mut postgres::Connection,
     database: Database,
+    missing: &[&str],
+) -> Result<Vec<String>> {
+    let expected = schema::expected_definition(connection, database).await?;
+    let public = schema::definition(connection, "public").await?;
+    let went = |difference: &schema::Difference| {
+        difference.expected.is_some_and(|part| missing.iter().any(|table| part.refers_to(table)))
+    };
+    let differences = schema::compared(&expected, &public);
+    let differences = differences.iter().filter(|difference| !went(difference));
+    let findings = differences.filter_map(|difference| difference.finding(database));
+    Ok(findings.map(|finding| finding.text(Values::Masked)).collect())
+}
+
+/// Which of the tables that are there do not hold exactly what this run brings.
+async fn not_this_runs<'t>(
+    connection: &mut postgres::Connection,
     export: &Export,
-    there: &[&str],
-) -> Result<bool> {
-    for table in crate::tables::of_database(ctx.tables, database) {
-        let Some(record) = export.tables.get(table.name) else { return Ok(false) };
-        if !there.contains(&table.name) {
-            return Ok(false);
-        }
-        let hash = export.snapshot.hash;
-        let content = rows::content(connection, "public", table.name, &record.target_columns, hash).await?;
-        if content != record.content {
-            return Ok(false);
+    there: &[(&'t str, u64)],
+) -> Result<Vec<&'t str>> {
+    let mut others = Vec::new();
+    for (name, _) in there {
+        let same = match export.tables.get(*name) {
+            Some(record) => {
+                let (columns, hash) = (&record.target_columns, export.snapshot.hash);
+                rows::content(connection, "public", name, columns, hash).await? == record.content
+            }
+            None => false,
+        };
+        if !same {
+            others.push(*name);
         }
     }
-    Ok(true)
+    Ok(others)
+}
+
+/// Whether rows like this run's are its own for sure. Where an earlier run is replaced, its rows may be the
+/// same, but its sequences are not; and where tables are missing, those that are there are replaced.
+async fn is_own(ctx: &Ctx, connection: &mut postgres::Connection, missing: &[&str]) -> Result<bool> {
+    match ctx.existing {
+        Existing::Refuse if missing.is_empty() => Ok(true),
+        _ => ownership::is_newest(ctx, connection).await,
+    }
 }
 
 pub async fn databases(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<String>> {

@@ -1,7 +1,7 @@
 //! What a target's tables look like, what `sql/schema` says of them, and how the two differ.
 
 use crate::effects::postgres::Connection;
-use crate::findings::{Finding, FindingKind};
+use crate::findings::{Finding, FindingKind, Words};
 use crate::model::{Column, Database};
 use crate::run::ctx::Ctx;
 use crate::{sql, sql_file, tables};
@@ -31,6 +31,19 @@ pub struct Part {
     is_primary: bool,
     /// An index of the kind that takes the longest to build.
     pub is_inverted: bool,
+    /// Of a column.
+    pub column: Option<ColumnParts>,
+}
+
+/// What a column's definition is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ColumnParts {
+    /// With its collation, where that is not the type's own.
+    pub kind: String,
+    pub not_null: bool,
+    pub default: Option<String>,
+    /// Whether it is an identity or generated; empty where it is neither.
+    pub special: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,10 +139,9 @@ impl Part {
         }
     }
 
-    /// The statement that makes it in `public`, where there is one.
-    fn creation(&self) -> Option<String> {
+    /// The statement that makes a constraint or an index in `public`.
+    pub fn creation(&self) -> Option<String> {
         match self.kind {
-            PartKind::Column => Some(sql::add_column("public", &self.table, &self.name, &self.definition)),
             PartKind::Constraint => {
                 Some(sql::add_constraint("public", &self.table, &self.name, &self.definition))
             }
@@ -139,14 +151,23 @@ impl Part {
         }
     }
 
-    /// The statements that make it in `public` in place of another one of its name, where there are any.
-    fn replacement(&self) -> Option<String> {
-        let removal = match self.kind {
-            PartKind::Constraint => sql::drop_constraint("public", &self.table, &self.name),
-            PartKind::Index => sql::drop_index("public", &self.name),
-            _ => return None,
-        };
-        Some(format!("{removal}; {}", self.creation()?))
+    /// The statement that takes a constraint or an index away from `public`.
+    pub fn drop_in_public(&self) -> Option<String> {
+        match self.kind {
+            PartKind::Constraint => Some(sql::drop_constraint("public", &self.table, &self.name)),
+            PartKind::Index => Some(sql::drop_index("public", &self.name)),
+            _ => None,
+        }
+    }
+
+    /// Repaired with what it gives next.
+    pub fn is_sequence_of_id(&self) -> bool {
+        self.kind == PartKind::Sequence && self.name == "id"
+    }
+
+    /// Whether it is a reference to this table.
+    pub fn refers_to(&self, table: &str) -> bool {
+        self.is(Rebuild::Reference) && self.definition.contains(&format!("REFERENCES {table}("))
     }
 
     pub fn is(&self, rebuild: Rebuild) -> bool {
@@ -170,6 +191,15 @@ pub async fn definition(connection: &mut Connection, schema: &str) -> Result<Vec
             beneath: row.try_get("beneath")?,
             is_primary: row.try_get("is_primary")?,
             is_inverted: row.try_get("is_inverted")?,
+            column: match row.try_get::<Option<String>, _>("type")? {
+                Some(kind) => Some(ColumnParts {
+                    kind,
+                    not_null: row.try_get("is_required")?,
+                    default: row.try_get("standard")?,
+                    special: row.try_get("special")?,
+                }),
+                None => None,
+            },
         })
     });
     let parts = parts.collect::<Result<Vec<Part>>>();
@@ -197,44 +227,51 @@ pub async fn expected_definition(connection: &mut Connection, database: Database
     parts
 }
 
-/// How the tables of `public` differ from what `sql/schema` says. Tables that are not
-/// there are not differences: the import creates them. Other tables are none of ours.
-pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec<Finding> {
-    repairs(database, expected, found).into_iter().map(|(finding, _)| finding).collect()
+/// A part that is not as `sql/schema` says: as it has to be, and as it is.
+pub struct Difference<'a> {
+    pub expected: Option<&'a Part>,
+    pub found: Option<&'a Part>,
 }
 
-/// The same, each with the statement that makes it what `sql/schema` says, where there is one.
-pub fn repairs(database: Database, expected: &[Part], found: &[Part]) -> Vec<(Finding, Option<String>)> {
+impl Difference<'_> {
+    pub fn finding(&self, database: Database) -> Option<Finding> {
+        let part = self.expected.or(self.found)?;
+        let what = match (self.expected, self.found) {
+            (Some(expected), None) => format!("is missing (expected: {})", expected.definition),
+            (Some(expected), Some(found)) => {
+                format!("is {:?}, expected {:?}", found.definition, expected.definition)
+            }
+            (None, _) => format!("is not in sql/schema ({})", part.definition),
+        };
+        let finding = Finding::new(FindingKind::Structure, database.into(), &part.table)
+            .column(&part.name)
+            .detail(format!("{} {} {what}", part.kind, part.name));
+        let side = |part: Option<&Part>| part.map(|part| Words::plain(&part.definition));
+        Some(Finding { expected: side(self.expected), found: side(self.found), ..finding })
+    }
+}
+
+/// How the tables of `public` differ from what `sql/schema` says. Tables that are not there are not
+/// differences: the import creates them. Other tables are none of ours.
+pub fn compared<'a>(expected: &'a [Part], found: &'a [Part]) -> Vec<Difference<'a>> {
     let ours: BTreeSet<&str> = expected.iter().map(|p| p.table.as_str()).collect();
     let there: BTreeSet<&str> = found.iter().map(|p| p.table.as_str()).collect();
-    let key = |p: &Part| (p.table.clone(), p.kind, p.name.clone());
-    let finding = |p: &Part, what: String| {
-        Finding::new(FindingKind::Structure, database.into(), &p.table)
-            .column(&p.name)
-            .detail(format!("{} {} {what}", p.kind, p.name))
-    };
-    let mut findings = Vec::new();
+    let mut differences = Vec::new();
     for part in expected.iter().filter(|p| there.contains(p.table.as_str())) {
-        match found.iter().find(|f| key(f) == key(part)) {
-            None => {
-                let what = format!("is missing (expected: {})", part.definition);
-                findings.push((finding(part, what).expected(&part.definition), part.creation()));
-            }
-            Some(f) if f.definition != part.definition => {
-                let what = format!("is {:?}, expected {:?}", f.definition, part.definition);
-                let finding = finding(part, what).expected(&part.definition).found(&f.definition);
-                findings.push((finding, part.replacement()));
-            }
-            Some(_) => {}
+        let same = found.iter().find(|f| f.same_object(part));
+        if same.is_none_or(|f| f.definition != part.definition) {
+            differences.push(Difference { expected: Some(part), found: same });
         }
     }
-    for part in found.iter().filter(|p| ours.contains(p.table.as_str())) {
-        if !expected.iter().any(|e| key(e) == key(part)) {
-            let what = format!("is not in sql/schema ({})", part.definition);
-            findings.push((finding(part, what).found(&part.definition), None));
-        }
-    }
-    findings
+    let extra = found.iter().filter(|p| ours.contains(p.table.as_str()));
+    let extra = extra.filter(|part| !expected.iter().any(|e| e.same_object(part)));
+    differences.extend(extra.map(|part| Difference { expected: None, found: Some(part) }));
+    differences
+}
+
+/// The same as findings.
+pub fn differences(database: Database, expected: &[Part], found: &[Part]) -> Vec<Finding> {
+    compared(expected, found).iter().filter_map(|difference| difference.finding(database)).collect()
 }
 
 /// Tables of ours that are there, with their rows.

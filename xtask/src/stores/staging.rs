@@ -87,8 +87,8 @@ pub async fn discard(ctx: &Ctx) {
 /// writes the manifest's row: all of it or nothing.
 ///
 /// # Errors
-/// Refuses where a table has got rows since the check; with `--replace`, where one is not exactly what an
-/// earlier run wrote. The tables are locked by then: no session can change them any more.
+/// Refuses where a table has got rows since the check; with `--replace` and where tables of this run are
+/// missing, where one is not exactly what the newest run wrote. The tables are locked by then: no session can change them any more.
 pub async fn publish(ctx: &Ctx, connection: &mut Connection, database: Database, record: &str) -> Result<()> {
     connection.run("BEGIN; SET LOCAL lock_timeout = '30s'").await?;
     let names: Vec<&str> = existing(ctx, connection, database).await?.into_iter().map(|(n, _)| n).collect();
@@ -97,16 +97,14 @@ pub async fn publish(ctx: &Ctx, connection: &mut Connection, database: Database,
     }
     let there = existing(ctx, connection, database).await?;
     if let Some((name, rows)) = there.iter().find(|(_, rows)| *rows > 0) {
-        match ctx.existing {
-            Existing::Refuse => {
-                refuse!("{database}: {rows} rows have appeared in {name} while the import was under way")
-            }
-            Existing::Replace => {
-                let changed = ownership::changed_tables(ctx, connection, database, &there).await?;
-                if !changed.is_empty() {
-                    refuse!("{database} has changed while the import was under way: {}", changed.join("; "));
-                }
-            }
+        // This run's own give way where others of its tables are missing: all of them are brought again.
+        let gives_way = ctx.existing == Existing::Replace || ownership::is_newest(ctx, connection).await?;
+        if !gives_way {
+            refuse!("{database}: {rows} rows have appeared in {name} while the import was under way");
+        }
+        let changed = ownership::changed_tables(ctx, connection, database, &there).await?;
+        if !changed.is_empty() {
+            refuse!("{database} has changed while the import was under way: {}", changed.join("; "));
         }
     }
     let replaced = format!("{{{}}}", names.join(","));

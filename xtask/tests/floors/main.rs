@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
         "journal.rs",
         "ledger.rs",
         "model.rs",
+        "shown.rs",
         "sql_text.rs",
         "steps.rs",
         "tables.rs",

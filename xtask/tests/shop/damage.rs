@@ -68,10 +68,10 @@ fn like(found: &str, expected: &str) -> bool {
 }
 
 /// Damage to one database, as SQL. Rows come back from a copy, everything else by `undo`.
-struct Damage {
-    case: &'static str,
-    damage: &'static str,
-    undo: &'static str,
+pub struct Damage {
+    pub case: &'static str,
+    pub damage: &'static str,
+    pub undo: &'static str,
     finds: &'static [&'static str],
 }
 
@@ -79,7 +79,7 @@ const fn rows(case: &'static str, damage: &'static str, finds: &'static [&'stati
     Damage { case, damage, undo: "", finds }
 }
 
-const fn shape(
+pub const fn shape(
     case: &'static str,
     damage: &'static str,
     undo: &'static str,
@@ -88,7 +88,7 @@ const fn shape(
     Damage { case, damage, undo, finds }
 }
 
-const PRODUCT: &[Damage] = &[
+pub const PRODUCT: &[Damage] = &[
     rows(
         "one character",
         "UPDATE product_reviews SET title = 'Worth every Penny' WHERE id = 1",
@@ -195,7 +195,7 @@ const PRODUCT: &[Damage] = &[
         "ALTER TABLE products ALTER name TYPE varchar(255) COLLATE \"C\"",
         "ALTER TABLE products ALTER name TYPE varchar(255) COLLATE \"default\"",
         &[
-            "product.products: column name is \"character varying(255) COLLATE \\\"C\\\" NOT NULL\", expected \"character varying(255) NOT NULL\"",
+            "product.products: column name is \"character varying(255) COLLATE pg_catalog.\\\"C\\\" NOT NULL\", expected \"character varying(255) NOT NULL\"",
         ],
     ),
     shape(
@@ -240,7 +240,7 @@ const PRODUCT: &[Damage] = &[
     ),
 ];
 
-const ORDER: &[Damage] = &[
+pub const ORDER: &[Damage] = &[
     rows(
         "a row is missing",
         "DELETE FROM order_items WHERE id = 2",
@@ -372,8 +372,8 @@ const ORDER: &[Damage] = &[
         "ALTER SEQUENCE orders_id_seq INCREMENT BY -1",
         "ALTER SEQUENCE orders_id_seq INCREMENT BY 1",
         &[
-            "order.orders: sequence id is \"AS integer INCREMENT BY -1 MINVALUE 1 MAXVALUE 2147483647 START WITH 1 CACHE 1\", \
-             expected \"AS integer INCREMENT BY 1 MINVALUE 1 MAXVALUE 2147483647 START WITH 1 CACHE 1\"",
+            "order.orders: sequence id is \"AS integer INCREMENT BY -1 MINVALUE 1 MAXVALUE 2147483647 START WITH 1 CACHE 1 NO CYCLE\", \
+             expected \"AS integer INCREMENT BY 1 MINVALUE 1 MAXVALUE 2147483647 START WITH 1 CACHE 1 NO CYCLE\"",
         ],
     ),
     shape(
@@ -447,7 +447,7 @@ const ORDER: &[Damage] = &[
     ),
 ];
 
-const GATEWAY: &[Damage] = &[
+pub const GATEWAY: &[Damage] = &[
     rows(
         "a network's mask",
         "UPDATE api_logs SET ip_address = '203.0.113.7/24' WHERE id = 400",

@@ -16,6 +16,7 @@ mod tool;
 
 mod command_line;
 mod conditional_writes;
+mod convergence;
 mod cutover;
 mod damage;
 mod doctor;
@@ -40,4 +41,5 @@ mod replay;
 mod resume;
 mod secrets;
 mod status;
+mod strangers;
 mod targets;

@@ -48,7 +48,7 @@ async fn every_kind_of_damage_is_shown_and_mended() {
     let shop = migrated().await;
     let before = targets(&shop).await;
     let said = shop.xtask(&["repair"]).expect_code(0);
-    says(&said, &["-- 0 rows and documents to be changed"]);
+    says(&said, &["-- nothing to repair\n-- 0 rows and documents to be changed"]);
     assert!(targets(&shop).await == before, "nothing was wrong, and something has changed");
 
     let mut product = shop.superuser(&shop.settings.product).await;
@@ -85,7 +85,7 @@ async fn every_kind_of_damage_is_shown_and_mended() {
     shop.firestore().await.delete("user_sessions", &[SESSION.to_string()]).await.unwrap();
 
     let damaged = targets(&shop).await;
-    let said = shop.xtask(&["repair", "--max-diffs", "1"]).expect_code(3);
+    let said = shop.xtask(&["repair", "--show-values", "--max-diffs", "1"]).expect_code(3);
     assert!(targets(&shop).await == damaged, "it only shows");
     assert!(said.stderr.contains("repair --run") && said.stderr.contains("--apply"), "{}", said.stderr);
     says(
@@ -129,6 +129,7 @@ async fn every_kind_of_damage_is_shown_and_mended() {
         assert_eq!(count(table, action), n, "{table} {action}");
     }
 
+    assert_eq!(json.json()["summary"]["tables"].as_array().unwrap().len(), 9, "{}", json.stdout);
     let said = shop.xtask(&["repair", "--apply"]).expect_code(0);
     says(&said, &["WHERE id = 3;\n", "rows and documents changed"]);
     assert!(targets(&shop).await == before, "not as it was");
@@ -138,7 +139,7 @@ async fn every_kind_of_damage_is_shown_and_mended() {
 }
 
 #[tokio::test]
-async fn what_rows_cannot_mend_is_listed_with_its_statement() {
+async fn structure_comes_first_and_what_needs_right_rows_after_them() {
     let shop = migrated().await;
     let mut order = shop.target(Database::Order).await;
     order
@@ -154,34 +155,74 @@ async fn what_rows_cannot_mend_is_listed_with_its_statement() {
     let before = targets(&shop).await;
     let said = shop.xtask(&["repair"]).expect_code(3);
     assert!(targets(&shop).await == before, "it only shows");
+    let place = |line: &str| {
+        said.stdout.find(line).unwrap_or_else(|| panic!("not a word of {line:?} in\n{}", said.stdout))
+    };
+    let places = [
+        "-- order     orders            1 parts of its structure; 1 of its sequences\n",
+        "-- order     order_items       rows: 49 different; 1 parts of its structure\n",
+        "-- order     payments          rows: 1 different, 1 not of this run or doubled; 1 parts of its structure\n",
+        "DELETE FROM \"public\".\"payments\" WHERE ctid = ANY (ARRAY['(",
+        "ALTER TABLE \"public\".\"order_items\" ADD COLUMN IF NOT EXISTS \"product_name\" character varying(255);\n",
+        "UPDATE \"public\".\"order_items\" SET \"product_name\" = 'Cast Iron Pan' WHERE id = 1;\n",
+        "UPDATE \"public\".\"payments\" SET \"amount\" = '100.00' WHERE id = 2;\n",
+        "ALTER TABLE \"public\".\"payments\" ADD CONSTRAINT \"payments_pkey\" PRIMARY KEY (id);\n",
+        "CREATE INDEX idx_orders_status ON orders USING btree (status);\n",
+        "SELECT setval(pg_get_serial_sequence('\"public\".\"orders\"', 'id'), 937, false);\n",
+    ]
+    .map(place);
+    assert!(places.is_sorted(), "{places:?} in\n{}", said.stdout);
+    shop.xtask(&["repair", "--apply"]).expect_code(0);
+    shop.xtask(&["repair"]).expect_code(0);
+}
+
+/// The listing is SQL: what it prints, typed into psql, does what `--apply` does.
+#[tokio::test]
+async fn the_statements_that_are_shown_do_the_same() {
+    let shop = migrated().await;
+    let mut order = shop.target(Database::Order).await;
+    let damage = "ALTER TABLE orders ALTER status TYPE text; UPDATE orders SET status = 'x' WHERE id > 200; \
+                  DELETE FROM order_items WHERE id > 5; ALTER TABLE payments ADD CHECK (id > 0); \
+                  DROP INDEX idx_payments_status";
+    order.run(damage).await.unwrap();
+    let said = shop.xtask(&["repair", "--show-values"]).expect_code(3);
+    let listing: Vec<&str> = said.stdout.lines().filter(|line| !line.starts_with("--")).collect();
+    assert!(listing.iter().any(|line| line.contains("\\n")), "{}", said.stdout);
+    order.run(&listing.join("\n")).await.unwrap();
+    let said = shop.xtask(&["repair"]).expect_code(0);
+    says(&said, &["-- nothing to repair\n"]);
+    shop.xtask(&["verify"]).expect_code(0);
+}
+
+/// Under the column's own collation the two values are the same.
+#[tokio::test]
+async fn a_change_of_case_is_seen_whatever_the_columns_collation() {
+    let shop = migrated().await;
+    let before = targets(&shop).await;
+    let mut order = shop.superuser(&shop.settings.order).await;
+    order
+        .run(
+            "CREATE COLLATION public.nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+             ALTER TABLE orders ALTER status TYPE varchar(30) COLLATE public.nocase; \
+             UPDATE orders SET status = 'DELIVERED' WHERE id = 1",
+        )
+        .await
+        .unwrap();
+    let said = shop.xtask(&["repair"]).expect_code(3);
     says(
         &said,
         &[
-            "CREATE INDEX idx_orders_status ON orders USING btree (status);\n",
-            "ALTER TABLE \"public\".\"payments\" ADD CONSTRAINT \"payments_pkey\" PRIMARY KEY (id);\n",
-            "ALTER TABLE \"public\".\"order_items\" ADD COLUMN IF NOT EXISTS \"product_name\" character varying(255);\n",
-            "SELECT setval(pg_get_serial_sequence('\"public\".\"orders\"', 'id'), 937, false);\n",
-            "-- order payments id 1: not by rows: is there 2 times",
-            "UPDATE \"public\".\"payments\" SET \"amount\" = '100.00' WHERE id = 2;\n",
-            "order_items: columns are not there: product_name",
+            "column status is \"character varying(30) COLLATE public.nocase\", expected \"character varying(30)\"",
+            "UPDATE \"public\".\"orders\" SET \"status\" = 'delivered' WHERE id = 1;\n",
         ],
     );
-    // Rows are fixed beside it; the statements that it showed mend the rest.
-    shop.xtask(&["repair", "--apply"]).expect_code(3);
-    let amount = order.row("SELECT amount::text FROM payments WHERE id = 2").await.unwrap();
-    assert_eq!(sqlx::Row::get::<String, _>(&amount, 0), "100.00");
-    order
-        .run("DELETE FROM payments WHERE ctid = (SELECT max(ctid) FROM payments WHERE id = 1)")
-        .await
-        .unwrap();
-    for line in said.stdout.lines().filter(|l| ["CREATE", "ALTER", "SELECT"].iter().any(|w| l.starts_with(w)))
-    {
-        order.run(line).await.unwrap();
-    }
-    // A column that comes back stands last: what it held comes back by rows.
-    let said = shop.xtask(&["repair", "--apply"]).expect_code(0);
-    says(&said, &["SET \"product_name\" = 'Cast Iron Pan' WHERE id = 1;\n"]);
-    shop.xtask(&["repair"]).expect_code(0);
+    let said = shop.xtask(&["verify"]).expect_code(3);
+    says(&said, &["orders id 1: status: expected \"delivered\", found \"DELIVERED\""]);
+    shop.xtask(&["repair", "--apply"]).expect_code(0);
+    let said = shop.xtask(&["repair"]).expect_code(0);
+    says(&said, &["-- nothing to repair\n"]);
+    order.run("DROP COLLATION public.nocase").await.unwrap();
+    assert!(targets(&shop).await == before, "not as it was");
 }
 
 #[tokio::test]
@@ -240,7 +281,7 @@ async fn after_the_cut_over_nothing_is_touched_that_others_have_written() {
     set(&shop, "users", "new", |fields| drop(fields.insert("email".into(), text("new@example.com")))).await;
     shop.firestore().await.delete("user_sessions", &[SESSION.to_string()]).await.unwrap();
     let before = targets(&shop).await;
-    for arguments in [&["repair"][..], &["repair", "--apply"]] {
+    for arguments in [&["repair", "--show-values"][..], &["repair", "--show-values", "--apply"]] {
         let said = shop.xtask(arguments).expect_code(3);
         says(
             &said,
@@ -257,4 +298,124 @@ async fn after_the_cut_over_nothing_is_touched_that_others_have_written() {
         assert!(said.stderr.contains("others have written there"), "{}", said.stderr);
         assert!(targets(&shop).await == before, "{arguments:?} has touched what others wrote");
     }
+}
+
+/// Of the run's structure only what is missing is made; what the services have altered or added is theirs.
+#[tokio::test]
+async fn after_the_cut_over_only_missing_structure_is_made() {
+    let shop = migrated().await;
+    let run = shop.latest();
+    let mut manifest = run.load_manifest().unwrap();
+    manifest.cutover = Some(Cutover { at: "2026-01-01T00:00:00.000Z".into(), ..Cutover::default() });
+    run.save_manifest(&manifest).unwrap();
+    let mut order = shop.target(Database::Order).await;
+    order
+        .run(
+            "DROP INDEX idx_orders_status; ALTER TABLE payments DROP CONSTRAINT payments_order_id_fkey; \
+             SELECT setval('payments_id_seq', 5); CREATE INDEX theirs ON orders (id, status); \
+             ALTER TABLE orders ADD COLUMN theirs text; ALTER TABLE orders ADD CHECK (id > 0)",
+        )
+        .await
+        .unwrap();
+    let said = shop.xtask(&["repair", "--apply"]).expect_code(0);
+    says(
+        &said,
+        &[
+            "CREATE INDEX idx_orders_status",
+            "ADD CONSTRAINT \"payments_order_id_fkey\"",
+            "setval(pg_get_serial_sequence('\"public\".\"payments\"', 'id')",
+        ],
+    );
+    assert!(!said.stdout.contains("theirs\"") && !said.stdout.contains("DROP"), "{}", said.stdout);
+    let theirs = "SELECT count(*) FROM pg_class WHERE relname = 'theirs'";
+    let theirs: i64 = sqlx::Row::get(&order.row(theirs).await.unwrap(), 0);
+    assert_eq!(theirs, 1, "what is theirs was taken away");
+
+    order
+        .run("ALTER TABLE orders ALTER status TYPE text; ALTER TABLE order_items DROP COLUMN quantity")
+        .await
+        .unwrap();
+    let before = targets(&shop).await;
+    let said = shop.xtask(&["repair", "--apply"]).expect_code(3);
+    says(
+        &said,
+        &[
+            "-- order orders: not by this command: order.orders: column status is",
+            "the services took over, and may have altered it",
+            "-- order order_items: not by this command: column quantity is not there: the services took over",
+        ],
+    );
+    assert!(targets(&shop).await == before, "what the services altered was touched");
+
+    // A table that is gone held their rows, too.
+    order.run("DROP TABLE payments").await.unwrap();
+    let said = shop.xtask(&["repair", "--apply"]).expect_code(3);
+    says(
+        &said,
+        &["-- order payments: not by this command: the table is not there: the services took over at"],
+    );
+    let said = shop.xtask(&["import"]).expect_code(4);
+    for word in
+        ["the services took over at 2026-01-01T00:00:00.000Z", "comes back from a backup of its database"]
+    {
+        assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
+    }
+}
+
+/// Repair names the command that brings a table back, and that does: beside tables that are this run's.
+#[tokio::test]
+async fn an_import_brings_a_dropped_table_back() {
+    let shop = migrated().await;
+    // All but when it was brought there.
+    let rows = async || {
+        let same = "UPDATE xtask.runs SET published = '2026-01-01'";
+        shop.target(Database::Product).await.run(same).await.unwrap();
+        targets(&shop).await
+    };
+    let before = rows().await;
+    let run = shop.latest().id().to_string();
+    let mut product = shop.target(Database::Product).await;
+    product.run("GRANT SELECT ON product_reviews TO public").await.unwrap();
+    product.run("DROP TABLE products CASCADE").await.unwrap();
+    let damaged = targets(&shop).await;
+    for arguments in [&["repair"][..], &["repair", "--apply"]] {
+        let said = shop.xtask(arguments).expect_code(3);
+        let way = format!("`cargo xtask import --run {run}` brings the table back");
+        says(
+            &said,
+            &[
+                &format!("-- product products: not by this command: the table is not there: {way}\n"),
+                "constraint product_reviews_product_id_fkey is missing (expected: FOREIGN KEY (product_id) REFERENCES \
+                 products(id)): it comes back with products\n",
+            ],
+        );
+        assert!(targets(&shop).await == damaged, "{arguments:?}");
+    }
+
+    // Not over what somebody has changed: neither a row nor a table.
+    for (damage, undo, word) in [
+        (
+            "UPDATE categories SET status = 'lost' WHERE id = 1",
+            "UPDATE categories SET status = 'active' WHERE id = 1",
+            "categories in",
+        ),
+        (
+            "DROP INDEX idx_categories_slug",
+            "CREATE INDEX idx_categories_slug ON categories (slug)",
+            "idx_categories_slug is missing",
+        ),
+    ] {
+        product.run(damage).await.unwrap();
+        let said = shop.xtask(&["import", "--run", &run]).expect_code(4);
+        for word in [word, &format!("`cargo xtask repair --run {run}` shows how, and mends it")] {
+            assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
+        }
+        product.run(undo).await.unwrap();
+    }
+    shop.xtask(&["import", "--run", &run]).expect_code(0);
+    let granted = "SELECT has_table_privilege('public', 'product_reviews', 'SELECT')";
+    assert!(sqlx::Row::get::<bool, _>(&product.row(granted).await.unwrap(), 0), "the grants are gone");
+    shop.xtask(&["verify"]).expect_code(0);
+    assert_eq!(rows().await, before, "not as it was");
+    says(&shop.xtask(&["repair"]).expect_code(0), &["-- nothing to repair\n"]);
 }

@@ -221,7 +221,7 @@ async fn damage_after_a_replay(shop: &Shop) {
         .await
         .unwrap();
     shop.firestore().await.delete("users", &["noraAtLast".to_string()]).await.unwrap();
-    let said = shop.xtask(&["verify"]).expect_code(3);
+    let said = shop.xtask(&["verify", "--show-values"]).expect_code(3);
     says(
         &said,
         &[

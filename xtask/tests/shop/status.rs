@@ -73,6 +73,15 @@ async fn what_only_looks_leaves_the_state_of_a_run_as_it_was() {
     let (red, first) = (state(&shop), headline(&shop));
     assert!(red["state"] == "done" && first.ends_with("done, but the proof is red"), "{red} {first}");
     look_again(&red, &first);
+
+    // A look that does not come to its end has changed nothing either.
+    let file = shop.latest().file("orders.csv");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "damaged").unwrap();
+    let said = shop.xtask(&["repair"]).expect_code(3);
+    assert!(said.stderr.contains("the run's files do not say any more"), "{}", said.stderr);
+    assert_eq!((state(&shop), headline(&shop)), (red, first));
+    std::fs::write(&file, whole).unwrap();
 }
 
 /// What changes the run says so by its own state, and belongs to a command all the same.

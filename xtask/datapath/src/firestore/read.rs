@@ -4,6 +4,7 @@ use super::client::{Firestore, total, within};
 use super::submit::Refusal;
 use super::wire::{self, Depth, Version};
 use crate::document::Value;
+use crate::sha256::in_place_of;
 use anyhow::{Context, Result};
 use backon::BackoffBuilder;
 use futures_util::future::BoxFuture;
@@ -77,7 +78,9 @@ impl Firestore {
                 _ => found.remove_entry(id),
             };
             ids.iter()
-                .map(|id| take(id).with_context(|| format!("{}: no answer for {id}", context())))
+                .map(|id| {
+                    take(id).with_context(|| format!("{}: no answer for {}", context(), in_place_of(id)))
+                })
                 .collect()
         })
     }

@@ -6,6 +6,7 @@ use super::pace::{Limiter, Pace};
 use super::submit::{self, Conflict, Refusal, Rejected, Sent, Written, submit};
 use super::wire::{self, Change, Version};
 use crate::document::{self, Document};
+use crate::sha256::in_place_of;
 use anyhow::{Context, Result, bail};
 use futures_util::future::BoxFuture;
 use gcloud_sdk::google::firestore::v1 as fs;
@@ -87,6 +88,8 @@ impl Firestore {
                 let limiter = Limiter::new(self.pace.limit);
                 let sent = submit(&target, batch, &self.pace, &limiter).await.with_context(context)?;
                 if let Some(Rejected { id, code, message }) = sent.written.rejected.first() {
+                    // An id may be a token, which lets in whoever knows it.
+                    let (id, message) = (in_place_of(id), message.replace(id, "…"));
                     bail!("Firestore refused {collection}/{id} with {code}: {message}");
                 }
                 others.extend(sent.unmet.iter().map(|change| change.id().to_owned()));

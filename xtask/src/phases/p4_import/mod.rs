@@ -5,6 +5,7 @@
 mod loading;
 
 use self::loading::{Loading, weight};
+use crate::effects::postgres;
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
@@ -108,7 +109,7 @@ fn unpublished(database: Database, error: anyhow::Error) -> anyhow::Error {
     let why = match error.chain().find_map(|e| e.downcast_ref()) {
         Some(Stop::Differs(why)) => why.clone(),
         _ if code.is_some_and(|code| code.starts_with("22") || code.starts_with("23")) => {
-            format!("{error:#}")
+            postgres::without_values(&error)
         }
         _ => return error,
     };

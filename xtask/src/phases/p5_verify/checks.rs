@@ -38,47 +38,41 @@ pub(super) async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<C
     let mut findings = Findings::default();
     let mut looked_at = 0;
     for database in Database::ALL {
-        let (found, sequences) = sequences(ctx, export, database, true).await?;
-        findings.extend(found.into_iter().map(|(finding, _)| finding));
+        let (found, sequences) = sequences(ctx, export, database).await?;
+        findings.extend(found);
         looked_at += sequences;
     }
     Ok(Check::new("sequences", format!("{looked_at} sequences"), findings))
 }
 
-/// What is wrong with the sequences of a database, each with the statement that repairs it where there is
-/// one, and how many were looked at. `all`: the ids of rows that are not of this run count, too.
-pub async fn sequences(
-    ctx: &Ctx,
-    export: &Export,
-    database: Database,
-    all: bool,
-) -> Result<(Vec<(Finding, Option<String>)>, usize)> {
+/// What is wrong with the sequences of a database, and how many were looked at.
+async fn sequences(ctx: &Ctx, export: &Export, database: Database) -> Result<(Vec<Finding>, usize)> {
     let (mut findings, mut looked_at) = (Vec::new(), 0);
     let mut connection = ctx.target(database, "verify").await?;
     let wrong = |table: &Table| Finding::new(FindingKind::Sequence, database.into(), table.name).column("id");
     for table in tables::of_database(ctx.tables, database) {
         let Some(record) = export.tables.get(table.name) else { continue };
         if !has(&mut connection, table.name, &["id"]).await? {
-            findings.push((wrong(table).detail("the sequence of its id cannot be looked at"), None));
+            findings.push(wrong(table).detail("the sequence of its id cannot be looked at"));
             continue;
         }
         let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
         let row = connection.row(&query).await?;
         let (Some(name), largest) = (row.try_get::<Option<String>, _>(0)?, row.try_get::<Option<i64>, _>(1)?)
         else {
-            findings.push((wrong(table).detail("its id has no sequence"), None));
+            findings.push(wrong(table).detail("its id has no sequence"));
             continue;
         };
         let state = connection.row(&sql::sequence_state(&name)).await?;
         let found =
             crate::run::manifest::Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
-        let wanted = record.sequence.next().max(largest.filter(|_| all).unwrap_or(0) + 1);
+        let wanted = record.sequence.next().max(largest.unwrap_or(0) + 1);
         looked_at += 1;
         if found < wanted {
             let detail =
                 format!("the next new row gets id {found}; ids below {wanted} have been given out ({name})");
-            let finding = wrong(table).expected(wanted.to_string()).found(found.to_string()).detail(detail);
-            findings.push((finding, Some(sql::set_sequence("public", table.name, wanted, false))));
+            let finding = wrong(table).expected(wanted.to_string()).found(found.to_string());
+            findings.push(finding.detail(detail));
         }
     }
     connection.close().await?;

@@ -1,10 +1,10 @@
 //! Collections: every document read back and compared, and the server's own count.
 
 use super::cutover_state::CutoverState;
-use crate::findings::{Counts, Finding, FindingKind, Store, document_key};
+use crate::findings::{Counts, Finding, FindingKind, Store};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Services, TableProof};
-use crate::stores::documents::{self, Compared, compare, foreign};
+use crate::stores::documents::{self, Compared, compare};
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
@@ -52,7 +52,7 @@ pub(super) async fn verify(
         proof.findings.insert(0, Finding::count(table, expected, there));
     }
     if counts.extra > 0 && ctx.max_diffs > 0 {
-        proof.findings.extend(not_of_this_run(ctx, &firestore, export, table, collection).await?);
+        proof.findings.extend(documents::extra(ctx, &firestore, table, collection, export).await?);
     }
     let told_twice = export.snapshot.hash.is_exact();
     if proof.is_green() && told_twice && sum.digest != self::expected(export, table)? {
@@ -118,23 +118,4 @@ fn add(sum: &mut Compared, compared: Compared, max_diffs: usize) {
         let room = max_diffs.saturating_sub(all.len());
         all.extend(some.into_iter().take(room));
     }
-}
-
-/// A finding for each document that the run does not have, up to the limit.
-async fn not_of_this_run(
-    ctx: &Arc<Ctx>,
-    firestore: &Firestore,
-    export: &Export,
-    table: &'static Table,
-    collection: &'static Collection,
-) -> Result<Vec<Finding>> {
-    let mut named = Vec::new();
-    foreign(ctx, firestore, export, table, collection, |ids| {
-        let extra = || Finding::new(FindingKind::Extra, Store::Firestore, table.name);
-        named.extend(ids.into_iter().map(|id| extra().key(document_key(table, &id))));
-        named.truncate(ctx.max_diffs);
-        Ok(())
-    })
-    .await?;
-    Ok(named)
 }

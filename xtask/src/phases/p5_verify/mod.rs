@@ -16,23 +16,21 @@ use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
+use crate::steps::StepName;
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
-pub use checks::{references_of, sequences};
+pub use checks::references_of;
 use datapath::files::FileInfo;
 pub use documents::AT_ONCE;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The phase in the journal.
-pub const STEP: &str = "5 verify";
-
 /// Looks at everything and returns what was found; the caller decides what a red proof means.
 pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
     let started = Instant::now();
     let cutover = if manifest.cutover.is_some() { CutoverState::After } else { CutoverState::Before };
-    let step = ctx.run.step(STEP)?;
+    let step = ctx.run.step(StepName::Verify)?;
     let tables =
         crate::run::join::all(
             ctx.tables.iter().map(|t| {

@@ -1,7 +1,7 @@
 //! Tables of PostgreSQL targets: count and digest, and where they differ the rows with both values.
 
 use super::cutover_state::CutoverState;
-use crate::effects::postgres::Connection;
+use crate::effects::postgres::{self, Connection};
 use crate::findings::{Counts, Finding, FindingKind, Store, row_key};
 use crate::model::Database;
 use crate::run::ctx::Ctx;
@@ -35,7 +35,14 @@ pub(super) async fn verify(
     }
     let task = ctx.terminal.task("verify", table.name, expected.rows);
     let hash = export.snapshot.hash;
-    let found = content(&mut connection, "public", table.name, &record.target_columns, hash).await?;
+    let found = match content(&mut connection, "public", table.name, &record.target_columns, hash).await {
+        Ok(found) => found,
+        Err(error) => {
+            proof.counts.other = 1;
+            proof.findings.push(unreadable(table, error)?);
+            return Ok(proof);
+        }
+    };
     proof.found_rows = found.total().rows;
     task.done(proof.found_rows);
     if cutover == CutoverState::After {
@@ -63,6 +70,19 @@ pub(super) async fn verify(
         proof.findings.push(finding.detail(detail));
     }
     Ok(proof)
+}
+
+/// Values that cannot be read as what they have to be: a column has got another type. Other errors are
+/// errors.
+fn unreadable(table: &Table, error: anyhow::Error) -> Result<Finding> {
+    // Of SQLSTATE: values (22), and casts that there are not (42846).
+    let code = postgres::code(&error).unwrap_or_default();
+    if !code.starts_with("22") && code != "42846" {
+        return Err(error);
+    }
+    let finding = Finding::new(FindingKind::NotComparable, Store::of(table), table.name);
+    let why = postgres::unquoted(&postgres::message(&error).unwrap_or_default()).to_string();
+    Ok(finding.detail(format!("its rows cannot be compared: {why}")))
 }
 
 /// Compares the rows of these buckets with the expected ones, beside which they stand.

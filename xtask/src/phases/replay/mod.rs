@@ -9,6 +9,7 @@ mod reading;
 mod references;
 
 use self::reading::{Batch, Key, Mapping};
+use crate::findings::{Words, escaped};
 use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::{Database, MIGRATED, Stop};
 use crate::refuse;
@@ -134,7 +135,7 @@ struct Replaying {
     mapping: Mapping,
     snapshot: SnapshotInfo,
     known: BTreeMap<String, Known>,
-    conflicts: BTreeMap<Key, String>,
+    conflicts: BTreeMap<Key, Words>,
     held_back: BTreeMap<Key, String>,
     done: bool,
 }
@@ -195,14 +196,14 @@ impl Replaying {
                 let (wanted, last) = (part.csv(part.wanted.values()), part.last_csv());
                 let record = &self.export.tables[part.table.name];
                 let scope = sql::Scope::Wanted;
-                agreement =
-                    agreement.compare(part.table, record, &wanted[..], &last, scope, Owner::Others).await?;
-                for (id, how) in agreement.found(part.table.name, Kind::Conflict).await? {
-                    self.conflicts.insert((part.table.name, id), how.unwrap_or_default());
-                }
-                for (id, times) in agreement.found(part.table.name, Kind::DuplicateKey).await? {
-                    let how = format!("is there {} times", times.unwrap_or_default());
-                    self.conflicts.insert((part.table.name, id), how);
+                let (found, owner) = (sql::FoundColumns::default(), Owner::Others);
+                let compared =
+                    agreement.compare(part.table, record, &wanted[..], &last, &found, scope, owner);
+                agreement = compared.await?;
+                for kind in [Kind::Conflict, Kind::DuplicateKey] {
+                    for (id, how) in agreement.found(part.table, kind).await? {
+                        self.conflicts.insert((part.table.name, id), how);
+                    }
                 }
             }
             agreements.push(agreement);
@@ -281,6 +282,7 @@ impl Replaying {
     async fn write_documents(&self, firestore: &Firestore) -> Result<()> {
         for (table, conflicts) in self.documents(firestore, true).await? {
             if let Some((id, how)) = conflicts.first_key_value() {
+                let how = how.said(self.ctx.values);
                 let what = format!("{table} id {id}: {how}: stop who writes there, then replay again");
                 return Err(Stop::Differs(what).into());
             }
@@ -293,10 +295,12 @@ impl Replaying {
         &self,
         firestore: &Firestore,
         apply: bool,
-    ) -> Result<Vec<(&'static str, BTreeMap<i64, String>)>> {
+    ) -> Result<Vec<(&'static str, BTreeMap<i64, Words>)>> {
         let mut all = Vec::new();
         for part in &self.batch.tables {
-            let Some(collection) = part.table.collection() else { continue };
+            if part.table.collection().is_none() {
+                continue;
+            }
             let documents = part.documents(self.ctx.settings.policy.null_policy)?;
             let wanted = documents.iter().map(|(_, document)| Wanted {
                 id: document.id.clone(),
@@ -305,7 +309,7 @@ impl Replaying {
             });
             let wanted: Vec<Wanted> = wanted.collect();
             let made =
-                reconcile::documents(firestore, collection, &wanted, Owner::Others, apply, &mut |_| Ok(()))
+                reconcile::documents(firestore, part.table, &wanted, Owner::Others, apply, &mut |_| Ok(()))
                     .await?;
             let row =
                 |(id, document): &(i64, Document)| Some((*id, made.conflicts.get(&document.id)?.clone()));
@@ -403,10 +407,8 @@ impl Replaying {
         let mut tables = BTreeMap::new();
         for part in &self.batch.tables {
             let name = part.table.name;
-            let of = |keys: &BTreeMap<Key, String>| {
-                let ours = keys.iter().filter(|((table, _), _)| *table == name);
-                ours.map(|((_, id), how)| (*id, how.clone())).collect()
-            };
+            let conflicts = self.conflicts.iter().filter(|((table, _), _)| *table == name);
+            let held_back = self.held_back.iter().filter(|((table, _), _)| *table == name);
             let still = part.read.iter().filter(|(_, row)| kind_of(&row.outcome) == OutcomeKind::Quarantined);
             let still = still.map(|(id, row)| {
                 let from = format!("quarantined:{}", part.quarantined[id]);
@@ -418,8 +420,10 @@ impl Replaying {
                 excluded: part.excluded().map(|(id, rule)| (id, rule.to_string())).collect(),
                 still: still.collect(),
                 vanished: part.quarantined.keys().filter(|id| !part.read.contains_key(id)).copied().collect(),
-                conflicts: of(&self.conflicts),
-                held_back: of(&self.held_back),
+                conflicts: conflicts
+                    .map(|((_, id), how)| (*id, escaped(how.said(self.ctx.values))))
+                    .collect(),
+                held_back: held_back.map(|((_, id), why)| (*id, why.clone())).collect(),
             };
             if table != TableReplayed::default() {
                 tables.insert(name.to_string(), table);

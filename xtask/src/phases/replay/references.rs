@@ -1,6 +1,7 @@
 //! What the rows of a replay refer to: all of it has to be there, or to come with them.
 
 use super::reading::{Batch, Key, Mapping, Part, USER_UID};
+use crate::findings::{Values, masked};
 use crate::model::{Database, MIGRATED};
 use crate::phases::p5_verify;
 use crate::run::ctx::Ctx;
@@ -20,7 +21,7 @@ pub(super) async fn unknown(
 ) -> Result<Vec<String>> {
     let mut unknown = Vec::new();
     for part in batch.tables.iter().filter(|part| !part.wanted.is_empty()) {
-        unknown.extend(users(part, mapping));
+        unknown.extend(users(part, mapping, ctx.values));
         for reference in part.table.references {
             if let To::Row(database, parent) = reference.to {
                 let known = quarantined(export, batch, parent);
@@ -41,7 +42,7 @@ pub(super) async fn unknown(
 }
 
 /// Users that the run does not know; and for documents, users whose own document it does not have.
-fn users(part: &Part, mapping: &Mapping) -> Vec<String> {
+fn users(part: &Part, mapping: &Mapping, values: Values) -> Vec<String> {
     let line = |(id, row): (&i64, &super::reading::Row)| {
         let uid = part.value(&row.csv, USER_UID)?;
         let name = part.table.name;
@@ -49,7 +50,11 @@ fn users(part: &Part, mapping: &Mapping) -> Vec<String> {
         if bearers.is_empty() {
             let newer = mapping.newer(&uid).map(|id| format!("user {id} is newer than the run's snapshot"));
             let why = newer.unwrap_or_else(|| "no user of the run bears it".into());
-            return Some(format!("{name} id {id}: {USER_UID} {uid:?}: {why}"));
+            let uid = match values == Values::Masked && part.table.hides(USER_UID) {
+                true => masked(&uid),
+                false => format!("{uid:?}"),
+            };
+            return Some(format!("{name} id {id}: {USER_UID} {uid}: {why}"));
         }
         let documents = part.table.collection().is_some();
         if documents && !bearers.iter().any(|(_, outcome)| outcome == MIGRATED) {

@@ -6,6 +6,6 @@ mod change;
 mod documents;
 mod rows;
 
-pub use change::{Action, Change, OnChange};
+pub use change::{Action, Change, OnChange, SaidChange};
 pub use documents::{Made, Wanted, documents};
-pub use rows::{LeftAlone, Reconciliation};
+pub use rows::Reconciliation;

@@ -2,17 +2,19 @@
 
 use super::change::{Action, Change, OnChange, PIECE};
 use crate::effects::postgres::Connection;
+use crate::findings::{Values, Words, escaped, masked, row_key};
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::TableExport;
-use crate::sql::{self, HashFn, Held, Kind, Owner, Scope};
+use crate::sql::{self, FoundColumns, HashFn, Held, Kind, Owner, Scope};
 use crate::sql_file;
 use crate::stores::rows;
-use crate::stores::schema::{self, STAGING};
+use crate::stores::schema::{self, Part, STAGING};
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -29,6 +31,8 @@ pub struct Reconciliation {
     pub database: Database,
     connection: Connection,
     compared: Vec<ComparedTable>,
+    /// What `sql/schema` says that the tables look like.
+    pub expected: Vec<Part>,
     /// Table, column, parent, its column.
     pub references: Vec<[String; 4]>,
     writing: bool,
@@ -53,56 +57,79 @@ impl Reconciliation {
                 .with_context(|| format!("somebody has been writing to {database} for too long"))?;
         }
         // Wanted rows have the types of sql/schema: the table's own may have become too narrow.
-        schema::create(&mut connection, database).await?;
+        let expected = schema::create(&mut connection, database).await?;
         let query = sql::bind(sql_file!("phases/5-verify/foreign_keys.sql"), &[("schema", STAGING)]);
         let mut references = Vec::new();
         for row in connection.rows(&query).await? {
             references.push([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?]);
         }
         connection.run(&sql::search_path("public")).await?;
-        Ok(Reconciliation { database, connection, compared: Vec::new(), references, writing })
+        Ok(Reconciliation { database, connection, compared: Vec::new(), expected, references, writing })
     }
 
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
+    /// Whether the changes are made, and not only told.
+    pub fn writes(&self) -> bool {
+        self.writing
+    }
+
     /// Compares rows of a table with what is wanted, and finds what has to be done. `wanted` and `last`:
     /// CSV as in the run's files, with a header. `last` only for single rows: in whole buckets what was
-    /// last written is what is wanted.
+    /// last written is what is wanted. `found`: columns that are compared in another way than as they are.
+    #[allow(clippy::too_many_arguments, reason = "a table with all that concerns it")]
     pub async fn compare(
-        self,
+        mut self,
         table: &'static Table,
         record: &TableExport,
         mut wanted: impl Read + Send,
         last: &[u8],
+        found: &FoundColumns,
         scope: Scope<'_>,
         owner: Owner,
     ) -> Result<Reconciliation> {
-        let Reconciliation { database, mut connection, mut compared, references, writing } = self;
         let columns = &record.target_columns;
-        connection.run(&sql::hold_rows(STAGING, table.name, columns)).await?;
+        self.connection.run(&sql::hold_rows(STAGING, table.name, columns)).await?;
         let buckets = match scope {
             Scope::Buckets(buckets) => Some(buckets),
-            Scope::Wanted => None,
+            Scope::All | Scope::Wanted => None,
         };
         let fill = sql::fill_wanted(table.name, columns, buckets);
-        (_, connection) = rows::feed(connection, &fill, &mut wanted, table, record).await?;
+        (_, self.connection) = rows::feed(self.connection, &fill, &mut wanted, table, record).await?;
         if !last.is_empty() {
             let fill = sql::fill_last(table.name, columns);
-            (_, connection) = rows::feed(connection, &fill, &mut &last[..], table, record).await?;
+            (_, self.connection) = rows::feed(self.connection, &fill, &mut &last[..], table, record).await?;
         }
-        connection.run(&sql::find_changes(table.name, columns, scope, owner)).await?;
+        self.connection.run(&sql::find_changes(table.name, columns, found, scope, owner)).await?;
         let own_parent =
-            references.iter().any(|[child, _, parent, _]| child == table.name && parent == child);
-        compared.push(ComparedTable { table, record: record.clone(), own_parent });
-        Ok(Reconciliation { database, connection, compared, references, writing })
+            self.references.iter().any(|[child, _, parent, _]| child == table.name && parent == child);
+        self.compared.push(ComparedTable { table, record: record.clone(), own_parent });
+        Ok(self)
+    }
+
+    /// How many rows of a table there are of each kind.
+    pub async fn counts(&mut self) -> Result<BTreeMap<&'static str, BTreeMap<String, u64>>> {
+        let mut counts = BTreeMap::new();
+        for ComparedTable { table, .. } in &self.compared {
+            let mut kinds = BTreeMap::new();
+            for row in self.connection.rows(&sql::count_kinds(table.name)).await? {
+                kinds.insert(row.try_get(0)?, u64::try_from(row.try_get::<i64, _>(1)?)?);
+            }
+            counts.insert(table.name, kinds);
+        }
+        Ok(counts)
     }
 
     /// All ids of one kind, with what was found out about each.
-    pub async fn found(&mut self, table: &str, kind: Kind) -> Result<BTreeMap<i64, Option<String>>> {
-        let rows = self.connection.rows(&sql::changes_after(table, kind, i64::MIN, None)).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    pub async fn found(&mut self, table: &'static Table, kind: Kind) -> Result<BTreeMap<i64, Words>> {
+        let rows = self.connection.rows(&sql::changes_after(table.name, kind, i64::MIN, None)).await?;
+        let said = |row: &PgRow| {
+            let change: Option<String> = row.try_get(1)?;
+            Ok((row.try_get(0)?, left_because(table, kind, &change.unwrap_or_default())?))
+        };
+        rows.iter().map(said).collect()
     }
 
     /// Takes rows out of what is wanted: nothing is done to them.
@@ -110,9 +137,42 @@ impl Reconciliation {
         self.connection.run(&sql::hold_back(table, ids)).await
     }
 
-    /// Tells of everything that has to be done, and does it where this transaction writes: parents before
-    /// children, deletions last and the other way round. Returns how many rows are concerned.
+    /// Tells of everything that has to be done with rows, and does it where this transaction writes.
+    /// Returns how many rows are concerned.
     pub async fn make(&mut self, tell: &mut OnChange<'_>) -> Result<u64> {
+        let surplus = self.remove_surplus(tell).await?;
+        let rows = self.write_rows(tell).await?;
+        self.prove().await?;
+        Ok(surplus + rows)
+    }
+
+    /// Rows beside others with their ids, and without an id: by their places, so before any of them moves.
+    pub async fn remove_surplus(&mut self, tell: &mut OnChange<'_>) -> Result<u64> {
+        let mut count = 0;
+        for at in 0..self.compared.len() {
+            let table = self.compared[at].table;
+            let mut after: Option<String> = None;
+            loop {
+                let page = sql::surplus_after(table.name, after.as_deref(), PIECE);
+                let rows = self.connection.rows(&page).await?;
+                let (mut ids, mut places) = (Vec::new(), Vec::new());
+                for row in &rows {
+                    let id = row.try_get::<Option<i64>, _>(0)?;
+                    ids.push(id.map_or_else(|| "NULL".to_string(), |id| id.to_string()));
+                    places.push(row.try_get::<String, _>(1)?);
+                }
+                let Some(last) = places.last().cloned() else { break };
+                let statement = Words::plain(sql::delete_places(table.name, &places));
+                let because = Words::plain("beside another row with this id, or without one");
+                self.do_it(table, ids, Action::Delete, statement, Some(because), tell).await?;
+                (after, count) = (Some(last), count + rows.len() as u64);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Parents before children, deletions last and the other way round.
+    pub async fn write_rows(&mut self, tell: &mut OnChange<'_>) -> Result<u64> {
         let mut rows = 0;
         for at in 0..self.compared.len() {
             rows += self.each(at, Kind::Insert, tell).await?;
@@ -121,16 +181,13 @@ impl Reconciliation {
         for at in (0..self.compared.len()).rev() {
             rows += self.each(at, Kind::Delete, tell).await?;
         }
-        if self.writing {
-            self.prove().await?;
-        }
         Ok(rows)
     }
 
     async fn each(&mut self, at: usize, kind: Kind, tell: &mut OnChange<'_>) -> Result<u64> {
-        let ComparedTable { table, record, own_parent } = &self.compared[at];
+        let (table, own_parent) = (self.compared[at].table, self.compared[at].own_parent);
         // Rows that refer to each other come and go together: keys are checked at a statement's end.
-        let limit = if *own_parent { None } else { Some(PIECE) };
+        let limit = if own_parent { None } else { Some(PIECE) };
         let (mut after, mut count) = (i64::MIN, 0);
         loop {
             let rows = self.connection.rows(&sql::changes_after(table.name, kind, after, limit)).await?;
@@ -141,20 +198,9 @@ impl Reconciliation {
             let Some((last, _)) = changes.last() else { return Ok(count) };
             after = *last;
             count += changes.len() as u64;
-            for (action, ids, statement) in statements(table, record, kind, changes) {
-                tell(&Change {
-                    store: self.database.to_string(),
-                    table: table.name.to_string(),
-                    ids: ids.iter().map(i64::to_string).collect(),
-                    action,
-                    writes: Some(statement.clone()),
-                    because: None,
-                })?;
-                if self.writing {
-                    self.connection.run(&statement).await.with_context(|| {
-                        format!("{}: nothing in this database has been changed", self.database)
-                    })?;
-                }
+            for (action, ids, statement) in statements(table, &self.compared[at].record, kind, changes)? {
+                let ids = ids.iter().map(i64::to_string).collect();
+                self.do_it(table, ids, action, statement, None, tell).await?;
             }
             if limit.is_none() {
                 return Ok(count);
@@ -162,8 +208,36 @@ impl Reconciliation {
         }
     }
 
+    /// Tells of a statement, and makes it where this transaction writes.
+    async fn do_it(
+        &mut self,
+        table: &Table,
+        ids: Vec<String>,
+        action: Action,
+        statement: Words,
+        because: Option<Words>,
+        tell: &mut OnChange<'_>,
+    ) -> Result<()> {
+        let ids = ids.into_iter().map(Words::plain).collect();
+        let (store, table) = (self.database.to_string(), table.name.to_string());
+        let change = Change { store, table, ids, action, writes: Some(statement), because };
+        tell(&change)?;
+        self.write(&change).await
+    }
+
+    /// Makes a change that has been told, where this transaction writes.
+    pub async fn write(&mut self, change: &Change) -> Result<()> {
+        let (true, Some(statement)) = (self.writing, &change.writes) else { return Ok(()) };
+        let [shown, masked] = [Values::Shown, Values::Masked].map(|values| statement.said(values));
+        let nothing = format!("{}: nothing in this database has been changed", self.database);
+        self.connection.run_masked(masked, shown).await.context(nothing)
+    }
+
     /// What was changed is what was wanted, read back.
-    async fn prove(&mut self) -> Result<()> {
+    pub async fn prove(&mut self) -> Result<()> {
+        if !self.writing {
+            return Ok(());
+        }
         for ComparedTable { table, record, .. } in &self.compared {
             let query = sql::unproven(table.name, &record.target_columns, 10);
             let ids: Result<Vec<String>> = self
@@ -201,10 +275,10 @@ impl Reconciliation {
         Ok(content)
     }
 
-    /// Rows that rows cannot repair or that others have written, in the terms of a change.
-    pub async fn left_alone(&mut self, tell: &mut OnChange<'_>) -> Result<LeftAlone> {
-        let mut left = LeftAlone::default();
-        for ComparedTable { table, .. } in &self.compared {
+    /// Rows that are left as they are, in the terms of a change.
+    pub async fn left_alone(&mut self, tell: &mut OnChange<'_>) -> Result<()> {
+        for at in 0..self.compared.len() {
+            let table = self.compared[at].table;
             for kind in [Kind::Conflict, Kind::DuplicateKey] {
                 let mut after = i64::MIN;
                 loop {
@@ -213,24 +287,16 @@ impl Reconciliation {
                     for row in &rows {
                         let (id, found): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
                         after = id;
-                        let found = found.unwrap_or_default();
-                        let (action, because) = match kind {
-                            Kind::DuplicateKey => {
-                                left.twice += 1;
-                                (Action::NotByRows, format!("is there {found} times"))
-                            }
-                            _ => {
-                                left.conflicts += 1;
-                                (Action::Conflict, found)
-                            }
-                        };
                         tell(&Change {
                             store: self.database.to_string(),
                             table: table.name.to_string(),
-                            ids: vec![id.to_string()],
-                            action,
+                            ids: vec![row_key(&id.to_string())],
+                            action: match kind {
+                                Kind::DuplicateKey => Action::NotByThisCommand,
+                                _ => Action::Conflict,
+                            },
                             writes: None,
-                            because: Some(because),
+                            because: Some(left_because(table, kind, &found.unwrap_or_default())?),
                         })?;
                     }
                     if rows.len() < PIECE {
@@ -238,10 +304,8 @@ impl Reconciliation {
                     }
                 }
             }
-            let row = self.connection.row(&sql::count_changes(table.name, Kind::AddedByOthers)).await?;
-            left.theirs += u64::try_from(row.try_get::<i64, _>(0)?)?;
         }
-        Ok(left)
+        Ok(())
     }
 
     /// Ends the transaction: keeps what was written, if it is one that writes.
@@ -257,12 +321,41 @@ impl Reconciliation {
     }
 }
 
-/// What is not touched.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LeftAlone {
-    pub conflicts: u64,
-    pub theirs: u64,
-    pub twice: u64,
+/// A column that differs: its name, what it has to be, what was found.
+type Difference = (String, Option<String>, Option<String>);
+
+fn read<T: serde::de::DeserializeOwned>(table: &Table, change: &str) -> Result<T> {
+    // What it holds is customers': it does not stand in the error.
+    serde_json::from_str(change).ok().with_context(|| format!("reading a change to {}", table.name))
+}
+
+/// Why a row is left alone.
+fn left_because(table: &Table, kind: Kind, change: &str) -> Result<Words> {
+    match (kind, change) {
+        (Kind::DuplicateKey, times) => {
+            Ok(Words::plain(format!("is there {times} times, and which of them is whose cannot be told")))
+        }
+        (_, "gone") => Ok(Words::plain("it is not there any more")),
+        (_, "foreign") => Ok(Words::plain("a row with this id is there that we did not write")),
+        (_, differences) => {
+            let differences: Vec<Difference> = read(table, differences)?;
+            Ok(Words::both(|values| {
+                let column = |(name, wrote, found): &Difference| {
+                    let [wrote, found] = [wrote, found].map(|v| value(table, name, v.as_deref(), values));
+                    format!("{} is {found}, we wrote {wrote}", escaped(name))
+                };
+                differences.iter().map(column).collect::<Vec<_>>().join("; ")
+            }))
+        }
+    }
+}
+
+/// A value as it stands in a statement; masked it is no SQL, so that nobody writes the mask.
+fn value(table: &Table, column: &str, value: Option<&str>, values: Values) -> String {
+    match value.filter(|_| values == Values::Masked && table.hides(column)) {
+        Some(text) => masked(text),
+        None => sql::constant(column, value),
+    }
 }
 
 fn statements(
@@ -270,19 +363,31 @@ fn statements(
     record: &TableExport,
     kind: Kind,
     changes: Vec<(i64, Option<String>)>,
-) -> Vec<(Action, Vec<i64>, String)> {
+) -> Result<Vec<(Action, Vec<i64>, Words)>> {
     let ids: Vec<i64> = changes.iter().map(|(id, _)| *id).collect();
-    let texts = changes.into_iter().map(|(_, text)| text.unwrap_or_default());
+    let texts = changes.iter().map(|(_, text)| text.as_deref().unwrap_or_default());
     match kind {
         Kind::Insert => {
-            let rows: Vec<String> = texts.collect();
-            let statement = sql::insert(table.name, &record.target_columns, &rows);
-            vec![(Action::Insert, ids, statement)]
+            let rows: Result<Vec<Vec<Option<String>>>> = texts.map(|text| read(table, text)).collect();
+            let rows = rows?;
+            let statement = Words::both(|values| {
+                let write = |column: &str, text: Option<&str>| value(table, column, text, values);
+                sql::insert(table.name, &record.target_columns, &rows, &write)
+            });
+            Ok(vec![(Action::Insert, ids, statement)])
         }
         Kind::Update => {
-            let updates = ids.iter().zip(texts);
-            updates.map(|(id, set)| (Action::Update, vec![*id], sql::update(table.name, &set, *id))).collect()
+            let update = |(id, text): (&i64, &str)| {
+                let differences: Vec<Difference> = read(table, text)?;
+                let set: Vec<_> = differences.iter().map(|(name, to, _)| (&**name, to.as_deref())).collect();
+                let statement = Words::both(|values| {
+                    let write = |column: &str, text: Option<&str>| value(table, column, text, values);
+                    sql::update(table.name, &set, *id, &write)
+                });
+                Ok((Action::Update, vec![*id], statement))
+            };
+            ids.iter().zip(texts).map(update).collect()
         }
-        _ => vec![(Action::Delete, ids.clone(), sql::delete(table.name, &ids))],
+        _ => Ok(vec![(Action::Delete, ids.clone(), Words::plain(sql::delete(table.name, &ids)))]),
     }
 }

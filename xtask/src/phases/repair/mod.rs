@@ -1,0 +1,150 @@
+//! Every difference between the stores and what the run must have brought there, with what repairs it; and
+//! the repair. All differences are found, not some of them, and memory stays bounded: only ranges of ids
+//! whose digests differ are looked at, in the database, and told row by row.
+
+mod database;
+mod documents;
+mod sequences;
+mod summary;
+
+pub use summary::{Summary, TableSummary};
+
+use crate::model::{Database, Stop};
+use crate::run::ctx::Ctx;
+use crate::run::manifest::{Export, Manifest};
+use crate::run::{dir, overlay};
+use crate::sql::Owner;
+use crate::steps::StepName;
+use crate::stores::reconcile::Change;
+use anyhow::{Context, Result};
+use datapath::firestore::{Address, Firestore};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Repaired {
+    /// Rows and documents that were changed, or are to be.
+    pub changes: u64,
+    /// Parts of the databases' structure and sequences that were altered, or are to be.
+    pub structure: u64,
+    /// Rows and documents that are not as we last wrote them: left alone.
+    pub conflicts: u64,
+    /// Added by others since the cut-over: left alone, and no difference.
+    pub theirs: u64,
+    /// Left as it is.
+    pub not_by_this_command: u64,
+}
+
+impl Repaired {
+    fn add(&mut self, other: Repaired) {
+        self.changes += other.changes;
+        self.structure += other.structure;
+        self.conflicts += other.conflicts;
+        self.theirs += other.theirs;
+        self.not_by_this_command += other.not_by_this_command;
+    }
+}
+
+/// Hears of what is found, the sum of it first, and of each change before it is made.
+pub trait Listener: Send {
+    fn summary(&mut self, summary: &Summary) -> Result<()>;
+    fn change(&mut self, change: &Change) -> Result<()>;
+}
+
+/// Whose the stores are, and what brings back what this command does not.
+pub struct Situation {
+    pub owner: Owner,
+    cut_over: Option<String>,
+    replayed: bool,
+}
+
+impl Situation {
+    pub fn of(manifest: &Manifest) -> Situation {
+        let cut_over = manifest.cutover.as_ref().map(|cutover| cutover.at.clone());
+        Situation {
+            owner: if cut_over.is_some() { Owner::Others } else { Owner::Us },
+            cut_over,
+            replayed: manifest.export.as_ref().is_some_and(|export| !export.replays.is_empty()),
+        }
+    }
+
+    /// What brings a table back.
+    fn table_back(&self, ctx: &Ctx, database: Database) -> String {
+        match &self.cut_over {
+            Some(at) => format!(
+                "the services took over at {at}, so what it held is theirs: it comes back from a backup of \
+                 {database} that was made since; its rows as of the run's snapshot stand in {}",
+                ctx.run.path().display()
+            ),
+            // An import knows nothing of replays.
+            None if self.replayed => format!(
+                "create it, empty, as sql/{} says, and this command brings its rows",
+                crate::tables::schema(database).path
+            ),
+            None => format!("`cargo xtask import --run {}` brings the table back", ctx.run.id()),
+        }
+    }
+}
+
+/// `apply`: makes the changes; else only tells them.
+///
+/// # Errors
+/// `Stop::Differs` where a file of the run is damaged: what should be there is not known then.
+pub async fn run(
+    ctx: &Arc<Ctx>,
+    export: &Arc<Export>,
+    situation: &Situation,
+    apply: bool,
+    listener: &mut dyn Listener,
+) -> Result<Repaired> {
+    let files = ctx.tables.iter().flat_map(|table| overlay::files(export, &table.file())).collect();
+    let damaged = dir::damaged_files(&ctx.run, &files);
+    if !damaged.is_empty() {
+        let what =
+            format!("the run's files do not say any more what has to be there: {}", damaged.join("\n  "));
+        return Err(Stop::Differs(what).into());
+    }
+    let step = ctx.run.step(if apply { StepName::Repair } else { StepName::LookForRepairs })?;
+    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+    // Documents first: nobody has to wait for a lock while they are read.
+    let mut of_documents = Vec::new();
+    for table in ctx.tables.iter().filter(|table| table.collection().is_some()) {
+        let counted = documents::count(ctx, export, &firestore, table, situation.owner).await;
+        of_documents.push(counted.with_context(|| format!("repairing {}", table.name))?);
+    }
+    let (mut databases, mut summaries) = (Vec::new(), Vec::new());
+    for database in Database::ALL {
+        let compared = database::compare(ctx, export, database, situation, apply).await;
+        let mut compared = compared.with_context(|| format!("repairing {database}"))?;
+        summaries.extend(compared.summary(ctx).await?);
+        databases.push((database, compared));
+    }
+    let summary = Summary::new(summaries.into_iter().chain(of_documents.iter().cloned()));
+    listener.summary(&summary)?;
+    let mut repaired = Repaired::default();
+    for table in &summary.tables {
+        let (conflicts, theirs) = (table.conflicts, table.theirs);
+        let not_by_this_command = table.not_by_this_command;
+        if table.store != "firestore" {
+            repaired.add(Repaired { conflicts, theirs, not_by_this_command, ..Repaired::default() });
+        }
+    }
+    for (database, compared) in databases {
+        let made = compared.make(&mut |change| listener.change(change)).await;
+        repaired.add(made.with_context(|| format!("repairing {database}"))?);
+    }
+    for (table, counted) in ctx.tables.iter().filter(|t| t.collection().is_some()).zip(of_documents) {
+        // Only where there is something: each look is paid for.
+        repaired.add(match documents::is_right(&counted) {
+            true => Repaired { theirs: counted.theirs, ..Repaired::default() },
+            false => {
+                let tell = &mut |change: &Change| listener.change(change);
+                let made = documents::make(ctx, export, &firestore, table, situation.owner, apply, tell);
+                made.await.with_context(|| format!("repairing {}", table.name))?
+            }
+        });
+    }
+    step.done(&format!("{} changes, {} conflicts", repaired.changes, repaired.conflicts))?;
+    Ok(repaired)
+}
