@@ -281,14 +281,37 @@ pub async fn existing(
     database: Database,
 ) -> Result<Vec<(&'static str, u64)>> {
     let mut found = Vec::new();
+    for name in there(ctx, connection, database).await? {
+        let rows = connection.row(&sql::count("public", name)).await?.try_get::<i64, _>(0)?;
+        found.push((name, u64::try_from(rows)?));
+    }
+    Ok(found)
+}
+
+/// Tables of ours that are there.
+pub async fn there(ctx: &Ctx, connection: &mut Connection, database: Database) -> Result<Vec<&'static str>> {
+    let mut found = Vec::new();
     for table in tables::of_database(ctx.tables, database) {
-        let there = connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)?;
-        if there {
-            let rows = connection.row(&sql::count("public", table.name)).await?.try_get::<i64, _>(0)?;
-            found.push((table.name, u64::try_from(rows)?));
+        if connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
+            found.push(table.name);
         }
     }
     Ok(found)
+}
+
+/// Those of them whose rows row security keeps from this session.
+pub async fn hidden(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: Database,
+) -> Result<BTreeSet<&'static str>> {
+    let mut hidden = BTreeSet::new();
+    for name in there(ctx, connection, database).await? {
+        if connection.row(&sql::hides_rows("public", name)).await?.try_get::<bool, _>(0)? {
+            hidden.insert(name);
+        }
+    }
+    Ok(hidden)
 }
 
 /// Which columns a table of a schema has.

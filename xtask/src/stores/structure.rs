@@ -7,7 +7,6 @@ use crate::model::Database;
 use crate::sql::{self, FoundColumn, FoundColumns, Owner};
 use crate::stores::schema::{ColumnParts, Difference, Part, PartKind, Rebuild, compared};
 use anyhow::Result;
-use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A statement that alters something.
@@ -33,7 +32,7 @@ pub struct Situation<'a> {
     /// Table and column: columns of another type whose values cannot all be read as the right one.
     pub unreadable: &'a BTreeSet<(String, String)>,
     /// Tables whose rows are kept from this session.
-    pub hidden: &'a BTreeSet<String>,
+    pub hidden: &'a BTreeSet<&'static str>,
     /// What brings a table back.
     pub table_back: &'a str,
 }
@@ -97,19 +96,6 @@ pub async fn unreadable(
         }
     }
     Ok(unreadable)
-}
-
-/// Tables of ours whose rows row security keeps from this session.
-pub async fn hidden(connection: &mut Connection, expected: &[Part]) -> Result<BTreeSet<String>> {
-    let mut hidden = BTreeSet::new();
-    for table in expected.iter().map(|part| &part.table).collect::<BTreeSet<_>>() {
-        if connection.row(&sql::exists("public", table)).await?.try_get::<bool, _>(0)?
-            && connection.row(&sql::hides_rows("public", table)).await?.try_get::<bool, _>(0)?
-        {
-            hidden.insert(table.clone());
-        }
-    }
-    Ok(hidden)
 }
 
 /// A column that is there and different: as it has to be, and as it is.
@@ -179,8 +165,8 @@ impl Plan {
         for table in situation.hidden {
             let because =
                 "row security hides the table's rows: switch it off, after a look at what it is for";
-            self.left.push(LeftAsItIs { table: table.clone(), because: because.to_string() });
-            self.set_aside.insert(table.clone());
+            self.left.push(LeftAsItIs { table: table.to_string(), because: because.to_string() });
+            self.set_aside.insert(table.to_string());
         }
         let columns = expected.iter().filter_map(|part| Some((part, part.column.as_ref()?)));
         for (part, column) in columns {

@@ -36,7 +36,7 @@ pub(super) async fn compare(
     let expected = std::mem::take(&mut reconciliation.expected);
     let connection = reconciliation.connection();
     let found = schema::definition(connection, "public").await?;
-    let hidden = structure::hidden(connection, &expected).await?;
+    let hidden = schema::hidden(ctx, connection, database).await?;
     let unreadable = structure::unreadable(connection, &expected, &found).await?;
     let known = structure::Situation {
         database,
