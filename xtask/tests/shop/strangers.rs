@@ -223,8 +223,6 @@ async fn what_customers_are_is_masked_unless_it_is_asked_for() {
     for arguments in [&["replay"][..], &["replay", "--json"]] {
         let said = shop.xtask(arguments).expect_code(3);
         is_masked(&arguments.join(" "), &said, &secrets);
-        assert!(said.stdout.contains("*** (11 characters)"), "{}", said.stdout);
+        assert!(said.stdout.contains("it is there, and we did not write it"), "{}", said.stdout);
     }
-    let said = shop.xtask(&["replay", "--show-values"]).expect_code(3);
-    assert!(said.stdout.contains("GladBrowser"), "{}", said.stdout);
 }

@@ -2,8 +2,8 @@
 //! proven before it is kept.
 
 use super::sequences::{self, Definitions, SequenceRepair};
-use super::summary::TableSummary;
-use super::{Repaired, Situation};
+use super::situation::Situation;
+use super::summary::{Repaired, TableSummary};
 use crate::findings::{Values, Words};
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;

@@ -1,8 +1,7 @@
 //! One collection: its documents are compared with those of the run's file, twice where any differ: they
 //! are counted before they are told.
 
-use super::Repaired;
-use super::summary::TableSummary;
+use super::summary::{Repaired, TableSummary};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::sql::Owner;

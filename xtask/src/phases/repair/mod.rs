@@ -5,86 +5,26 @@
 mod database;
 mod documents;
 mod sequences;
+mod situation;
 mod summary;
 
-pub use summary::{Summary, TableSummary};
+pub use situation::Situation;
+pub use summary::{Repaired, Summary, TableSummary};
 
 use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Export, Manifest};
+use crate::run::manifest::Export;
 use crate::run::{dir, overlay};
-use crate::sql::Owner;
 use crate::steps::StepName;
 use crate::stores::reconcile::Change;
 use anyhow::{Context, Result};
 use datapath::firestore::{Address, Firestore};
-use serde::Serialize;
 use std::sync::Arc;
-
-/// What was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Repaired {
-    /// Rows and documents that were changed, or are to be.
-    pub changes: u64,
-    /// Parts of the databases' structure and sequences that were altered, or are to be.
-    pub structure: u64,
-    /// Rows and documents that are not as we last wrote them: left alone.
-    pub conflicts: u64,
-    /// Added by others since the cut-over: left alone, and no difference.
-    pub theirs: u64,
-    /// Left as it is.
-    pub not_by_this_command: u64,
-}
-
-impl Repaired {
-    fn add(&mut self, other: Repaired) {
-        self.changes += other.changes;
-        self.structure += other.structure;
-        self.conflicts += other.conflicts;
-        self.theirs += other.theirs;
-        self.not_by_this_command += other.not_by_this_command;
-    }
-}
 
 /// Hears of what is found, the sum of it first, and of each change before it is made.
 pub trait Listener: Send {
     fn summary(&mut self, summary: &Summary) -> Result<()>;
     fn change(&mut self, change: &Change) -> Result<()>;
-}
-
-/// Whose the stores are, and what brings back what this command does not.
-pub struct Situation {
-    pub owner: Owner,
-    cut_over: Option<String>,
-    replayed: bool,
-}
-
-impl Situation {
-    pub fn of(manifest: &Manifest) -> Situation {
-        let cut_over = manifest.cutover.as_ref().map(|cutover| cutover.at.clone());
-        Situation {
-            owner: if cut_over.is_some() { Owner::Others } else { Owner::Us },
-            cut_over,
-            replayed: manifest.export.as_ref().is_some_and(|export| !export.replays.is_empty()),
-        }
-    }
-
-    /// What brings a table back.
-    fn table_back(&self, ctx: &Ctx, database: Database) -> String {
-        match &self.cut_over {
-            Some(at) => format!(
-                "the services took over at {at}, so what it held is theirs: it comes back from a backup of \
-                 {database} that was made since; its rows as of the run's snapshot stand in {}",
-                ctx.run.path().display()
-            ),
-            // An import knows nothing of replays.
-            None if self.replayed => format!(
-                "create it, empty, as sql/{} says, and this command brings its rows",
-                crate::tables::schema(database).path
-            ),
-            None => format!("`cargo xtask import --run {}` brings the table back", ctx.run.id()),
-        }
-    }
 }
 
 /// `apply`: makes the changes; else only tells them.

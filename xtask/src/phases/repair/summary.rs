@@ -29,6 +29,31 @@ pub struct TableSummary {
     pub not_by_this_command: u64,
 }
 
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Repaired {
+    /// Rows and documents that were changed, or are to be.
+    pub changes: u64,
+    /// Parts of the databases' structure and sequences that were altered, or are to be.
+    pub structure: u64,
+    /// Rows and documents that are not as we last wrote them: left alone.
+    pub conflicts: u64,
+    /// Added by others since the cut-over: left alone, and no difference.
+    pub theirs: u64,
+    /// Left as it is.
+    pub not_by_this_command: u64,
+}
+
+impl Repaired {
+    pub(super) fn add(&mut self, other: Repaired) {
+        self.changes += other.changes;
+        self.structure += other.structure;
+        self.conflicts += other.conflicts;
+        self.theirs += other.theirs;
+        self.not_by_this_command += other.not_by_this_command;
+    }
+}
+
 impl TableSummary {
     pub fn new(store: impl ToString, table: &str) -> TableSummary {
         TableSummary { store: store.to_string(), table: table.to_string(), ..TableSummary::default() }
