@@ -1,11 +1,11 @@
--- What the tables of the schema in search_path look like: one row a column, constraint, index,
--- trigger and policy. Two schemas are alike when these rows are.
+-- What the tables of the schema in search_path look like: one row a column, constraint, index, sequence,
+-- trigger, rule and policy, and what a table is besides. Two schemas are alike when these rows are.
 -- type, is_required, standard, special: the parts of a column's definition.
 -- rebuild tells how a row is taken away for the load and recreated after it; beneath is the index of
 -- a key, which can be built while others read; is_primary: the table's own key; is_inverted: an index of
 -- the kind that takes the longest to build.
 WITH t AS (
-    SELECT c.oid, c.relname::text AS name, c.relrowsecurity
+    SELECT c.oid, c.relname::text AS name, c.relrowsecurity, c.relforcerowsecurity, c.relpersistence
     FROM pg_class c
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
 )
@@ -33,7 +33,10 @@ JOIN (
 ) a ON a.attrelid = t.oid
 UNION ALL
 SELECT t.name, 'constraint', k.conname::text,
-       pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not valid)' END,
+       pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not valid)' END
+           -- Triggers hold a reference, on both of its tables.
+           || CASE WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = k.oid AND g.tgenabled IN ('D', 'R'))
+                   THEN ' (not enforced)' ELSE '' END,
        CASE k.contype WHEN 'p' THEN 'key' WHEN 'u' THEN 'key' WHEN 'x' THEN 'key'
                       WHEN 'f' THEN 'reference' END,
        CASE WHEN k.contype IN ('p', 'u')
@@ -52,9 +55,25 @@ JOIN pg_class i ON i.oid = x.indexrelid
 JOIN pg_am m ON m.oid = i.relam
 WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
 UNION ALL
+-- Named by the column that owns it.
+SELECT t.name, 'sequence', a.attname::text,
+       format('AS %s INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s%s', format_type(q.seqtypid, NULL),
+              q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache,
+              CASE WHEN q.seqcycle THEN ' CYCLE' ELSE ' NO CYCLE' END),
+       NULL, NULL, false, false, NULL, NULL, NULL, NULL, NULL
+FROM t
+JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.classid = 'pg_class'::regclass
+     AND d.deptype IN ('a', 'i')
+JOIN pg_sequence q ON q.seqrelid = d.objid
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+UNION ALL
 SELECT t.name, 'trigger', g.tgname::text, pg_get_triggerdef(g.oid), NULL, NULL, false, false, NULL, NULL, NULL, NULL, NULL
 FROM t
 JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
+UNION ALL
+SELECT t.name, 'rule', r.rulename::text, pg_get_ruledef(r.oid), NULL, NULL, false, false, NULL, NULL, NULL, NULL, NULL
+FROM t
+JOIN pg_rewrite r ON r.ev_class = t.oid
 UNION ALL
 SELECT t.name, 'policy', p.polname::text, p.polcmd::text, NULL, NULL, false, false, NULL, NULL, NULL, NULL, NULL
 FROM t
@@ -63,4 +82,13 @@ UNION ALL
 SELECT t.name, 'row security', 'enabled', '', NULL, NULL, false, false, NULL, NULL, NULL, NULL, NULL
 FROM t
 WHERE t.relrowsecurity
+UNION ALL
+SELECT t.name, 'row security', 'forced', '', NULL, NULL, false, false, NULL, NULL, NULL, NULL, NULL
+FROM t
+WHERE t.relforcerowsecurity
+UNION ALL
+-- After a crash it is empty.
+SELECT t.name, 'persistence', 'unlogged', '', NULL, NULL, false, false, NULL, NULL, NULL, NULL, NULL
+FROM t
+WHERE t.relpersistence = 'u'
 ORDER BY 1, 2, position, 3

@@ -1,34 +1,66 @@
-//! The migration cut on purpose: see `lab/chaos`.
+//! The migration cut on purpose, and what it has left corrupted on purpose: see `lab/chaos` and
+//! `lab/corruptions`.
 
-use crate::lab::chaos;
+use crate::lab::{chaos, corruptions};
 use crate::session::{Command, Session, print};
 use anyhow::Result;
 
-/// The migration cut on purpose wherever it can be, resumed and compared, on disposable servers
+/// The migration cut on purpose wherever it can be, resumed and compared, on disposable servers; or what it
+/// has left corrupted on purpose, one change at a time, and verified
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Cuts that meet a run; half of them while somebody writes to the source
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub cuts: usize,
-    /// The same seed draws the same cuts [default: another one each time]
+    /// No cuts: single changes to rows, documents, definitions and files of one migrated shop, each looked at
+    /// by verify and undone
+    #[arg(long, value_name = "N", conflicts_with = "cuts")]
+    pub corruptions: Option<usize>,
+    /// The corruption of this number alone
+    #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions"], requires = "seed")]
+    pub only: Option<usize>,
+    /// The same seed draws the same cuts and corruptions [default: another one each time]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Size of the monolith: 1 is about 50 thousand rows
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub scale: u32,
+    /// Size of the monolith: 1 is about 50 thousand rows [default: 1, for corruptions 0]
+    #[arg(long, value_name = "N")]
+    pub scale: Option<u32>,
 }
 
 impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-        let plan = chaos::Plan { cuts: self.cuts, seed, scale: self.scale };
-        session.terminal.phase(&format!("{} cuts, seed {seed}", self.cuts));
-        let campaign =
-            chaos::run(&plan, &session.workspace, session.environment()?, &session.terminal).await?;
-        match session.common.json {
-            true => print(&format!("{}\n", serde_json::to_string_pretty(&campaign)?))?,
-            false => print(&campaign.text())?,
+        match (self.corruptions, self.only) {
+            (None, None) => cut(session, &self, seed).await,
+            (corruptions, only) => {
+                let corruptions = corruptions.unwrap_or_default();
+                let scale = self.scale.unwrap_or(0);
+                corrupt(session, corruptions::Wanted { corruptions, seed, scale, only }).await
+            }
         }
-        campaign.judge()
     }
+}
+
+async fn cut(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
+    let plan = chaos::Plan { cuts: args.cuts, seed, scale: args.scale.unwrap_or(1) };
+    session.terminal.phase(&format!("{} cuts, seed {seed}", args.cuts));
+    let campaign = chaos::run(&plan, &session.workspace, session.environment()?, &session.terminal).await?;
+    match session.common.json {
+        true => print(&format!("{}\n", serde_json::to_string_pretty(&campaign)?))?,
+        false => print(&campaign.text())?,
+    }
+    campaign.judge()
+}
+
+async fn corrupt(session: &Session<'_>, wanted: corruptions::Wanted) -> Result<()> {
+    let number =
+        wanted.only.map_or(format!("{} corruptions", wanted.corruptions), |n| format!("corruption {n}"));
+    session.terminal.phase(&format!("{number}, seed {}", wanted.seed));
+    let environment = session.environment()?;
+    let summary = corruptions::run(wanted, &session.workspace, &environment, &session.terminal).await?;
+    match session.common.json {
+        true => print(&format!("{}\n", serde_json::to_string_pretty(&summary)?))?,
+        false => print(&summary.text())?,
+    }
+    summary.judge()
 }

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod chaos;
 pub mod compare;
+pub mod corruptions;
 mod emulator;
 pub mod faults;
 pub mod usage;

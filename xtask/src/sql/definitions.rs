@@ -81,15 +81,16 @@ pub fn drop_column(schema: &str, table: &str, column: &str) -> String {
     format!("ALTER TABLE {} DROP COLUMN {}", qualified(schema, table), ident(column))
 }
 
-/// A sequence for a table's id that goes with it; `kind`: the id's type.
-pub fn create_sequence(schema: &str, name: &str, kind: &str, table: &str) -> String {
+/// A sequence for a table's id that goes with it; `definition`: as `definition.sql` says it.
+pub fn create_sequence(schema: &str, name: &str, definition: &str, table: &str) -> String {
     let (name, table) = (qualified(schema, name), qualified(schema, table));
-    format!("CREATE SEQUENCE {name} AS {kind} OWNED BY {table}.id")
+    format!("CREATE SEQUENCE {name} {definition} OWNED BY {table}.id")
 }
 
-/// From here on it goes with a table's id; `name` is quoted already.
-pub fn own_sequence(name: &str, schema: &str, table: &str) -> String {
-    format!("ALTER SEQUENCE {name} OWNED BY {}.id", qualified(schema, table))
+/// From here on it goes with a table's id, and counts like this; `name` is quoted already; `definition`: as
+/// `definition.sql` says it; `next`: the value that it gives next.
+pub fn alter_sequence(name: &str, definition: &str, next: i64, schema: &str, table: &str) -> String {
+    format!("ALTER SEQUENCE {name} {definition} RESTART WITH {next} OWNED BY {}.id", qualified(schema, table))
 }
 
 /// From here on it goes with no table; `name` is quoted already.

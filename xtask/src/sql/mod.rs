@@ -7,6 +7,7 @@
 
 mod blocks;
 pub mod column_types;
+mod corruptions;
 mod definitions;
 mod differences;
 mod files;
@@ -20,6 +21,7 @@ mod session;
 mod targets;
 
 pub use blocks::copy_csv;
+pub use corruptions::*;
 pub use datapath::digest::BUCKET;
 pub use definitions::*;
 pub use differences::*;

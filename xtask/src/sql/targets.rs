@@ -17,6 +17,11 @@ pub fn exists(schema: &str, table: &str) -> String {
     format!("SELECT to_regclass({}) IS NOT NULL", literal(&qualified(schema, table)))
 }
 
+/// Whether row security keeps rows of a table that is there from this session.
+pub fn hides_rows(schema: &str, table: &str) -> String {
+    format!("SELECT row_security_active({})", literal(&qualified(schema, table)))
+}
+
 /// Every column of a table, to be described.
 pub fn all(schema: &str, table: &str) -> String {
     format!("SELECT * FROM {}", qualified(schema, table))

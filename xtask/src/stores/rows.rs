@@ -28,7 +28,7 @@ pub async fn content(
     Ok(content)
 }
 
-/// A table or column that is not there cannot be digested; it can be a finding.
+/// A table or column that is not there cannot be digested, nor rows that are hidden; it can be a finding.
 pub async fn missing_columns(
     connection: &mut Connection,
     table: &Table,
@@ -37,6 +37,9 @@ pub async fn missing_columns(
     let finding = Finding::new(FindingKind::NotComparable, Store::of(table), table.name);
     if !connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
         return Ok(Some(finding.detail("the table is not there")));
+    }
+    if connection.row(&sql::hides_rows("public", table.name)).await?.try_get::<bool, _>(0)? {
+        return Ok(Some(finding.detail("row security hides the table's rows")));
     }
     let have = schema::columns(connection, "public", table.name).await?;
     let missing: Vec<&str> = record.target_columns.iter().map(|c| c.name.as_str()).collect();

@@ -51,9 +51,14 @@ pub enum PartKind {
     Column,
     Constraint,
     Index,
+    /// Owned by a column, whose name it has here.
+    Sequence,
     Trigger,
+    Rule,
     Policy,
     RowSecurity,
+    /// Of a table that a crash empties.
+    Persistence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,13 +69,16 @@ pub enum Rebuild {
 }
 
 impl PartKind {
-    const ALL: [PartKind; 6] = [
+    const ALL: [PartKind; 9] = [
         PartKind::Column,
         PartKind::Constraint,
         PartKind::Index,
+        PartKind::Sequence,
         PartKind::Trigger,
+        PartKind::Rule,
         PartKind::Policy,
         PartKind::RowSecurity,
+        PartKind::Persistence,
     ];
 }
 
@@ -81,9 +89,12 @@ impl fmt::Display for PartKind {
             PartKind::Column => "column",
             PartKind::Constraint => "constraint",
             PartKind::Index => "index",
+            PartKind::Sequence => "sequence",
             PartKind::Trigger => "trigger",
+            PartKind::Rule => "rule",
             PartKind::Policy => "policy",
             PartKind::RowSecurity => "row security",
+            PartKind::Persistence => "persistence",
         })
     }
 }
@@ -136,7 +147,7 @@ impl Part {
             }
             // As the server writes it.
             PartKind::Index => Some(self.definition.clone()),
-            PartKind::Column | PartKind::Trigger | PartKind::Policy | PartKind::RowSecurity => None,
+            _ => None,
         }
     }
 
@@ -145,8 +156,13 @@ impl Part {
         match self.kind {
             PartKind::Constraint => Some(sql::drop_constraint("public", &self.table, &self.name)),
             PartKind::Index => Some(sql::drop_index("public", &self.name)),
-            PartKind::Column | PartKind::Trigger | PartKind::Policy | PartKind::RowSecurity => None,
+            _ => None,
         }
+    }
+
+    /// Repaired with what it gives next.
+    pub fn is_sequence_of_id(&self) -> bool {
+        self.kind == PartKind::Sequence && self.name == "id"
     }
 
     /// Whether it is a reference to this table.
@@ -265,14 +281,37 @@ pub async fn existing(
     database: Database,
 ) -> Result<Vec<(&'static str, u64)>> {
     let mut found = Vec::new();
+    for name in there(ctx, connection, database).await? {
+        let rows = connection.row(&sql::count("public", name)).await?.try_get::<i64, _>(0)?;
+        found.push((name, u64::try_from(rows)?));
+    }
+    Ok(found)
+}
+
+/// Tables of ours that are there.
+pub async fn there(ctx: &Ctx, connection: &mut Connection, database: Database) -> Result<Vec<&'static str>> {
+    let mut found = Vec::new();
     for table in tables::of_database(ctx.tables, database) {
-        let there = connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)?;
-        if there {
-            let rows = connection.row(&sql::count("public", table.name)).await?.try_get::<i64, _>(0)?;
-            found.push((table.name, u64::try_from(rows)?));
+        if connection.row(&sql::exists("public", table.name)).await?.try_get::<bool, _>(0)? {
+            found.push(table.name);
         }
     }
     Ok(found)
+}
+
+/// Those of them whose rows row security keeps from this session.
+pub async fn hidden(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    database: Database,
+) -> Result<BTreeSet<&'static str>> {
+    let mut hidden = BTreeSet::new();
+    for name in there(ctx, connection, database).await? {
+        if connection.row(&sql::hides_rows("public", name)).await?.try_get::<bool, _>(0)? {
+            hidden.insert(name);
+        }
+    }
+    Ok(hidden)
 }
 
 /// Which columns a table of a schema has.

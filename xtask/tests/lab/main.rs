@@ -8,3 +8,4 @@ mod tool;
 
 mod bench;
 mod chaos;
+mod corruptions;

@@ -20,6 +20,13 @@ const LEFT: &[(&str, &str)] = &[
     ("a column of a cross-store reference is gone", "ALTER TABLE api_logs DROP COLUMN uid"),
     ("a trigger", "DROP TRIGGER t ON api_logs; DROP FUNCTION aside.f()"),
     ("row security", "ALTER TABLE api_logs DISABLE ROW LEVEL SECURITY"),
+    ("a rule", "DROP RULE r ON api_logs"),
+    ("a table that no crash spares", "ALTER TABLE api_logs SET LOGGED"),
+    ("row security that its owner does not notice yet", "ALTER TABLE api_logs NO FORCE ROW LEVEL SECURITY"),
+    (
+        "row security that hides the rows from their owner",
+        "ALTER TABLE api_logs DISABLE ROW LEVEL SECURITY; ALTER TABLE api_logs NO FORCE ROW LEVEL SECURITY",
+    ),
     ("a policy", "DROP POLICY p ON orders"),
     ("a column beside", "ALTER TABLE orders DROP COLUMN note"),
     ("an identity", "ALTER TABLE payments ALTER id DROP IDENTITY"),
@@ -36,6 +43,19 @@ const MORE_OF_ORDER: &[Damage] = &[
         "ALTER SEQUENCE orders_id_seq OWNED BY NONE; CREATE SEQUENCE other; ALTER SEQUENCE other OWNER TO order_user; \
          ALTER SEQUENCE other OWNED BY orders.id; ALTER TABLE orders ALTER id SET DEFAULT nextval('other')",
         "DROP SEQUENCE other",
+        &[],
+    ),
+    shape(
+        "a sequence that goes with nothing, counts down and stands below its end",
+        "ALTER SEQUENCE orders_id_seq INCREMENT BY -1 MINVALUE -9; SELECT setval('orders_id_seq', -7); \
+         ALTER SEQUENCE orders_id_seq OWNED BY NONE",
+        "",
+        &[],
+    ),
+    shape(
+        "a sequence that holds more than an id, and stands there",
+        "ALTER SEQUENCE orders_id_seq AS bigint MAXVALUE 9000000000; SELECT setval('orders_id_seq', 5000000000)",
+        "",
         &[],
     ),
     shape(

@@ -130,6 +130,11 @@ async fn what_it_costs_and_what_migrate_would_refuse() {
 
     let said = places.run_with("\n[policy]\n", &enough, &["plan", "--max-quarantine", "0"]).expect_code(5);
     assert!(said.stdout.contains("too many rows in quarantine"), "{}", said.stdout);
+    let quarantined = places.run(&["plan", "--json"]).json()["quarantined"].as_u64().unwrap();
+    for (allowed, code) in [(quarantined - 1, 5), (quarantined, 0)] {
+        let allowed = ["plan", "--max-quarantine", &allowed.to_string()];
+        places.run_with("\n[policy]\n", &enough, &allowed).expect_code(code);
+    }
     places.run_with("\n[policy]\n", &enough, &["plan"]).expect_code(0);
     places.text = places.text.replacen("\n[policy]\n", &enough, 1);
     places.run(&["migrate"]).expect_code(0);

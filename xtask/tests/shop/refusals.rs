@@ -30,7 +30,7 @@ async fn targets_that_are_not_empty_or_not_as_they_should_be() {
         shop.target(database).await.run(schema(database).text).await.unwrap();
     }
     let product = shop.settings.product.to_string();
-    let cases: [(Database, &str, &str, &str, &[&str]); 7] = [
+    let cases: [(Database, &str, &str, &str, &[&str]); 8] = [
         (
             Database::Product,
             "a row",
@@ -66,6 +66,13 @@ async fn targets_that_are_not_empty_or_not_as_they_should_be() {
              CREATE TRIGGER spy BEFORE INSERT ON api_logs FOR EACH ROW EXECUTE FUNCTION f()",
             "DROP FUNCTION f CASCADE",
             &["gateway.api_logs: trigger spy is not in sql/schema", "CREATE TRIGGER spy"],
+        ),
+        (
+            Database::Gateway,
+            "row security that hides rows from their owner",
+            "ALTER TABLE api_logs ENABLE ROW LEVEL SECURITY; ALTER TABLE api_logs FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE api_logs DISABLE ROW LEVEL SECURITY; ALTER TABLE api_logs NO FORCE ROW LEVEL SECURITY",
+            &["gateway.api_logs: row security forced is not in sql/schema"],
         ),
         (
             Database::Gateway,

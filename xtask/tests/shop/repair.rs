@@ -418,4 +418,9 @@ async fn an_import_brings_a_dropped_table_back() {
     shop.xtask(&["verify"]).expect_code(0);
     assert_eq!(rows().await, before, "not as it was");
     says(&shop.xtask(&["repair"]).expect_code(0), &["-- nothing to repair\n"]);
+
+    // As many rows as the run has brought are not yet its rows.
+    product.run("UPDATE categories SET status = 'lost' WHERE id = 1").await.unwrap();
+    let said = shop.xtask(&["import", "--run", &run]).expect_code(4);
+    assert!(said.stderr.contains("categories in"), "{}", said.stderr);
 }

@@ -10,10 +10,13 @@ use crate::stores::schema;
 use anyhow::Result;
 use sqlx::Row;
 
-/// Whether the table and these columns of it are there. Where not, that is a finding of the table
-/// itself, and what is to be looked up in them cannot be.
+/// Whether the table and these columns of it are there and can be read. Where not, that is a finding of the
+/// table itself, and what is to be looked up in them cannot be.
 pub(super) async fn has(connection: &mut Connection, table: &str, columns: &[&str]) -> Result<bool> {
     if !connection.row(&sql::exists("public", table)).await?.try_get::<bool, _>(0)? {
+        return Ok(false);
+    }
+    if connection.row(&sql::hides_rows("public", table)).await?.try_get::<bool, _>(0)? {
         return Ok(false);
     }
     let have = schema::columns(connection, "public", table).await?;

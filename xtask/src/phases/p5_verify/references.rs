@@ -4,13 +4,14 @@ use super::cutover_state::CutoverState;
 use super::obstacles::{damage_of, has};
 use crate::effects::postgres::Connection;
 use crate::findings::{Finding, FindingKind, Findings, Store};
-use crate::model::{Database, MIGRATED, grouped};
+use crate::model::{Database, MIGRATED, Stop, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Check, Export};
 use crate::run::overlay;
 use crate::tables::{self, Reference, Table, To};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
+use datapath::files::FileInfo;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Seek, Write};
@@ -60,12 +61,12 @@ async fn missing_end(
     reference: &Reference,
 ) -> Result<Option<String>> {
     if !has(connection, table.name, &["id", reference.column]).await? {
-        return Ok(Some("the table or the column is not there".to_string()));
+        return Ok(Some("the table or the column is not there, or its rows are hidden".to_string()));
     }
     if let To::Row(there, parent) = reference.to {
         let mut other = ctx.looking(there, "verify").await?;
         if !has(&mut other, parent, &["id"]).await? {
-            return Ok(Some(format!("{parent} or its id is not there")));
+            return Ok(Some(format!("{parent} or its id is not there, or its rows are hidden")));
         }
         other.close().await?;
     }
@@ -90,7 +91,9 @@ async fn reference(
     let connection = match reference.to {
         To::User => {
             let mut mapping = overlay::open(&ctx.run, export, tables::MAPPING)?;
-            connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping).await?.1
+            let (_, connection) = connection.copy_in(sql::FILL_KNOWN_KEYS, &mut mapping).await?;
+            is_whole(export, tables::MAPPING, &mapping.finish())?;
+            connection
         }
         To::Row(there, parent) => known_rows(ctx, export, connection, there, parent).await?,
     };
@@ -130,6 +133,14 @@ async fn reference(
     Ok(Check::new(name, looked_at, findings))
 }
 
+/// A damaged file accuses nobody.
+fn is_whole(export: &Export, file: &str, read: &FileInfo) -> Result<()> {
+    match export.files.get(file) {
+        Some(info) if info.sha256 == read.sha256 => Ok(()),
+        _ => Err(Stop::Differs(format!("{file} is not the file that was exported")).into()),
+    }
+}
+
 /// Whether a replay has brought a row in that had been quarantined: then the store must hold it.
 fn brought_in(export: &Export, table: &str, id: i64) -> bool {
     let tables = export.replays.iter().filter_map(|replay| replay.tables.get(table));
@@ -166,6 +177,7 @@ async fn known_rows(
             }
             writeln!(file, "{id},{id},quarantined").context("writing a temporary file")?;
         }
+        is_whole(export, &quarantine, &reader.into_inner().finish())?;
     }
     let mut file = file.into_inner().context("writing a temporary file")?;
     file.rewind().context("reading a temporary file")?;

@@ -1,7 +1,7 @@
 //! One database: structure, rows and sequences are repaired in one transaction, in an order that works, and
 //! proven before it is kept.
 
-use super::sequences::{self, SequenceRepair};
+use super::sequences::{self, Definitions, SequenceRepair};
 use super::situation::Situation;
 use super::summary::{Repaired, TableSummary};
 use crate::findings::{Values, Words};
@@ -36,16 +36,19 @@ pub(super) async fn compare(
     let expected = std::mem::take(&mut reconciliation.expected);
     let connection = reconciliation.connection();
     let found = schema::definition(connection, "public").await?;
+    let hidden = schema::hidden(ctx, connection, database).await?;
     let unreadable = structure::unreadable(connection, &expected, &found).await?;
     let known = structure::Situation {
         database,
         owner: situation.owner,
         unreadable: &unreadable,
+        hidden: &hidden,
         table_back: &situation.table_back(ctx, database),
     };
     let plan = structure::plan(&known, &expected, &found);
     let owner = situation.owner;
-    let sequences = sequences::find(connection, export, database, owner, &expected, &plan).await?;
+    let definitions = Definitions { expected: &expected, found: &found };
+    let sequences = sequences::find(connection, export, database, owner, definitions, &plan).await?;
     reconciliation.expected = expected;
     for table in tables::of_database(ctx.tables, database) {
         let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;

@@ -48,9 +48,8 @@ impl Reconciliation {
     ) -> Result<Reconciliation> {
         let mut connection = ctx.target(database, purpose).await?;
         connection.run("BEGIN").await?;
-        let there = schema::existing(ctx, &mut connection, database).await?;
-        if writing && !there.is_empty() {
-            let names: Vec<&str> = there.into_iter().map(|(name, _)| name).collect();
+        let names = schema::there(ctx, &mut connection, database).await?;
+        if writing && !names.is_empty() {
             connection
                 .run(&sql::lock_against_writing(&names))
                 .await
