@@ -71,7 +71,7 @@ impl Elsewhere {
     }
 
     pub fn command(&self, shop: &Shop, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = crate::support::binary();
         command.args(arguments).arg("--env").arg(self.dir.path().join("shop"));
         command.arg("--backup-dir").arg(shop.runs.path());
         command.env("SHOP_PASSWORD", shop.settings.source.password.expose_secret());
