@@ -10,7 +10,8 @@ use crate::model::{Column, ServerInfo};
 use crate::settings::{Server, Tls};
 use crate::sql;
 use anyhow::{Context, Result, anyhow};
-use futures_util::TryStreamExt;
+use datapath::postgres::{self, Copy};
+use futures_util::FutureExt;
 use rustls::CertificateError as Rejected;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
@@ -20,11 +21,6 @@ use sqlx::{
 use std::io::Read;
 use std::time::Duration;
 
-/// Bytes that are sent or written at once: each `send` flushes, small ones cost twice the time.
-pub const CHUNK: usize = 256 * 1024;
-
-/// Bytes that are read between two looks whether to wait: a look is not free.
-const PACE: usize = 64 * 1024;
 /// The oldest server that knows the settings and functions that are used.
 const OLDEST: u32 = 14;
 
@@ -55,7 +51,7 @@ pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
             options.ssl_mode(mode).ssl_root_cert(root)
         }
     };
-    let connecting = tokio::time::timeout(Duration::from_secs(15), options.connect());
+    let connecting = tokio::time::timeout(Duration::from_secs(15), postgres::connect(&options));
     let inner = match connecting.await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(explain(server, error)),
@@ -190,18 +186,16 @@ pub fn without_values(error: &anyhow::Error) -> String {
 impl Connection {
     /// Runs one or several statements.
     pub async fn run(&mut self, text: &str) -> Result<()> {
-        sqlx::raw_sql(AssertSqlSafe(text.to_string()))
-            .execute(&mut self.inner)
+        postgres::run(&mut self.inner, text.to_string())
             .await
-            .map(drop)
             .with_context(|| format!("{}: {}", self.label, first_line(text)))
     }
 
     /// Runs a statement that holds a secret: in an error stands `what` in its place, and nothing that
     /// the server says of the statement.
     pub async fn run_secret(&mut self, what: &str, text: &str) -> Result<()> {
-        let ran = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner).await;
-        ran.map(drop).map_err(|error| {
+        let ran = postgres::run(&mut self.inner, text.to_string()).await;
+        ran.map_err(|error| {
             let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
             anyhow!("{}: {what} failed (SQLSTATE {code})", self.label)
         })
@@ -210,9 +204,9 @@ impl Connection {
     /// Runs a statement that holds values of customers: in an error `masked` stands in its place, and no
     /// value that the server quotes.
     pub async fn run_masked(&mut self, masked: &str, text: &str) -> Result<()> {
-        let ran = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner).await;
+        let ran = postgres::run(&mut self.inner, text.to_string()).await;
         let place = format!("{}: {}", self.label, first_line(masked));
-        ran.map(drop).map_err(|error| match error.as_database_error() {
+        ran.map_err(|error| match error.as_database_error() {
             // Class 22, what cannot be read as a value, says which: after a colon.
             Some(said) if said.code().is_some_and(|code| code.starts_with("22")) => {
                 anyhow!("{place}: {}", unquoted(said.message()))
@@ -222,8 +216,7 @@ impl Connection {
     }
 
     pub async fn rows(&mut self, text: &str) -> Result<Vec<PgRow>> {
-        sqlx::raw_sql(AssertSqlSafe(text.to_string()))
-            .fetch_all(&mut self.inner)
+        postgres::rows(&mut self.inner, text.to_string())
             .await
             .with_context(|| format!("{}: {}", self.label, first_line(text)))
     }
@@ -267,14 +260,10 @@ impl Connection {
 
     /// Streams a `COPY … TO STDOUT` in CSV, row by row, the header first. Takes the connection, because
     /// nothing can be trusted on it after an error.
-    pub async fn copy_rows(mut self, text: &str, mut row: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let context = || format!("{}: {}", self.label, first_line(text));
-        let mut stream = self.inner.copy_out_raw(text).await.with_context(context)?;
-        // In CSV, one message of the protocol is one row.
-        while let Some(bytes) = stream.try_next().await.with_context(context)? {
-            row(&bytes)?;
-        }
-        Ok(())
+    pub async fn copy_rows(mut self, text: &str, row: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
+        let place = self.place(text);
+        let copy = Copy { statement: text, place: &place };
+        copy.out(&mut self.inner, Box::new(row), None).await
     }
 
     /// The same at a pace: while the reader waits, the server cannot send.
@@ -282,46 +271,27 @@ impl Connection {
         mut self,
         text: &str,
         throttle: &Throttle,
-        mut row: impl FnMut(&[u8]) -> Result<()>,
+        row: impl FnMut(&[u8]) -> Result<()> + Send,
     ) -> Result<()> {
-        let context = || format!("{}: {}", self.label, first_line(text));
         throttle.free().await;
-        let mut stream = self.inner.copy_out_raw(text).await.with_context(context)?;
-        let mut unpaid = 0;
-        while let Some(bytes) = stream.try_next().await.with_context(context)? {
-            row(&bytes)?;
-            unpaid += bytes.len();
-            if unpaid >= PACE {
-                throttle.pass(std::mem::take(&mut unpaid) as u64).await;
-            }
-        }
-        throttle.pass(unpaid as u64).await;
-        Ok(())
+        let place = self.place(text);
+        let copy = Copy { statement: text, place: &place };
+        let pace = Box::new(|bytes| throttle.pass(bytes).boxed());
+        copy.out(&mut self.inner, Box::new(row), Some(pace)).await
     }
 
-    /// Feeds a `COPY … FROM STDIN` from a reader; `sent` hears of every piece. Returns the number of
-    /// rows that the server took. Takes the connection like `copy_out`; gives it back when all is well.
-    pub async fn copy_in(mut self, text: &str, mut from: impl Read) -> Result<(u64, Connection)> {
-        let label = self.label.clone();
-        let context = || format!("{label}: {}", first_line(text));
-        let mut copy = self.inner.copy_in_raw(text).await.with_context(context)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let n = match from.read(&mut buffer) {
-                Ok(n) => n,
-                Err(error) => {
-                    // The error that counts is the reader's; the connection is dropped with `self`.
-                    let _ = copy.abort("the file could not be read").await;
-                    return Err(error).with_context(context);
-                }
-            };
-            if n == 0 {
-                break;
-            }
-            copy.send(&buffer[..n]).await.with_context(context)?;
-        }
-        let rows = copy.finish().await.with_context(context)?;
+    /// Feeds a `COPY … FROM STDIN` from a reader. Returns the number of rows that the server took. Takes
+    /// the connection like `copy_rows`; gives it back when all is well.
+    pub async fn copy_in(mut self, text: &str, from: impl Read + Send) -> Result<(u64, Connection)> {
+        let place = self.place(text);
+        let copy = Copy { statement: text, place: &place };
+        let rows = copy.into(&mut self.inner, Box::new(from)).await?;
         Ok((rows, self))
+    }
+
+    /// The server and the statement, for an error.
+    fn place(&self, text: &str) -> String {
+        format!("{}: {}", self.label, first_line(text))
     }
 
     pub async fn close(self) -> Result<()> {
