@@ -91,7 +91,7 @@ fn json_text(id: &str, fields: &BTreeMap<String, Value>) -> String {
 }
 
 /// As JSON and `jsonb` write a text: the same escapes. Most texts need none, and serde_json's way through
-/// a value and its display costs an eighth of a run's processor time.
+/// a value and its display costs an eighth of the tool's own processor time.
 fn push_json(out: &mut String, text: &str) {
     if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
         *out += &serde_json::Value::from(text).to_string();

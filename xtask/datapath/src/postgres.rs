@@ -16,7 +16,7 @@ pub const CHUNK: usize = 256 * 1024;
 const PACE: usize = 64 * 1024;
 
 /// Connects. The password goes through 4096 rounds of HMAC-SHA-256: without optimisation that was a third
-/// of a run's processor time.
+/// of the tool's own processor time in a rehearsal.
 pub fn connect(options: &PgConnectOptions) -> BoxFuture<'_, sqlx::Result<PgConnection>> {
     Box::pin(options.connect())
 }
