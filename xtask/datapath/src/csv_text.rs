@@ -8,10 +8,7 @@ use std::io::{self, BufRead, Read};
 /// writing again would not leave them.
 pub struct WithoutColumn<R> {
     inner: R,
-    /// The index of the column; never the first one.
-    column: usize,
-    field: usize,
-    quoted: bool,
+    filter: Filter,
 }
 
 impl<R: Read> WithoutColumn<R> {
@@ -19,11 +16,21 @@ impl<R: Read> WithoutColumn<R> {
     /// Never; a `column` of 0 would leave the comma behind it, so callers keep the id first.
     pub fn new(inner: R, column: usize) -> WithoutColumn<R> {
         debug_assert!(column > 0);
-        WithoutColumn { inner, column, field: 0, quoted: false }
+        WithoutColumn { inner, filter: Filter { column, field: 0, quoted: false } }
     }
+}
 
+/// What touches every byte, apart from the reader's type: so it is compiled here.
+struct Filter {
+    /// The index of the column; never the first one.
+    column: usize,
+    field: usize,
+    quoted: bool,
+}
+
+impl Filter {
     /// Moves what stays to the front of `bytes` and returns how much that is.
-    fn filter(&mut self, bytes: &mut [u8]) -> usize {
+    fn apply(&mut self, bytes: &mut [u8]) -> usize {
         let mut kept = 0;
         for i in 0..bytes.len() {
             let byte = bytes[i];
@@ -50,7 +57,7 @@ impl<R: Read> Read for WithoutColumn<R> {
             if n == 0 {
                 return Ok(0);
             }
-            let kept = self.filter(&mut buffer[..n]);
+            let kept = self.filter.apply(&mut buffer[..n]);
             // 0 would mean the end.
             if kept > 0 {
                 return Ok(kept);

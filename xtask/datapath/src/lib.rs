@@ -1,4 +1,4 @@
-//! What touches every row and every byte: CSV text, digests, hashes, documents and Firestore's protocol.
+//! What touches every row and every byte: CSV text, digests, hashes, documents, and what PostgreSQL and Firestore send.
 //! A crate of its own, because it alone is optimised in the profile that everybody builds.
 //!
 //! Rust compiles what is generic, and every future, where it is used. Therefore nothing here that runs
@@ -13,5 +13,6 @@ pub mod dump_text;
 pub mod files;
 pub mod firestore;
 pub mod ids;
+pub mod postgres;
 pub mod sha256;
 pub mod sorting;

@@ -65,14 +65,14 @@ impl Tools {
         let program = self
             .program(name, [arguments, vec!["--no-password".into()]].concat())
             .env("PGHOST", &server.host)
-            .env("PGPORT", &server.port.to_string())
+            .env("PGPORT", server.port.to_string())
             .env("PGUSER", &server.user)
             .env("PGSSLMODE", server.tls.mode())
-            .env("PGAPPNAME", &format!("xtask {purpose}"))
+            .env("PGAPPNAME", format!("xtask {purpose}"))
             .env("PGCONNECT_TIMEOUT", "15")
             .secret("PGPASSWORD", &server.password);
         match &server.tls {
-            Tls::Verify { root, .. } => program.env("PGSSLROOTCERT", &root.to_string_lossy()),
+            Tls::Verify { root, .. } => program.env("PGSSLROOTCERT", root),
             // Else libpq looks for one at home, and verifies with it although it was not asked for.
             Tls::Disable | Tls::Require => program.env("PGSSLROOTCERT", "/dev/null/none"),
         }

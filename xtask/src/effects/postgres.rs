@@ -12,7 +12,8 @@ use crate::model::{Column, ServerInfo};
 use crate::settings::{Server, Tls};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result, anyhow};
-use futures_util::{FutureExt, Stream, TryStreamExt};
+use datapath::postgres::{self, Activity, Copy};
+use futures_util::FutureExt;
 use rustls::CertificateError as Rejected;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
@@ -23,12 +24,6 @@ use std::future::Future;
 use std::io::Read;
 use std::pin::Pin;
 use std::time::Duration;
-
-/// Bytes that are sent or written at once: each `send` flushes, small ones cost twice the time.
-pub const CHUNK: usize = 256 * 1024;
-
-/// Bytes that are read between two looks whether to wait: a look is not free.
-const PACE: usize = 64 * 1024;
 
 /// How long connecting may take.
 const CONNECTING: Duration = Duration::from_secs(15);
@@ -81,7 +76,7 @@ async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
             options.ssl_mode(mode).ssl_root_cert(root)
         }
     };
-    let connecting = tokio::time::timeout(CONNECTING, options.connect());
+    let connecting = tokio::time::timeout(CONNECTING, postgres::connect(&options));
     let inner = match connecting.await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(explain(server, error)),
@@ -219,9 +214,24 @@ pub fn without_values(error: &anyhow::Error) -> String {
 /// What the server answers, as long as it can be expected to.
 async fn answer<T>(watch: Option<&Watch>, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T> {
     match watch {
-        Some(watch) => Ok(heard(LIMITS, work, || lost(watch)).await??),
+        Some(watch) => Ok(heard(LIMITS, work, || false, || lost(watch)).await??),
         None => Ok(work.await?),
     }
+}
+
+/// The same of a COPY, of which each message counts. While we keep the server waiting it owes us nothing.
+async fn copied_by<T>(
+    watch: Option<&Watch>,
+    activity: &Activity,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(watch) = watch else { return work.await };
+    let mut last = 0;
+    let moved = || {
+        let messages = activity.messages();
+        std::mem::replace(&mut last, messages) != messages || !activity.waits_for_the_server()
+    };
+    heard(LIMITS, work, moved, || lost(watch)).await?
 }
 
 /// Why a session that has been silent will not answer, seen from a second connection; `None`: it is at work.
@@ -253,16 +263,15 @@ fn lost(watch: &Watch) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '
 impl Connection {
     /// Runs one or several statements.
     pub async fn run(&mut self, text: &str) -> Result<()> {
-        let run = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner);
-        let ran = answer(self.watch.as_ref(), run).await;
-        ran.map(drop).with_context(|| format!("{}: {}", self.label, first_line(text)))
+        let ran = answer(self.watch.as_ref(), postgres::run(&mut self.inner, text.to_string())).await;
+        ran.with_context(|| format!("{}: {}", self.label, first_line(text)))
     }
 
     /// Runs a statement that holds a secret: in an error stands `what` in its place, and nothing that
     /// the server says of the statement.
     pub async fn run_secret(&mut self, what: &str, text: &str) -> Result<()> {
-        let run = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner);
-        answer(self.watch.as_ref(), run).await.map(drop).map_err(|error| {
+        let ran = answer(self.watch.as_ref(), postgres::run(&mut self.inner, text.to_string())).await;
+        ran.map_err(|error| {
             let code = code(&error).unwrap_or_default();
             anyhow!("{}: {what} failed (SQLSTATE {code})", self.label)
         })
@@ -271,10 +280,9 @@ impl Connection {
     /// Runs a statement that holds values of customers: in an error `masked` stands in its place, and no
     /// value that the server quotes.
     pub async fn run_masked(&mut self, masked: &str, text: &str) -> Result<()> {
-        let run = sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.inner);
-        let ran = answer(self.watch.as_ref(), run).await;
+        let ran = answer(self.watch.as_ref(), postgres::run(&mut self.inner, text.to_string())).await;
         let place = format!("{}: {}", self.label, first_line(masked));
-        ran.map(drop).map_err(|error| match of_database(&error) {
+        ran.map_err(|error| match of_database(&error) {
             // Class 22, what cannot be read as a value, says which: after a colon.
             Some(said) if said.code().is_some_and(|code| code.starts_with("22")) => {
                 anyhow!("{place}: {}", unquoted(said.message()))
@@ -284,8 +292,7 @@ impl Connection {
     }
 
     pub async fn rows(&mut self, text: &str) -> Result<Vec<PgRow>> {
-        let rows = sqlx::raw_sql(AssertSqlSafe(text.to_string())).fetch_all(&mut self.inner);
-        let rows = answer(self.watch.as_ref(), rows).await;
+        let rows = answer(self.watch.as_ref(), postgres::rows(&mut self.inner, text.to_string())).await;
         rows.with_context(|| format!("{}: {}", self.label, first_line(text)))
     }
 
@@ -328,15 +335,11 @@ impl Connection {
 
     /// Streams a `COPY … TO STDOUT` in CSV, row by row, the header first. Takes the connection, because
     /// nothing can be trusted on it after an error.
-    pub async fn copy_rows(mut self, text: &str, mut row: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let context = || format!("{}: {}", self.label, first_line(text));
-        let watch = self.watch.as_ref();
-        let mut stream = answer(watch, self.inner.copy_out_raw(text)).await.with_context(context)?;
-        // In CSV, one message of the protocol is one row.
-        while let Some(bytes) = next(watch, &mut stream).await.with_context(context)? {
-            row(&bytes)?;
-        }
-        Ok(())
+    pub async fn copy_rows(mut self, text: &str, row: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
+        let (place, activity) = (self.place(text), Activity::default());
+        let copy = Copy { statement: text, place: &place, activity: &activity };
+        let copied = copy.out(&mut self.inner, Box::new(row), None);
+        copied_by(self.watch.as_ref(), &activity, copied).await
     }
 
     /// The same at a pace: while the reader waits, the server cannot send.
@@ -344,64 +347,34 @@ impl Connection {
         mut self,
         text: &str,
         throttle: &Throttle,
-        mut row: impl FnMut(&[u8]) -> Result<()>,
+        row: impl FnMut(&[u8]) -> Result<()> + Send,
     ) -> Result<()> {
-        let context = || format!("{}: {}", self.label, first_line(text));
         throttle.free().await;
-        let watch = self.watch.as_ref();
-        let mut stream = answer(watch, self.inner.copy_out_raw(text)).await.with_context(context)?;
-        let mut unpaid = 0;
-        while let Some(bytes) = next(watch, &mut stream).await.with_context(context)? {
-            row(&bytes)?;
-            unpaid += bytes.len();
-            if unpaid >= PACE {
-                throttle.pass(std::mem::take(&mut unpaid) as u64).await;
-            }
-        }
-        throttle.pass(unpaid as u64).await;
-        Ok(())
+        let (place, activity) = (self.place(text), Activity::default());
+        let copy = Copy { statement: text, place: &place, activity: &activity };
+        let pace = Box::new(|bytes| throttle.pass(bytes).boxed());
+        let copied = copy.out(&mut self.inner, Box::new(row), Some(pace));
+        copied_by(self.watch.as_ref(), &activity, copied).await
     }
 
-    /// Feeds a `COPY … FROM STDIN` from a reader; `sent` hears of every piece. Returns the number of
-    /// rows that the server took. Takes the connection like `copy_out`; gives it back when all is well.
-    pub async fn copy_in(mut self, text: &str, mut from: impl Read) -> Result<(u64, Connection)> {
-        let label = self.label.clone();
-        let context = || format!("{label}: {}", first_line(text));
-        let watch = self.watch.as_ref();
-        let mut copy = answer(watch, self.inner.copy_in_raw(text)).await.with_context(context)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let n = match from.read(&mut buffer) {
-                Ok(n) => n,
-                Err(error) => {
-                    // The error that counts is the reader's; the connection is dropped with `self`.
-                    let _ = copy.abort("the file could not be read").await;
-                    return Err(error).with_context(context);
-                }
-            };
-            if n == 0 {
-                break;
-            }
-            answer(watch, copy.send(&buffer[..n])).await.with_context(context)?;
-        }
-        let rows = answer(watch, copy.finish()).await.with_context(context)?;
+    /// Feeds a `COPY … FROM STDIN` from a reader. Returns the number of rows that the server took. Takes
+    /// the connection like `copy_rows`; gives it back when all is well.
+    pub async fn copy_in(mut self, text: &str, from: impl Read + Send) -> Result<(u64, Connection)> {
+        let (place, activity) = (self.place(text), Activity::default());
+        let copy = Copy { statement: text, place: &place, activity: &activity };
+        let copied = copy.into(&mut self.inner, Box::new(from));
+        let rows = copied_by(self.watch.as_ref(), &activity, copied).await?;
         Ok((rows, self))
+    }
+
+    /// The server and the statement, for an error.
+    fn place(&self, text: &str) -> String {
+        format!("{}: {}", self.label, first_line(text))
     }
 
     pub async fn close(self) -> Result<()> {
         use sqlx::Connection as _;
         self.inner.close().await.context("closing a connection")
-    }
-}
-
-/// The next row of a COPY; those that are here already cost no timer.
-async fn next<Row>(
-    watch: Option<&Watch>,
-    rows: &mut (impl Stream<Item = Result<Row, sqlx::Error>> + Unpin),
-) -> Result<Option<Row>> {
-    match rows.try_next().now_or_never() {
-        Some(here) => Ok(here?),
-        None => answer(watch, rows.try_next()).await,
     }
 }
 

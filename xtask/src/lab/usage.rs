@@ -1,16 +1,14 @@
 //! What a program costs: its time, its processor time and its children's, and what servers spend
 //! meanwhile. Linux only: all of it comes from /proc.
 
+use crate::effects::process::Program;
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 
 /// Clock ticks a second in /proc: the same on every Linux that Rust's standard library runs on.
 const TICKS: f64 = 100.0;
@@ -36,41 +34,17 @@ struct ProcessTime {
     reaped: f64,
 }
 
-/// Kills what is left of the program where its run was given up.
-struct Group {
-    id: u32,
-    over: bool,
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let (false, Ok(id)) = (self.over, i32::try_from(self.id)) {
-            // It may have ended just now: then there is nothing to kill.
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-}
-
 /// Runs a program to its end. It gets a process group of its own, no stdin, and what it writes is kept.
 ///
 /// # Errors
 /// Where it cannot be started or watched; how it ended is for the caller to judge.
-pub async fn run(mut command: Command) -> Result<Ran> {
-    let name = command.as_std().get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
+pub async fn run(program: Program) -> Result<Ran> {
     let started = Instant::now();
-    let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
-    let pid = child.id().with_context(|| format!("{name} ended at once"))?;
-    let mut group = Group { id: pid, over: false };
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let watch = tokio::task::spawn_blocking(move || ended(pid));
-    let (watched, stdout, stderr) = tokio::join!(watch, text(out), text(err));
-    let (at, spent) = watched.context("watching a program")?.with_context(|| format!("watching {name}"))?;
-    let status = child.wait().await.with_context(|| format!("waiting for {name}"))?;
-    group.over = true;
+    let (output, (at, spent)) = program.own_group().observed(ended).await?;
     let seconds = at.duration_since(started).as_secs_f64();
-    Ok(Ran { status, stdout: stdout?, stderr: stderr?, seconds, cpu: spent.own, children_cpu: spent.reaped })
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    Ok(Ran { status: output.status, stdout, stderr, seconds, cpu: spent.own, children_cpu: spent.reaped })
 }
 
 /// Waits for the end without taking the process away, so that its figures can still be read.
@@ -79,14 +53,6 @@ fn ended(pid: u32) -> Result<(Instant, ProcessTime)> {
     waitid(Id::Pid(id), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
     let at = Instant::now();
     Ok((at, spent(pid)?))
-}
-
-async fn text(stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
-    let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        stream.read_to_end(&mut bytes).await.context("reading what a program writes")?;
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Processor seconds of servers since each was started, with their children, living and gone.
@@ -159,13 +125,13 @@ pub fn machine() -> Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[tokio::test]
     async fn a_program_and_its_children_are_counted_apart() {
         let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("sh -c '{busy}'; echo done; echo bad >&2; exit 3")]);
-        let ran = run(command).await.unwrap();
+        let script = format!("sh -c '{busy}'; echo done; echo bad >&2; exit 3");
+        let ran = run(Program::new(Path::new("sh"), ["-c", &script])).await.unwrap();
         assert_eq!(
             (ran.status.code(), ran.stdout.as_str(), ran.stderr.as_str()),
             (Some(3), "done\n", "bad\n")

@@ -214,14 +214,14 @@ async fn a_kept_rehearsal_is_used_and_taken_down_by_its_directory() {
         line.split(" --backup-dir").next().unwrap().split(' ').map(ToString::to_string).collect()
     };
     let verify: Vec<String> = verify.split(' ').map(ToString::to_string).collect();
-    let said: Said = Command::new(env!("CARGO_BIN_EXE_xtask")).args(&verify).output().unwrap().into();
+    let said: Said = crate::support::binary().args(&verify).output().unwrap().into();
     assert_words(&said.expect_code(0).stdout, &["source rows ="]);
     let status = stack.xtask(&["stack", "status", "--runtime", "docker"]).expect_code(0).stdout;
     assert_words(&status, &["compose project xtask-", "running (healthy)"]);
     // Another start does not take it for a leftover.
     stack.xtask(&["rehearse", "--runtime", "docker", "--scale", "0"]).expect_code(0);
     assert_ne!(everything(), before);
-    let said: Said = Command::new(env!("CARGO_BIN_EXE_xtask")).args(words(down)).output().unwrap().into();
+    let said: Said = crate::support::binary().args(words(down)).output().unwrap().into();
     assert_words(&said.expect_code(0).stdout, &["removed the containers of "]);
     assert_eq!(everything(), before);
 }
@@ -256,7 +256,7 @@ async fn commands_inside_have_true_exit_codes_and_bytes_as_they_are() {
 
 /// The command with another engine's address.
 fn on_engine(host: &str, arguments: &[&str]) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = crate::support::binary();
     command.args(arguments).env("DOCKER_HOST", host).stdin(Stdio::null()).output().unwrap().into()
 }
 
@@ -309,7 +309,7 @@ fn a_socket_that_is_not_for_this_user_is_said() {
 #[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
 async fn without_compose_it_says_how_to_get_one() {
     let (engine, _one) = engine().await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = crate::support::binary();
     let said =
         command.args(REHEARSE).env("PATH", "/nowhere").env("DOCKER_HOST", &engine.host).output().unwrap();
     assert_refused(said.into(), &["there is no Compose", "apt-get install docker-compose"]);
@@ -635,7 +635,7 @@ async fn the_hardened_stack_is_filled_and_proven_from_inside() {
     std::fs::write(&environment, text).unwrap();
     let tool = |command: &[&str]| {
         let place = ["--env", environment.to_str().unwrap(), "--backup-dir", runs.to_str().unwrap()];
-        let mut all = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut all = crate::support::binary();
         all.args(["stack", "run", "--"]).args(command).args(place).stdin(Stdio::null());
         for name in ["COMPOSE_PROJECT_NAME", "STACK_PREFIX", "SECRETS_DIR"] {
             all.env(name, stack.variable(name));

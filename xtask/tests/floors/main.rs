@@ -482,7 +482,66 @@ fn nothing_is_written_to_firestore_without_a_condition() {
     none(&overwriting(&sources("src")));
 }
 
+/// Files that start programs by themselves, their tests too. `effects` alone does it: there children end
+/// with us, and nothing ambient is passed on to them.
+fn starting_programs(files: &Files) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (file, text) in files.iter().filter(|(file, _)| !file.starts_with("effects/")) {
+        let tokens = tokens(&code(text));
+        let words: Vec<&str> = tokens.iter().map(|(_, word)| word.as_str()).collect();
+        for (at, (line, word)) in tokens.iter().enumerate() {
+            let starts = match word.as_str() {
+                "CommandExt" | "duct" | "xshell" => true,
+                // One of the standard library's or tokio's, by whatever name it has been imported.
+                "Command" => words[at + 1..].starts_with(&["::", "new"]),
+                "process" => imports_command(&words[at + 1..]),
+                _ => false,
+            };
+            if starts {
+                wrong.push(format!("{file}:{line} starts programs: effects/process and effects/chores do"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Whether `Command` is among what is named behind `process`: alone or in a group.
+fn imports_command(after: &[&str]) -> bool {
+    match after {
+        ["::", "Command", ..] => true,
+        ["::", "{", group @ ..] => {
+            group.iter().take_while(|word| **word != "}").any(|word| *word == "Command")
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn programs_are_started_in_one_way() {
+    none(&starting_programs(&sources("src")));
+    none(&starting_programs(&sources("datapath/src")));
+}
+
 // ---- What would break them is seen
+
+#[test]
+fn a_program_started_by_hand_would_be_seen() {
+    for text in [
+        "fn f() {\n    Command::new(\"ls\");\n}\n",
+        "fn f() {\n    std::process::Command::new(\"ls\");\n}\n",
+        "\nuse std::process::{Child, Command as Program};\n",
+        "\nuse tokio::process::Command as Program;\n",
+        "\nuse duct::cmd;\n",
+        "mod tests {\n    use xshell::cmd;\n}\n",
+    ] {
+        let wrong = starting_programs(&made_up(&[("lab/usage.rs", text), ("effects/process.rs", text)]));
+        let seen = wrong.iter().all(|w| w.starts_with("lab/usage.rs:2 starts programs"));
+        assert!(seen && !wrong.is_empty(), "{text}: {wrong:?}");
+    }
+    let others = "use crate::journal::Command;\nuse std::process::{ExitStatus, id};\n// Command::new(\"ls\")\n\
+                  const A: &str = \"Command::new\";\nuse crate::effects::process::Program;\n";
+    assert_eq!(starting_programs(&made_up(&[("lab/usage.rs", others)])), Vec::<String>::new());
+}
 
 #[test]
 fn a_write_without_a_condition_would_be_seen() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 fn bench(out: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = crate::support::binary();
     command.args(["bench", "--repeat", "1", "--out"]).arg(out).args(arguments);
     command
 }

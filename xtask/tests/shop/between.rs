@@ -25,7 +25,7 @@ async fn migrated() -> Shop {
 
 /// The binary on this shop's servers, with runs from elsewhere.
 fn with_runs(shop: &Shop, runs: &Path, arguments: &[&str]) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = crate::support::binary();
     command.args(arguments).arg("--stack").arg(shop.dir()).arg("--backup-dir").arg(runs);
     command.output().unwrap().into()
 }

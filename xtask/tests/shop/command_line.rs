@@ -14,7 +14,7 @@ use xtask::servers::native::{self, Connections};
 use xtask::sql;
 
 fn xtask(arguments: &[&str]) -> Said {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).output().unwrap().into()
+    crate::support::binary().args(arguments).output().unwrap().into()
 }
 
 #[test]

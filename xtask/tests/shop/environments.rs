@@ -326,7 +326,7 @@ fn shown(said: &Said, key: &str) -> (serde_json::Value, serde_json::Value) {
 async fn settings_are_shown() {
     let dir = tempfile::tempdir().unwrap();
     let tool = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = crate::support::binary();
         command.args(["config", "show"]).args(arguments).env_clear().current_dir(dir.path());
         command
     };

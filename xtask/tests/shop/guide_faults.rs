@@ -17,7 +17,6 @@ use datapath::firestore::Fields;
 use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use xtask::commands::export;
 use xtask::effects::postgres::Connection;
@@ -272,7 +271,7 @@ async fn every_rule_on_a_source_that_keeps_none() {
 
     // 2: from another directory, with a relative one for the run.
     let elsewhere = tempfile::tempdir().unwrap();
-    let mut away = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut away = crate::support::binary();
     away.args(["export", "--json", "--backup-dir", "runs", "--stack"]).arg(shop.dir());
     let away = Said::from(away.current_dir(elsewhere.path()).output().unwrap()).expect_code(0).json();
     let directory = std::path::PathBuf::from(away["directory"].as_str().unwrap());

@@ -149,7 +149,7 @@ fn environment_file(settings: &Settings) -> String {
 /// `migrate` in an environment whose file says this, with all passwords set.
 fn in_environment(shop: &Shop, dir: &Path, text: &str) -> Command {
     fs::write(dir.join("test.toml"), text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = crate::support::binary();
     command.arg("migrate").arg("--env").arg(dir.join("test")).arg("--backup-dir").arg(shop.runs.path());
     let password = shop.settings.source.password.expose_secret();
     for name in ["SOURCE", "PRODUCT", "ORDER", "GATEWAY"] {
@@ -261,9 +261,8 @@ async fn environments_servers_sources_and_runs() {
 
     // Local servers, runs.
     let bogus = dir.path().to_str().unwrap();
-    let plain = |arguments: &[&str]| -> Said {
-        Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).output().unwrap().into()
-    };
+    let plain =
+        |arguments: &[&str]| -> Said { crate::support::binary().args(arguments).output().unwrap().into() };
     let status = "cargo xtask stack status";
     assert_refused(
         "--stack",

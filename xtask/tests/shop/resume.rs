@@ -11,7 +11,6 @@ use serde_json::Value;
 use sqlx::Row;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use xtask::effects::postgres::{self, Connection};
 use xtask::effects::wait::{self, State};
@@ -106,7 +105,7 @@ fn name(run: &Path) -> String {
 
 fn status(shop: &Shop, run: &str) -> Value {
     // Nothing but the directory of runs: no server is asked.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = crate::support::binary();
     command.args(["status", "--json", "--run", run]).arg("--backup-dir").arg(shop.runs.path());
     Said::from(command.output().unwrap()).expect_code(0).json()
 }

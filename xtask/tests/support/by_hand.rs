@@ -140,7 +140,7 @@ impl ByHand {
     pub fn command(&self, arguments: &[&str], text: &str) -> Command {
         let file = self.path("staging.toml");
         fs::write(&file, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = crate::support::binary();
         command.args(arguments).arg("--env").arg(&file).arg("--backup-dir").arg(self.shop.runs.path());
         command.env("PRODUCT_PASSWORD", "canary:product\\").env("PGPASSFILE", self.path("pgpass"));
         command.env_remove("FIRESTORE_EMULATOR_HOST");

@@ -79,7 +79,7 @@ impl Stack {
 
     /// The binary on this stack.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = crate::support::binary();
         self.environment(&mut command);
         command.args(arguments).arg("--backup-dir").arg(self.runs());
         command

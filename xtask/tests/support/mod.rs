@@ -29,6 +29,11 @@ pub struct Shop {
     pub tables: &'static [Table],
 }
 
+/// The tool, as a user starts it: the one place where tests say where it is.
+pub fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+}
+
 /// What the binary said.
 pub struct Said {
     pub code: Option<i32>,
@@ -108,7 +113,7 @@ impl Shop {
 
     /// The binary with these arguments, on this shop's servers.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = binary();
         command.args(arguments).arg("--stack").arg(self.dir()).arg("--backup-dir").arg(self.runs.path());
         command
     }

@@ -47,7 +47,7 @@ impl Places {
     pub fn command_with(&self, from: &str, to: &str, arguments: &[&str]) -> Command {
         assert!(self.text.contains(from), "{from}: {}", self.text);
         fs::write(self.dir.path().join("test.toml"), self.text.replacen(from, to, 1)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = crate::support::binary();
         command.args(arguments).arg("--env").arg(self.dir.path().join("test"));
         if !arguments.contains(&"--backup-dir") {
             command.arg("--backup-dir").arg(&self.runs);

@@ -50,7 +50,7 @@ impl Place {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = crate::support::binary();
         command
             .args(arguments)
             .env("TMPDIR", self.path())

@@ -1,13 +1,13 @@
 //! The references: `bench/guide.sh`, `bench/pipes.sh` and Google's Node client, started with what they
 //! need to know of the servers.
 
+use crate::effects::process::Program;
 use crate::lab::bench::servers::Shop;
 use crate::lab::usage::{self, Ran};
 use crate::servers::native;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tokio::process::Command;
 
 /// Whether Google's Node client can be measured.
 pub enum Node {
@@ -39,7 +39,7 @@ pub async fn node(workspace: &Path, wanted: bool) -> Node {
 /// Under `target/bench/node`; once, and again when what is asked for has changed.
 async fn install(workspace: &Path) -> Result<PathBuf> {
     for program in ["node", "npm"] {
-        let version = usage::run(command(program, &["--version"])).await;
+        let version = usage::run(Program::new(Path::new(program), ["--version"])).await;
         version.with_context(|| format!("{program} is not installed"))?;
     }
     let (from, dir) = (workspace.join("bench/node"), workspace.join("target/bench/node"));
@@ -55,18 +55,11 @@ async fn install(workspace: &Path) -> Result<PathBuf> {
         return Ok(dir);
     }
     write(dir.join("package.json"), &wanted)?;
-    let mut npm =
-        command("npm", &["install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]);
-    npm.current_dir(&dir);
+    let arguments = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
+    let npm = Program::new(Path::new("npm"), arguments).directory(&dir);
     succeeded("npm install", usage::run(npm).await?)?;
     write(marker, &wanted)?;
     Ok(dir)
-}
-
-fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments);
-    command
 }
 
 /// What it said, or an error with the end of it.
@@ -88,27 +81,27 @@ impl References {
     }
 
     /// A step of one of the scripts, ready to run.
-    pub fn script(&self, name: &str, step: &str, shop: &Shop) -> Result<Command> {
-        let mut command = Command::new("bash");
-        command.arg(self.workspace.join("bench").join(name)).arg(step);
+    pub fn script(&self, name: &str, step: &str, shop: &Shop) -> Result<Program> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs = [self.bindir.clone()].into_iter().chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(dirs).context("joining PATH")?).env("LC_ALL", "C");
+        let script = self.workspace.join("bench").join(name);
+        let mut program = Program::new(Path::new("bash"), [script]).arg(step);
+        program = program.env("PATH", std::env::join_paths(dirs).context("joining PATH")?);
         for (key, server) in [
             ("SOURCE_PORT", "source"),
             ("PRODUCT_PORT", "product"),
             ("ORDER_PORT", "order"),
             ("GATEWAY_PORT", "gateway"),
         ] {
-            command.env(key, shop.port(server)?);
+            program = program.env(key, shop.port(server)?);
         }
-        command.env("PGPASSWORD", shop.password()).env("JOBS", self.jobs.to_string());
-        command.env("WORK", &shop.work).env("BACKUP_DIR", shop.runs());
+        program = program.env("PGPASSWORD", shop.password()).env("JOBS", self.jobs.to_string());
+        program = program.env("WORK", &shop.work).env("BACKUP_DIR", shop.runs());
         if let Node::Ready(dir) = &self.node {
-            command.env("NODE_DIR", dir).env("FIRESTORE_EMULATOR_HOST", shop.emulator_host()?);
-            command.env("FIRESTORE_PROJECT", &shop.settings.firestore.project);
+            program = program.env("NODE_DIR", dir).env("FIRESTORE_EMULATOR_HOST", shop.emulator_host()?);
+            program = program.env("FIRESTORE_PROJECT", &shop.settings.firestore.project);
         }
-        Ok(command)
+        Ok(program)
     }
 
     /// Of the programs that take part.
@@ -121,7 +114,7 @@ impl References {
             ("java", "java".into(), "-version"),
         ];
         for (name, program, flag) in programs {
-            if let Ok(ran) = usage::run(command(&program, &[flag])).await {
+            if let Ok(ran) = usage::run(Program::new(Path::new(&program), [flag])).await {
                 // java tells it on stderr.
                 let line = ran.stdout.lines().chain(ran.stderr.lines()).next().unwrap_or_default();
                 found.push((name.to_string(), line.trim().to_string()));

@@ -1,6 +1,7 @@
 //! One repetition: every run of it, measured, in turn. After each reference its rows are compared with
 //! what our own export says: a reference that fails in silence would look fast.
 
+use crate::effects::process::Program;
 use crate::effects::terminal::Terminal;
 use crate::journal::{Journal, Span};
 use crate::lab::bench::figures::{Repetition, Run};
@@ -18,7 +19,6 @@ use crate::steps::{Event, StepName};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use tokio::process::Command;
 
 pub struct Bench<'a> {
     pub plan: &'a Plan,
@@ -206,17 +206,16 @@ fn seconds(journal: &Journal) -> Result<BTreeMap<String, f64>> {
 }
 
 /// This program itself, on the shop's servers.
-fn tool(shop: &Shop, arguments: &[&str]) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-    command.args(arguments).arg("--quiet").arg("--stack").arg(shop.stack_dir());
-    command.arg("--backup-dir").arg(shop.runs());
-    Ok(command)
+fn tool(shop: &Shop, arguments: &[&str]) -> Result<Program> {
+    let own = std::env::current_exe().context("finding this program")?;
+    let program = Program::new(&own, arguments).arg("--quiet").arg("--stack").arg(shop.stack_dir());
+    Ok(program.arg("--backup-dir").arg(shop.runs()))
 }
 
 /// Runs it; also what the servers spent meanwhile.
-async fn measured(shop: &Shop, command: Command) -> Result<(Ran, (f64, f64))> {
+async fn measured(shop: &Shop, program: Program) -> Result<(Ran, (f64, f64))> {
     let before = shop.spent()?;
-    let ran = usage::run(command).await?;
+    let ran = usage::run(program).await?;
     let after = shop.spent()?;
     Ok((ran, (after.postgres - before.postgres, after.emulator - before.emulator)))
 }

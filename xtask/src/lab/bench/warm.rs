@@ -46,9 +46,10 @@ fn csv(collection: &Collection, documents: usize) -> String {
 pub async fn up(shop: &Shop, references: &References) -> Result<()> {
     ours(shop).await.context("warming the emulator up")?;
     if let Node::Ready(_) = references.node {
-        let mut command = references.script("guide.sh", &GuideStep::Firestore.to_string(), shop)?;
-        command.env("FIRESTORE_PROJECT", "demo-warm-guide").env("BACKUP_DIR", shop.work.join("warm"));
-        succeeded("warming the emulator up", usage::run(command).await?)?;
+        let script = references.script("guide.sh", &GuideStep::Firestore.to_string(), shop)?;
+        let script =
+            script.env("FIRESTORE_PROJECT", "demo-warm-guide").env("BACKUP_DIR", shop.work.join("warm"));
+        succeeded("warming the emulator up", usage::run(script).await?)?;
     }
     Ok(())
 }

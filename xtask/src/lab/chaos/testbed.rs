@@ -2,6 +2,7 @@
 //! and resumed.
 
 use crate::effects::postgres;
+use crate::effects::process::{Program, Running};
 use crate::effects::terminal::Terminal;
 use crate::effects::wait::{self, Patience, State};
 use crate::journal::Command as CountedApart;
@@ -30,9 +31,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
-use tokio::process::{Child, Command};
 
 /// How long a network fault lasts: longer than the tool takes to notice what is closed, shorter than
 /// the time limits of what hangs.
@@ -147,7 +147,7 @@ impl Testbed {
     async fn without_a_fault(&mut self) -> Result<Duration> {
         self.renew().await?;
         let started = Instant::now();
-        let status = self.tool(&["migrate"])?.wait().await.context("waiting for the tool")?;
+        let status = self.tool(&["migrate"])?.wait().await?;
         ensure!(status.success(), "the undisturbed run failed: {}", self.said());
         Ok(started.elapsed())
     }
@@ -211,21 +211,21 @@ impl Testbed {
     async fn attempt(&mut self, cut: Option<&Cut>) -> Result<Attempt> {
         let run = self.newest()?;
         let id = run.as_ref().and_then(|run| run.file_name()).map(|id| id.to_string_lossy().into_owned());
-        let mut tool = match &id {
+        let tool = match &id {
             Some(run) => self.tool(&["migrate", "--resume", run])?,
             None => self.tool(&["migrate"])?,
         };
-        let pid = tool.id().context("the tool has ended before it began")?;
+        let pid = tool.pid();
         let struck = match cut {
-            Some(cut) => self.moment(&cut.moment, &mut tool).await? && self.strike(&cut.fault, pid).await?,
+            Some(cut) => self.moment(&cut.moment, &tool).await? && self.strike(&cut.fault, pid).await?,
             None => false,
         };
         // To fill a disk takes a while, and writes that fail have to come.
         let late = match cut.map(|cut| &cut.fault) {
-            Some(Fault::FillDisk) => tool.try_wait().context("watching the tool")?.is_some(),
+            Some(Fault::FillDisk) => tool.ended()?.is_some(),
             _ => false,
         };
-        let status = self.ended(&mut tool).await?;
+        let status = self.ended(&tool).await?;
         let met = match cut.map(|cut| &cut.fault) {
             Some(Fault::Writes(faults)) => self.writes.as_ref().is_some_and(|w| w.left() < faults.len()),
             _ => !late,
@@ -241,9 +241,9 @@ impl Testbed {
     }
 
     /// Waits until the moment has come; false where the tool has ended before.
-    async fn moment(&self, moment: &Moment, tool: &mut Child) -> Result<bool> {
+    async fn moment(&self, moment: &Moment, tool: &Running) -> Result<bool> {
         let started = Instant::now();
-        let pid = tool.id().context("the tool has ended before it began")?;
+        let pid = tool.pid();
         let told = |wanted: &Point, is: fn(&Event) -> bool| -> Result<bool> {
             let found =
                 |told: CountedApart| points(&told).any(|(point, event)| point == *wanted && is(event));
@@ -256,7 +256,7 @@ impl Testbed {
                 Moment::Begun(step) => told(step, |_| true)?,
                 Moment::Done(step) => told(step, |event| *event == Event::Done)?,
             };
-            let ended = tool.try_wait().context("watching the tool")?.is_some();
+            let ended = tool.ended()?.is_some();
             Ok(match (ended, come) {
                 (true, _) => State::Ready(false),
                 (false, true) => State::Ready(true),
@@ -314,11 +314,11 @@ impl Testbed {
     }
 
     /// How the tool has ended; None where it had to be killed.
-    async fn ended(&self, tool: &mut Child) -> Result<Option<ExitStatus>> {
+    async fn ended(&self, tool: &Running) -> Result<Option<ExitStatus>> {
         match tokio::time::timeout(PATIENCE, tool.wait()).await {
-            Ok(status) => Ok(Some(status.context("waiting for the tool")?)),
+            Ok(status) => Ok(Some(status?)),
             Err(_) => {
-                tool.kill().await.context("killing the tool")?;
+                tool.kill()?;
                 Ok(None)
             }
         }
@@ -393,17 +393,20 @@ impl Testbed {
     }
 
     /// The tool itself, through the proxies; what it says is kept for a message.
-    fn tool(&self, arguments: &[&str]) -> Result<Child> {
+    fn tool(&self, arguments: &[&str]) -> Result<Running> {
         let file = |name: &str| {
             let path = self.work.join("said").join(name);
             fs::File::create(&path).with_context(|| format!("writing {}", path.display()))
         };
-        let program = std::env::current_exe().context("finding this program")?;
-        let mut command = self.disk.as_ref().map_or_else(|| Command::new(&program), |d| d.command(&program));
-        command.args(arguments).args(["--json", "--quiet", "--max-quarantine", "1000000"]);
-        command.arg("--stack").arg(self.work.join("stack")).arg("--backup-dir").arg(self.work.join("runs"));
-        command.stdin(Stdio::null()).stdout(file("out")?).stderr(file("err")?).kill_on_drop(true);
-        command.spawn().context("starting the tool")
+        let own = std::env::current_exe().context("finding this program")?;
+        let program = match &self.disk {
+            Some(disk) => disk.program(&own),
+            None => Program::new(&own, [""; 0]),
+        };
+        let program = program.args(arguments).args(["--json", "--quiet", "--max-quarantine", "1000000"]);
+        let program = program.arg("--stack").arg(self.work.join("stack"));
+        let program = program.arg("--backup-dir").arg(self.work.join("runs"));
+        program.output(file("out")?, file("err")?).start()
     }
 
     /// What the tool said last, in one line.

@@ -9,6 +9,7 @@ use super::raw::{Fields, Raw};
 use super::world::World;
 use crate::effects::dump::Tools;
 use crate::effects::postgres::{self, Connection};
+use crate::effects::process::Program;
 use crate::effects::terminal::{Terminal, Verbosity};
 use crate::findings::Values;
 use crate::lab::compare;
@@ -31,10 +32,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::process::Command;
 
 /// A look that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -327,11 +326,11 @@ async fn superuser(settings: &Settings, database: Database) -> Result<Connection
 
 /// The tool itself, to its end.
 async fn call(stack: &Stack, runs: &Path, arguments: &[&str]) -> Result<std::process::Output> {
-    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-    command.args(arguments).args(["--json", "--quiet"]);
-    command.arg("--stack").arg(&stack.connections().dir).arg("--backup-dir").arg(runs);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    command.output().await.context("starting the tool")
+    let own = std::env::current_exe().context("finding this program")?;
+    let program = Program::new(&own, arguments).args(["--json", "--quiet"]);
+    let program = program.arg("--stack").arg(&stack.connections().dir).arg("--backup-dir").arg(runs);
+    let (output, ()) = program.observed(|_| Ok(())).await?;
+    Ok(output)
 }
 
 fn in_one_line(bytes: &[u8]) -> String {

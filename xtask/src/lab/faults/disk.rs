@@ -1,14 +1,12 @@
 //! A small disk that can be filled: a tmpfs in a mount namespace of its own, which needs no privilege
 //! where the kernel allows user namespaces, and goes with the process that holds it.
 
+use crate::effects::process::{Program, Running};
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 /// The file that takes what room is left.
 const FILLER: &str = "filler";
@@ -16,10 +14,10 @@ const FILLER: &str = "filler";
 const HOLD: &str = "mount -t tmpfs -o \"size=$2,mode=700\" none \"$1\" && echo mounted && exec cat";
 
 /// The disk; dropped, it is gone with all that is on it.
-#[derive(Debug)]
 pub struct SmallDisk {
-    holder: Child,
-    pid: u32,
+    holder: Running,
+    /// Closed, the holder ends.
+    stdin: PipeWriter,
     at: PathBuf,
 }
 
@@ -30,38 +28,28 @@ impl SmallDisk {
     /// Says why this machine does not allow it.
     pub async fn mount(at: &Path, size: &str) -> Result<SmallDisk> {
         let namespaces = if geteuid().is_root() { "--mount" } else { "--map-root-user" };
-        let mut command = Command::new("unshare");
         // Twice --mount is once.
-        command.args([namespaces, "--mount", "sh", "-c", HOLD, "sh"]).arg(at).arg(size);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut holder = command.spawn().context("starting unshare")?;
-        let (out, err) = (holder.stdout.take(), holder.stderr.take());
-        let mut line = String::new();
-        BufReader::new(out.context("no output")?).read_line(&mut line).await.context("unshare")?;
-        if line.trim() != "mounted" {
-            let mut said = String::new();
-            err.context("no output")?.read_to_string(&mut said).await.context("unshare")?;
-            bail!("no tmpfs can be mounted: {}", said.trim());
-        }
-        let pid = holder.id().context("unshare has ended")?;
-        Ok(SmallDisk { holder, pid, at: at.to_path_buf() })
+        let holder = Program::new(Path::new("unshare"), [namespaces, "--mount", "sh", "-c", HOLD, "sh"]);
+        let ((input, stdin), (out, written)) = (pipe()?, pipe()?);
+        let written = (written.try_clone()?, written);
+        let holder = holder.arg(at).arg(size).stdin(input).output(written.0, written.1).start()?;
+        tokio::task::spawn_blocking(move || mounted(out)).await.context("waiting for unshare")??;
+        Ok(SmallDisk { holder, stdin, at: at.to_path_buf() })
     }
 
     /// Its directory as everybody else sees it. Not to be made canonical: it is a path through /proc.
     pub fn path(&self) -> PathBuf {
         let at = self.at.strip_prefix("/").unwrap_or(&self.at);
-        Path::new("/proc").join(self.pid.to_string()).join("root").join(at)
+        Path::new("/proc").join(self.holder.pid().to_string()).join("root").join(at)
     }
 
     /// A program that sees the disk; it keeps the pid of what is started.
-    pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--target={}", self.pid)).arg("--mount");
-        if !geteuid().is_root() {
-            command.args(["--user", "--preserve-credentials"]);
-        }
-        command.arg("--").arg(program);
-        command
+    pub fn program(&self, program: &Path) -> Program {
+        let enter = Program::new(Path::new("nsenter"), [format!("--target={}", self.holder.pid())]);
+        let enter = enter.arg("--mount");
+        let enter =
+            if geteuid().is_root() { enter } else { enter.args(["--user", "--preserve-credentials"]) };
+        enter.arg("--").arg(program)
     }
 
     /// Takes all the room that is left, to the last byte.
@@ -94,10 +82,21 @@ impl SmallDisk {
     }
 
     /// Lets it go, with all that is on it.
-    pub async fn unmount(mut self) -> Result<()> {
-        drop(self.holder.stdin.take());
-        self.holder.wait().await.map(drop).context("waiting for the holder of a disk")
+    pub async fn unmount(self) -> Result<()> {
+        drop(self.stdin);
+        self.holder.wait().await.map(drop)
     }
+}
+
+/// Waits until the holder says so; what else it says is why it cannot.
+fn mounted(out: PipeReader) -> Result<()> {
+    let (mut out, mut said) = (BufReader::new(out), String::new());
+    out.read_line(&mut said).context("reading from unshare")?;
+    if said.trim() == "mounted" {
+        return Ok(());
+    }
+    out.read_to_string(&mut said).context("reading from unshare")?;
+    bail!("no tmpfs can be mounted: {}", said.trim())
 }
 
 #[cfg(test)]
@@ -110,9 +109,8 @@ mod tests {
         let disk = SmallDisk::mount(at.path(), "256k").await.unwrap();
         let file = at.path().join("file");
         let write = async || {
-            let mut command = disk.command(Path::new("sh"));
-            command.args(["-c", "echo text > \"$1\"", "sh"]).arg(&file).stderr(Stdio::null());
-            command.status().await.unwrap().success()
+            let program = disk.program(Path::new("sh"));
+            program.args(["-c", "echo text > \"$1\"", "sh"]).arg(&file).read().await.is_ok()
         };
         disk.fill().unwrap();
         assert!(!write().await);

@@ -38,11 +38,11 @@ async fn start_own(home: &Home, record: &Record) -> Result<()> {
         home.account.filter(|_| reachable(&java, 5, home.account) && reachable(&jar, 4, home.account));
     let own = home.subdirectory(NAME, account)?;
     let launch = |port: u16| {
-        let mut command = home.command(&java, &own, account);
-        command.args(["-Xmx2g", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Duser.language=en"]);
-        command.arg(format!("-Djava.io.tmpdir={}", own.display())).arg("-cp").arg(&jar).arg(CLASS);
-        command.arg("--host=127.0.0.1").arg(format!("--port={port}"));
-        let pid = home.spawn(command, NAME, Signal::SIGKILL)?;
+        let java = home.program(&java, &own, account);
+        let java = java.args(["-Xmx2g", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Duser.language=en"]);
+        let java = java.arg(format!("-Djava.io.tmpdir={}", own.display())).arg("-cp").arg(&jar).arg(CLASS);
+        let java = java.arg("--host=127.0.0.1").arg(format!("--port={port}"));
+        let pid = home.spawn(java, NAME, Signal::SIGKILL)?;
         record.emulator(EmulatorServer {
             host_port: format!("127.0.0.1:{port}"),
             pid: Some(pid),

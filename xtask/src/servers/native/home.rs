@@ -1,5 +1,6 @@
 //! The private directory of a stack, and the children that live in it.
 
+use crate::effects::process::Program;
 use crate::effects::wait::{self, Patience, State, until_blocking};
 use crate::servers::native::machine::{self, Account};
 use crate::servers::native::processes::{self, Started};
@@ -10,9 +11,8 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,32 +89,25 @@ impl Home {
     }
 
     /// A program with nothing of our environment and no terminal; `own` is a directory it may write to.
-    pub fn command(&self, program: &Path, own: &Path, account: Option<Account>) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().env("LC_ALL", "C").env("HOME", own).env("TMPDIR", own);
-        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    pub fn program(&self, program: &Path, own: &Path, account: Option<Account>) -> Program {
+        let account = account.map(|Account { uid, gid }| (uid, gid));
         // in a group of its own a Ctrl-C on the terminal does not reach it: we end it ourselves
-        command.current_dir(&self.dir).process_group(0).stdin(Stdio::null());
-        if let Some(Account { uid, gid }) = account {
-            command.uid(uid).gid(gid);
-        }
-        command
+        Program::server(program, own, account).directory(&self.dir)
     }
 
     /// Starts it with its output in the log of that name. `ending` is the signal that stops it.
-    pub fn spawn(&self, mut command: Command, log: &str, ending: Signal) -> Result<u32> {
+    pub fn spawn(&self, program: Program, log: &str, ending: Signal) -> Result<u32> {
         let output = private_file(&self.log(log))?;
         let errors = output.try_clone().context("sharing a log")?;
-        let child = (command.stdout(output).stderr(errors).spawn())
-            .with_context(|| format!("starting {}", command.get_program().display()))?;
-        let pid = child.id();
+        let child = program.output(output, errors).start()?;
+        let pid = child.pid();
         self.children().push(Started { child, ending });
         Ok(pid)
     }
 
     /// Runs a helper to its end; the error has the end of its output.
-    pub async fn run(&self, command: Command, log: &str, ending: Signal) -> Result<()> {
-        let pid = self.spawn(command, log, ending)?;
+    pub async fn run(&self, program: Program, log: &str, ending: Signal) -> Result<()> {
+        let pid = self.spawn(program, log, ending)?;
         let patience = Patience { deadline: DEADLINE, interval: TICK / 4 };
         let ended = wait::for_state(format!("{log} to end"), patience, async || {
             let log_end = LogEnd { home: self, log };
@@ -169,10 +162,10 @@ impl Home {
     /// How the child ended, if it did; it is reaped and forgotten then.
     fn exited(&self, pid: u32) -> Result<Option<ExitStatus>> {
         let mut children = self.children();
-        let Some(at) = children.iter().position(|started| started.child.id() == pid) else {
+        let Some(at) = children.iter().position(|started| started.child.pid() == pid) else {
             bail!("process {pid} is not ours");
         };
-        let status = children[at].child.try_wait().context("waiting for a process")?;
+        let status = children[at].child.ended()?;
         if status.is_some() {
             children.remove(at);
         }

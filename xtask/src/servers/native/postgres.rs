@@ -44,11 +44,11 @@ async fn initdb(home: &Home, bindir: &Path, name: &str, password: &str) -> Resul
     let pwfile = home.dir().join("password");
     private_file(&pwfile)?.write_all(password.as_bytes()).context("writing the password")?;
     home.give(&pwfile, home.account)?;
-    let mut command = home.command(&bindir.join("initdb"), &data, home.account);
-    command.arg("--pgdata").arg(&data).arg("--pwfile").arg(&pwfile);
-    command.args(["--no-sync", "--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8"]);
-    command.arg(format!("--locale={}", locale()));
-    home.run(command, "initdb", INITDB_ENDING).await?;
+    let program = home.program(&bindir.join("initdb"), &data, home.account);
+    let program = program.arg("--pgdata").arg(&data).arg("--pwfile").arg(&pwfile);
+    let options = ["--no-sync", "--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8"];
+    let program = program.args(options).arg(format!("--locale={}", locale()));
+    home.run(program, "initdb", INITDB_ENDING).await?;
     fs::remove_file(&pwfile).context("removing the password file")
 }
 
@@ -75,20 +75,20 @@ fn configure(data: &Path, fsync: bool) -> Result<()> {
 /// A child copies, not we: it has the servers' account, and stopping it is like stopping the others.
 async fn copy(home: &Home, from: &str, to: &str) -> Result<()> {
     let target = home.subdirectory(to, home.account)?;
-    let mut command = home.command(Path::new("cp"), &target, home.account);
-    command.arg("-R").arg(home.dir().join(from).join(".")).arg(&target);
-    home.run(command, &format!("copy-{to}"), Signal::SIGKILL).await
+    let program = home.program(Path::new("cp"), &target, home.account);
+    let program = program.arg("-R").arg(home.dir().join(from).join(".")).arg(&target);
+    home.run(program, &format!("copy-{to}"), Signal::SIGKILL).await
 }
 
 async fn serve(home: &Home, record: &Record, bindir: &Path, name: &str) -> Result<()> {
     let data = home.dir().join(name);
     let launch = |port: u16| {
-        let mut command = home.command(&bindir.join("postgres"), &data, home.account);
-        command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+        let program = home.program(&bindir.join("postgres"), &data, home.account);
+        let program = program.arg("-D").arg(&data).arg("-p").arg(port.to_string());
         // in every backend's title: that is how it is known as ours when its postmaster is gone
         let stack = home.dir().file_name().unwrap_or_default().display();
-        command.arg("-c").arg(format!("cluster_name={stack}/{name}"));
-        let pid = home.spawn(command, name, Signal::SIGQUIT)?;
+        let program = program.arg("-c").arg(format!("cluster_name={stack}/{name}"));
+        let pid = home.spawn(program, name, Signal::SIGQUIT)?;
         let server =
             PostgresServer { name: name.to_owned(), port, pid, data: data.clone(), log: home.log(name) };
         record.postgres(server)?;

@@ -1,5 +1,6 @@
 //! Finds and ends the processes of a stack, whoever started them.
 
+use crate::effects::process::Running;
 use crate::effects::wait::{Patience, State, until_blocking};
 use anyhow::{Result, bail};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -7,7 +8,6 @@ use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Child;
 use std::time::Duration;
 
 /// PostgreSQL kills its own backends 5 s after SIGQUIT.
@@ -27,7 +27,7 @@ pub(super) struct Process {
 
 /// A process that we started, and have to reap.
 pub(super) struct Started {
-    pub child: Child,
+    pub child: Running,
     pub ending: Signal,
 }
 
@@ -72,7 +72,7 @@ fn ending(command_line: &[u8], dir: &Path) -> Option<Signal> {
 /// The error names what survived even SIGKILL.
 pub(super) fn end(dir: &Path, children: &mut Vec<Started>) -> Result<()> {
     for started in children.iter() {
-        send(started.child.id(), started.ending);
+        send(started.child.pid(), started.ending);
     }
     for process in of(dir) {
         send(process.pid, process.ending);
@@ -80,7 +80,7 @@ pub(super) fn end(dir: &Path, children: &mut Vec<Started>) -> Result<()> {
     if gone(dir, children, PATIENCE)? {
         return Ok(());
     }
-    let stubborn = children.iter().map(|started| started.child.id());
+    let stubborn = children.iter().map(|started| started.child.pid());
     for pid in stubborn.chain(of(dir).into_iter().map(|process| process.pid)) {
         send(pid, Signal::SIGKILL);
     }
@@ -103,7 +103,7 @@ fn send(pid: u32, signal: Signal) {
 
 fn gone(dir: &Path, children: &mut Vec<Started>, deadline: Duration) -> Result<bool> {
     let gone = until_blocking(Patience { deadline, interval: TICK }, || {
-        children.retain_mut(|started| matches!(started.child.try_wait(), Ok(None)));
+        children.retain(|started| matches!(started.child.ended(), Ok(None)));
         let gone = children.is_empty() && of(dir).is_empty();
         Ok(if gone { State::Ready(()) } else { State::NotYet(()) })
     });
