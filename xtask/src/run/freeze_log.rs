@@ -61,6 +61,11 @@ impl FreezeLog {
         FreezeLog { path: runs.join("freezes.jsonl") }
     }
 
+    /// Where the runs are that it stands beside.
+    pub fn runs(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -285,7 +285,9 @@ async fn start_over(shop: &Shop) {
 async fn the_grants_for_holding_the_source_back() {
     let shop = Shop::open(0).await;
     role(&shop).await;
-    let mut source = shop.superuser(&shop.settings.source).await;
+    // From another database: nobody but a superuser could end this session.
+    let mut source =
+        shop.superuser(&Server { database: "postgres".into(), ..shop.settings.source.clone() }).await;
     let password = shop.settings.source.password.expose_secret();
     for name in ["shop_owner", "shop_web"] {
         source.run_secret("a role", &sql::create_role(name, password)).await.unwrap();

@@ -110,6 +110,8 @@ async fn that_the_source_stays_frozen_is_the_last_line() {
     let said = tokio::task::block_in_place(|| migrate.ends_within(60)).expect_code(1);
     let last = said.stderr.lines().last().unwrap();
     assert!(last.contains("undo it with `cargo xtask unfreeze"), "{}", said.stderr);
+    let runs = shop.runs.path().display();
+    assert!(last.ends_with(&format!(" --backup-dir {runs}`")), "as it has to be typed: {last}");
 }
 
 /// Between the look at the catalogue and the snapshot.

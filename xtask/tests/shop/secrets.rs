@@ -158,6 +158,7 @@ async fn no_secret_is_seen() {
     let mut superuser = hand.shop.superuser(&hand.shop.settings.source).await;
     let grants = "ALTER DATABASE ecommerce_db OWNER TO migration; GRANT pg_signal_backend TO migration";
     superuser.run(grants).await.unwrap();
+    superuser.close().await.unwrap();
 
     let listing = Listing::begin();
     let mut said = tokio::task::block_in_place(|| failures(&hand));

@@ -61,7 +61,11 @@ impl Freezer {
         roles.dedup();
         Freezer {
             source: format!("{}:{}/{}", server.host, server.port, server.database),
-            unfreeze: format!("cargo xtask unfreeze --env {}", settings.environment),
+            unfreeze: format!(
+                "cargo xtask unfreeze --env {} --backup-dir {}",
+                settings.environment,
+                book.runs().display()
+            ),
             server,
             roles,
             book,
