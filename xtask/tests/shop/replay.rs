@@ -325,7 +325,7 @@ async fn a_row_that_needs_a_user_newer_than_the_run_is_refused_and_so_are_other_
         )
         .await
         .unwrap();
-    let said = shop.xtask(&["replay"]).expect_code(4);
+    let said = shop.xtask(&["replay", "--show-values"]).expect_code(4);
     for word in [
         "orders id 930: user_uid \"newcomer\": user 950 is newer than the run's snapshot",
         "user_sessions id 903: user 110 is not in Firestore: excluded:user_deleted",
