@@ -70,8 +70,6 @@ impl fmt::Display for Mark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FirestoreState {
     environment: String,
-    /// The source's cluster and database.
-    source: String,
     run: String,
     state: State,
     at: String,
@@ -259,7 +257,6 @@ impl FirestoreState {
         };
         Ok(FirestoreState {
             environment: text("environment")?,
-            source: text("source")?,
             run: text("run")?,
             state: State::read(&text("state")?)?,
             at: text("at")?,
@@ -272,7 +269,6 @@ impl FirestoreState {
             id: DOCUMENT.to_string(),
             fields: vec![
                 ("environment", text(&self.environment)),
-                ("source", text(&self.source)),
                 ("run", text(&self.run)),
                 ("state", text(self.state.word())),
                 ("at", text(&self.at)),
@@ -294,7 +290,6 @@ async fn set_in_firestore(ctx: &Ctx, state: State) -> Result<()> {
     let (found, version) = in_firestore(&firestore).await?;
     let wanted = FirestoreState {
         environment: ctx.settings.environment.clone(),
-        source: ctx.settings.source.to_string(),
         run: ctx.run.id().to_string(),
         state,
         at: crate::run::dir::now(),

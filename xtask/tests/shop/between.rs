@@ -3,12 +3,12 @@
 
 use crate::places::Places;
 use crate::support::{Said, Shop, assert_words};
-use crate::tool::{Tool, targets};
+use crate::tool::{Place, Tool, targets};
 use datapath::document::{Document, Value};
 use datapath::firestore::{Fields, Unconditional};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use xtask::identity::ServerName;
 use xtask::model::Database;
@@ -271,7 +271,7 @@ async fn a_project_of_another_environment_is_not_shared() {
     let shop = migrated().await;
     let mut state = shop.documents(marks::COLLECTION).await.remove(marks::DOCUMENT).unwrap().unwrap();
     state.insert("environment".into(), Value::Text("staging".into()));
-    let names = ["environment", "source", "run", "state", "at"];
+    let names = ["environment", "run", "state", "at"];
     let fields = names.map(|name| (name, state[name].clone())).to_vec();
     shop.firestore()
         .await
@@ -320,4 +320,35 @@ async fn latest_is_the_newest_whatever_the_clock_says() {
         let said = shop.xtask(arguments).expect_code(4);
         assert_words(&said, &["the newest run, 29990101_000001, has lost its manifest", "--run"]);
     }
+}
+
+/// Two stacks of one checkout: somebody else's is neither taken nor taken down.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_local_stacks_none_is_taken_in_silence() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| tokio::task::block_in_place(|| place.start(arguments).ends_within(120));
+    run(&["stack", "up", "--scale", "0"]).expect_code(0);
+    let first = place.stacks().remove(0).display().to_string();
+    let runs = place.path().join("runs").display().to_string();
+    run(&["migrate", "--quiet", "--backup-dir", &runs]).expect_code(0);
+    run(&["stack", "up", "--scale", "0"]).expect_code(0);
+    let stacks: Vec<String> = place.stacks().iter().map(|stack| stack.display().to_string()).collect();
+    let second = stacks.iter().find(|stack| **stack != first).unwrap();
+
+    // A run finds the servers that it worked on, whichever were started last.
+    run(&["verify", "--backup-dir", &runs]).expect_code(0);
+    let other = place.path().join("other").display().to_string();
+    for arguments in [&["migrate", "--backup-dir", &other][..], &["doctor"], &["stack", "down"]] {
+        let said = run(arguments).expect_code(4);
+        assert_words(
+            &said,
+            &["several local stacks", &format!("--stack {first}"), &format!("--stack {second}")],
+        );
+    }
+    run(&["verify", "--backup-dir", &runs, "--stack", second]).expect_code(4);
+    run(&["stack", "down", "--stack", &first]).expect_code(0);
+    assert_eq!(place.stacks(), [PathBuf::from(second)]);
+    run(&["doctor"]).expect_code(0);
+    run(&["stack", "down"]).expect_code(0);
+    assert_eq!(place.stacks(), Vec::<PathBuf>::new());
 }
