@@ -2,7 +2,7 @@
 
 use crate::checks::{forecast, preflight};
 use crate::identity::ServerName;
-use crate::model::Stop;
+use crate::model::{Stop, refused};
 use crate::phases::{p3_transform, p4_import};
 use crate::refuse;
 use crate::run::command::visibly;
@@ -71,7 +71,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
         );
     }
     let found = servers::belongs(ctx, &manifest, &ServerName::TARGETS, &[]).await?;
-    Marks::read(ctx).await?.may_be_loaded(ctx, Some(&manifest))?;
+    Marks::read(ctx).await.map_err(refused)?.may_be_loaded(ctx, Some(&manifest))?;
     // Before the first write: a collection cannot be taken back.
     let damaged = dir::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {

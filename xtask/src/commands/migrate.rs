@@ -7,6 +7,7 @@ use crate::commands::{plan, verify};
 use crate::effects::terminal::peak_memory;
 use crate::hazards::Found;
 use crate::identity::ServerName;
+use crate::model::refused;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify};
 use crate::run::command::{Times, begin, visibly};
 use crate::run::ctx::Ctx;
@@ -74,7 +75,7 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
-        let marks = Marks::read(ctx).await?;
+        let marks = Marks::read(ctx).await.map_err(refused)?;
         marks.may_be_loaded(ctx, None)?;
         let assessed = assessed(ctx).await?;
         let servers = servers::look(ctx, &ServerName::ALL).await?;

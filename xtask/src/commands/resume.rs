@@ -2,7 +2,7 @@
 
 use crate::checks::preflight;
 use crate::identity::ServerName;
-use crate::model::Stop;
+use crate::model::{Stop, refused};
 use crate::phases::p2_export;
 use crate::refuse;
 use crate::run::ctx::Ctx;
@@ -38,7 +38,7 @@ pub fn is_done(ctx: &Ctx) -> Result<bool> {
 pub async fn same_stores(ctx: &Ctx) -> Result<()> {
     let manifest = ctx.run.load_manifest()?;
     let found = servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
-    Marks::read(ctx).await?.may_be_loaded(ctx, Some(&manifest))?;
+    Marks::read(ctx).await.map_err(refused)?.may_be_loaded(ctx, Some(&manifest))?;
     servers::remember(ctx, found)
 }
 

@@ -165,16 +165,28 @@ async fn what_writes_without_a_session_is_not_frozen_around() {
     assert_eq!(state(&shop, "shop_app").await, FREE);
     here.run("ROLLBACK PREPARED 'old'").await.unwrap();
     here.run("ALTER SUBSCRIPTION feed DISABLE").await.unwrap();
+    // Its worker takes a moment to end.
+    is_true(
+        &mut here,
+        "the end of the feed's worker",
+        "SELECT NOT EXISTS (SELECT FROM pg_stat_subscription WHERE pid IS NOT NULL)",
+    )
+    .await;
     there.xtask(&shop, &["freeze"]).expect_code(0);
     there.xtask(&shop, &["unfreeze"]).expect_code(0);
 }
 
 async fn arrives(here: &mut Connection) {
+    is_true(here, "the row of the feed", "SELECT EXISTS (SELECT FROM categories WHERE id = 777)").await;
+}
+
+async fn is_true(here: &mut Connection, what: &str, query: &str) {
     use xtask::effects::wait::{State, for_state};
-    let arrived = for_state("the row of the feed", crate::tool::within(60, 50), async || {
-        let there: bool =
-            here.row("SELECT EXISTS (SELECT FROM categories WHERE id = 777)").await?.try_get(0)?;
-        Ok(if there { State::Ready(()) } else { State::NotYet("it is not there") })
+    let state = for_state(what, crate::tool::within(60, 50), async || {
+        Ok(match here.row(query).await?.try_get(0)? {
+            true => State::Ready(()),
+            false => State::NotYet("not yet"),
+        })
     });
-    arrived.await.unwrap();
+    state.await.unwrap();
 }

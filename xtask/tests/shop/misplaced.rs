@@ -45,7 +45,7 @@ async fn copies_where_no_service_looks_are_named() {
     assert_eq!(findings, Vec::<String>::new());
     assert_eq!(
         looked_at,
-        "the names of 4 collections at the root, and users and user_sessions below documents"
+        "the names of 5 collections at the root, and users and user_sessions below documents"
     );
 
     let below = |name: &str| format!("users/{ADA}/{name}");

@@ -392,9 +392,9 @@ async fn what_a_resumed_run_refuses() {
         (
             "\"environment\": \"local\"",
             "\"environment\": \"staging\"",
-            &["of environment `staging`, not `local`"][..],
+            &["of environment `staging`, not of `local`"][..],
         ),
-        (&hash[..], "0123abcd", &["begun with other SQL", "0123abcd", &hash]),
+        (&hash[..], "0123abcd", &["begun by another version of this tool", "0123abcd", &hash]),
         (
             "\"null_policy\": \"default\"",
             "\"null_policy\": \"keep\"",
