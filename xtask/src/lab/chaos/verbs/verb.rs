@@ -1,0 +1,85 @@
+//! What operators type.
+
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Verb {
+    Verify,
+    Repair,
+    RepairApply,
+    Replay,
+    Freeze,
+    Unfreeze,
+    Cutover,
+    Import,
+    Replace,
+    Resume,
+}
+
+impl Verb {
+    pub const ALL: [Verb; 10] = [
+        Verb::Verify,
+        Verb::Repair,
+        Verb::RepairApply,
+        Verb::Replay,
+        Verb::Freeze,
+        Verb::Unfreeze,
+        Verb::Cutover,
+        Verb::Import,
+        Verb::Replace,
+        Verb::Resume,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Verify => "verify",
+            Verb::Repair => "repair",
+            Verb::RepairApply => "repair --apply",
+            Verb::Replay => "replay",
+            Verb::Freeze => "freeze",
+            Verb::Unfreeze => "unfreeze",
+            Verb::Cutover => "cutover",
+            Verb::Import => "import",
+            Verb::Replace => "migrate --replace",
+            Verb::Resume => "migrate --resume",
+        }
+    }
+
+    /// `named`: says the run where it could be left out.
+    pub fn arguments(self, run: &str, named: bool) -> Vec<String> {
+        let mut words: Vec<String> = self.name().split(' ').map(String::from).collect();
+        match self {
+            Verb::Resume => words.push(run.into()),
+            Verb::Freeze | Verb::Replace => {}
+            _ if named => words.extend(["--run".into(), run.into()]),
+            _ => {}
+        }
+        words
+    }
+
+    /// About how long it takes on the smallest shop, undisturbed.
+    pub fn length(self) -> Duration {
+        Duration::from_millis(match self {
+            Verb::Freeze | Verb::Unfreeze => 250,
+            Verb::Repair | Verb::Verify | Verb::Import => 1_500,
+            Verb::RepairApply | Verb::Replay | Verb::Cutover | Verb::Resume => 2_000,
+            Verb::Replace => 4_000,
+        })
+    }
+
+    pub fn writes(self) -> bool {
+        matches!(self, Verb::RepairApply | Verb::Replay | Verb::Import | Verb::Replace | Verb::Resume)
+    }
+
+    pub fn freezes(self) -> bool {
+        matches!(self, Verb::Freeze | Verb::Cutover)
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
