@@ -54,6 +54,9 @@ pub struct Scene {
     pub fault: Fault,
 }
 
+/// How long a verb takes that has nothing to do.
+const REFUSAL: Duration = Duration::from_millis(150);
+
 impl Scene {
     /// Numbers count from 1; among each hundred every ordered pair comes once.
     pub fn draw(seed: u64, number: usize) -> Scene {
@@ -72,7 +75,11 @@ impl Scene {
         };
         let calls = verbs.map(|verb| Call { verb, named: rng.bool(), copy: rng.u8(..3) == 0 });
         let cut = rng.usize(..2);
-        let spread = |rng: &mut Rng, verb: Verb| verb.length().mul_f64(rng.f64().powi(2));
+        let spread = |rng: &mut Rng, verb: Verb| {
+            let refused = start == Start::CutOver && verb.ends_at_once();
+            let length = if refused { verb.length().min(REFUSAL) } else { verb.length() };
+            length.mul_f64(rng.f64().powi(2))
+        };
         let delay = spread(&mut rng, verbs[0]).mul_f64(1.2);
         let moment = spread(&mut rng, verbs[cut]);
         Scene { number, start, calls, delay, cut, moment, fault: fault(&mut rng) }

@@ -115,3 +115,34 @@ pub fn lost(now: &Held, written: &Written) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_is_undone_is_seen() {
+        let mut now = Held::default();
+        let row = |id: &str, mark: &str| vec![Some(id.to_string()), Some(mark.to_string())];
+        now.rows.insert("orders", vec![row("1", "service 1"), row("2", "of before")]);
+        let fields: Fields =
+            [("email".to_string(), value(ValueType::StringValue("service 3".into())))].into();
+        now.documents.insert("users", [("a".to_string(), fields)].into());
+        let written = |place, id: &str, mark: Option<&str>| -> Written {
+            [((place, id.to_string()), mark.map(String::from))].into()
+        };
+        for (place, id, mark, is_lost) in [
+            ("orders", "1", Some("service 1"), false),
+            ("orders", "2", Some("service 2"), true),
+            ("orders", "3", Some("service 2"), true),
+            ("orders", "3", None, false),
+            ("orders", "2", None, true),
+            ("users", "a", Some("service 3"), false),
+            ("users", "a", Some("service 4"), true),
+            ("users", "a", None, true),
+            ("users", "b", None, false),
+        ] {
+            assert_eq!(!lost(&now, &written(place, id, mark)).is_empty(), is_lost, "{place} {id} {mark:?}");
+        }
+    }
+}

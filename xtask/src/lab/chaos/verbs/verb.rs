@@ -62,11 +62,17 @@ impl Verb {
     /// About how long it takes on the smallest shop, undisturbed.
     pub fn length(self) -> Duration {
         Duration::from_millis(match self {
-            Verb::Freeze | Verb::Unfreeze => 250,
-            Verb::Repair | Verb::Verify | Verb::Import => 1_500,
-            Verb::RepairApply | Verb::Replay | Verb::Cutover | Verb::Resume => 2_000,
-            Verb::Replace => 4_000,
+            Verb::Unfreeze => 100,
+            Verb::Freeze => 330,
+            Verb::Repair | Verb::Verify | Verb::Import | Verb::Resume => 600,
+            Verb::RepairApply | Verb::Replay | Verb::Cutover => 1_000,
+            Verb::Replace => 3_600,
         })
+    }
+
+    /// Whether it has nothing to do, or is refused, once the services have taken over.
+    pub fn ends_at_once(self) -> bool {
+        matches!(self, Verb::Freeze | Verb::Unfreeze | Verb::Cutover | Verb::Import | Verb::Replace)
     }
 
     pub fn writes(self) -> bool {
