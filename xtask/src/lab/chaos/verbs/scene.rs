@@ -100,7 +100,7 @@ fn fault(rng: &mut Rng) -> Fault {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let run = if self.named { " --run" } else { "" };
+        let run = if self.named && self.verb.takes_a_run() { " --run" } else { "" };
         write!(f, "{}{run}{}", self.verb, if self.copy { " (copy)" } else { "" })
     }
 }
@@ -118,5 +118,22 @@ impl fmt::Display for Scene {
             Fault::Silence(to) => format!("silence to {to}"),
         };
         write!(f, "{} {fault} after {} ms", self.calls[self.cut].verb, self.moment.as_millis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_hundred_scenes_are_every_ordered_pair_and_the_same_ones_again() {
+        for first in [1, 101, 201] {
+            let pair = |number| Scene::draw(3, number).calls.map(|call| call.verb);
+            let pairs: BTreeSet<_> = (first..first + 100).map(pair).collect();
+            assert_eq!(pairs.len(), 100);
+        }
+        assert_eq!(Scene::draw(3, 17).to_string(), Scene::draw(3, 17).to_string());
+        assert_ne!(Scene::draw(3, 17).to_string(), Scene::draw(4, 17).to_string());
     }
 }

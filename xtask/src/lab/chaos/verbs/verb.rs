@@ -47,13 +47,17 @@ impl Verb {
         }
     }
 
+    /// Whether the run can be named, and need not be.
+    pub fn takes_a_run(self) -> bool {
+        !matches!(self, Verb::Freeze | Verb::Replace | Verb::Resume)
+    }
+
     /// `named`: says the run where it could be left out.
     pub fn arguments(self, run: &str, named: bool) -> Vec<String> {
         let mut words: Vec<String> = self.name().split(' ').map(String::from).collect();
         match self {
             Verb::Resume => words.push(run.into()),
-            Verb::Freeze | Verb::Replace => {}
-            _ if named => words.extend(["--run".into(), run.into()]),
+            _ if named && self.takes_a_run() => words.extend(["--run".into(), run.into()]),
             _ => {}
         }
         words
