@@ -1,12 +1,13 @@
-//! The migration cut on purpose, and what it has left corrupted on purpose: see `lab/chaos` and
-//! `lab/corruptions`.
+//! The migration cut on purpose, verbs beside each other, and what it has left corrupted on purpose: see
+//! `lab/chaos` and `lab/corruptions`.
 
+use crate::lab::chaos::verbs;
 use crate::lab::{chaos, corruptions};
 use crate::session::{Command, Session, print};
 use anyhow::Result;
 
 /// The migration cut on purpose wherever it can be, resumed and compared, on disposable servers; or what it
-/// has left corrupted on purpose, one change at a time, and verified
+/// has left corrupted on purpose, one change at a time, and verified; or its verbs beside each other
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Cuts that meet a run; half of them while somebody writes to the source
@@ -16,20 +17,33 @@ pub struct Args {
     /// by verify and undone
     #[arg(long, value_name = "N", conflicts_with = "cuts")]
     pub corruptions: Option<usize>,
-    /// The corruption of this number alone
+    /// The verbs that two operators type, started while each other runs, one of them cut; services write after
+    /// the cut-over
+    #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "corruptions")]
+    pub verbs: Option<Verbs>,
+    /// The corruption, or the scene of two verbs, of this number alone
     #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions"], requires = "seed")]
     pub only: Option<usize>,
-    /// The same seed draws the same cuts and corruptions [default: another one each time]
+    /// The same seed draws the same cuts, scenes and corruptions [default: another one each time]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Size of the monolith: 1 is about 50 thousand rows [default: 1, for corruptions 0]
+    /// Size of the monolith: 1 is about 50 thousand rows [default: 1, for corruptions and verbs 0]
     #[arg(long, value_name = "N")]
     pub scale: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Verbs {
+    /// Every ordered pair of them
+    All,
 }
 
 impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+        if let Some(Verbs::All) = self.verbs {
+            return beside(session, &self, seed).await;
+        }
         match (self.corruptions, self.only) {
             (None, None) => cut(session, &self, seed).await,
             (corruptions, only) => {
@@ -45,6 +59,18 @@ async fn cut(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let plan = chaos::Plan { cuts: args.cuts, seed, scale: args.scale.unwrap_or(1) };
     session.terminal.phase(&format!("{} cuts, seed {seed}", args.cuts));
     let campaign = chaos::run(&plan, &session.workspace, session.environment()?, &session.terminal).await?;
+    match session.common.json {
+        true => print(&format!("{}\n", serde_json::to_string_pretty(&campaign)?))?,
+        false => print(&campaign.text())?,
+    }
+    campaign.judge()
+}
+
+async fn beside(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
+    let scale = args.scale.unwrap_or(0);
+    let plan = verbs::Plan { cuts: args.cuts, seed, scale, only: args.only };
+    session.terminal.phase(&format!("Verbs beside each other, seed {seed}"));
+    let campaign = verbs::run(&plan, &session.workspace, &session.environment()?, &session.terminal).await?;
     match session.common.json {
         true => print(&format!("{}\n", serde_json::to_string_pretty(&campaign)?))?,
         false => print(&campaign.text())?,

@@ -6,6 +6,13 @@ pub fn create_database(name: &str, owner: &str) -> String {
     format!("CREATE DATABASE {} OWNER {}", ident(name), ident(owner))
 }
 
+/// The same content as another one that nobody is connected to, row versions included. `oid`: by which it is
+/// known from now on.
+pub fn copy_database(name: &str, owner: &str, from: &str, oid: Option<i64>) -> String {
+    let oid = oid.map_or(String::new(), |oid| format!(" OID {oid}"));
+    format!("CREATE DATABASE {} OWNER {} TEMPLATE {}{oid}", ident(name), ident(owner), ident(from))
+}
+
 /// Whoever is connected to it is sent away.
 pub fn drop_database(name: &str) -> String {
     format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name))

@@ -9,3 +9,4 @@ mod tool;
 mod bench;
 mod chaos;
 mod corruptions;
+mod verbs;

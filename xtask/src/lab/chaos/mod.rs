@@ -7,6 +7,7 @@ pub mod oracle;
 pub mod point;
 mod signal;
 mod testbed;
+pub mod verbs;
 mod writer;
 
 use crate::effects::terminal::Terminal;
