@@ -633,6 +633,13 @@ async fn the_hardened_stack_is_filled_and_proven_from_inside() {
         .replace("max_quarantine = 0\n", "");
     let environment = inside.path().join("environment.toml");
     std::fs::write(&environment, text).unwrap();
+    // A run belongs to its environment: to this one, as if it had been exported with its file.
+    let run = xtask::run::dir::RunDir::open(&runs, "latest").unwrap();
+    run.change_manifest(|manifest| {
+        manifest.environment = environment.display().to_string();
+        Ok(())
+    })
+    .unwrap();
     let tool = |command: &[&str]| {
         let place = ["--env", environment.to_str().unwrap(), "--backup-dir", runs.to_str().unwrap()];
         let mut all = crate::support::binary();
