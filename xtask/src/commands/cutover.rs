@@ -27,7 +27,12 @@ impl Command for Args {
         session.permitted(&ctx.settings)?;
         let done = run(&ctx, session.cleanup).await?;
         let next = session.then(&format!("verify --run {}", done.run));
-        session.done(&done, done.text(), format!("start the services, then {next}"))
+        // What stays behind frozen is said in the last line, whoever reads no more than that.
+        session.done(
+            &done,
+            done.text(),
+            format!("start the services (the source stays read-only), then {next}"),
+        )
     }
 }
 

@@ -67,7 +67,10 @@ async fn a_source_that_changed_is_said_and_keeps_the_cutover_from_being_done() {
         &said,
         &["is cut over at", "the source is read-only", "order-service", "http://localhost:8080/api/orders"],
     );
-    assert_words(&said, &["next: start the services", "verify --run"]);
+    assert_words(
+        &said,
+        &["next: start the services (the source stays read-only), then cargo xtask verify --run"],
+    );
     let manifest = shop.manifest();
     let check = manifest.source.unwrap();
     assert!(check.unchanged());

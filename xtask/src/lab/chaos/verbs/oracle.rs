@@ -98,7 +98,7 @@ async fn in_silence(stage: &Stage, ended: &[Ended]) -> Result<Vec<String>> {
     freezing.sort_by_key(|ended| ended.at);
     let said = |ended: &&&Ended| {
         let line = stage.last_line(ended.place);
-        ended.done() || ["frozen", "read-only", "unfreeze"].iter().any(|word| line.contains(word))
+        ["frozen", "read-only", "unfreeze"].iter().any(|word| line.contains(word))
     };
     if freezing.iter().any(|ended| said(&ended)) {
         return Ok(Vec::new());
