@@ -1,4 +1,4 @@
--- Every row of public written anew as it is, the keys of jsonb the other way round: nothing has changed, and
+-- Every row of public written again as it is, the keys of jsonb the other way round: nothing has changed, and
 -- nothing may be found. As superuser, in a session without triggers.
 DO $$
 DECLARE

@@ -59,10 +59,7 @@ async fn cut(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let plan = chaos::Plan { cuts: args.cuts, seed, scale: args.scale.unwrap_or(1) };
     session.terminal.phase(&format!("{} cuts, seed {seed}", args.cuts));
     let campaign = chaos::run(&plan, &session.workspace, session.environment()?, &session.terminal).await?;
-    match session.common.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(&campaign)?))?,
-        false => print(&campaign.text())?,
-    }
+    shown(session, &campaign, &campaign.text())?;
     campaign.judge()
 }
 
@@ -71,10 +68,7 @@ async fn beside(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let plan = verbs::Plan { cuts: args.cuts, seed, scale, only: args.only };
     session.terminal.phase(&format!("Verbs beside each other, seed {seed}"));
     let campaign = verbs::run(&plan, &session.workspace, &session.environment()?, &session.terminal).await?;
-    match session.common.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(&campaign)?))?,
-        false => print(&campaign.text())?,
-    }
+    shown(session, &campaign, &campaign.text())?;
     campaign.judge()
 }
 
@@ -84,9 +78,13 @@ async fn corrupt(session: &Session<'_>, wanted: corruptions::Wanted) -> Result<(
     session.terminal.phase(&format!("{number}, seed {}", wanted.seed));
     let environment = session.environment()?;
     let summary = corruptions::run(wanted, &session.workspace, &environment, &session.terminal).await?;
-    match session.common.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(&summary)?))?,
-        false => print(&summary.text())?,
-    }
+    shown(session, &summary, &summary.text())?;
     summary.judge()
+}
+
+fn shown(session: &Session<'_>, campaign: &impl serde::Serialize, text: &str) -> Result<()> {
+    match session.common.json {
+        true => print(&format!("{}\n", serde_json::to_string_pretty(campaign)?)),
+        false => print(text),
+    }
 }

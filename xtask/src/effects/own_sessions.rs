@@ -6,18 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static KNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// A session of this process.
-pub struct OwnSession {
-    pub pid: i32,
-}
-
-impl OwnSession {
-    /// `began`: `backend_start`, as the server writes it. It stays known when it is closed: the server shows it
-    /// for a moment longer, and no other ever has both of its marks.
-    pub fn new(pid: i32, began: &str) -> OwnSession {
-        known().insert(key(pid, began));
-        OwnSession { pid }
-    }
+/// A session of this process; `began`: `backend_start`, as the server writes it. It stays known when it is closed:
+/// the server shows it for a moment longer, and no other ever has both of its marks.
+pub fn remember(pid: i32, began: &str) {
+    known().insert(key(pid, began));
 }
 
 /// Process and beginning of each, as [`key`] writes them.
@@ -43,7 +35,7 @@ mod tests {
 
     #[test]
     fn a_session_is_ours_by_both_of_its_marks_and_stays_so_when_it_is_closed() {
-        assert_eq!(OwnSession::new(-1, "then").pid, -1);
+        remember(-1, "then");
         assert!(is_own(-1, "then") && keys().contains(&"-1 then".to_string()));
         assert!(!is_own(-1, "later") && !is_own(-2, "then"));
     }

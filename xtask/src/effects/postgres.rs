@@ -5,7 +5,7 @@
 //! With a root certificate it goes on to trust the public authorities as well, which libpq does not:
 //! under verify-ca that lets in whoever has any certificate of theirs. verify-full is the one to use.
 
-use super::own_sessions::OwnSession;
+use super::own_sessions;
 use super::silence::{LIMITS, heard};
 use super::throttle::Throttle;
 use crate::model::{Column, ServerInfo};
@@ -42,7 +42,7 @@ pub struct Connection {
 /// A session, and where it is.
 struct Watch {
     server: Server,
-    session: OwnSession,
+    pid: i32,
     began: String,
 }
 
@@ -53,8 +53,8 @@ struct Watch {
 pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
     let (mut connection, row) = open(server, purpose).await?;
     let (pid, began): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
-    let session = OwnSession::new(pid, &began);
-    connection.watch = Some(Watch { server: server.clone(), session, began });
+    own_sessions::remember(pid, &began);
+    connection.watch = Some(Watch { server: server.clone(), pid, began });
     Ok(connection)
 }
 
@@ -236,9 +236,9 @@ async fn copied_by<T>(
 
 /// Why a session that has been silent will not answer, seen from a second connection; `None`: it is at work.
 fn lost(watch: &Watch) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '_>> {
-    let Watch { server, session, began } = watch;
+    let Watch { server, pid: process, began } = watch;
     Box::pin(async move {
-        let values = [("pid", &*session.pid.to_string()), ("began", began)];
+        let values = [("pid", &*process.to_string()), ("began", began)];
         let look = sql::bind(sql_file!("phases/connection/silent.sql"), &values);
         let seen = async {
             let (mut second, _) = open(server, "look").await?;
@@ -247,7 +247,6 @@ fn lost(watch: &Watch) -> Pin<Box<dyn Future<Output = Option<String>> + Send + '
             let waits = |row: &PgRow| anyhow::Ok((row.try_get::<bool, _>("waits")?, row.try_get("state")?));
             rows.first().map(waits).transpose()
         };
-        let process = session.pid;
         match seen.await {
             Ok(Some((false, _))) => None,
             Ok(Some((true, state))) => {

@@ -7,4 +7,5 @@ pub mod compare;
 pub mod corruptions;
 mod emulator;
 pub mod faults;
+mod itself;
 pub mod usage;

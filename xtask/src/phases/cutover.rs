@@ -16,7 +16,7 @@ use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
 use crate::source::sequences;
 use crate::steps::StepName;
-use crate::stores::marks::{self, Marks, State};
+use crate::stores::marks::{self, MarkState, Marks};
 use crate::stores::{documents, rows};
 use crate::tables::{self, Home, Table};
 use crate::{refuse, sql, sql_file};
@@ -74,7 +74,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     if let Some(cutover) = manifest.cutover {
         // It was recorded, and then cut off before every store had been told.
         marks.hold(ctx)?;
-        marks::record_cutover(ctx, State::CutOver).await?;
+        marks::record_cutover(ctx, MarkState::CutOver).await?;
         ctx.run.change_manifest(|manifest| {
             manifest.cutover.get_or_insert_with(|| cutover.clone());
             Ok(())
@@ -231,7 +231,7 @@ pub async fn take_over(
         }
         Ok(())
     })?;
-    marks::record_cutover(ctx, State::CutOver).await?;
+    marks::record_cutover(ctx, MarkState::CutOver).await?;
     Ok(cutover)
 }
 
@@ -239,7 +239,7 @@ pub async fn take_over(
 /// back: the last act before it. Where either fails, the stores say again what they said before.
 async fn announced(ctx: &Ctx, freezer: &Freezer, frozen: &Frozen) -> Result<()> {
     let announced = async {
-        marks::record_cutover(ctx, State::CuttingOver).await?;
+        marks::record_cutover(ctx, MarkState::CuttingOver).await?;
         freezer.still_frozen(frozen).await
     };
     let Err(error) = announced.await else { return Ok(()) };

@@ -12,6 +12,7 @@ use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::document::{Document, Value};
 use datapath::firestore::{Address, Fields, Firestore, Guarded, Version};
+use futures_util::future::try_join_all;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,7 @@ pub const DOCUMENT: &str = "state";
 
 /// How far a store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum MarkState {
     /// A run writes, or has written.
     Published,
     /// The cut-over was recorded in some store: `cutover` completes it.
@@ -30,17 +31,17 @@ pub enum State {
     CutOver,
 }
 
-impl State {
+impl MarkState {
     fn word(self) -> &'static str {
         match self {
-            State::Published => "published",
-            State::CuttingOver => "cutting-over",
-            State::CutOver => "cut-over",
+            MarkState::Published => "published",
+            MarkState::CuttingOver => "cutting-over",
+            MarkState::CutOver => "cut-over",
         }
     }
 
-    fn read(word: &str) -> Result<State> {
-        [State::Published, State::CuttingOver, State::CutOver]
+    fn read(word: &str) -> Result<MarkState> {
+        [MarkState::Published, MarkState::CuttingOver, MarkState::CutOver]
             .into_iter()
             .find(|state| state.word() == word)
             .with_context(|| format!("another version of this tool has written the state {word:?} there"))
@@ -53,14 +54,14 @@ pub struct Mark {
     /// For people.
     pub store: String,
     pub run: String,
-    pub state: State,
+    pub state: MarkState,
     pub at: String,
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.state {
-            State::CuttingOver => write!(f, "the cut-over of run {} began at {}", self.run, self.at),
+            MarkState::CuttingOver => write!(f, "the cut-over of run {} began at {}", self.run, self.at),
             _ => write!(f, "the services took over from run {} at {}", self.run, self.at),
         }
     }
@@ -71,7 +72,7 @@ impl fmt::Display for Mark {
 struct FirestoreState {
     environment: String,
     run: String,
-    state: State,
+    state: MarkState,
     at: String,
 }
 
@@ -86,19 +87,22 @@ pub struct Marks {
 
 impl Marks {
     pub async fn read(ctx: &Ctx) -> Result<Marks> {
-        let (mut published, mut cutovers) = (BTreeMap::new(), Vec::new());
-        for database in Database::ALL {
+        let one = |database: Database| async move {
             let mut connection = ctx.target(database, "marks").await?;
-            if let Some(newest) = published_runs(&mut connection).await?.into_iter().next() {
-                // Of another version of this tool, none that can be compared.
-                let tables = serde_json::from_str(newest.tables()).unwrap_or_default();
-                published.insert(database, (newest.run, tables));
-            }
-            cutovers.extend(in_database(ctx, &mut connection, database).await?);
+            let newest = published_runs(&mut connection).await?.into_iter().next();
+            // Of another version of this tool, none that can be compared.
+            let newest = newest.map(|newest| (newest.wrote().unwrap_or_default(), newest.run));
+            let mark = in_database(ctx, &mut connection, database).await?;
             connection.close().await?;
+            anyhow::Ok((database, newest, mark))
+        };
+        let (mut published, mut cutovers) = (BTreeMap::new(), Vec::new());
+        for (database, newest, mark) in try_join_all(Database::ALL.map(one)).await? {
+            published.extend(newest.map(|(tables, run)| (database, (run, tables))));
+            cutovers.extend(mark);
         }
         let firestore = in_firestore(&connect(ctx).await?).await?.0;
-        let of_firestore = firestore.iter().filter(|state| state.state != State::Published);
+        let of_firestore = firestore.iter().filter(|state| state.state != MarkState::Published);
         cutovers.extend(of_firestore.map(|state| Mark {
             store: format!("Firestore project {}", ctx.settings.firestore.project),
             run: state.run.clone(),
@@ -116,7 +120,7 @@ impl Marks {
     /// Whether every store has been told of the cut-over's end.
     pub fn cutover_is_complete(&self) -> bool {
         self.cutovers.len() == Database::ALL.len() + 1
-            && self.cutovers.iter().all(|mark| mark.state == State::CutOver)
+            && self.cutovers.iter().all(|mark| mark.state == MarkState::CutOver)
     }
 
     /// The runs whose place a run takes that begins now: by store.
@@ -236,7 +240,7 @@ async fn in_database(ctx: &Ctx, connection: &mut Connection, database: Database)
     Ok(Some(Mark {
         store: ctx.settings.target(database).to_string(),
         run: row.try_get("run")?,
-        state: State::read(row.try_get("state")?)?,
+        state: MarkState::read(row.try_get("state")?)?,
         at: row.try_get("at")?,
     }))
 }
@@ -258,7 +262,7 @@ impl FirestoreState {
         Ok(FirestoreState {
             environment: text("environment")?,
             run: text("run")?,
-            state: State::read(&text("state")?)?,
+            state: MarkState::read(&text("state")?)?,
             at: text("at")?,
         })
     }
@@ -282,10 +286,10 @@ impl FirestoreState {
 /// # Errors
 /// Refuses where somebody else says so at the same moment.
 pub async fn claim_firestore(ctx: &Ctx) -> Result<()> {
-    set_in_firestore(ctx, State::Published).await
+    set_in_firestore(ctx, MarkState::Published).await
 }
 
-async fn set_in_firestore(ctx: &Ctx, state: State) -> Result<()> {
+async fn set_in_firestore(ctx: &Ctx, state: MarkState) -> Result<()> {
     let firestore = connect(ctx).await?;
     let (found, version) = in_firestore(&firestore).await?;
     let wanted = FirestoreState {
@@ -297,11 +301,11 @@ async fn set_in_firestore(ctx: &Ctx, state: State) -> Result<()> {
     // The instant of the cut-over is the first that was written.
     if let Some(found) = &found
         && found.run == wanted.run
-        && (found.state == state || found.state == State::CutOver)
+        && (found.state == state || found.state == MarkState::CutOver)
     {
         return Ok(());
     }
-    if let Some(found) = found.filter(|found| state == State::Published && found.state != state) {
+    if let Some(found) = found.filter(|found| state == MarkState::Published && found.state != state) {
         refuse!(
             "the services took over from run {} at {}, or are about to: nothing was written to Firestore",
             found.run,
@@ -332,16 +336,17 @@ pub async fn withdraw_cutover(ctx: &Ctx) -> Result<()> {
     }
     let firestore = connect(ctx).await?;
     let (found, version) = in_firestore(&firestore).await?;
-    if let Some(found) = found.filter(|found| found.run == ctx.run.id() && found.state == State::CuttingOver)
+    if let Some(found) =
+        found.filter(|found| found.run == ctx.run.id() && found.state == MarkState::CuttingOver)
     {
-        let state = FirestoreState { state: State::Published, at: crate::run::dir::now(), ..found };
+        let state = FirestoreState { state: MarkState::Published, at: crate::run::dir::now(), ..found };
         firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
     }
     Ok(())
 }
 
 /// Says in every store that the services take over, or have: the databases first.
-pub async fn record_cutover(ctx: &Ctx, state: State) -> Result<()> {
+pub async fn record_cutover(ctx: &Ctx, state: MarkState) -> Result<()> {
     let environment = &ctx.settings.environment;
     for database in Database::ALL {
         let values = [("run", ctx.run.id()), ("environment", environment), ("state", state.word())];

@@ -27,9 +27,9 @@ pub struct PublishedRun {
 }
 
 impl PublishedRun {
-    /// JSON: of each table what was brought.
-    pub fn tables(&self) -> &str {
-        &self.tables
+    /// Of each table what was brought; `None`: another version of this tool has written it down.
+    pub fn wrote(&self) -> Option<BTreeMap<String, Published>> {
+        serde_json::from_str(&self.tables).ok()
     }
 }
 
@@ -63,7 +63,7 @@ pub async fn changed_tables(
         return Ok(filled.map(line).collect());
     };
     let run = &newest.run;
-    let Ok(tables) = serde_json::from_str::<BTreeMap<String, Published>>(&newest.tables) else {
+    let Some(tables) = newest.wrote() else {
         return Ok(vec![format!(
             "{server} holds run {run}, of which another version of this tool has written down something \
              that this one does not understand"

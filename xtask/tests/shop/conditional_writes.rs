@@ -10,7 +10,10 @@ use datapath::firestore::{Address, Fields, Firestore, Unconditional, Version};
 use gcloud_sdk::tonic::Code;
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
+use tokio::sync::mpsc;
 use xtask::lab::faults::{FirestoreFaults, WriteFault};
+use xtask::stores::documents::only_missing;
+use xtask::tables::TABLES;
 
 const ADA: &str = "q8ZtV3bYw1LmX7cRn0KdPf5HsJ2g";
 const HOW: &str = "last_name: expected string \"Lovelace\", found string \"theirs\"";
@@ -333,4 +336,24 @@ async fn the_doctors_probe_goes_whatever_was_reported() {
     shop.all_met();
     assert_words(&said, &["written, read back and removed"]);
     assert!(shop.shop.documents("xtask_doctor").await.is_empty());
+}
+
+/// What comes to differ between the look and the import's own reading of it: neither ours nor written again.
+#[tokio::test]
+async fn a_document_in_our_place_counts_as_ours_only_if_it_is_the_same() {
+    let shop = Shop::open(0).await;
+    let collection = TABLES.iter().find_map(|table| table.collection()).unwrap();
+    let name = |name: &str| vec![("last_name", Value::Text(name.into()))];
+    let ours = ["same", "changed", "missing"].map(|id| Document { id: id.into(), fields: name("ours") });
+    let services = shop.firestore().await;
+    services.set(collection.name, &ours[0]).await.unwrap();
+    services.set(collection.name, &Document { id: "changed".into(), fields: name("theirs") }).await.unwrap();
+    let (sender, documents) = mpsc::channel(1);
+    let (missing, mut written) = mpsc::channel(1);
+    sender.send(ours.to_vec()).await.unwrap();
+    drop(sender);
+    let already = only_missing(&services, collection, 10, documents, missing).await.unwrap();
+    assert_eq!(already.own, 1);
+    assert_eq!(already.conflicts.iter().map(|conflict| &conflict.id).collect::<Vec<_>>(), ["changed"]);
+    assert_eq!(written.recv().await.unwrap(), [ours[2].clone()]);
 }

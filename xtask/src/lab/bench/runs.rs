@@ -12,6 +12,7 @@ use crate::lab::bench::references::{Node, References, succeeded};
 use crate::lab::bench::servers::Shop;
 use crate::lab::bench::warm;
 use crate::lab::compare;
+use crate::lab::itself;
 use crate::lab::usage::{self, Ran};
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::Export;
@@ -207,9 +208,7 @@ fn seconds(journal: &Journal) -> Result<BTreeMap<String, f64>> {
 
 /// This program itself, on the shop's servers.
 fn tool(shop: &Shop, arguments: &[&str]) -> Result<Program> {
-    let own = std::env::current_exe().context("finding this program")?;
-    let program = Program::new(&own, arguments).arg("--quiet").arg("--stack").arg(shop.stack_dir());
-    Ok(program.arg("--backup-dir").arg(shop.runs()))
+    Ok(itself::tool(arguments, &shop.stack_dir(), &shop.runs())?.arg("--quiet"))
 }
 
 /// Runs it; also what the servers spent meanwhile.

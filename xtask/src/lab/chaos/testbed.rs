@@ -15,6 +15,7 @@ use crate::lab::chaos::writer::Writer;
 use crate::lab::compare;
 use crate::lab::emulator::{fresh_emulator, host};
 use crate::lab::faults::{FirestoreFaults, SmallDisk, TcpFault, TcpFaults};
+use crate::lab::itself;
 use crate::model::{Database, Stop};
 use crate::run::dir;
 use crate::servers::local::{self, Wanted};
@@ -398,21 +399,20 @@ impl Testbed {
             let path = self.work.join("said").join(name);
             fs::File::create(&path).with_context(|| format!("writing {}", path.display()))
         };
-        let own = std::env::current_exe().context("finding this program")?;
+        let own = itself::own()?;
         let program = match &self.disk {
             Some(disk) => disk.program(&own),
             None => Program::new(&own, [""; 0]),
         };
         let program = program.args(arguments).args(["--json", "--quiet", "--max-quarantine", "1000000"]);
-        let program = program.arg("--stack").arg(self.work.join("stack"));
-        let program = program.arg("--backup-dir").arg(self.work.join("runs"));
+        let program = itself::at(program, &self.work.join("stack"), &self.work.join("runs"));
         program.output(file("out")?, file("err")?).start()
     }
 
     /// What the tool said last, in one line.
     fn said(&self) -> String {
         let text = fs::read_to_string(self.work.join("said/err")).unwrap_or_default();
-        text.lines().filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join(" / ")
+        itself::in_one_line(&text)
     }
 
     pub async fn stop(self) -> Result<()> {

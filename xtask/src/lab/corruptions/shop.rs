@@ -9,10 +9,10 @@ use super::raw::{Fields, Raw};
 use super::world::World;
 use crate::effects::dump::Tools;
 use crate::effects::postgres::{self, Connection};
-use crate::effects::process::Program;
 use crate::effects::terminal::{Terminal, Verbosity};
 use crate::findings::Values;
 use crate::lab::compare;
+use crate::lab::itself;
 use crate::model::Database;
 use crate::phases::p5_verify;
 use crate::run::ctx::{Ctx, Options};
@@ -252,7 +252,7 @@ impl Shop {
         }
     }
 
-    /// Writes everything anew as it is: another order on disk, the keys of jsonb in another order.
+    /// Writes everything again as it is: another order on disk, the keys of jsonb in another order.
     pub async fn rewrite(&mut self) -> Result<()> {
         for connection in self.connections.values_mut() {
             connection.run(sql_file!("chaos/same_again.sql").text).await?;
@@ -326,14 +326,11 @@ async fn superuser(settings: &Settings, database: Database) -> Result<Connection
 
 /// The tool itself, to its end.
 async fn call(stack: &Stack, runs: &Path, arguments: &[&str]) -> Result<std::process::Output> {
-    let own = std::env::current_exe().context("finding this program")?;
-    let program = Program::new(&own, arguments).args(["--json", "--quiet"]);
-    let program = program.arg("--stack").arg(&stack.connections().dir).arg("--backup-dir").arg(runs);
+    let program = itself::tool(arguments, &stack.connections().dir, runs)?.args(["--json", "--quiet"]);
     let (output, ()) = program.observed(|_| Ok(())).await?;
     Ok(output)
 }
 
 fn in_one_line(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.lines().filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join(" / ")
+    itself::in_one_line(&String::from_utf8_lossy(bytes))
 }

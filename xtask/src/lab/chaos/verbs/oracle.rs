@@ -50,8 +50,8 @@ pub async fn judge(stage: &Stage, scene: &Scene, ended: &[Ended], written: &Writ
     for call in ended.iter().filter(|call| call.green() && judged(call, ended)) {
         // A cut-over says that the stores are what the source is now; a verification, what it was.
         let allowed: &[&Held] = match (scene.start, call.call.verb) {
-            (Start::Mended, Verb::Cutover) => &[&stage.mended],
-            (Start::Mended, _) => &[was, &stage.mended],
+            (Start::RepairedSource, Verb::Cutover) => &[&stage.repaired],
+            (Start::RepairedSource, _) => &[was, &stage.repaired],
             _ => &[was],
         };
         let found: Vec<_> = allowed.iter().map(|held| differences(held, &now, written)).collect();

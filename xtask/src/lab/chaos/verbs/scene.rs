@@ -12,8 +12,8 @@ use std::time::Duration;
 pub enum Start {
     /// Migrated and proven.
     Proven,
-    /// Besides, a row was mended in the source.
-    Mended,
+    /// Besides, a row was repaired in the source.
+    RepairedSource,
     /// Besides, a row was changed in a target.
     Damaged,
     /// The services have taken over, and write.
@@ -69,7 +69,7 @@ impl Scene {
         let mut rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
         let start = match rng.u8(..8) {
             0..3 => Start::CutOver,
-            3 => Start::Mended,
+            3 => Start::RepairedSource,
             4 => Start::Damaged,
             _ => Start::Proven,
         };

@@ -5,7 +5,7 @@ use super::scene::{Call, Fault, Start};
 use super::services::Services;
 use super::verb::Verb;
 use crate::effects::postgres::{self, Connection};
-use crate::effects::process::{Program, Running};
+use crate::effects::process::Running;
 use crate::effects::terminal::Terminal;
 use crate::lab::chaos::fault::FIRESTORE;
 use crate::lab::chaos::signal::signal;
@@ -13,6 +13,7 @@ use crate::lab::compare;
 use crate::lab::corruptions::held::{Held, Shape, changed_documents, shapes};
 use crate::lab::corruptions::raw::Raw;
 use crate::lab::faults::{TcpFault, TcpFaults};
+use crate::lab::itself;
 use crate::model::Database;
 use crate::run::dir;
 use crate::servers::local::{self, Wanted};
@@ -56,8 +57,8 @@ pub struct Stage {
     oids: BTreeMap<String, i64>,
     proven: Option<Image>,
     cut_over: Option<Image>,
-    /// What a replay of the mended source comes to.
-    pub mended: Held,
+    /// What a replay of the repaired source comes to.
+    pub repaired: Held,
 }
 
 impl Stage {
@@ -76,7 +77,7 @@ impl Stage {
         let lines = lines(stack.connections(), &work).await?;
         let host = settings.firestore.emulator.as_deref().context("there is no emulator")?;
         let raw = Raw::connect(host, &settings.firestore.project, &settings.firestore.database).await?;
-        let (run, mended) = (String::new(), Held::default());
+        let (run, repaired) = (String::new(), Held::default());
         let (proven, cut_over, oids) = (None, None, BTreeMap::new());
         let mut stage = Stage {
             stack,
@@ -89,16 +90,16 @@ impl Stage {
             oids,
             proven,
             cut_over,
-            mended,
+            repaired,
         };
         terminal.phase("Migrating it");
         stage.to_the_end(&["migrate", "--max-quarantine", "1000000"]).await?;
         stage.run = dir::ids(&stage.work.join("runs"))?.pop().context("the migration left no run")?;
         stage.read_identities().await?;
         stage.proven = Some(stage.keep("proven").await?);
-        stage.mend().await?;
+        stage.repair_in_source().await?;
         stage.to_the_end(&["replay"]).await?;
-        stage.mended = stage.held().await?;
+        stage.repaired = stage.held().await?;
         stage.put_back(Start::Proven).await?;
         stage.to_the_end(&["cutover"]).await?;
         stage.cut_over = Some(stage.keep("cut_over").await?);
@@ -206,7 +207,7 @@ impl Stage {
             copied(&self.work.join(image.name), &place)?;
         }
         match start {
-            Start::Mended => self.mend().await,
+            Start::RepairedSource => self.repair_in_source().await,
             Start::Damaged => {
                 let mut order = postgres::connect(self.settings.target(Database::Order), "chaos").await?;
                 order.run(sql_file!("chaos/damage.sql").text).await?;
@@ -216,9 +217,9 @@ impl Stage {
         }
     }
 
-    async fn mend(&self) -> Result<()> {
+    async fn repair_in_source(&self) -> Result<()> {
         let mut source = postgres::connect(&self.settings.source, "chaos").await?;
-        source.run(sql_file!("chaos/mend.sql").text).await?;
+        source.run(sql_file!("chaos/repair_in_source.sql").text).await?;
         source.close().await
     }
 
@@ -265,15 +266,14 @@ impl Stage {
         drop(file);
         let file =
             || fs::OpenOptions::new().append(true).open(&path).with_context(|| path.display().to_string());
-        let own = std::env::current_exe().context("finding this program")?;
-        let program = Program::new(&own, arguments).arg("--stack").arg(self.work.join("stack"));
-        program.arg("--backup-dir").arg(self.work.join(machine)).output(file()?, file()?).start()
+        let program = itself::tool(arguments, &self.work.join("stack"), &self.work.join(machine))?;
+        program.output(file()?, file()?).start()
     }
 
     /// The lines of what a call said.
     pub fn said(&self, place: usize) -> String {
         let text = fs::read_to_string(self.work.join("said").join(place.to_string())).unwrap_or_default();
-        text.lines().filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join(" / ")
+        itself::in_one_line(&text)
     }
 
     /// The last line of what a call said.
