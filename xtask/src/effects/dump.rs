@@ -7,6 +7,7 @@
 
 use super::process::Program;
 use crate::settings::{Server, Tls};
+use crate::sql;
 use anyhow::{Context, Result};
 use datapath::dump_text::same_lines;
 use std::fs::File;
@@ -36,6 +37,12 @@ impl Form {
             Form::Schema => &["--format=plain", "--schema-only"],
         }
     }
+}
+
+/// An exported snapshot, and its database's encoding.
+pub struct ExportedSnapshot<'a> {
+    pub id: &'a str,
+    pub encoding: &'a str,
 }
 
 /// PostgreSQL's client programs.
@@ -69,6 +76,7 @@ impl Tools {
             .env("PGUSER", &server.user)
             .env("PGSSLMODE", server.tls.mode())
             .env("PGAPPNAME", format!("xtask {purpose}"))
+            .env("PGOPTIONS", sql::options_of_programs())
             .env("PGCONNECT_TIMEOUT", "15")
             .secret("PGPASSWORD", &server.password);
         match &server.tls {
@@ -93,18 +101,19 @@ impl Tools {
         version.with_context(|| format!("{program} --version said {text:?}"))
     }
 
-    /// The database as the snapshot shows it.
+    /// The database as the snapshot shows it, in its own encoding, whatever the role would have.
     pub async fn dump(
         &self,
         server: &Server,
         purpose: &str,
-        snapshot: &str,
+        snapshot: &ExportedSnapshot<'_>,
         form: Form,
         file: &Path,
     ) -> Result<()> {
         let mut arguments = vec![
             format!("--dbname={}", conninfo(&server.database)),
-            format!("--snapshot={snapshot}"),
+            format!("--snapshot={}", snapshot.id),
+            format!("--encoding={}", snapshot.encoding),
             "--lock-wait-timeout=60s".into(),
             format!("--file={}", file.display()),
         ];
@@ -167,6 +176,7 @@ impl Tools {
             format!("--database={}", conninfo(&server.database)),
             "--globals-only".into(),
             "--no-role-passwords".into(),
+            "--encoding=UTF8".into(),
             format!("--file={}", file.display()),
         ];
         self.client("pg_dumpall", server, purpose, arguments).read().await.map(drop)

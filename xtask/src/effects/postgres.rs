@@ -94,10 +94,17 @@ async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
         ));
     }
     let mut connection = Connection { inner, label: server.label.clone(), watch: None };
-    let settings = format!("{}; {}", sql::SESSION, sql::WHO_AM_I);
     // Nobody looks after it yet.
-    let row = tokio::time::timeout(CONNECTING, connection.row(&settings)).await;
+    let row = tokio::time::timeout(CONNECTING, connection.row(&sql::session())).await;
     let row = row.map_err(|_| anyhow!("{server} let us in and then said nothing for 15 s"))??;
+    let triggers: String = row.try_get(2)?;
+    if triggers != "origin" {
+        return Err(anyhow!(
+            "sessions of {server} begin with session_replication_role = {triggers}: no foreign key would be \
+             checked. Take it away: {}",
+            sql::reset_replication_role(&server.user, &server.database)
+        ));
+    }
     Ok((connection, row))
 }
 

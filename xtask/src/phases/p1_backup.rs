@@ -1,7 +1,7 @@
 //! Phase 1, backup: the archive and what can be read from it, the counts, and a digest of every table
 //! of the source, with which the way back is proven later.
 
-use crate::effects::dump::Form;
+use crate::effects::dump::{ExportedSnapshot, Form};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Backup, SnapshotInfo};
 use crate::servers::docker;
@@ -74,11 +74,12 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
     let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
     let (source, purpose) = (&ctx.settings.source, ctx.purpose("dump"));
+    let of = ExportedSnapshot { id: &snapshot.info.id, encoding: &snapshot.info.server.encoding };
     let dump = async |form, file: &Path, what: &'static str| {
         // First of all: reading the archive back has to wait for it.
         let _permit = ctx.source_permit(u64::MAX).await;
         ctx.throttle.free().await;
-        let dumped = ctx.tools.dump(source, &purpose, &snapshot.info.id, form, file).await;
+        let dumped = ctx.tools.dump(source, &purpose, &of, form, file).await;
         dumped.with_context(|| format!("dumping {what}"))
     };
     tokio::try_join!(

@@ -202,6 +202,15 @@ pub fn let_connect(role: &str, database: &str) -> String {
     format!("GRANT CONNECT ON DATABASE {} TO {};", ident(database), ident(role))
 }
 
+/// Where the role, or the database, has it: a superuser gave it.
+pub fn reset_replication_role(role: &str, database: &str) -> String {
+    let (role, database) = (ident(role), ident(database));
+    format!(
+        "ALTER ROLE {role} RESET session_replication_role; \
+         ALTER DATABASE {database} RESET session_replication_role;"
+    )
+}
+
 pub fn let_write(database: &str) -> String {
     format!("ALTER DATABASE {} RESET default_transaction_read_only;", ident(database))
 }

@@ -32,5 +32,5 @@ pub use keys::*;
 pub use proof::*;
 pub use reading::{Decoding, Limit, Reading, SourceColumn, TargetType, all_convert, byte_converts, expand};
 pub use rows::{Only, Rows, Treatment};
-pub use session::{SESSION, WAIT_FOR_LOCKS, WHO_AM_I};
+pub use session::{WAIT_FOR_LOCKS, options_of_programs, session};
 pub use targets::*;

@@ -37,6 +37,7 @@ mod last_look;
 mod ledger;
 mod misplaced;
 mod native;
+mod pinned;
 mod plan;
 mod proof;
 mod refusals;
