@@ -173,6 +173,7 @@ pub const TABLES: &[Table] = &[
         name: "users", id: "firebase_uid", fields: USER,
     }),
         document: Some(sql_file!("tables/users/3-document.sql")),
+        fragments: &[sql_file!("tables/users/known.sql")],
         personal: &["email", "first_name", "last_name", "phone_number", "ip_address", "user_agent"],
     ),
     table!("user_sessions" from "user_sessions" in Home::Firestore(Collection {

@@ -13,7 +13,7 @@ JOIN pg_roles me ON me.rolname = current_user
 WHERE a.datname = current_database()
   AND a.pid <> pg_backend_pid()
   AND coalesce(a.backend_type, 'client backend') = 'client backend'
-  AND coalesce(a.pid || ' ' || a.backend_start, '') <> ALL (:'own'::text[])
+  AND format('%s %s', a.pid, a.backend_start) <> ALL (:'own'::text[])
   AND coalesce(a.backend_start BETWEEN :'from'::timestamptz AND :'to'::timestamptz, true)
   AND NOT EXISTS (SELECT FROM pg_stat_replication s WHERE s.pid = a.pid)
 ORDER BY 1

@@ -3,7 +3,7 @@
 SELECT
     e.id,
     e.event_name,
-    u.firebase_uid AS user_uid,
+    u.uid AS user_uid,
     e.session_id,
     e.properties,
     e.ip_address,
@@ -24,8 +24,10 @@ SELECT
     END AS outcome,
     CASE WHEN e.user_id IS NOT NULL AND u.id IS NULL
              THEN format('user_id %s: no such user', e.user_id)
-         WHEN e.user_id IS NOT NULL AND u.firebase_uid IS NULL
+         WHEN e.user_id IS NOT NULL AND u.uid IS NULL
              THEN format('user_id %s: the user has no firebase_uid', e.user_id)
     END AS note
 FROM analytics_events e
-LEFT JOIN users u ON u.id = e.user_id
+LEFT JOIN (
+\ir ../users/known.sql
+) u ON u.id = e.user_id

@@ -7,7 +7,7 @@ SELECT
     'GET'::varchar(10) AS method,         -- these three are assumed: the monolith does not know them
     200                AS status_code,
     0                  AS latency_ms,
-    u.firebase_uid     AS user_uid,
+    u.uid     AS user_uid,
     l.ip_address,
     l.user_agent,
     l.request_id,
@@ -24,8 +24,15 @@ SELECT
     END AS outcome,
     CASE WHEN l.user_id IS NOT NULL AND u.id IS NULL
              THEN format('user_id %s: no such user', l.user_id)
-         WHEN l.user_id IS NOT NULL AND u.firebase_uid IS NULL
+         WHEN l.user_id IS NOT NULL AND u.uid IS NULL
              THEN format('user_id %s: the user has no firebase_uid', l.user_id)
     END AS note
-FROM system_logs l
-LEFT JOIN users u ON u.id = l.user_id
+-- A log without a level has none: an unqualified name is looked for in system_logs first.
+FROM (SELECT NULL::varchar(20) AS level) absent
+CROSS JOIN LATERAL (
+    SELECT s.id, s.service_name, s.message, s.user_id, s.ip_address, s.user_agent, s.request_id, s.created_at, level
+    FROM system_logs s
+) l
+LEFT JOIN (
+\ir ../users/known.sql
+) u ON u.id = l.user_id

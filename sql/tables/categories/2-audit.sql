@@ -10,10 +10,10 @@ WITH RECURSIVE ends AS (            -- (category, one of its ancestors or itself
     WHERE p.deleted_at IS NOT NULL
       AND NOT EXISTS (SELECT FROM order_items i, orders o, users u
                       WHERE i.product_id = p.id AND o.id = i.order_id
-                        AND u.id = o.user_id AND u.firebase_uid IS NOT NULL)
+                        AND u.id = o.user_id AND u.firebase_uid::text COLLATE "C" <> '')
       AND NOT EXISTS (SELECT FROM product_reviews r, users u
                       WHERE r.product_id = p.id AND r.deleted_at IS NULL
-                        AND u.id = r.user_id AND u.firebase_uid IS NOT NULL)
+                        AND u.id = r.user_id AND u.firebase_uid::text COLLATE "C" <> '')
 ), bad AS (                         -- not for their parents, but for what is in them
     SELECT id FROM categories
     WHERE num_nulls(name, created_at) > 0

@@ -1,7 +1,7 @@
 -- orders → order_database. user_id becomes the user's firebase_uid, deleted users' too.
 SELECT
     o.id,
-    u.firebase_uid AS user_uid,
+    u.uid AS user_uid,
     o.total_amount,
     o.status,
     o.subtotal,
@@ -17,7 +17,7 @@ SELECT
     CASE
         WHEN u.id IS NULL
             THEN 'quarantined:user_missing'
-        WHEN u.firebase_uid IS NULL
+        WHEN u.uid IS NULL
             THEN 'quarantined:user_without_uid'
         WHEN o.id IN (:undecodable_orders)
             THEN 'quarantined:text_undecodable'
@@ -33,8 +33,10 @@ SELECT
                          u.id, shared.bearers, shared.first, shared.last)
     END AS note
 FROM orders o
-LEFT JOIN users u ON u.id = o.user_id
+LEFT JOIN (
+\ir ../users/known.sql
+) u ON u.id = o.user_id
 LEFT JOIN (
     SELECT firebase_uid::text COLLATE "C" AS uid, count(*) AS bearers, min(id) AS first, max(id) AS last
     FROM users GROUP BY 1 HAVING count(*) > 1
-) shared ON shared.uid = u.firebase_uid::text COLLATE "C"
+) shared ON shared.uid = u.uid::text COLLATE "C"

@@ -4,7 +4,7 @@ WITH product AS (
 )
 SELECT r.id,
        CASE WHEN r.deleted_at IS NOT NULL THEN 'excluded'
-            WHEN u.firebase_uid IS NOT NULL AND p.kind = 'migrated' AND r.created_at IS NOT NULL
+            WHEN u.firebase_uid::text COLLATE "C" <> '' AND p.kind = 'migrated' AND r.created_at IS NOT NULL
              AND (r.rating IN (1, 2, 3, 4, 5)) IS NOT FALSE
              AND (r.id IN (:undecodable_product_reviews)) IS NOT TRUE
              AND (r.id IN (:unfit_product_reviews)) IS NOT TRUE THEN 'migrated'

@@ -5,7 +5,7 @@ WITH p AS (
 SELECT
     r.id,
     r.product_id,
-    u.firebase_uid AS user_uid,
+    u.uid AS user_uid,
     -- Of an order that never was: NULL, lest a new order take the id and inherit the review.
     ordered.id AS order_id,
     r.rating,
@@ -21,7 +21,7 @@ SELECT
             THEN 'excluded:review_deleted'
         WHEN u.id IS NULL
             THEN 'quarantined:user_missing'
-        WHEN u.firebase_uid IS NULL
+        WHEN u.uid IS NULL
             THEN 'quarantined:user_without_uid'
         WHEN p.id IS NULL
             THEN 'quarantined:product_missing'
@@ -45,10 +45,12 @@ SELECT
         CASE WHEN r.order_id IS NOT NULL AND ordered.id IS NULL
                  THEN format('order_id %s: no such order', r.order_id) END), '') AS note
 FROM product_reviews r
-LEFT JOIN users u ON u.id = r.user_id
+LEFT JOIN (
+\ir ../users/known.sql
+) u ON u.id = r.user_id
 LEFT JOIN p ON p.id = r.product_id
 LEFT JOIN orders ordered ON ordered.id = r.order_id
 LEFT JOIN (
     SELECT firebase_uid::text COLLATE "C" AS uid, count(*) AS bearers, min(id) AS first, max(id) AS last
     FROM users GROUP BY 1 HAVING count(*) > 1
-) shared ON shared.uid = u.firebase_uid::text COLLATE "C"
+) shared ON shared.uid = u.uid::text COLLATE "C"

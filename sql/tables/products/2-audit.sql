@@ -6,10 +6,10 @@ WITH category AS (
     WHERE p.deleted_at IS NOT NULL
       AND NOT EXISTS (SELECT FROM order_items i, orders o, users u
                       WHERE i.product_id = p.id AND o.id = i.order_id
-                        AND u.id = o.user_id AND u.firebase_uid IS NOT NULL)
+                        AND u.id = o.user_id AND u.firebase_uid::text COLLATE "C" <> '')
       AND NOT EXISTS (SELECT FROM product_reviews r, users u
                       WHERE r.product_id = p.id AND r.deleted_at IS NULL
-                        AND u.id = r.user_id AND u.firebase_uid IS NOT NULL)
+                        AND u.id = r.user_id AND u.firebase_uid::text COLLATE "C" <> '')
 )
 SELECT p.id,
        CASE WHEN p.id IN (SELECT id FROM gone)

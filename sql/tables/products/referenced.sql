@@ -5,10 +5,10 @@ SELECT p.id AS product_id
 FROM products p
 WHERE p.deleted_at IS NOT NULL
   AND EXISTS (SELECT FROM product_reviews r JOIN users u ON u.id = r.user_id
-              WHERE r.product_id = p.id AND r.deleted_at IS NULL AND u.firebase_uid IS NOT NULL)
+              WHERE r.product_id = p.id AND r.deleted_at IS NULL AND u.firebase_uid::text COLLATE "C" <> '')
 UNION                       -- each product once
 SELECT p.id
 FROM products p
 WHERE p.deleted_at IS NOT NULL
   AND EXISTS (SELECT FROM order_items i JOIN orders o ON o.id = i.order_id JOIN users u ON u.id = o.user_id
-              WHERE i.product_id = p.id AND u.firebase_uid IS NOT NULL)
+              WHERE i.product_id = p.id AND u.firebase_uid::text COLLATE "C" <> '')

@@ -28,7 +28,7 @@ SELECT
             THEN 'quarantined:text_undecodable'
         WHEN s.session_token IS NULL
           OR document.id IN ('', '.', '..') OR document.id LIKE '%/%'
-          OR document.id ~ '^__.*__$'       OR octet_length(convert_to(s.session_token, 'UTF8')) > 1500
+          OR document.id ~ '^__.*__$'       OR octet_length(convert_to(document.id, 'UTF8')) > 1500
             THEN 'quarantined:token_not_an_id'
         WHEN twice.id IS NOT NULL
             THEN 'quarantined:token_not_unique'

@@ -4,7 +4,7 @@ UNION ALL
 SELECT u.id,
        CASE WHEN u.firebase_uid::text COLLATE "C" !~ '^(|\.|\.\.|__.*__)$'
              AND strpos(u.firebase_uid::text COLLATE "C", '/') = 0
-             AND length(convert_to(u.firebase_uid, 'UTF8')) <= 1500
+             AND length(convert_to(u.firebase_uid::text, 'UTF8')) <= 1500
              AND u.firebase_uid::text COLLATE "C" NOT IN (SELECT firebase_uid::text COLLATE "C" FROM users
                                         WHERE deleted_at IS NULL AND firebase_uid IS NOT NULL
                                         GROUP BY firebase_uid::text COLLATE "C" HAVING count(*) > 1)

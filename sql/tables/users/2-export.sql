@@ -24,10 +24,10 @@ SELECT
             THEN 'excluded:user_deleted'
         WHEN u.id IN (:undecodable_users)
             THEN 'quarantined:text_undecodable'
-        WHEN u.firebase_uid IS NULL
+        WHEN u.firebase_uid IS NULL OR document.id = ''
             THEN 'quarantined:uid_missing'
-        WHEN document.id IN ('', '.', '..') OR document.id LIKE '%/%'
-          OR document.id ~ '^__.*__$'       OR octet_length(convert_to(u.firebase_uid, 'UTF8')) > 1500
+        WHEN document.id IN ('.', '..') OR document.id LIKE '%/%'
+          OR document.id ~ '^__.*__$'       OR octet_length(convert_to(document.id, 'UTF8')) > 1500
             THEN 'quarantined:uid_not_an_id'
         -- One document cannot hold two users, and the last one must not win.
         WHEN twice.id IS NOT NULL

@@ -294,7 +294,7 @@ pub struct Sequence {
 impl Sequence {
     /// The id that the next row gets.
     pub fn next(self) -> i64 {
-        if self.called { self.last + 1 } else { self.last }
+        if self.called { self.last.saturating_add(1) } else { self.last }
     }
 }
 

@@ -14,20 +14,19 @@ pub async fn of_tables(ctx: &Ctx) -> Result<BTreeMap<&'static str, Sequence>> {
     let mut sequences = BTreeMap::new();
     for table in ctx.tables {
         let query = sql::bind(sql_file!("phases/1-backup/sequence.sql"), &[("table", table.source)]);
-        let row = connection.row(&query).await?;
-        let (name, largest): (Option<String>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-        let (last, called) = match name {
-            Some(name) => {
-                let state = connection.row(&sql::sequence_state(&name)).await?;
-                (state.try_get::<i64, _>(0)?, state.try_get::<bool, _>(1)?)
-            }
-            None => (1, false),
-        };
+        let (mut last, mut largest) = (Sequence { last: 1, called: false }, None);
+        for row in connection.rows(&query).await? {
+            let (name, found): (Option<String>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+            largest = found;
+            let Some(name) = name else { continue };
+            let state = connection.row(&sql::sequence_state(&name)).await?;
+            let state = Sequence { last: state.try_get(0)?, called: state.try_get(1)? };
+            // Of several the one that is furthest: no id is given out twice.
+            last = if state.next() > last.next() { state } else { last };
+        }
         let sequence = match largest {
-            None => Sequence { last, called },
-            Some(largest) => {
-                Sequence { last: largest.max(Sequence { last, called }.next() - 1), called: true }
-            }
+            None => last,
+            Some(largest) => Sequence { last: largest.max(last.next() - 1), called: true },
         };
         sequences.insert(table.name, sequence);
     }

@@ -12,6 +12,16 @@ pub(super) fn qualified_list(alias: &str, columns: &[Column]) -> String {
     columns.iter().map(|c| format!("{alias}.{}", ident(&c.name))).collect::<Vec<_>>().join(", ")
 }
 
+/// These texts with a blank between, however many: a function takes a hundred arguments.
+pub(super) fn spaced(texts: &[String]) -> String {
+    const ARGUMENTS: usize = 90;
+    if texts.len() <= ARGUMENTS {
+        return format!("concat_ws(' ', {})", texts.join(", "));
+    }
+    let parts: Vec<String> = texts.chunks(ARGUMENTS).map(spaced).collect();
+    spaced(&parts)
+}
+
 /// A row without an id, which no table of ours may hold, has a bucket of its own.
 pub(super) fn bucket(id: &str) -> String {
     format!("coalesce(({id} / {BUCKET})::bigint, {})", i64::MIN)

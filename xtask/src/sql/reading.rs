@@ -5,6 +5,7 @@
 //! The files name what is wrong with a row in two variables a table: `:undecodable_orders` and
 //! `:unfit_orders`, ids of rows; NULL where there cannot be any, and then the planner drops the condition.
 
+use super::blocks::spaced;
 use super::files::{code, included};
 use crate::sql_text::{SqlFile, ident, literal, qualified};
 use crate::tables::Table;
@@ -175,8 +176,8 @@ impl Decoding {
         match &any[..] {
             [] => "SELECT NULL::bigint AS id, ''::text AS columns WHERE false".to_string(),
             any => format!(
-                "SELECT t.id, concat_ws(' ', {}) AS columns FROM {} t WHERE {}",
-                names.join(", "),
+                "SELECT t.id, {} AS columns FROM {} t WHERE {}",
+                spaced(&names),
                 qualified("public", table),
                 any.join(" OR ")
             ),
@@ -201,7 +202,7 @@ impl Decoding {
             ));
             names.push(format!("CASE WHEN {bad} THEN {} END", literal(&column.name)));
         }
-        values.push(format!("concat_ws(' ', {}) AS quarantine_bytes", names.join(", ")));
+        values.push(format!("{} AS quarantine_bytes", spaced(&names)));
         values.join(", ")
     }
 }
@@ -214,9 +215,9 @@ pub fn all_convert(table: &str, columns: &[SourceColumn]) -> String {
         [] => "SELECT 0".into(),
         // A blank in between: two halves must not make a whole.
         texts => format!(
-            "SELECT count(*) FROM {} WHERE octet_length(convert_to(concat_ws(' ', {}), 'UTF8')) < 0",
+            "SELECT count(*) FROM {} WHERE octet_length(convert_to({}, 'UTF8')) < 0",
             qualified("public", table),
-            texts.join(", ")
+            spaced(texts)
         ),
     }
 }

@@ -1,6 +1,6 @@
 //! The wrappers around a table's SELECT: the only way to its rows.
 
-use super::blocks::copy_csv;
+use super::blocks::{copy_csv, spaced};
 use super::files::bind;
 use super::hash::HashFn;
 use super::reading::{Reading, TargetType};
@@ -141,7 +141,7 @@ impl Rows {
                 .columns
                 .iter()
                 .map(|c| format!("CASE WHEN r.{} IS NULL THEN {} END", ident(&c.name), literal(&c.name)));
-            values.push(format!("concat_ws(' ', {}) AS null_fields", names.collect::<Vec<_>>().join(", ")));
+            values.push(format!("{} AS null_fields", spaced(&names.collect::<Vec<_>>())));
         }
         copy_csv(&format!(
             "SELECT r.outcome, r.note, {key} AS key, CASE WHEN r.outcome = {migrated} THEN {row} END AS hash, \
