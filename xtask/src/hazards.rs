@@ -1,5 +1,6 @@
 //! What may be wrong with a source, and what becomes of it: the one list. How each is looked for stands
-//! beside it, mostly a file of `sql/phases/preflight/`. Pure.
+//! beside it. `doctor` looks at the catalogue, in seconds; `plan` at the rows as well; `migrate` at the
+//! catalogue before it begins, at the rows in the export's own pass, before any target is written. Pure.
 //!
 //! A hazard blocks where data would be lost or changed in silence, or the import would fail; the person
 //! can take that upon themselves by its name (`--accept`), but not where nothing could be read at all.
@@ -19,14 +20,14 @@ pub const SAMPLE: usize = 5;
 pub enum Look {
     /// In the source's catalogue, by a query that is told the tables.
     Catalogue(SqlFile),
-    /// In the rows.
-    Rows(SqlFile),
+    /// In the catalogue, by comparing what the SELECTs read and write with what is there.
+    Shapes,
     /// In the rows of each table whose key is missing.
     Keyless(SqlFile),
-    /// By comparing what the SELECTs read and write with what is there.
-    Shapes,
-    /// By statements that are put together from the catalogue: `sql::Reading`.
-    Reading,
+    /// In the rows, by a query.
+    Rows(SqlFile),
+    /// In the rows, by what the SELECTs say of them: these outcomes.
+    Outcomes(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,20 @@ macro_rules! hazard {
         }
     };
     (look Shapes $name:literal) => { Look::Shapes };
-    (look Reading $name:literal) => { Look::Reading };
     (look $look:ident $name:literal) => { file!($look $name) };
+}
+
+/// What costs rows: it is shown, and `max_quarantine` decides.
+macro_rules! costs_rows {
+    ($name:literal, [$($outcome:literal),+], $meaning:literal, $then:literal) => {
+        Hazard {
+            name: $name,
+            look: Look::Outcomes(&[$(concat!("quarantined:", $outcome)),+]),
+            weight: Weight::Shown,
+            meaning: $meaning,
+            then: $then,
+        }
+    };
 }
 
 /// Every hazard, first those that have to do with the tables, then with their rows.
@@ -146,32 +159,33 @@ pub const HAZARDS: &[Hazard] = &[
         "a table that nobody migrates",
         "it stays in the source, and in the backup"
     ),
-    hazard!(
+    costs_rows!(
         "text-undecodable",
-        Reading,
-        Shown,
+        ["text_undecodable"],
         "bytes that are no text in the source's encoding",
         "quarantined, the bytes kept in hexadecimal"
     ),
-    hazard!(
+    costs_rows!(
         "value-does-not-fit",
-        Reading,
-        Shown,
+        ["value_does_not_fit"],
         "a text or number that is too large for the target's column",
         "quarantined, with the rows that need it"
     ),
-    hazard!(
+    costs_rows!(
         "value-missing",
-        Rows,
-        Shown,
+        ["value_missing"],
         "NULL in a column that the target declares NOT NULL",
         "quarantined, with the rows that need it"
     ),
-    hazard!("rating-out-of-range", Rows, Shown, "the target takes ratings from 1 to 5", "quarantined"),
-    hazard!(
+    costs_rows!(
+        "rating-out-of-range",
+        ["rating_out_of_range"],
+        "the target takes ratings from 1 to 5",
+        "quarantined"
+    ),
+    costs_rows!(
         "uid-missing",
-        Rows,
-        Shown,
+        ["uid_missing"],
         "users without a firebase_uid: there is no id for a document",
         "quarantined with their sessions, orders and reviews"
     ),
@@ -190,52 +204,45 @@ pub const HAZARDS: &[Hazard] = &[
         "ids of documents that differ in case only",
         "migrated as different ids: see that no service folds case"
     ),
-    hazard!(
+    costs_rows!(
         "uid-not-an-id",
-        Rows,
-        Shown,
+        ["uid_not_an_id"],
         "a firebase_uid that Firestore cannot hold as the id of a document",
         "quarantined with the sessions; orders and reviews keep it"
     ),
-    hazard!(
+    costs_rows!(
         "token-not-an-id",
-        Rows,
-        Shown,
+        ["token_not_an_id"],
         "a session_token that Firestore cannot hold as the id of a document",
         "quarantined"
     ),
-    hazard!(
+    costs_rows!(
         "token-not-unique",
-        Rows,
-        Shown,
+        ["token_not_unique"],
         "a session_token that several sessions bear",
         "all of them are quarantined"
     ),
-    hazard!(
+    costs_rows!(
         "time-out-of-range",
-        Rows,
-        Shown,
+        ["time_out_of_range"],
         "a time stamp outside the years 1 to 9999: Firestore cannot hold it",
         "quarantined; users with their sessions"
     ),
-    hazard!(
+    costs_rows!(
         "document-too-large",
-        Rows,
-        Shown,
+        ["document_too_large"],
         "a document that would be larger than 1 MiB",
         "quarantined; users with their sessions"
     ),
-    hazard!(
+    costs_rows!(
         "parent-missing",
-        Rows,
-        Shown,
+        ["user_missing", "parent_missing", "category_missing", "product_missing", "order_missing"],
         "a reference to nobody, which the target needs",
         "quarantined, with the rows that need it"
     ),
-    hazard!(
+    costs_rows!(
         "owner-without-uid",
-        Rows,
-        Shown,
+        ["user_without_uid"],
         "orders and reviews of users who have no firebase_uid",
         "quarantined, with the rows that need them"
     ),
@@ -286,7 +293,7 @@ impl Hazard {
     pub fn file(&self) -> Option<SqlFile> {
         match self.look {
             Look::Catalogue(file) | Look::Rows(file) | Look::Keyless(file) => Some(file),
-            Look::Shapes | Look::Reading => None,
+            Look::Shapes | Look::Outcomes(_) => None,
         }
     }
 
@@ -303,6 +310,12 @@ impl Hazard {
             then: self.then.to_string(),
         }
     }
+}
+
+/// In the order of the list.
+pub fn in_order(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by_key(|found| HAZARDS.iter().position(|hazard| hazard.name == found.name));
+    found
 }
 
 impl Found {

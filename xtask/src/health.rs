@@ -118,8 +118,8 @@ impl Health {
             }
         }
         out += &format!(
-            "{} met, {} warnings, {} not met, {} not looked at. What no program can see: that everybody \
-             concerned knows of the maintenance window\n",
+            "{} met, {} warnings, {} not met, {} not looked at. Rows are not looked at: `cargo xtask plan` does. \
+             What no program can see: that everybody concerned knows of the maintenance window\n",
             self.count(Verdict::Met),
             self.count(Verdict::Warning),
             self.count(Verdict::NotMet),

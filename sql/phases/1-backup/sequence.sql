@@ -19,7 +19,7 @@ WITH id AS (
                     AND p.refclassid = 'pg_class'::regclass
     UNION
     -- A default that looks its sequence up by name, each time.
-    SELECT to_regclass(substring(id.standard FROM 'nextval\(''(.+)''::text\)'))
+    SELECT to_regclass(substring(id.standard FROM 'nextval\(\(?''(.+)''::text'))
     FROM id
 )
 SELECT s.oid::regclass::text AS sequence, (SELECT max(id)::bigint FROM ONLY public.:"table") AS largest

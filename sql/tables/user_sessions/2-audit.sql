@@ -17,7 +17,7 @@ SELECT s.id,
                      AND length(convert_to(concat(s.session_token, s.session_token, s.device_type, s.browser, s.os,
                                            s.location_country, s.location_city), 'UTF8'))
                          + length(convert_to(o.firebase_uid::text, 'UTF8')) <= 1047576
-                     AND (s.id IN (:undecodable_user_sessions)) IS NOT TRUE
+                     AND (s.id IN (:undecodable_user_sessions)) IS NOT TRUE AND (s.id IN (:unfit_user_sessions)) IS NOT TRUE
                     THEN 'migrated' ELSE 'quarantined' END
            ELSE 'quarantined'
        END AS kind

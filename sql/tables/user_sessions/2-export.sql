@@ -44,6 +44,8 @@ SELECT
                  s.session_token, s.session_token, u.firebase_uid, s.device_type, s.browser, s.os,
                  s.location_country, s.location_city), 'UTF8')) > 1048576
             THEN 'quarantined:document_too_large'
+        WHEN s.id IN (:unfit_user_sessions)
+            THEN 'quarantined:value_does_not_fit'
         ELSE 'migrated'
     END AS outcome,
     NULL::text AS note

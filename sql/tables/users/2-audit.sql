@@ -13,7 +13,7 @@ SELECT u.id,
              AND coalesce(greatest(u.last_login_at, u.created_at, u.updated_at) <= '9999-12-31 23:59:59.999999+00', true)
              AND length(convert_to(concat_ws('', u.user_agent, u.source, u.language, u.timezone, u.status, u.phone_number,
                                    u.last_name, u.first_name, u.email, u.firebase_uid, u.firebase_uid), 'UTF8')) <= 1047576
-             AND (u.id IN (:undecodable_users)) IS NOT TRUE
+             AND (u.id IN (:undecodable_users)) IS NOT TRUE AND (u.id IN (:unfit_users)) IS NOT TRUE
             THEN 'migrated' ELSE 'quarantined' END
 FROM users u
 WHERE u.deleted_at IS NULL

@@ -45,6 +45,8 @@ SELECT
                  u.firebase_uid, u.firebase_uid, u.email, u.first_name, u.last_name, u.phone_number, u.status,
                  u.timezone, u.language, u.source, u.user_agent), 'UTF8')) > 1048576
             THEN 'quarantined:document_too_large'
+        WHEN u.id IN (:unfit_users)
+            THEN 'quarantined:value_does_not_fit'
         ELSE 'migrated'
     END AS outcome,
     NULL::text AS note

@@ -8,6 +8,7 @@ use crate::checks::preflight;
 use crate::effects::disk;
 use crate::effects::postgres::{self, Connection};
 use crate::forecast::{Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Writing, seconds};
+use crate::hazards;
 use crate::ledger::Outcomes;
 use crate::model::{self, Database, MIGRATED};
 use crate::refuse;
@@ -16,6 +17,7 @@ use crate::run::manifest::{Export, SnapshotInfo};
 use crate::run::{dir, lock, rehearsal_log};
 use crate::settings::Server;
 use crate::source::assess;
+use crate::source::assess::rows::Quarantined;
 use crate::source::snapshot::{Snapshot, TableSize, worker};
 use crate::sql::{self, HashFn, Reading, Rows};
 use crate::steps::StepName;
@@ -25,6 +27,7 @@ use crate::timing::Timing;
 use anyhow::{Context, Result};
 use datapath::firestore::{Address, Firestore, Pace};
 use sqlx::Row;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,21 +53,28 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
     let (assessed, mut obstacles, others) = looks?;
     obstacles.extend(others);
     match Box::pin(counted(ctx, hash, &assessed.reading, obstacles)).await {
-        Ok(forecast) => Ok(Forecast { hazards: assessed.hazards, ..forecast }),
+        Ok(forecast) => {
+            let hazards = hazards::in_order([assessed.hazards, forecast.hazards].concat());
+            Ok(Forecast { hazards, ..forecast })
+        }
         Err(error) => Err(assess::judge(ctx, assessed).err().unwrap_or(error)),
     }
 }
 
-/// All but the hazards.
+/// All but the hazards of the tables.
 async fn counted(
     ctx: &Arc<Ctx>,
     hash: HashFn,
     reading: &Reading,
     mut obstacles: Vec<String>,
 ) -> Result<Forecast> {
-    let snapshot = Snapshot::open(ctx, hash).await?.read_as(reading.clone());
+    let snapshot = Snapshot::open(ctx, hash).await?.read_as(ctx, reading.clone()).await?;
+    let reading = &snapshot.info.reading.clone();
     let counts = ctx.tables.iter().map(|t| plan(ctx.clone(), snapshot.info.clone(), t, snapshot.size(t)));
-    let tables = crate::run::join::all(counts).await?;
+    let (counted, mut hazards) =
+        tokio::try_join!(crate::run::join::all(counts), assess::rows::queried(ctx, &snapshot.info))?;
+    let (tables, quarantined): (Vec<TablePlan>, Vec<Quarantined>) = counted.into_iter().unzip();
+    hazards.extend(assess::rows::of_outcomes(ctx, &quarantined));
     let sizes: Vec<TableSize> =
         tables.iter().map(|plan| TableSize { rows: plan.rows, bytes: plan.bytes }).collect();
     let all_bytes: u64 = snapshot.tables.iter().map(|t| t.bytes).sum();
@@ -79,7 +89,7 @@ async fn counted(
     Ok(Forecast {
         quarantined: tables.iter().map(|t| t.outcomes.sums().quarantined).sum(),
         tables,
-        hazards: Vec::new(),
+        hazards,
         obstacles,
         max_quarantine: ctx.settings.policy.max_quarantine,
         timing: timing(ctx, &sample, documents.writes, documents.floor_seconds).await?,
@@ -119,7 +129,7 @@ pub async fn affordable(ctx: &Ctx, reading: &Reading) -> Result<()> {
     connection.run(sql::WAIT_FOR_LOCKS).await?;
     let mut sizes = Vec::new();
     for table in ctx.tables.iter().filter(|t| t.collection().is_some()) {
-        let outcomes = outcomes(ctx, &mut connection, table, reading).await?;
+        let (outcomes, _) = outcomes(ctx, &mut connection, table, reading).await?;
         sizes.push(outcomes.rows.get(MIGRATED).copied().unwrap_or_default());
     }
     connection.close().await?;
@@ -150,35 +160,41 @@ impl Snapshot {
     }
 }
 
-/// A table's rows by outcome.
+/// A table's rows by outcome, and those in quarantine.
 async fn plan(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
     table: &'static Table,
     size: TableSize,
-) -> Result<TablePlan> {
+) -> Result<(TablePlan, Quarantined)> {
     let _permit = ctx.source_permit(size.rows).await;
     let mut worker = worker(&ctx, &snapshot, "plan").await?;
-    let outcomes = outcomes(&ctx, &mut worker, table, &snapshot.reading).await?;
+    let (outcomes, quarantined) = outcomes(&ctx, &mut worker, table, &snapshot.reading).await?;
     worker.close().await?;
     let rows = outcomes.rows.values().sum();
-    Ok(TablePlan { table: table.name.to_string(), rows, bytes: size.bytes, outcomes })
+    Ok((TablePlan { table: table.name.to_string(), rows, bytes: size.bytes, outcomes }, quarantined))
 }
 
 async fn outcomes(
     ctx: &Ctx,
     connection: &mut Connection,
-    table: &Table,
+    table: &'static Table,
     reading: &Reading,
-) -> Result<Outcomes> {
+) -> Result<(Outcomes, Quarantined)> {
     let select = sql::expand(ctx.tables, table.export, reading)?;
-    let counted = connection.rows(&Rows::outcomes(&select)).await;
+    let counted = connection.rows(&Rows::outcomes(&select, hazards::SAMPLE)).await;
     let counted =
         counted.with_context(|| format!("counting {} with sql/{}", table.name, table.export.path))?;
-    let count = |row: &sqlx::postgres::PgRow| {
-        Ok((row.try_get("outcome")?, u64::try_from(row.try_get::<i64, _>("rows")?)?))
-    };
-    Ok(Outcomes { rows: counted.iter().map(count).collect::<Result<_>>()? })
+    let (mut outcomes, mut quarantined) = (Outcomes::default(), BTreeMap::new());
+    for row in counted {
+        let (outcome, some): (String, Option<Vec<i64>>) = (row.try_get("outcome")?, row.try_get("some")?);
+        let rows = u64::try_from(row.try_get::<i64, _>("rows")?)?;
+        if let Some(some) = some {
+            quarantined.insert(outcome.clone(), (rows, some));
+        }
+        outcomes.rows.insert(outcome, rows);
+    }
+    Ok((outcomes, Quarantined { table, rows: quarantined }))
 }
 
 /// What the whole run asks Firestore for. `sizes`: documents of each collection.

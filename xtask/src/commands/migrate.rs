@@ -5,7 +5,7 @@ use crate::checks::{forecast, preflight};
 use crate::commands::resume::{self, Rest};
 use crate::commands::{plan, verify};
 use crate::effects::terminal::peak_memory;
-use crate::hazards::Found;
+use crate::hazards::{self, Found};
 use crate::identity::ServerName;
 use crate::model::refused;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify};
@@ -201,22 +201,26 @@ pub async fn backup_and_export(
     assessed: Assessment,
 ) -> Result<Arc<Export>> {
     show(ctx, &assessed.hazards);
-    let (hazards, time) = (assessed.hazards, manifest.time.take());
+    let (of_tables, time) = (assessed.hazards, manifest.time.take());
+    let hazards = of_tables.clone();
     ctx.run.change_manifest(|manifest| {
         (manifest.hazards, manifest.time) = (hazards, time);
         Ok(())
     })?;
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
-    let mut snapshot = Snapshot::open(ctx, hash).await?.read_as(assessed.reading);
+    let mut snapshot = Snapshot::open(ctx, hash).await?;
     snapshot.same_catalogue(ctx, &assessed.catalogue).await?;
+    let snapshot = snapshot.read_as(ctx, assessed.reading).await?;
     let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
-    let (backup, export) = backpressure::under_backpressure(ctx, both).await?;
+    let (backup, (export, of_rows)) = backpressure::under_backpressure(ctx, both).await?;
     snapshot.release().await?;
+    show(ctx, &of_rows);
     agree(&backup, &export, ctx)?;
     // Only from here on may a target be written: everything is on disk, and hashed.
     let complete = export.clone();
     *manifest = ctx.run.change_manifest(|manifest| {
         (manifest.backup, manifest.export) = (Some(backup), Some(complete));
+        manifest.hazards = hazards::in_order([of_tables, of_rows].concat());
         Ok(())
     })?;
     Ok(Arc::new(export))

@@ -7,6 +7,7 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::SnapshotInfo;
 use crate::run::{dir, lock_waits};
 use crate::source::assess::catalogue::{self, Catalogue};
+use crate::source::assess::conversions;
 use crate::sql::{self, HashFn, Reading};
 use crate::tables::Table;
 use crate::{refuse, sql_file};
@@ -90,9 +91,13 @@ impl Snapshot {
     }
 
     /// The same, with its tables read as their assessment says.
-    pub fn read_as(mut self, reading: Reading) -> Snapshot {
+    ///
+    /// # Errors
+    /// As [`conversions::judged`].
+    pub async fn read_as(mut self, ctx: &Ctx, reading: Reading) -> Result<Snapshot> {
         self.info.reading = reading;
-        self
+        self.info.reading = conversions::judged(ctx, &self.info).await?;
+        Ok(self)
     }
 
     /// Looks at the catalogue again, now that nobody can change these tables any more.

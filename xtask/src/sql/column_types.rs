@@ -94,6 +94,16 @@ pub fn field_takes(kind: Kind) -> &'static str {
     }
 }
 
+/// The type of PostgreSQL whose values a field takes: as `format_type` writes it, and its name.
+pub fn of_field(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Text(_) => ("text", "text"),
+        Kind::Integer(_) => ("bigint", "int8"),
+        Kind::Boolean(_) => ("boolean", "bool"),
+        Kind::Time => ("timestamp with time zone", "timestamptz"),
+    }
+}
+
 /// Whether ids of this type can be followed: they are counted, digested and sorted as numbers.
 pub fn is_id(kind: &str) -> bool {
     range(kind).is_some()

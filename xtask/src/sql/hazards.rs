@@ -31,14 +31,17 @@ pub fn create_view(schema: &str, name: &str, select: &str) -> String {
     format!("CREATE VIEW {} AS\n{select}", qualified(schema, name))
 }
 
-/// The ids of a query as a hazard's keys.
-pub fn ids_of(table: &str, select: &str) -> String {
-    format!("SELECT '{table} ' || i.id AS key FROM (\n{select}\n) i")
+/// One column of a SELECT's rows as text, in pieces of a transaction: `id`, `value`.
+pub fn declare_values(select: &str, column: &str) -> String {
+    let column = ident(column);
+    format!(
+        "DECLARE xtask_values NO SCROLL CURSOR FOR SELECT r.id::bigint, r.{column}::text FROM (\n{select}\n) r \
+         WHERE r.{column} IS NOT NULL"
+    )
 }
 
-/// The rows of `Decoding::undecodable` as a hazard's keys.
-pub fn undecodable_of(table: &str, select: &str) -> String {
-    format!("SELECT '{table} ' || i.id || ': ' || i.columns AS key FROM (\n{select}\n) i")
+pub fn fetch(rows: usize) -> String {
+    format!("FETCH {rows} FROM xtask_values")
 }
 
 /// An array constant of names, for a psql variable.

@@ -5,7 +5,7 @@
 //! The files name what is wrong with a row in two variables a table: `:undecodable_orders` and
 //! `:unfit_orders`, ids of rows; NULL where there cannot be any, and then the planner drops the condition.
 
-use super::blocks::spaced;
+use super::blocks::{ids, spaced};
 use super::files::{code, included};
 use crate::sql_text::{SqlFile, ident, literal, qualified};
 use crate::tables::Table;
@@ -24,6 +24,13 @@ pub struct Reading {
     /// as the same value, and is hashed as the target writes it.
     #[serde(default)]
     pub casts: BTreeMap<String, BTreeMap<String, TargetType>>,
+    /// By table and column: the type that values are read as, where the source's is of another kind and the
+    /// person has accepted that. A row with a value that is none of it stays behind.
+    #[serde(default)]
+    pub conversions: BTreeMap<String, BTreeMap<String, TargetType>>,
+    /// By table: ids of these rows.
+    #[serde(default)]
+    pub unconvertible: BTreeMap<String, Vec<i64>>,
 }
 
 /// A column's type in the target.
@@ -45,8 +52,18 @@ pub fn expand(tables: &[Table], file: SqlFile, reading: &Reading) -> Result<Stri
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Limit {
     Characters(u32),
-    Whole { least: i64, most: i64 },
-    Decimal { precision: u32, scale: u32 },
+    Whole {
+        least: i64,
+        most: i64,
+    },
+    Decimal {
+        precision: u32,
+        scale: u32,
+    },
+    /// Of an array: bytes of an element, each an entry of an inverted index.
+    Element {
+        bytes: u32,
+    },
 }
 
 /// Text of the source that is decoded by us, not by its server.
@@ -87,6 +104,11 @@ impl Limit {
             Limit::Decimal { precision, scale } => format!(
                 "{value} <> round({value}, {scale}) OR abs(nullif({value}, 'NaN')) >= 1e{}",
                 precision - scale
+            ),
+            // The whole first: an element has no more bytes in UTF-8 than four times those of all.
+            Limit::Element { bytes } => format!(
+                "octet_length({value}::text) > {bytes} / 4 AND EXISTS (SELECT FROM unnest({value}) e (element) \
+                 WHERE octet_length(convert_to(e.element::text, 'UTF8')) > {bytes})"
             ),
         };
         format!("({broken}) IS TRUE")
@@ -275,16 +297,20 @@ impl Reading {
     }
 
     fn unfit_within(&self, tables: &[Table], table: &Table, within: &[&str]) -> Result<Option<String>> {
-        let Some(limits) = self.limits.get(table.name).filter(|_| !within.contains(&table.name)) else {
+        let limits = self.limits.get(table.name).into_iter().flatten();
+        let mut unfit: Vec<String> =
+            limits.map(|(column, limit)| limit.broken_by(&format!("r.{}", ident(column)))).collect();
+        if let Some(rows) = self.unconvertible.get(table.name).filter(|rows| !rows.is_empty()) {
+            unfit.push(format!("r.id = ANY ({}::bigint[])", ids(rows)));
+        }
+        if unfit.is_empty() || within.contains(&table.name) {
             return Ok(None);
-        };
+        }
         let select = included(tables, table.export)?;
         let select = self.resolved(tables, &select, &[within, &[table.name]].concat())?;
-        let broken: Vec<String> =
-            limits.iter().map(|(column, limit)| limit.broken_by(&format!("r.{}", ident(column)))).collect();
         Ok(Some(format!(
             "SELECT r.id FROM (\n{select}\n) r WHERE r.outcome = 'migrated' AND ({})",
-            broken.join(" OR ")
+            unfit.join(" OR ")
         )))
     }
 }

@@ -24,6 +24,8 @@ pub struct Rows {
     zone: String,
     /// Columns that have another type in the target.
     casts: BTreeMap<String, TargetType>,
+    /// Columns whose values are read as another kind of value.
+    conversions: BTreeMap<String, TargetType>,
     /// Of a collection: a row's id and document as PostgreSQL tells them.
     document: Option<String>,
 }
@@ -65,13 +67,14 @@ impl Rows {
             key_source: table.source.to_string(),
             zone: zone.to_string(),
             casts: reading.casts.get(table.name).cloned().unwrap_or_default(),
+            conversions: reading.conversions.get(table.name).cloned().unwrap_or_default(),
             document: table.document.map(|file| bind(file, &[("defaults", defaults)])),
         })
     }
 
     /// The columns that the target holds, in the order of the SELECT, with the types that they have there.
     pub fn target_columns(&self) -> Vec<Column> {
-        let column = |c: &Column| match self.casts.get(&c.name) {
+        let column = |c: &Column| match self.casts.get(&c.name).or(self.conversions.get(&c.name)) {
             Some(into) => Column { name: c.name.clone(), kind: into.kind.clone() },
             None => c.clone(),
         };
@@ -97,6 +100,14 @@ impl Rows {
     /// One column of `r`; a time stamp without zone gets the environment's.
     fn value(&self, column: &Column) -> String {
         let name = ident(&column.name);
+        if let Some(into) = self.conversions.get(&column.name) {
+            // Of a row that goes it has been judged.
+            let migrated = literal(MIGRATED);
+            return format!(
+                "CASE WHEN r.outcome = {migrated} THEN r.{name}::text::{} END AS {name}",
+                into.sql
+            );
+        }
         match column.kind.as_str() {
             "timestamp" => format!("r.{name} AT TIME ZONE {} AS {name}", literal(&self.zone)),
             _ => format!("r.{name}"),
@@ -155,9 +166,13 @@ impl Rows {
         ))
     }
 
-    /// Rows by outcome.
-    pub fn outcomes(select: &str) -> String {
-        format!("SELECT r.outcome, count(*) AS rows FROM (\n{select}\n) r GROUP BY r.outcome")
+    /// Rows by outcome, with some ids of those in quarantine.
+    pub fn outcomes(select: &str, sample: usize) -> String {
+        format!(
+            "SELECT r.outcome, count(*) AS rows, (array_agg(r.id::bigint ORDER BY r.id) \
+             FILTER (WHERE r.outcome LIKE 'quarantined:%'))[1:{sample}] AS some \
+             FROM (\n{select}\n) r GROUP BY r.outcome"
+        )
     }
 
     /// The migrated rows as the target holds them, for those who move them by other means.

@@ -25,6 +25,7 @@ mod damage;
 mod doctor;
 mod encodings;
 mod environments;
+mod field;
 mod firestore;
 mod freeze;
 mod full_disk;

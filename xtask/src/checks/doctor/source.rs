@@ -7,20 +7,31 @@ use crate::effects::postgres::{self, Connection};
 use crate::health::Lines;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Open;
+use crate::source::assess;
 use crate::source::freeze::Freezer;
 use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
+use std::sync::Arc;
 
 /// What cannot be looked at without a connection.
-const REST: [&str; 8] =
-    ["lock", "frozen", "privileges", "tables", "snapshot", "other sessions", "connections", "clock"];
+const REST: [&str; 9] = [
+    "lock",
+    "frozen",
+    "privileges",
+    "tables",
+    "catalogue",
+    "snapshot",
+    "other sessions",
+    "connections",
+    "clock",
+];
 
 /// Sessions of a run on the source beside those whose turn it is, and those that each table keeps:
 /// holder of the snapshot, three dumps, roles, counts, mapping, sequences.
 const BESIDE: usize = 8;
 
-pub(super) async fn look(ctx: &Ctx, wanted: Wanted, pg_dump: Option<u32>) -> Looked {
+pub(super) async fn look(ctx: &Arc<Ctx>, wanted: Wanted, pg_dump: Option<u32>) -> Looked {
     let source = &ctx.settings.source;
     let mut lines = Lines::of("source");
     let Some((mut connection, info)) = server::open(ctx, source, &mut lines, pg_dump).await else {
@@ -39,9 +50,13 @@ pub(super) async fn look(ctx: &Ctx, wanted: Wanted, pg_dump: Option<u32>) -> Loo
         freeze(ctx, &mut connection, &mut lines).await;
     }
     if held {
-        tables(ctx, &mut connection, &mut lines).await;
+        if tables(ctx, &mut connection, &mut lines).await {
+            hazards(ctx, &mut lines).await;
+        } else {
+            lines.not_looked_at(&["catalogue"], "is this the shop's database?");
+        }
     } else {
-        lines.not_looked_at(&["tables"], "a privilege is missing");
+        lines.not_looked_at(&["tables", "catalogue"], "a privilege is missing");
     }
     snapshot(ctx, &mut connection, &mut lines).await;
     sessions(ctx, &mut connection, &mut lines).await;
@@ -99,8 +114,29 @@ async fn frozen(ctx: &Ctx, lines: &mut Lines) {
     }
 }
 
+/// Hazards that stand in the catalogue: a line each. Rows are `plan`'s.
+async fn hazards(ctx: &Arc<Ctx>, lines: &mut Lines) {
+    let what = "catalogue";
+    let found = match assess::in_catalogue(ctx).await {
+        Err(error) => return lines.failed(what, &error, "as it says there; then look again"),
+        Ok(found) => found,
+    };
+    if found.iter().all(|hazard| !hazard.blocks) {
+        lines.met(what, "columns and types are those that the SELECTs read");
+    }
+    for hazard in found {
+        let line =
+            format!("{} × {}: {}: {}", hazard.count, hazard.name, hazard.meaning, hazard.keys.join(", "));
+        if hazard.stops() {
+            lines.not_met(what, line, hazard.then);
+        } else {
+            lines.warn(what, line, hazard.then);
+        }
+    }
+}
+
 /// Whether it is the shop's database.
-async fn tables(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
+async fn tables(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) -> bool {
     let what = "tables";
     let looked = async {
         let mut missing = Vec::new();
@@ -114,9 +150,13 @@ async fn tables(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let fix = "put the shop's database into the environment file (`database` in [source])";
     match looked.await {
         Err(error) => lines.failed(what, &error, fix),
-        Ok(missing) if missing.is_empty() => lines.met(what, format!("all {} are there", ctx.tables.len())),
+        Ok(missing) if missing.is_empty() => {
+            lines.met(what, format!("all {} are there", ctx.tables.len()));
+            return true;
+        }
         Ok(missing) => lines.not_met(what, format!("public.{} is missing", missing.join(", public.")), fix),
     }
+    false
 }
 
 /// Whether a second session can see what the first one sees.

@@ -82,7 +82,7 @@ async fn export(ctx: &Arc<Ctx>) -> Result<Arc<Export>> {
     let mut manifest = begin(ctx, CommandName::BenchPart, Identity::default(), BTreeMap::new())?;
     let hash = preflight::servers(ctx).await?;
     let snapshot = Snapshot::open(ctx, hash).await?;
-    let export = p2_export::run(ctx, &snapshot).await?;
+    let (export, _) = p2_export::run(ctx, &snapshot).await?;
     snapshot.release().await?;
     manifest.export = Some(export.clone());
     ctx.run.save_manifest(&manifest)?;

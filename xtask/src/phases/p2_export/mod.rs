@@ -2,11 +2,13 @@
 //! table, the quarantined ones to another, and what each target must hold is digested.
 
 use crate::effects::postgres::Connection;
+use crate::hazards::Found;
 use crate::ledger::{Counted, Outcomes};
 use crate::model::Stop;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Sequence, SnapshotInfo, TableExport};
 use crate::run::overlay;
+use crate::source::assess::rows::{self, Quarantined};
 use crate::source::digests::raw_rows;
 use crate::source::sequences;
 use crate::source::snapshot::{Snapshot, TableSize, worker};
@@ -28,8 +30,8 @@ const BAR_STEP: u64 = 512;
 
 /// # Errors
 /// `Stop::Differs` where a ledger does not add up, `Stop::Quarantine` above the policy's limit. In
-/// both cases no target has been touched.
-pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
+/// both cases no target has been touched. Besides the export what is wrong with the rows.
+pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<(Export, Vec<Found>)> {
     let started = Instant::now();
     let step = ctx.run.step(StepName::Export)?;
     let size = |t: &Table| {
@@ -39,16 +41,21 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     let mut tables: Vec<(&'static Table, TableSize)> = ctx.tables.iter().map(|t| (t, size(t))).collect();
     tables.sort_by_key(|(_, size)| std::cmp::Reverse(size.rows));
     let tasks = tables.into_iter().map(|(t, size)| export(ctx.clone(), snapshot.info.clone(), t, size));
-    let (exported, mapping) = tokio::try_join!(crate::run::join::all(tasks), mapping(ctx, &snapshot.info))?;
+    let (exported, mapping, mut hazards) = tokio::try_join!(
+        crate::run::join::all(tasks),
+        mapping(ctx, &snapshot.info),
+        rows::queried(ctx, &snapshot.info)
+    )?;
 
     let mut files = BTreeMap::from([(MAPPING.to_string(), mapping)]);
     let mut tables = BTreeMap::new();
     let mut disagreements = Vec::new();
-    let mut open = Vec::new();
+    let (mut open, mut quarantined) = (Vec::new(), Vec::new());
     for one in exported {
         disagreements.extend(one.disagreements);
         files.extend(one.files);
-        open.push((one.table, one.quarantined));
+        quarantined.push(Quarantined::of(one.table, &one.quarantined));
+        open.push((one.table, one.quarantined.into_iter().map(|(id, _)| id).collect()));
         tables.insert(one.table.name.to_string(), one.record);
     }
     if !disagreements.is_empty() {
@@ -66,12 +73,14 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Export> {
     quarantine_limit(ctx, &export)?;
     read_open(ctx, &mut export, open).await?;
     step.done(&format!("{} tables", export.tables.len()))?;
-    Ok(export)
+    hazards.extend(rows::of_outcomes(ctx, &quarantined));
+    Ok((export, hazards))
 }
 
 struct Exported {
     table: &'static Table,
-    quarantined: BTreeSet<i64>,
+    /// With their reasons.
+    quarantined: Vec<(i64, String)>,
     record: TableExport,
     files: BTreeMap<String, FileInfo>,
     disagreements: Vec<String>,
@@ -169,7 +178,6 @@ async fn export(
         seconds: started.elapsed().as_secs_f64(),
     };
     step.done(&format!("{} rows", file.rows.unwrap_or_default()))?;
-    let quarantined = quarantined.into_iter().map(|(id, _)| id).collect();
     Ok(Exported { table, quarantined, record, files, disagreements })
 }
 

@@ -117,7 +117,8 @@ struct SourceReading {
 
 async fn read(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -> Result<SourceReading> {
     ctx.terminal.phase("Replay: what is in quarantine, as it is in the source now");
-    let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?.read_as(export.snapshot.reading.clone());
+    let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
+    let snapshot = snapshot.read_as(ctx, export.snapshot.reading.clone()).await?;
     let mut batch = Batch::quarantined(ctx, export)?;
     batch.read(ctx, &snapshot.info, export).await?;
     let mapping = Mapping::read(ctx, &snapshot.info, export, &batch).await?;

@@ -1,16 +1,20 @@
 //! What is wrong with the source, found before anything is changed: everything at once, each with a count
-//! and some keys. Says as well how its tables have to be read.
+//! and some keys. Says as well how its tables have to be read. What is wrong with its rows is said by the
+//! SELECTs (`rows`).
 
 pub mod catalogue;
 mod columns;
+pub mod conversions;
 mod encodings;
 mod looks;
+pub mod rows;
 mod shapes;
 
 use self::catalogue::Catalogue;
-use self::columns::columns;
+use self::columns::{Columns, columns};
 use self::looks::{Findings, connect, findings};
 
+use crate::effects::postgres::Connection;
 use crate::hazards::{self, Blocked, Found, HAZARDS, Hazard, Look, SAMPLE};
 use crate::model::{AGAIN, Stop};
 use crate::run::ctx::Ctx;
@@ -51,7 +55,7 @@ pub fn judge(ctx: &Ctx, assessed: Assessment) -> Result<Assessment> {
     Err(anyhow::Error::new(Stop::Refused(text)).context(Blocked(assessed.hazards)))
 }
 
-/// All that is wrong with the source, whether it blocks or not.
+/// All that is wrong with the source's tables, whether it blocks or not.
 ///
 /// # Errors
 /// Refuses where a table is not to be had, and a source whose encoding is not known.
@@ -64,18 +68,14 @@ pub async fn look(ctx: &Arc<Ctx>) -> Result<Assessment> {
 
 async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let mut connection = connect(ctx).await?;
-    let columns = columns(ctx, &mut connection).await?;
-    let catalogue = catalogue::look(ctx, &mut connection).await?;
-    let mut found: BTreeMap<&'static str, Findings> = catalogue.findings.clone();
+    let (seen, columns) = standing(ctx, &mut connection).await?;
+    let mut found = seen.found;
     let decoding = encodings::decoding(ctx, &mut connection, &columns).await?;
     connection.close().await?;
-    let shapes = shapes::compare(ctx, &columns).await?;
-    let reading = Reading { decoding, limits: shapes.limits, casts: shapes.casts };
-    found.extend(shapes.findings);
+    let reading = Reading { decoding, ..seen.reading };
 
     let keyless = found.get("key-missing").map(|(_, tables)| tables.clone()).unwrap_or_default();
-    let queries = queries(ctx, &reading, &keyless)?;
-    let looks = queries.into_iter().map(|(name, query)| in_turn(ctx.clone(), name, query));
+    let looks = keyless_queries(&keyless).into_iter().map(|(name, query)| in_turn(ctx.clone(), name, query));
     // What cannot be looked for is a consequence of what is listed: a column or table that is missing.
     let broken = found.iter().any(|(name, (count, _))| *count > 0 && stops_queries(name));
     for (name, looked) in crate::run::join::all(looks).await? {
@@ -88,11 +88,50 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
         sum.1.extend(keys);
         sum.1.truncate(SAMPLE);
     }
+    Ok(Assessment { hazards: listed(ctx, found), reading, catalogue: seen.catalogue })
+}
+
+/// What the catalogue alone says: in seconds, however many rows there are.
+///
+/// # Errors
+/// Where the source, or the target that columns are compared on, cannot be asked.
+pub async fn in_catalogue(ctx: &Arc<Ctx>) -> Result<Vec<Found>> {
+    let mut connection = connect(ctx).await?;
+    let (seen, _) = standing(ctx, &mut connection).await?;
+    connection.close().await?;
+    Ok(listed(ctx, seen.found))
+}
+
+/// What stands in the catalogue.
+struct Standing {
+    catalogue: Catalogue,
+    found: BTreeMap<&'static str, Findings>,
+    /// But for its decoding.
+    reading: Reading,
+}
+
+async fn standing(ctx: &Arc<Ctx>, connection: &mut Connection) -> Result<(Standing, Columns)> {
+    let columns = columns(ctx, connection).await?;
+    let catalogue = catalogue::look(ctx, connection).await?;
+    let shapes = shapes::compare(ctx, &columns).await?;
+    let mut found = catalogue.findings.clone();
+    found.extend(shapes.findings);
+    let reading = Reading {
+        decoding: None,
+        limits: shapes.limits,
+        casts: shapes.casts,
+        conversions: shapes.conversions,
+        unconvertible: BTreeMap::new(),
+    };
+    Ok((Standing { catalogue, found, reading }, columns))
+}
+
+fn listed(ctx: &Ctx, mut found: BTreeMap<&'static str, Findings>) -> Vec<Found> {
     let there = |hazard: &Hazard| match found.remove(hazard.name) {
         Some((count @ 1.., keys)) => Some(hazard.found(count, keys, &ctx.settings.policy.accepted)),
         _ => None,
     };
-    Ok(Assessment { hazards: HAZARDS.iter().filter_map(there).collect(), reading, catalogue })
+    HAZARDS.iter().filter_map(there).collect()
 }
 
 /// Hazards because of which other queries fail.
@@ -100,28 +139,15 @@ fn stops_queries(name: &str) -> bool {
     ["table-missing", "column-missing", "column-type", "rows-hidden"].contains(&name)
 }
 
-/// The statements that look at rows, by hazard.
-fn queries(ctx: &Ctx, reading: &Reading, keyless: &[String]) -> Result<Vec<(&'static str, String)>> {
+/// The statements that look at the rows of tables without a key, by hazard.
+fn keyless_queries(keyless: &[String]) -> Vec<(&'static str, String)> {
     let mut queries = Vec::new();
     for hazard in HAZARDS {
-        match hazard.look {
-            Look::Rows(file) => queries.push((hazard.name, reading.query(file))),
-            Look::Keyless(file) => {
-                queries.extend(keyless.iter().map(|t| (hazard.name, sql::bind(file, &[("table", t)]))))
-            }
-            Look::Catalogue(_) | Look::Shapes | Look::Reading => {}
+        if let Look::Keyless(file) = hazard.look {
+            queries.extend(keyless.iter().map(|t| (hazard.name, sql::bind(file, &[("table", t)]))));
         }
     }
-    for table in ctx.tables {
-        if let Some(unfit) = reading.unfit(ctx.tables, table)? {
-            queries.push(("value-does-not-fit", sql::ids_of(table.source, &unfit)));
-        }
-        if let Some(decoding) = &reading.decoding {
-            let rows = decoding.undecodable(table.source);
-            queries.push(("text-undecodable", sql::undecodable_of(table.source, &rows)));
-        }
-    }
-    Ok(queries)
+    queries
 }
 
 /// One query on a session of its own; its error is a result.

@@ -16,6 +16,7 @@ use crate::sql_file;
 use crate::sql_text::SqlFile;
 use crate::tables::{Home, Table, schema};
 use anyhow::{Context, Result};
+use datapath::document::Kind;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(super) struct Shapes {
     pub findings: BTreeMap<&'static str, Findings>,
     pub limits: BTreeMap<String, Vec<(String, Limit)>>,
     pub casts: BTreeMap<String, BTreeMap<String, TargetType>>,
+    pub conversions: BTreeMap<String, BTreeMap<String, TargetType>>,
 }
 
 impl Shapes {
@@ -206,16 +208,24 @@ async fn extra(ctx: &Ctx, connection: &mut Connection, columns: &Columns, shapes
     Ok(())
 }
 
-/// Name and type of every column of every table or view of a schema.
+/// A column of a table or view.
+struct Shape {
+    kind: TargetType,
+    /// The most bytes of an element, where an index takes each.
+    element: Option<u32>,
+}
+
+/// Every column of every table or view of a schema.
 async fn shapes_of(
     connection: &mut Connection,
     schema: &str,
-) -> Result<BTreeMap<String, BTreeMap<String, TargetType>>> {
+) -> Result<BTreeMap<String, BTreeMap<String, Shape>>> {
     const SHAPES: SqlFile = sql_file!("phases/preflight/shapes.sql");
-    let mut shapes: BTreeMap<String, BTreeMap<String, TargetType>> = BTreeMap::new();
+    let mut shapes: BTreeMap<String, BTreeMap<String, Shape>> = BTreeMap::new();
     for row in connection.rows(&sql::bind(SHAPES, &[("schema", schema)])).await? {
         let kind = TargetType { sql: row.try_get(2)?, kind: row.try_get(3)? };
-        shapes.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?, kind);
+        let element = row.try_get::<Option<i32>, _>(4)?.map(u32::try_from).transpose()?;
+        shapes.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?, Shape { kind, element });
     }
     Ok(shapes)
 }
@@ -230,38 +240,62 @@ async fn types(
     let (rows, expected) = (shapes_of(connection, ROWS).await?, shapes_of(connection, EXPECTED).await?);
     for table in ctx.tables {
         let Some(columns) = rows.get(table.name) else { continue };
-        if let Some(kind) = columns.get("id").filter(|kind| !column_types::is_id(&kind.sql)) {
+        if let Some(Shape { kind, .. }) = columns.get("id").filter(|id| !column_types::is_id(&id.kind.sql)) {
             shapes.add("column-type", format!("{}.id: {}, expected a whole number", table.name, kind.sql));
         }
-        for (column, TargetType { sql: kind, .. }) in columns.iter().filter(|(c, _)| !guessed.contains(*c)) {
-            let (fit, wanted) = match &table.home {
+        for (column, Shape { kind, .. }) in columns.iter().filter(|(c, _)| !guessed.contains(*c)) {
+            match &table.home {
                 Home::Postgres(_) => {
-                    let into = expected.get(table.name).and_then(|t| t.get(column));
-                    let Some(into) = into else { continue };
-                    if *kind != into.sql {
-                        let casts = shapes.casts.entry(table.name.to_string()).or_default();
-                        casts.insert(column.clone(), into.clone());
+                    if let Some(into) = expected.get(table.name).and_then(|t| t.get(column)) {
+                        shapes.column(table.name, column, kind, into);
                     }
-                    (column_types::fit(kind, &into.sql), into.sql.clone())
                 }
-                Home::Firestore(collection) => match collection.fields.iter().find(|f| f.name == column) {
-                    Some(f) => {
-                        let takes = column_types::field_takes(f.kind).to_string();
-                        (column_types::fit_field(kind, f.kind), takes)
+                Home::Firestore(collection) => {
+                    if let Some(field) = collection.fields.iter().find(|f| f.name == column) {
+                        shapes.field(table.name, column, kind, field.kind);
                     }
-                    None => continue,
-                },
-            };
-            match fit {
-                Fit::Other if column != "id" => {
-                    shapes.add("column-type", format!("{}.{column}: {kind}, expected {wanted}", table.name));
                 }
-                Fit::Within(limit) => {
-                    shapes.limits.entry(table.name.to_string()).or_default().push((column.clone(), limit));
-                }
-                Fit::Other | Fit::Always => {}
             }
         }
     }
     Ok(())
+}
+
+impl Shapes {
+    /// A column of the SELECT against the target's.
+    fn column(&mut self, table: &str, column: &str, from: &TargetType, into: &Shape) {
+        let mut limit = |limit| {
+            self.limits.entry(table.to_string()).or_default().push((column.to_string(), limit));
+        };
+        if let Some(bytes) = into.element {
+            limit(Limit::Element { bytes });
+        }
+        let fit = column_types::fit(&from.sql, &into.kind.sql);
+        if let Fit::Within(within) = fit {
+            limit(within);
+        }
+        if fit == Fit::Other {
+            self.other_kind(table, column, &from.sql, &into.kind.sql, into.kind.clone());
+        } else if from.sql != into.kind.sql {
+            self.casts.entry(table.to_string()).or_default().insert(column.to_string(), into.kind.clone());
+        }
+    }
+
+    /// A column of the SELECT against a document's field.
+    fn field(&mut self, table: &str, column: &str, from: &TargetType, kind: Kind) {
+        if column_types::fit_field(&from.sql, kind) == Fit::Other {
+            let (sql, name) = column_types::of_field(kind);
+            let into = TargetType { sql: sql.to_string(), kind: name.to_string() };
+            self.other_kind(table, column, &from.sql, column_types::field_takes(kind), into);
+        }
+    }
+
+    /// A column whose values are of another kind. Accepted, they are read as the target's.
+    fn other_kind(&mut self, table: &str, column: &str, from: &str, expected: &str, into: TargetType) {
+        // Ids are followed from table to table: nothing is read into them.
+        if column != "id" {
+            self.add("column-type", format!("{table}.{column}: {from}, expected {expected}"));
+            self.conversions.entry(table.to_string()).or_default().insert(column.to_string(), into);
+        }
+    }
 }
