@@ -20,5 +20,5 @@ LEFT JOIN (
 ) l ON l.pid = a.pid
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
   AND coalesce(a.backend_type, 'client backend') = 'client backend'
-  AND coalesce(a.pid || ' ' || a.backend_start, '') <> ALL (:'own'::text[])
+  AND format('%s %s', a.pid, a.backend_start) <> ALL (:'own'::text[])
 ORDER BY coalesce(l.blocks, false) DESC, 7 DESC, a.xact_start, a.pid

@@ -8,7 +8,8 @@ SELECT c.relname::text AS "table", a.attname::text AS "column", format_type(a.at
                 JOIN pg_class i ON i.oid = x.indexrelid
                 JOIN pg_am m ON m.oid = i.relam AND m.amname = 'gin'
                 WHERE x.indrelid = c.oid AND a.attnum = ANY (x.indkey))
-            THEN current_setting('block_size')::int / 3 - 130 END AS element
+            THEN current_setting('block_size')::int / 3 - 130 END AS element,
+       a.attnotnull AS required
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid

@@ -74,7 +74,7 @@ async fn counted(
     let (counted, mut hazards) =
         tokio::try_join!(crate::run::join::all(counts), assess::rows::queried(ctx, &snapshot.info))?;
     let (tables, quarantined): (Vec<TablePlan>, Vec<Quarantined>) = counted.into_iter().unzip();
-    hazards.extend(assess::rows::of_outcomes(ctx, &quarantined));
+    hazards.extend(assess::rows::of_outcomes(ctx, quarantined));
     let sizes: Vec<TableSize> =
         tables.iter().map(|plan| TableSize { rows: plan.rows, bytes: plan.bytes }).collect();
     let all_bytes: u64 = snapshot.tables.iter().map(|t| t.bytes).sum();

@@ -28,9 +28,15 @@ pub struct Reading {
     /// person has accepted that. A row with a value that is none of it stays behind.
     #[serde(default)]
     pub conversions: BTreeMap<String, BTreeMap<String, TargetType>>,
-    /// By table: ids of these rows.
+    /// By table and column: ids of these rows.
     #[serde(default)]
-    pub unconvertible: BTreeMap<String, Vec<i64>>,
+    pub unconvertible: BTreeMap<String, BTreeMap<String, Vec<i64>>>,
+    /// By table: columns that the target declares NOT NULL.
+    #[serde(default)]
+    pub required: BTreeMap<String, Vec<String>>,
+    /// By table: names of the quarantine's own columns that a column of the source bears.
+    #[serde(default)]
+    pub taken: BTreeMap<String, Vec<String>>,
 }
 
 /// A column's type in the target.
@@ -91,7 +97,7 @@ pub struct SourceColumn {
 
 impl Limit {
     /// Whether a value is beyond it. Never NULL.
-    fn broken_by(self, value: &str) -> String {
+    pub(super) fn broken_by(self, value: &str) -> String {
         let broken = match self {
             // Bytes first: no text has more characters than bytes.
             Limit::Characters(most) => format!(
@@ -207,8 +213,8 @@ impl Decoding {
     }
 
     /// The columns of `s`, a row of the table as it is: text as text, what is none in PostgreSQL's
-    /// notation for bytes, and at last the names of the columns that are written so.
-    pub(super) fn evidence(&self, table: &str) -> String {
+    /// notation for bytes, and at last, as `bytes`, the names of the columns that are written so.
+    pub(super) fn evidence(&self, table: &str, bytes: &str) -> String {
         let mut values: Vec<String> = Vec::new();
         let mut names: Vec<String> = Vec::new();
         for column in self.columns.get(table).into_iter().flatten() {
@@ -224,7 +230,7 @@ impl Decoding {
             ));
             names.push(format!("CASE WHEN {bad} THEN {} END", literal(&column.name)));
         }
-        values.push(format!("{} AS quarantine_bytes", spaced(&names)));
+        values.push(format!("{} AS {bytes}", spaced(&names)));
         values.join(", ")
     }
 }
@@ -300,9 +306,9 @@ impl Reading {
         let limits = self.limits.get(table.name).into_iter().flatten();
         let mut unfit: Vec<String> =
             limits.map(|(column, limit)| limit.broken_by(&format!("r.{}", ident(column)))).collect();
-        if let Some(rows) = self.unconvertible.get(table.name).filter(|rows| !rows.is_empty()) {
-            unfit.push(format!("r.id = ANY ({}::bigint[])", ids(rows)));
-        }
+        let unconvertible = self.unconvertible.get(table.name).into_iter().flatten();
+        let unconvertible = unconvertible.filter(|(_, rows)| !rows.is_empty());
+        unfit.extend(unconvertible.map(|(_, rows)| format!("r.id = ANY ({}::bigint[])", ids(rows))));
         if unfit.is_empty() || within.contains(&table.name) {
             return Ok(None);
         }

@@ -1,6 +1,7 @@
 //! The wrappers around a table's SELECT: the only way to its rows.
 
 use super::blocks::{copy_csv, spaced};
+use super::details::detail;
 use super::files::bind;
 use super::hash::HashFn;
 use super::reading::{Reading, TargetType};
@@ -9,7 +10,7 @@ use crate::sql_text::{ident, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;
 use datapath::document::NullPolicy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A table's SELECT, expanded, with the columns that it has: the only way to its rows.
 #[derive(Clone, Debug)]
@@ -185,20 +186,37 @@ impl Rows {
         )
     }
 
-    /// These rows of the source as they are, each with its reason. Where text had to be decoded, what is
-    /// no text is written in PostgreSQL's notation for bytes (`\x` and hexadecimal digits), and the
-    /// column `quarantine_bytes` names the columns that are.
-    pub fn copy_quarantine(&self, rows: &[(i64, String)], reading: &Reading) -> String {
+    /// These rows of the source as they are, each with its reason and what decided. Where text had to be
+    /// decoded, what is no text is written in PostgreSQL's notation for bytes (`\x` and hexadecimal digits), and
+    /// the column `quarantine_bytes` names the columns that are. Where the source has a column of such a name,
+    /// ours is called `xtask_…`.
+    pub fn copy_quarantine(&self, table: &Table, rows: &[(i64, String)], reading: &Reading) -> String {
+        let taken = reading.taken.get(table.name);
+        let own = |name: &str| match taken.is_some_and(|taken| taken.iter().any(|taken| taken == name)) {
+            true => format!("xtask_{name}"),
+            false => name.to_string(),
+        };
         let all = "s.*".to_string();
-        let values = reading.decoding.as_ref().map_or(all, |d| d.evidence(&self.key_source));
+        let bytes = own("quarantine_bytes");
+        let values = reading.decoding.as_ref().map_or(all, |d| d.evidence(&self.key_source, &bytes));
         let ids: Vec<String> = rows.iter().map(|(id, _)| id.to_string()).collect();
         let reasons: Vec<String> = rows.iter().map(|(_, reason)| literal(reason)).collect();
+        let distinct: BTreeSet<&str> = rows.iter().map(|(_, reason)| reason.as_str()).collect();
         copy_csv(&format!(
-            "SELECT {values}, q.reason AS quarantine_reason \
-             FROM unnest(ARRAY[{}]::bigint[], ARRAY[{}]::text[]) q (id, reason) JOIN {} s ON s.id = q.id",
-            ids.join(", "),
-            reasons.join(", "),
-            qualified("public", &self.key_source)
+            "SELECT {values}, q.reason AS {reason}, {detail} AS {detail_name} \
+             FROM unnest(ARRAY[{ids}]::bigint[], ARRAY[{reasons}]::text[]) q (id, reason) \
+             JOIN {source} s ON s.id = q.id \
+             LEFT JOIN (SELECT * FROM (\n{select}\n) r WHERE r.id = ANY (ARRAY[{ids}]::bigint[])) r ON r.id = s.id",
+            reason = own("quarantine_reason"),
+            detail = detail(table, reading, &distinct.into_iter().collect::<Vec<_>>()),
+            detail_name = own("quarantine_detail"),
+            ids = ids.join(", "),
+            reasons = reasons.join(", "),
+            source = qualified("public", &self.key_source),
+            select = self.select,
         ))
     }
 }
+
+/// The columns of a quarantine's file beside those of the source.
+pub const QUARANTINE_COLUMNS: [&str; 3] = ["quarantine_reason", "quarantine_detail", "quarantine_bytes"];

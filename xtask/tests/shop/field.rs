@@ -60,6 +60,8 @@ async fn addresses_as_text_go_where_they_are_addresses() {
         assert_eq!(rows[id]["quarantine_reason"], "value_does_not_fit", "{rows:#?}");
     }
     assert_eq!(rows["1"]["ip_address"], "203.0.113.7, 10.0.0.1");
+    let detail = "ip_address: '203.0.113.7, 10.0.0.1' is no inet, or not exactly";
+    assert_eq!(rows["1"]["quarantine_detail"], detail);
     let logs = &plan["tables"].as_array().unwrap().iter().find(|t| t["table"] == "api_logs").unwrap();
     assert_eq!(logs["outcomes"]["rows"]["quarantined:value_does_not_fit"], 3, "{plan:#}");
     for (id, address) in [(200, "2001:db8::1"), (202, "198.51.100.7")] {
@@ -107,7 +109,7 @@ async fn kinds_of_values_that_are_read_as_others() {
          UPDATE products SET cost_price = 7.25 WHERE id = 2; \
          ALTER TABLE users ALTER COLUMN login_count TYPE numeric(14,2); \
          UPDATE users SET login_count = 5.00 WHERE id = 1; UPDATE users SET login_count = 0.50 WHERE id = 200; \
-         ALTER TABLE users ALTER COLUMN last_login_at TYPE date; \
+         UPDATE users SET last_login_at = NULL; ALTER TABLE users ALTER COLUMN last_login_at TYPE date; \
          UPDATE users SET last_login_at = '2025-01-01' WHERE id = 201; \
          ALTER TABLE orders ALTER COLUMN status TYPE char(30); \
          ALTER TABLE orders ALTER COLUMN total_amount TYPE numeric(12,4); \
@@ -150,6 +152,8 @@ async fn a_tag_that_no_index_takes_costs_its_product() {
         .map(|(id, _)| id.as_str())
         .collect();
     assert_eq!(lost, ["1"]);
+    let detail = "tags: an element of 4000 bytes, the index takes 2600";
+    assert_eq!(rows["1"]["quarantine_detail"], detail);
     assert_eq!(
         one::<i32>(&shop, Database::Product, "SELECT length(tags[1]) FROM products WHERE id = 2").await,
         2600
@@ -255,5 +259,48 @@ async fn a_source_with_exactly_the_columns_of_the_guide_goes() {
     shop.xtask(&["migrate"]).expect_code(0);
     let file = std::fs::read_to_string(shop.latest().file("api_logs.csv")).unwrap();
     assert!(file.lines().next().unwrap().ends_with(",level"), "{file}");
+    shop.xtask(&["verify"]).expect_code(0);
+}
+
+#[tokio::test]
+async fn quarantine_says_which_column_and_what_it_holds_whatever_the_source_calls_its_columns() {
+    let shop = Shop::open(0).await;
+    put(
+        &shop,
+        "ALTER TABLE orders ADD COLUMN quarantine_reason text, ADD COLUMN outcome text, ADD COLUMN note text; \
+         UPDATE orders SET quarantine_reason = 'theirs', outcome = 'theirs', note = 'theirs'; \
+         ALTER TABLE orders ALTER COLUMN status TYPE text; UPDATE orders SET status = repeat('x', 31) WHERE id = 1; \
+         ALTER TABLE orders ALTER COLUMN total_amount DROP NOT NULL, ALTER COLUMN created_at DROP NOT NULL; \
+         UPDATE orders SET total_amount = NULL, created_at = NULL WHERE id = 2",
+    )
+    .await;
+    refused(&shop, &["migrate"], &["orders.note", "orders.outcome", "orders.quarantine_reason"]).await;
+    shop.xtask(&["migrate", "--accept", "column-extra"]).expect_code(0);
+    let orders = quarantined(&shop, "orders");
+    for (id, reason, detail) in [
+        ("1", "value_does_not_fit", "status: 31 characters, the target takes 30"),
+        ("2", "value_missing", "total_amount: NULL; created_at: NULL"),
+        ("930", "user_missing", "user_id: NULL"),
+    ] {
+        let row = &orders[id];
+        let of_ours = (row["xtask_quarantine_reason"].as_str(), row["quarantine_detail"].as_str());
+        assert_eq!(of_ours, (reason, detail), "{id}");
+        assert_eq!(row["quarantine_reason"], "theirs");
+    }
+    let users = quarantined(&shop, "users");
+    let of = |reason: &str| {
+        let row = users.values().find(|row| row["quarantine_reason"] == reason).unwrap();
+        row["quarantine_detail"].clone()
+    };
+    assert!(of("uid_not_an_id").starts_with("firebase_uid: "), "{users:#?}");
+    assert!(
+        of("time_out_of_range").contains(": infinity") || of("time_out_of_range").contains("BC"),
+        "{users:#?}"
+    );
+    assert!(of("document_too_large").ends_with(" bytes"), "{users:#?}");
+    let sessions = quarantined(&shop, "user_sessions");
+    let token = sessions.values().find(|row| row["quarantine_reason"] == "token_not_an_id").unwrap();
+    assert!(token["quarantine_detail"].starts_with("session_token: "), "{sessions:#?}");
+    assert!(token["quarantine_detail"].ends_with(" bytes"), "{sessions:#?}");
     shop.xtask(&["verify"]).expect_code(0);
 }

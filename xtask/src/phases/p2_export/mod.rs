@@ -73,7 +73,7 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<(Export, Vec<Fou
     quarantine_limit(ctx, &export)?;
     read_open(ctx, &mut export, open).await?;
     step.done(&format!("{} tables", export.tables.len()))?;
-    hazards.extend(rows::of_outcomes(ctx, &quarantined));
+    hazards.extend(rows::of_outcomes(ctx, quarantined));
     Ok((export, hazards))
 }
 
@@ -118,7 +118,8 @@ async fn quarantine(
         return Ok(None);
     }
     let name = format!("quarantine/{}.csv", table.name);
-    let info = copy(ctx, snapshot, &rows.copy_quarantine(quarantined, &snapshot.reading), &name).await?;
+    let info =
+        copy(ctx, snapshot, &rows.copy_quarantine(table, quarantined, &snapshot.reading), &name).await?;
     Ok(Some((name, info)))
 }
 

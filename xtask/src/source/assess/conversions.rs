@@ -40,7 +40,8 @@ pub async fn judged(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<Reading> {
                     table.export.path
                 );
             }
-            reading.unconvertible.entry(table.name.to_string()).or_default().extend(rows);
+            let of_table = reading.unconvertible.entry(table.name.to_string()).or_default();
+            of_table.insert(column.clone(), rows);
         }
     }
     Ok(reading)

@@ -20,6 +20,7 @@ use crate::model::{AGAIN, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::sql::{self, Reading};
+use crate::tables::Table;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -122,8 +123,21 @@ async fn standing(ctx: &Arc<Ctx>, connection: &mut Connection) -> Result<(Standi
         casts: shapes.casts,
         conversions: shapes.conversions,
         unconvertible: BTreeMap::new(),
+        required: shapes.required,
+        taken: taken(ctx, &columns),
     };
     Ok((Standing { catalogue, found, reading }, columns))
+}
+
+/// Names that the quarantine's own columns would bear, by table.
+fn taken(ctx: &Ctx, columns: &Columns) -> BTreeMap<String, Vec<String>> {
+    let of_table = |table: &Table| {
+        let names = columns.get(table.source).into_iter().flatten().map(|seen| seen.column.name.clone());
+        let taken: Vec<String> =
+            names.filter(|name| sql::QUARANTINE_COLUMNS.contains(&name.as_str())).collect();
+        (!taken.is_empty()).then(|| (table.name.to_string(), taken))
+    };
+    ctx.tables.iter().filter_map(of_table).collect()
 }
 
 fn listed(ctx: &Ctx, mut found: BTreeMap<&'static str, Findings>) -> Vec<Found> {

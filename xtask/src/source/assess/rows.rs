@@ -26,21 +26,24 @@ impl Quarantined {
         for (id, reason) in rows {
             let (count, some) = by_outcome.entry(format!("quarantined:{reason}")).or_default();
             *count += 1;
-            if some.len() < SAMPLE {
-                some.push(*id);
-            }
+            some.push(*id);
+        }
+        for (_, some) in by_outcome.values_mut() {
+            some.sort();
+            some.truncate(SAMPLE);
         }
         Quarantined { table, rows: by_outcome }
     }
 }
 
 /// The hazards that cost rows.
-pub fn of_outcomes(ctx: &Ctx, quarantined: &[Quarantined]) -> Vec<Found> {
+pub fn of_outcomes(ctx: &Ctx, mut quarantined: Vec<Quarantined>) -> Vec<Found> {
+    quarantined.sort_by_key(|one| ctx.tables.iter().position(|table| table.name == one.table.name));
     let mut hazards = Vec::new();
     for hazard in HAZARDS {
         let Look::Outcomes(outcomes) = hazard.look else { continue };
         let (mut count, mut keys) = (0, Vec::new());
-        for of_table in quarantined {
+        for of_table in &quarantined {
             let (mut place, rows) = (0, outcomes.iter().filter_map(|outcome| of_table.rows.get(*outcome)));
             for (rows, some) in rows {
                 count += rows;

@@ -35,6 +35,7 @@ pub(super) struct Shapes {
     pub limits: BTreeMap<String, Vec<(String, Limit)>>,
     pub casts: BTreeMap<String, BTreeMap<String, TargetType>>,
     pub conversions: BTreeMap<String, BTreeMap<String, TargetType>>,
+    pub required: BTreeMap<String, Vec<String>>,
 }
 
 impl Shapes {
@@ -213,6 +214,7 @@ struct Shape {
     kind: TargetType,
     /// The most bytes of an element, where an index takes each.
     element: Option<u32>,
+    required: bool,
 }
 
 /// Every column of every table or view of a schema.
@@ -225,7 +227,10 @@ async fn shapes_of(
     for row in connection.rows(&sql::bind(SHAPES, &[("schema", schema)])).await? {
         let kind = TargetType { sql: row.try_get(2)?, kind: row.try_get(3)? };
         let element = row.try_get::<Option<i32>, _>(4)?.map(u32::try_from).transpose()?;
-        shapes.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?, Shape { kind, element });
+        shapes
+            .entry(row.try_get(0)?)
+            .or_default()
+            .insert(row.try_get(1)?, Shape { kind, element, required: row.try_get(5)? });
     }
     Ok(shapes)
 }
@@ -264,6 +269,9 @@ async fn types(
 impl Shapes {
     /// A column of the SELECT against the target's.
     fn column(&mut self, table: &str, column: &str, from: &TargetType, into: &Shape) {
+        if into.required {
+            self.required.entry(table.to_string()).or_default().push(column.to_string());
+        }
         let mut limit = |limit| {
             self.limits.entry(table.to_string()).or_default().push((column.to_string(), limit));
         };
