@@ -12,7 +12,7 @@ mod verb;
 
 use self::old_shop::{OldShop, OldShopWrites};
 use self::oracle::{Ended, Verdict, judge};
-use self::scene::{AtWork, Scene, Start};
+use self::scene::{AtWork, Call, Scene, Start};
 use self::services::{Services, Written};
 use self::stage::Stage;
 use self::verb::Verb;
@@ -27,6 +27,8 @@ pub use summary::Campaign;
 /// A verb has to end within this, whatever happens to it.
 const PATIENCE: Duration = Duration::from_secs(150);
 const TICK: Duration = Duration::from_millis(5);
+/// The place of a call that is typed once more.
+const AGAIN: usize = 2;
 
 pub struct Plan {
     pub cuts: usize,
@@ -85,7 +87,7 @@ async fn one(stage: &Stage, scene: &Scene, campaign: &mut Campaign, terminal: &T
     terminal.line(format!("  {scene} ({cut}): {}, {writes} written; {verdict}", how.join(", ")));
     for line in lines {
         terminal.line(format!("        {line}"));
-        let said = (0..scene.calls.len()).map(|place| stage.machines.said(place));
+        let said = (0..ended.len()).map(|place| stage.machines.said(place));
         said.for_each(|said| terminal.detail(format!("        {said}")));
         campaign.failures.push(format!("{scene}: {line}"));
     }
@@ -135,7 +137,7 @@ async fn play(stage: &Stage, scene: &Scene) -> Result<Played> {
         }
         for (place, (tool, started)) in running.iter().enumerate() {
             if !ended.iter().any(|ended| ended.place == place)
-                && let Some(how) = end(stage, scene, place, tool, *started)?
+                && let Some(how) = end(stage, &scene.calls[place], place, tool, *started)?
             {
                 ended.push(how);
             }
@@ -150,13 +152,28 @@ async fn play(stage: &Stage, scene: &Scene) -> Result<Played> {
         }
         tokio::time::sleep(TICK).await;
     }
-    let (written, old_shop) = beside.stop().await;
     let healing = struck.flatten();
     let met = healing.is_some();
     if let Some(healing) = healing {
         healing.await.context("healing the network")?;
     }
+    if let Some(place) = scene.again {
+        ended.push(again(stage, scene, place).await?);
+    }
+    let (written, old_shop) = beside.stop().await;
     Ok(Played { ended, met, written, old_shop: old_shop? })
+}
+
+/// A call that is typed once more, with nobody beside it but the services.
+async fn again(stage: &Stage, scene: &Scene, place: usize) -> Result<Ended> {
+    let call = &scene.calls[place];
+    let (tool, started) = (stage.call(scene, call, AGAIN)?, Instant::now());
+    loop {
+        if let Some(how) = end(stage, call, AGAIN, &tool, started)? {
+            return Ok(how);
+        }
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 impl Beside {
@@ -196,13 +213,7 @@ async fn stopped(services: Option<Services>) -> Result<Written> {
     }
 }
 
-fn end(
-    stage: &Stage,
-    scene: &Scene,
-    place: usize,
-    tool: &Running,
-    started: Instant,
-) -> Result<Option<Ended>> {
+fn end(stage: &Stage, call: &Call, place: usize, tool: &Running, started: Instant) -> Result<Option<Ended>> {
     let at = Instant::now();
     let status = match tool.ended()? {
         Some(status) => Some(status),
@@ -212,6 +223,6 @@ fn end(
         }
         None => return Ok(None),
     };
-    let (call, last_line) = (scene.calls[place].clone(), stage.machines.last_line(place));
+    let (call, last_line) = (call.clone(), stage.machines.last_line(place));
     Ok(Some(Ended { call, place, status, last_line, started, at, held: None }))
 }

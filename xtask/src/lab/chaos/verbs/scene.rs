@@ -32,7 +32,7 @@ pub enum Copied {
     /// It knows all that the first one knows.
     Now,
     BeforeTheCutover,
-    /// Before the cut-over, and before the replay that came before it.
+    /// Before the replay that came before the cut-over.
     BeforeTheReplay,
     /// Before the cut-over; there a `migrate --replace` was begun since, and cut off with its export complete.
     WithARunCutOff,
@@ -81,6 +81,8 @@ pub struct Scene {
     /// After the cut-over: when the services begin to write. Before it: when one of the old shop begins to write
     /// to the source, if one does.
     pub writes: Option<Duration>,
+    /// Which call is typed once more when both have ended: one of the machine that is behind, the cut one first.
+    pub again: Option<usize>,
 }
 
 /// How long a verb takes that has nothing to do.
@@ -126,7 +128,9 @@ impl Scene {
             Start::CutOver { .. } => Some(if rng.bool() { Duration::ZERO } else { begin }),
             _ => rng.bool().then_some(begin),
         };
-        Scene { number, start, calls, delay, cut, moment, fault, writes }
+        let behind = matches!(start, Start::CutOver { copy, .. } if copy != Copied::Now);
+        let again = behind.then_some(if calls[cut].copy { cut } else { 1 - cut });
+        Scene { number, start, calls, delay, cut, moment, fault, writes, again }
     }
 
     /// What the second machine knows.
@@ -146,7 +150,7 @@ fn start(situation: usize, rng: &mut Rng) -> Start {
         3 => Start::RepairedSource,
         4 => Start::Damaged,
         5 => Start::CutOver { copy: Copied::Now, at_work },
-        6 => Start::CutOver { copy: Copied::BeforeTheCutover, at_work: AtWork::All },
+        6 => Start::CutOver { copy: Copied::BeforeTheCutover, at_work },
         7 => Start::CutOver { copy: Copied::BeforeTheCutover, at_work: AtWork::UserService },
         8 => Start::CutOver { copy: Copied::BeforeTheReplay, at_work },
         _ => Start::CutOver { copy: Copied::WithARunCutOff, at_work },
@@ -215,7 +219,8 @@ impl fmt::Display for Scene {
             (true, Some(begin)) => write!(f, "; services write after {} ms", begin.as_millis()),
             (false, Some(begin)) => write!(f, "; the source is written to after {} ms", begin.as_millis()),
             (_, None) => Ok(()),
-        }
+        }?;
+        self.again.map_or(Ok(()), |place| write!(f, "; then {} again", self.calls[place].verb))
     }
 }
 

@@ -49,6 +49,8 @@ const PROVEN: &str = "proven";
 const REPLAYED: &str = "replayed";
 const CUT_OFF: &str = "cut_off";
 const CUT_OVER: &str = "cut_over";
+/// Cut over after a replay.
+const REPLAYED_AND_CUT_OVER: &str = "replayed_and_cut_over";
 
 /// By store: the run that was brought there last, and whether it is cut over.
 pub type Said = BTreeMap<String, String>;
@@ -103,18 +105,26 @@ impl Stage {
         stage.to_the_end(&["migrate", "--max-quarantine", "1000000"], FIRST, 0).await?;
         stage.run = stage.machines.newest_run(FIRST)?;
         stage.read_identities().await?;
-        stage.keep(PROVEN).await?;
-        stage.repair_in_source().await?;
-        stage.to_the_end(&["replay"], FIRST, 0).await?;
-        stage.to_the_end(&["verify"], FIRST, 0).await?;
-        stage.keep(REPLAYED).await?;
-        // Too many rows in quarantine, which is found once everything is exported.
-        stage.machines.put_back(SECOND, REPLAYED)?;
-        stage.to_the_end(&["migrate", "--replace", "--max-quarantine", "0"], SECOND, 5).await?;
-        stage.machines.keep(SECOND, CUT_OFF)?;
-        stage.to_the_end(&["cutover"], FIRST, 0).await?;
-        stage.keep(CUT_OVER).await?;
+        stage.keep_all().await?;
         Ok(stage)
+    }
+
+    /// The states in which scenes begin, and what the second machine may know of them.
+    async fn keep_all(&mut self) -> Result<()> {
+        self.keep(PROVEN).await?;
+        // Too many rows in quarantine, which is found once everything is exported.
+        self.machines.put_back(SECOND, PROVEN)?;
+        self.to_the_end(&["migrate", "--replace", "--max-quarantine", "0"], SECOND, 5).await?;
+        self.machines.keep(SECOND, CUT_OFF)?;
+        self.repair_in_source().await?;
+        self.to_the_end(&["replay"], FIRST, 0).await?;
+        self.to_the_end(&["verify"], FIRST, 0).await?;
+        self.keep(REPLAYED).await?;
+        self.to_the_end(&["cutover"], FIRST, 0).await?;
+        self.keep(REPLAYED_AND_CUT_OVER).await?;
+        self.back_to(self.image(PROVEN)?).await?;
+        self.to_the_end(&["cutover"], FIRST, 0).await?;
+        self.keep(CUT_OVER).await
     }
 
     async fn let_a_service_in(&self) -> Result<()> {
@@ -216,7 +226,11 @@ impl Stage {
     }
 
     fn image_of(&self, start: Start) -> Result<&Image> {
-        self.image(if start.is_cut_over() { CUT_OVER } else { PROVEN })
+        self.image(match start {
+            Start::CutOver { copy: Copied::BeforeTheReplay, .. } => REPLAYED_AND_CUT_OVER,
+            Start::CutOver { .. } => CUT_OVER,
+            _ => PROVEN,
+        })
     }
 
     /// What it held undisturbed.
@@ -237,13 +251,10 @@ impl Stage {
     /// The shop as it was, and what both machines know of it.
     pub async fn put_back(&self, scene: &Scene) -> Result<()> {
         let image = self.image_of(scene.start)?;
-        try_join_all(self.servers().cloned().map(|server| self.database_back(image, server))).await?;
-        self.documents_back(&image.held).await?;
-        self.machines.put_back(FIRST, image.name)?;
+        self.back_to(image).await?;
         let second = match scene.copied() {
             Copied::Now => image.name,
-            Copied::BeforeTheCutover => REPLAYED,
-            Copied::BeforeTheReplay => PROVEN,
+            Copied::BeforeTheCutover | Copied::BeforeTheReplay => PROVEN,
             Copied::WithARunCutOff => CUT_OFF,
         };
         self.machines.put_back(SECOND, second)?;
@@ -256,6 +267,13 @@ impl Stage {
             }
             Start::Proven | Start::CutOver { .. } => Ok(()),
         }
+    }
+
+    /// The stores, the source and the first machine's runs as they were.
+    async fn back_to(&self, image: &Image) -> Result<()> {
+        try_join_all(self.servers().cloned().map(|server| self.database_back(image, server))).await?;
+        self.documents_back(&image.held).await?;
+        self.machines.put_back(FIRST, image.name)
     }
 
     async fn database_back(&self, image: &Image, server: Server) -> Result<()> {

@@ -52,7 +52,8 @@ impl Campaign {
         let [first, second] = &scene.calls;
         *self.pairs.entry(pair(first.verb, second.verb)).or_default() += 1;
         self.scenes += 1;
-        let beside = ended.iter().map(|e| e.started).max() < ended.iter().map(|e| e.at).min();
+        let both = || ended.iter().filter(|e| e.place < scene.calls.len());
+        let beside = both().map(|e| e.started).max() < both().map(|e| e.at).min();
         self.beside += usize::from(beside);
         match met {
             true => {
