@@ -20,7 +20,6 @@ use crate::effects::process::Running;
 use crate::effects::terminal::Terminal;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 pub use summary::Campaign;
 
@@ -78,8 +77,7 @@ async fn one(stage: &Stage, scene: &Scene, campaign: &mut Campaign, terminal: &T
     campaign.committed += old_shop.committed.len();
     campaign.refused += old_shop.refused;
     campaign.unjudged += unjudged;
-    let took =
-        |e: &Ended| format!("{} {} ({} ms)", e.call.verb, words(e.status), (e.at - e.started).as_millis());
+    let took = |e: &Ended| format!("{} {} ({} ms)", e.call.verb, e.how(), (e.at - e.started).as_millis());
     let how: Vec<String> = ended.iter().map(took).collect();
     let cut = if met { "cut" } else { "too late" };
     let verdict = if lines.is_empty() { "holds".to_string() } else { format!("{} FAILURES", lines.len()) };
@@ -92,14 +90,6 @@ async fn one(stage: &Stage, scene: &Scene, campaign: &mut Campaign, terminal: &T
         campaign.failures.push(format!("{scene}: {line}"));
     }
     Ok(())
-}
-
-fn words(status: Option<ExitStatus>) -> String {
-    match status.map(|status| status.code()) {
-        None => "hangs".into(),
-        Some(None) => "killed".into(),
-        Some(Some(code)) => code.to_string(),
-    }
 }
 
 /// What came of a scene.

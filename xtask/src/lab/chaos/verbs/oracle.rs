@@ -38,6 +38,15 @@ impl Ended {
         self.status.is_some_and(|status| status.success())
     }
 
+    /// In a word: its exit code.
+    pub fn how(&self) -> String {
+        match self.status.map(|status| status.code()) {
+            None => "hangs".into(),
+            Some(None) => "killed".into(),
+            Some(Some(code)) => code.to_string(),
+        }
+    }
+
     fn was_killed(&self) -> bool {
         self.status.is_some_and(|status| status.code().is_none())
     }

@@ -42,7 +42,7 @@ pub enum Copied {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtWork {
     All,
-    /// Only Firestore is written to.
+    /// Accounts are closed in Firestore, and nothing else happens.
     UserService,
 }
 

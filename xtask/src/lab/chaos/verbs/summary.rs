@@ -3,7 +3,6 @@
 use super::oracle::Ended;
 use super::scene::{Copied, Scene};
 use super::verb::Verb;
-use super::words;
 use crate::model::{Stop, grouped};
 use anyhow::Result;
 use serde::Serialize;
@@ -63,7 +62,7 @@ impl Campaign {
             false => self.too_late += 1,
         }
         for end in ended {
-            *self.ends.entry(format!("{} {}", end.call.verb, words(end.status))).or_default() += 1;
+            *self.ends.entry(format!("{} {}", end.call.verb, end.how())).or_default() += 1;
         }
         let copied = if scene.calls.iter().any(|call| call.copy) { scene.copied() } else { Copied::Now };
         if scene.start.is_cut_over() {
