@@ -66,8 +66,9 @@ async fn cut(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
 async fn beside(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let scale = args.scale.unwrap_or(0);
     let plan = verbs::Plan { cuts: args.cuts, seed, scale, only: args.only };
+    let (_, environment) = session.environment_file()?;
     session.terminal.phase(&format!("Verbs beside each other, seed {seed}"));
-    let campaign = verbs::run(&plan, &session.workspace, &session.environment()?, &session.terminal).await?;
+    let campaign = verbs::run(&plan, &session.workspace, &environment, &session.terminal).await?;
     shown(session, &campaign, &campaign.text())?;
     campaign.judge()
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 use xtask::identity::ServerName;
 use xtask::model::Database;
 use xtask::run::manifest::{Cutover, Manifest};
-use xtask::stores::marks;
+use xtask::stores::marks::{self, MarkState};
 
 const ADA: &str = "q8ZtV3bYw1LmX7cRn0KdPf5HsJ2g";
 
@@ -175,6 +175,28 @@ async fn the_first_store_that_says_so_speaks_for_all() {
     }
     let said = shop.xtask(&["import"]).expect_code(4);
     assert_words(&said, &["the services took over"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cutover_that_is_taken_back_stands_in_no_store_any_more() {
+    let shop = migrated().await;
+    // As one leaves it that was killed when every store had been told that it has begun.
+    marks::record_cutover(&shop.ctx_of(shop.latest()), MarkState::CuttingOver).await.unwrap();
+    assert_eq!(state_of_firestore(&shop).await, Some(Value::Text("cutting-over".into())));
+    let said = shop.xtask(&["migrate", "--replace"]).expect_code(4);
+    assert_words(&said, &["the cut-over of run", "began at", "nothing takes its place"]);
+
+    // The source has moved on: the cut-over has no use, and the way to a new run has to be free.
+    shop.source().await.run("UPDATE users SET login_count = login_count + 1 WHERE id = 1").await.unwrap();
+    let said = shop.xtask(&["cutover"]).expect_code(4);
+    assert_words(&said, &["was never recorded, and is taken back", "users"]);
+    for database in Database::ALL {
+        let rows = shop.target(database).await.rows("SELECT state FROM xtask.cutover").await.unwrap();
+        assert!(rows.is_empty(), "{database} says still that a cut-over has begun");
+    }
+    assert_eq!(state_of_firestore(&shop).await, Some(Value::Text("published".into())));
+    shop.xtask(&["migrate", "--replace", "--quiet"]).expect_code(0);
+    shop.xtask(&["cutover"]).expect_code(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! Verbs beside each other: two operators on two machines, services that write after the cut-over, and one of
 //! the two verbs cut. Each scene begins with the same shop and is judged on its own.
 
+mod machines;
+mod old_shop;
 mod oracle;
 mod scene;
 mod services;
@@ -8,23 +10,24 @@ mod stage;
 mod summary;
 mod verb;
 
-use self::oracle::{Ended, judge};
-use self::scene::{Scene, Start};
+use self::old_shop::{OldShop, OldShopWrites};
+use self::oracle::{Ended, Verdict, judge};
+use self::scene::{AtWork, Call, Scene, Start};
 use self::services::{Services, Written};
 use self::stage::Stage;
 use self::verb::Verb;
 use crate::effects::process::Running;
 use crate::effects::terminal::Terminal;
-use crate::settings::Environment;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 pub use summary::Campaign;
 
 /// A verb has to end within this, whatever happens to it.
 const PATIENCE: Duration = Duration::from_secs(150);
 const TICK: Duration = Duration::from_millis(5);
+/// The place of a call that is typed once more.
+const AGAIN: usize = 2;
 
 pub struct Plan {
     pub cuts: usize,
@@ -34,14 +37,11 @@ pub struct Plan {
     pub only: Option<usize>,
 }
 
+/// `environment`: the file that the scenes' environment is made of.
+///
 /// # Errors
 /// Where servers do not start, or the shop cannot be put back.
-pub async fn run(
-    plan: &Plan,
-    workspace: &Path,
-    environment: &Environment,
-    terminal: &Terminal,
-) -> Result<Campaign> {
+pub async fn run(plan: &Plan, workspace: &Path, environment: &Path, terminal: &Terminal) -> Result<Campaign> {
     let started = Instant::now();
     let stage = Stage::open(workspace, environment, plan.scale, terminal).await?;
     let mut campaign = Campaign { seed: plan.seed, ..Campaign::default() };
@@ -60,8 +60,9 @@ pub async fn run(
 }
 
 async fn one(stage: &Stage, scene: &Scene, campaign: &mut Campaign, terminal: &Terminal) -> Result<()> {
-    stage.put_back(scene.start).await.with_context(|| format!("before {scene}"))?;
-    let (ended, met, written) = play(stage, scene).await.with_context(|| scene.to_string())?;
+    stage.put_back(scene).await.with_context(|| format!("before {scene}"))?;
+    let Played { ended, met, written, old_shop } =
+        play(stage, scene).await.with_context(|| scene.to_string())?;
     let written = match written {
         Ok(written) => written,
         Err(error) => {
@@ -69,52 +70,46 @@ async fn one(stage: &Stage, scene: &Scene, campaign: &mut Campaign, terminal: &T
             Written::new()
         }
     };
-    let lines = judge(stage, scene, &ended, &written).await.with_context(|| scene.to_string())?;
-    let beside = ended.iter().map(|e| e.started).max() < ended.iter().map(|e| e.at).min();
-    campaign.scenes += 1;
-    campaign.beside += usize::from(beside);
+    let judged = judge(stage, scene, &ended, &written, &old_shop).await;
+    let Verdict { lines, unjudged } = judged.with_context(|| scene.to_string())?;
+    campaign.add(scene, &ended, met);
     campaign.written += written.len();
-    let [first, second] = &scene.calls;
-    campaign.add_pair(first.verb, second.verb);
-    match met {
-        true => {
-            campaign.cuts += 1;
-            *campaign.cuts_by_verb.entry(scene.calls[scene.cut].verb.name()).or_default() += 1;
-        }
-        false => campaign.too_late += 1,
-    }
-    let how: Vec<String> = ended.iter().map(|e| format!("{} {}", e.call.verb, words(e.status))).collect();
-    for end in &how {
-        *campaign.ends.entry(end.clone()).or_default() += 1;
-    }
-    let took =
-        |e: &Ended| format!("{} {} ({} ms)", e.call.verb, words(e.status), (e.at - e.started).as_millis());
+    campaign.committed += old_shop.committed.len();
+    campaign.refused += old_shop.refused;
+    campaign.unjudged += unjudged;
+    let took = |e: &Ended| format!("{} {} ({} ms)", e.call.verb, e.how(), (e.at - e.started).as_millis());
     let how: Vec<String> = ended.iter().map(took).collect();
     let cut = if met { "cut" } else { "too late" };
     let verdict = if lines.is_empty() { "holds".to_string() } else { format!("{} FAILURES", lines.len()) };
-    terminal.line(format!("  {scene} ({cut}): {}, {} written; {verdict}", how.join(", "), written.len()));
+    let writes = written.len() + old_shop.committed.len();
+    terminal.line(format!("  {scene} ({cut}): {}, {writes} written; {verdict}", how.join(", ")));
     for line in lines {
         terminal.line(format!("        {line}"));
-        (0..scene.calls.len()).for_each(|place| terminal.detail(format!("        {}", stage.said(place))));
+        let said = (0..ended.len()).map(|place| stage.machines.said(place));
+        said.for_each(|said| terminal.detail(format!("        {said}")));
         campaign.failures.push(format!("{scene}: {line}"));
     }
     Ok(())
 }
 
-fn words(status: Option<ExitStatus>) -> String {
-    match status.map(|status| status.code()) {
-        None => "hangs".into(),
-        Some(None) => "killed".into(),
-        Some(Some(code)) => code.to_string(),
-    }
+/// What came of a scene.
+struct Played {
+    ended: Vec<Ended>,
+    /// Whether the cut met its call.
+    met: bool,
+    /// What the services wrote meanwhile, or what kept them from it.
+    written: Result<Written>,
+    old_shop: OldShopWrites,
 }
 
-/// How the calls ended, whether the cut met its call, and what the services wrote meanwhile.
-async fn play(stage: &Stage, scene: &Scene) -> Result<(Vec<Ended>, bool, Result<Written>)> {
-    let mut services = match scene.start {
-        Start::CutOver => Some(stage.services().await?),
-        _ => None,
-    };
+/// Those who write beside the calls.
+struct Beside {
+    services: Option<Services>,
+    old_shop: Option<OldShop>,
+}
+
+async fn play(stage: &Stage, scene: &Scene) -> Result<Played> {
+    let mut beside = Beside::begin(stage, scene).await?;
     let mut running: Vec<(Running, Instant)> = Vec::new();
     let mut ended: Vec<Ended> = Vec::new();
     // None: not yet.
@@ -123,7 +118,7 @@ async fn play(stage: &Stage, scene: &Scene) -> Result<(Vec<Ended>, bool, Result<
     while ended.len() < scene.calls.len() {
         if running.len() < scene.calls.len() && (running.is_empty() || began.elapsed() >= scene.delay) {
             let place = running.len();
-            running.push((stage.call(&scene.calls[place], place)?, Instant::now()));
+            running.push((stage.call(scene, &scene.calls[place], place)?, Instant::now()));
         }
         if let (None, Some((tool, since))) = (&struck, running.get(scene.cut))
             && since.elapsed() >= scene.moment
@@ -132,24 +127,73 @@ async fn play(stage: &Stage, scene: &Scene) -> Result<(Vec<Ended>, bool, Result<
         }
         for (place, (tool, started)) in running.iter().enumerate() {
             if !ended.iter().any(|ended| ended.place == place)
-                && let Some(how) = end(scene, place, tool, *started)?
+                && let Some(how) = end(stage, &scene.calls[place], place, tool, *started)?
             {
-                // From now on they may write.
-                if services.is_none() && how.call.verb == Verb::Cutover && how.done() {
-                    services = Some(stage.services().await?);
-                }
                 ended.push(how);
             }
         }
+        beside.go_on(stage, &ended).await?;
+        if let ([first], 1) = (&mut ended[..], running.len())
+            && first.green()
+            && first.held.is_none()
+            && scene.calls[1].verb.writes()
+        {
+            first.held = Some(stage.held().await?);
+        }
         tokio::time::sleep(TICK).await;
     }
-    let written = stopped(services).await;
     let healing = struck.flatten();
     let met = healing.is_some();
     if let Some(healing) = healing {
         healing.await.context("healing the network")?;
     }
-    Ok((ended, met, written))
+    if let Some(place) = scene.again {
+        ended.push(again(stage, scene, place).await?);
+    }
+    let (written, old_shop) = beside.stop().await;
+    Ok(Played { ended, met, written, old_shop: old_shop? })
+}
+
+/// A call that is typed once more, with nobody beside it but the services.
+async fn again(stage: &Stage, scene: &Scene, place: usize) -> Result<Ended> {
+    let call = &scene.calls[place];
+    let (tool, started) = (stage.call(scene, call, AGAIN)?, Instant::now());
+    loop {
+        if let Some(how) = end(stage, call, AGAIN, &tool, started)? {
+            return Ok(how);
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+impl Beside {
+    async fn begin(stage: &Stage, scene: &Scene) -> Result<Beside> {
+        let (mut services, mut old_shop) = (None, None);
+        match (scene.start, scene.writes) {
+            (Start::CutOver { at_work, .. }, begin) => {
+                services = Some(stage.services(at_work, begin.unwrap_or_default()).await?);
+            }
+            (_, Some(begin)) => old_shop = Some(stage.old_shop(begin)?),
+            (_, None) => {}
+        }
+        Ok(Beside { services, old_shop })
+    }
+
+    /// From a cut-over on the services may write.
+    async fn go_on(&mut self, stage: &Stage, ended: &[Ended]) -> Result<()> {
+        if self.services.is_none() && ended.iter().any(|e| e.call.verb == Verb::Cutover && e.done()) {
+            self.services = Some(stage.services(AtWork::All, Duration::ZERO).await?);
+        }
+        Ok(())
+    }
+
+    async fn stop(self) -> (Result<Written>, Result<OldShopWrites>) {
+        let old_shop = match self.old_shop {
+            Some(old_shop) => old_shop.stop().await,
+            None => Ok(OldShopWrites::default()),
+        };
+        (stopped(self.services).await, old_shop)
+    }
 }
 
 async fn stopped(services: Option<Services>) -> Result<Written> {
@@ -159,7 +203,7 @@ async fn stopped(services: Option<Services>) -> Result<Written> {
     }
 }
 
-fn end(scene: &Scene, place: usize, tool: &Running, started: Instant) -> Result<Option<Ended>> {
+fn end(stage: &Stage, call: &Call, place: usize, tool: &Running, started: Instant) -> Result<Option<Ended>> {
     let at = Instant::now();
     let status = match tool.ended()? {
         Some(status) => Some(status),
@@ -169,5 +213,6 @@ fn end(scene: &Scene, place: usize, tool: &Running, started: Instant) -> Result<
         }
         None => return Ok(None),
     };
-    Ok(Some(Ended { call: scene.calls[place].clone(), place, status, started, at }))
+    let (call, last_line) = (call.clone(), stage.machines.last_line(place));
+    Ok(Some(Ended { call, place, status, last_line, started, at, held: None }))
 }

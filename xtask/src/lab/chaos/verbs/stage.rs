@@ -1,21 +1,19 @@
-//! The servers of a campaign of verbs, one migrated shop on them that is put back for every scene, and the
-//! tool as it is started by two operators.
+//! The servers of a campaign of verbs, and one migrated shop on them that is put back for every scene.
 
-use super::scene::{Call, Fault, Start};
-use super::services::Services;
-use super::verb::Verb;
+use super::machines::{FIRST, Machines, SECOND, SERVICE};
+use super::old_shop::OldShop;
+use super::scene::{AtWork, Call, Copied, Fault, Scene, Start};
+use super::services::{ORDERS, Services};
 use crate::effects::postgres::{self, Connection};
 use crate::effects::process::Running;
 use crate::effects::terminal::Terminal;
 use crate::lab::chaos::fault::FIRESTORE;
 use crate::lab::chaos::signal::signal;
 use crate::lab::compare;
-use crate::lab::corruptions::held::{Held, Shape, changed_documents, shapes};
-use crate::lab::corruptions::raw::Raw;
+use crate::lab::corruptions::held::{Held, Shape, changed_documents, id_of, shapes};
+use crate::lab::corruptions::raw::{Raw, ValueType};
 use crate::lab::faults::{TcpFault, TcpFaults};
-use crate::lab::itself;
 use crate::model::Database;
-use crate::run::dir;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::{Connections, EmulatorChoice, SERVERS, Stack};
 use crate::settings::{Environment, Server, Settings};
@@ -26,11 +24,12 @@ use anyhow::{Context, Result, ensure};
 use datapath::firestore::{Address, Firestore};
 use futures_util::future::try_join_all;
 use nix::sys::signal::Signal;
+use secrecy::ExposeSecret;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -38,11 +37,35 @@ use tokio::task::JoinHandle;
 /// How long a network fault lasts.
 const FAULT: Duration = Duration::from_millis(700);
 
-/// What the shop was once: put back from it.
+/// The shop as it was once: its databases under this name, and the directory of runs.
 struct Image {
     name: &'static str,
     held: Held,
-    frozen: bool,
+    said: Said,
+    freeze: Freeze,
+}
+
+const PROVEN: &str = "proven";
+const REPLAYED: &str = "replayed";
+const CUT_OFF: &str = "cut_off";
+const CUT_OVER: &str = "cut_over";
+/// Cut over after a replay.
+const REPLAYED_AND_CUT_OVER: &str = "replayed_and_cut_over";
+
+/// By store: the run that was brought there last, and whether it is cut over.
+pub type Said = BTreeMap<String, String>;
+
+/// What holds the source back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    pub read_only: bool,
+    /// The service's role cannot log in.
+    pub kept_out: bool,
+}
+
+impl Freeze {
+    pub const WHOLE: Freeze = Freeze { read_only: true, kept_out: true };
+    pub const NONE: Freeze = Freeze { read_only: false, kept_out: false };
 }
 
 pub struct Stage {
@@ -50,60 +73,66 @@ pub struct Stage {
     /// Straight to the servers.
     settings: Settings,
     lines: BTreeMap<&'static str, Arc<TcpFaults>>,
-    work: PathBuf,
+    pub machines: Machines,
     pub run: String,
     raw: Raw,
     shapes: Vec<Shape>,
     oids: BTreeMap<String, i64>,
-    proven: Option<Image>,
-    cut_over: Option<Image>,
-    /// What a replay of the repaired source comes to.
-    pub repaired: Held,
+    images: Vec<Image>,
 }
 
 impl Stage {
+    /// `environment`: the file that the scenes' environment is made of.
     pub async fn open(
         workspace: &Path,
-        environment: &Environment,
+        environment: &Path,
         scale: u32,
         terminal: &Terminal,
     ) -> Result<Stage> {
         let wanted = Wanted { workspace, scale, emulator: EmulatorChoice::Start, install: false };
-        let (stack, settings) = local::start(wanted, environment, terminal).await?;
-        let work = stack.connections().dir.join("verbs");
-        for dir in [work.clone(), work.join("stack"), work.join("said"), work.join("runs")] {
-            private(&dir)?;
-        }
-        let lines = lines(stack.connections(), &work).await?;
+        let text = fs::read_to_string(environment);
+        let text = text.with_context(|| format!("reading {}", environment.display()))?;
+        let read = Environment::read("verbs", environment, &text)?;
+        let (stack, settings) = local::start(wanted, &read, terminal).await?;
+        let machines = Machines::open(&stack.connections().dir.join("verbs"), &text)?;
+        let lines = lines(stack.connections(), &machines.stack()).await?;
         let host = settings.firestore.emulator.as_deref().context("there is no emulator")?;
         let raw = Raw::connect(host, &settings.firestore.project, &settings.firestore.database).await?;
-        let (run, repaired) = (String::new(), Held::default());
-        let (proven, cut_over, oids) = (None, None, BTreeMap::new());
-        let mut stage = Stage {
-            stack,
-            settings,
-            lines,
-            work,
-            run,
-            raw,
-            shapes: Vec::new(),
-            oids,
-            proven,
-            cut_over,
-            repaired,
-        };
+        let (run, shapes, oids, images) = (String::new(), Vec::new(), BTreeMap::new(), Vec::new());
+        let mut stage = Stage { stack, settings, lines, machines, run, raw, shapes, oids, images };
+        stage.let_a_service_in().await?;
         terminal.phase("Migrating it");
-        stage.to_the_end(&["migrate", "--max-quarantine", "1000000"]).await?;
-        stage.run = dir::ids(&stage.work.join("runs"))?.pop().context("the migration left no run")?;
+        stage.to_the_end(&["migrate", "--max-quarantine", "1000000"], FIRST, 0).await?;
+        stage.run = stage.machines.newest_run(FIRST)?;
         stage.read_identities().await?;
-        stage.proven = Some(stage.keep("proven").await?);
-        stage.repair_in_source().await?;
-        stage.to_the_end(&["replay"]).await?;
-        stage.repaired = stage.held().await?;
-        stage.put_back(Start::Proven).await?;
-        stage.to_the_end(&["cutover"]).await?;
-        stage.cut_over = Some(stage.keep("cut_over").await?);
+        stage.keep_all().await?;
         Ok(stage)
+    }
+
+    /// The states in which scenes begin, and what the second machine may know of them.
+    async fn keep_all(&mut self) -> Result<()> {
+        self.keep(PROVEN).await?;
+        // Too many rows in quarantine, which is found once everything is exported.
+        self.machines.put_back(SECOND, PROVEN)?;
+        self.to_the_end(&["migrate", "--replace", "--max-quarantine", "0"], SECOND, 5).await?;
+        self.machines.keep(SECOND, CUT_OFF)?;
+        self.repair_in_source().await?;
+        self.to_the_end(&["replay"], FIRST, 0).await?;
+        self.to_the_end(&["verify"], FIRST, 0).await?;
+        self.keep(REPLAYED).await?;
+        self.to_the_end(&["cutover"], FIRST, 0).await?;
+        self.keep(REPLAYED_AND_CUT_OVER).await?;
+        self.back_to(self.image(PROVEN)?).await?;
+        self.to_the_end(&["cutover"], FIRST, 0).await?;
+        self.keep(CUT_OVER).await
+    }
+
+    async fn let_a_service_in(&self) -> Result<()> {
+        let mut source = postgres::connect(&self.settings.source, "chaos").await?;
+        let create = sql::create_role(SERVICE, self.settings.source.password.expose_secret());
+        source.run_secret(&format!("creating the role {SERVICE}"), &create).await?;
+        source.run(&sql::bind(sql_file!("chaos/service_role.sql"), &[("role", SERVICE)])).await?;
+        source.close().await
     }
 
     async fn read_identities(&mut self) -> Result<()> {
@@ -127,8 +156,9 @@ impl Stage {
     }
 
     /// As it is now, under a name.
-    async fn keep(&self, name: &'static str) -> Result<Image> {
-        let (held, frozen) = (self.held().await?, self.frozen().await?);
+    async fn keep(&mut self, name: &'static str) -> Result<()> {
+        let held = self.held().await?;
+        let (said, freeze) = (self.said_by_stores(&held).await?, self.freeze().await?);
         let one = |server: Server| async move {
             let mut connection = superuser(&server).await?;
             let copy = sql::copy_database(&kept(&server, name), &server.user, &server.database, None);
@@ -136,8 +166,9 @@ impl Stage {
             connection.close().await
         };
         try_join_all(self.servers().cloned().map(one)).await?;
-        copied(&self.work.join("runs"), &self.work.join(name))?;
-        Ok(Image { name, held, frozen })
+        self.machines.keep(FIRST, name)?;
+        self.images.push(Image { name, held, said, freeze });
+        Ok(())
     }
 
     /// What every store holds, read without the tool's own verification; Firestore's mark as well.
@@ -161,60 +192,109 @@ impl Stage {
         Ok(held)
     }
 
-    /// Whether new sessions of the source are read-only.
-    pub async fn frozen(&self) -> Result<bool> {
+    /// What every store says of itself. `held`: with Firestore's mark.
+    pub async fn said_by_stores(&self, held: &Held) -> Result<Said> {
+        let mut said = Said::new();
+        for database in Database::ALL {
+            let mut connection = postgres::connect(self.settings.target(database), "chaos").await?;
+            let row = connection.row(sql_file!("chaos/marks.sql").text).await?;
+            let (run, state): (String, String) = (row.try_get("run")?, row.try_get("state")?);
+            said.insert(database.to_string(), format!("{run}, {state}"));
+            connection.close().await?;
+        }
+        let mark = held.documents.get(marks::COLLECTION).and_then(|documents| documents.get(marks::DOCUMENT));
+        let text = |name: &str| match mark.and_then(|fields| fields.get(name)?.value_type.as_ref()) {
+            Some(ValueType::StringValue(text)) => text.clone(),
+            _ => "nothing".to_string(),
+        };
+        said.insert("Firestore".to_string(), format!("{}, {}", text("run"), text("state")));
+        Ok(said)
+    }
+
+    pub async fn freeze(&self) -> Result<Freeze> {
         let mut connection = postgres::connect(&self.settings.source, "chaos").await?;
         let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
         let setting: Option<String> = row.try_get("setting")?;
+        let role = sql::bind(sql_file!("phases/freeze/role.sql"), &[("role", SERVICE)]);
+        let can_login: bool = connection.row(&role).await?.try_get("can_login")?;
         connection.close().await?;
-        Ok(setting.as_deref() == Some("on"))
+        Ok(Freeze { read_only: setting.as_deref() == Some("on"), kept_out: !can_login })
     }
 
-    fn image(&self, start: Start) -> Result<&Image> {
-        let image = if start == Start::CutOver { &self.cut_over } else { &self.proven };
-        image.as_ref().context("the shop is not kept yet")
+    fn image(&self, name: &str) -> Result<&Image> {
+        self.images.iter().find(|image| image.name == name).context("the shop is not kept yet")
+    }
+
+    fn image_of(&self, start: Start) -> Result<&Image> {
+        self.image(match start {
+            Start::CutOver { copy: Copied::BeforeTheReplay, .. } => REPLAYED_AND_CUT_OVER,
+            Start::CutOver { .. } => CUT_OVER,
+            _ => PROVEN,
+        })
     }
 
     /// What it held undisturbed.
     pub fn was(&self, start: Start) -> Result<&Held> {
-        Ok(&self.image(start)?.held)
+        Ok(&self.image_of(start)?.held)
     }
 
-    /// The shop as it was, on both machines.
-    pub async fn put_back(&self, start: Start) -> Result<()> {
-        let image = self.image(start)?;
-        let one = |server: Server| async move {
-            let mut connection = superuser(&server).await?;
-            connection.run(&sql::drop_database(&server.database)).await?;
-            let oid = self.oids.get(&server.label).copied();
-            let from = kept(&server, image.name);
-            connection.run(&sql::copy_database(&server.database, &server.user, &from, oid)).await?;
-            if image.frozen && server.label == self.settings.source.label {
-                connection.run(&sql::freeze(&server.database, &[])).await?;
-            }
-            connection.close().await?;
-            // A database that nobody has entered since its number came back cannot be dropped again:
-            // PostgreSQL 15 finds its statistics dropped already.
-            postgres::connect(&server, "chaos").await?.close().await
+    /// What its stores said undisturbed.
+    pub fn said_before(&self, start: Start) -> Result<&Said> {
+        Ok(&self.image_of(start)?.said)
+    }
+
+    /// What a replay of the repaired source comes to.
+    pub fn repaired(&self) -> Result<&Held> {
+        Ok(&self.image(REPLAYED)?.held)
+    }
+
+    /// The shop as it was, and what both machines know of it.
+    pub async fn put_back(&self, scene: &Scene) -> Result<()> {
+        let image = self.image_of(scene.start)?;
+        self.back_to(image).await?;
+        let second = match scene.copied() {
+            Copied::Now => image.name,
+            Copied::BeforeTheCutover | Copied::BeforeTheReplay => PROVEN,
+            Copied::WithARunCutOff => CUT_OFF,
         };
-        try_join_all(self.servers().cloned().map(one)).await?;
-        self.documents_back(&image.held).await?;
-        for machine in ["runs", "copy"] {
-            let place = self.work.join(machine);
-            if place.exists() {
-                fs::remove_dir_all(&place).with_context(|| place.display().to_string())?;
-            }
-            copied(&self.work.join(image.name), &place)?;
-        }
-        match start {
+        self.machines.put_back(SECOND, second)?;
+        match scene.start {
             Start::RepairedSource => self.repair_in_source().await,
             Start::Damaged => {
                 let mut order = postgres::connect(self.settings.target(Database::Order), "chaos").await?;
                 order.run(sql_file!("chaos/damage.sql").text).await?;
                 order.close().await
             }
-            Start::Proven | Start::CutOver => Ok(()),
+            Start::Proven | Start::CutOver { .. } => Ok(()),
         }
+    }
+
+    /// The stores, the source and the first machine's runs as they were.
+    async fn back_to(&self, image: &Image) -> Result<()> {
+        try_join_all(self.servers().cloned().map(|server| self.database_back(image, server))).await?;
+        self.documents_back(&image.held).await?;
+        self.machines.put_back(FIRST, image.name)
+    }
+
+    async fn database_back(&self, image: &Image, server: Server) -> Result<()> {
+        let mut connection = superuser(&server).await?;
+        connection.run(&sql::drop_database(&server.database)).await?;
+        let oid = self.oids.get(&server.label).copied();
+        let from = kept(&server, image.name);
+        connection.run(&sql::copy_database(&server.database, &server.user, &from, oid)).await?;
+        if server.label == self.settings.source.label {
+            let role = [SERVICE.to_string()];
+            connection
+                .run(&match image.freeze.read_only {
+                    true => sql::freeze(&server.database, &role),
+                    false => sql::unfreeze(&server.database, &role, None),
+                })
+                .await?;
+        }
+        connection.close().await?;
+        // A database that nobody has entered since its number came back cannot be dropped again:
+        // PostgreSQL 15 finds its statistics dropped already.
+        postgres::connect(&server, "chaos").await?.close().await
     }
 
     async fn repair_in_source(&self) -> Result<()> {
@@ -236,50 +316,33 @@ impl Stage {
         Ok(())
     }
 
-    pub async fn services(&self) -> Result<Services> {
+    pub async fn services(&self, at_work: AtWork, begin: Duration) -> Result<Services> {
         let host = self.settings.firestore.emulator.as_deref().context("there is no emulator")?;
         let firestore = &self.settings.firestore;
         let raw = Raw::connect(host, &firestore.project, &firestore.database).await?;
-        let users = self.image(Start::Proven)?.held.documents_of("users").map(|(id, _)| id.clone());
-        Ok(Services::start(self.settings.clone(), raw, users.take(20).collect()))
+        let users = self.image(PROVEN)?.held.documents_of("users").map(|(id, _)| id.clone());
+        Ok(Services::start(self.settings.clone(), raw, users.take(20).collect(), at_work, begin))
     }
 
-    async fn to_the_end(&self, arguments: &[&str]) -> Result<()> {
+    /// A service of the old shop. Its orders are none of those that the new ones change.
+    pub fn old_shop(&self, begin: Duration) -> Result<OldShop> {
+        let orders = self.image(PROVEN)?.held.rows_of("orders").iter().map(|row| id_of(row).to_string());
+        let orders: Vec<String> = orders.skip(ORDERS).collect();
+        ensure!(!orders.is_empty(), "the smallest shop has too few orders");
+        let source = Server { user: SERVICE.into(), ..self.settings.source.clone() };
+        Ok(OldShop::start(source, orders, begin))
+    }
+
+    async fn to_the_end(&self, arguments: &[&str], machine: &str, code: i32) -> Result<()> {
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_string()).collect();
-        let status = self.tool(&arguments, "runs", 0)?.wait().await?;
-        ensure!(status.success(), "{} failed: {}", arguments.join(" "), self.said(0));
+        let status = self.machines.tool(&arguments, machine, 0)?.wait().await?;
+        let said = || format!("{} ended with {status}: {}", arguments.join(" "), self.machines.said(0));
+        ensure!(status.code() == Some(code), said());
         Ok(())
     }
 
-    /// What one of the two types.
-    pub fn call(&self, call: &Call, place: usize) -> Result<Running> {
-        let mut arguments = call.verb.arguments(&self.run, call.named);
-        if matches!(call.verb, Verb::Replace | Verb::Resume) {
-            arguments.extend(["--max-quarantine".into(), "1000000".into()]);
-        }
-        self.tool(&arguments, if call.copy { "copy" } else { "runs" }, place)
-    }
-
-    fn tool(&self, arguments: &[String], machine: &str, place: usize) -> Result<Running> {
-        let path = self.work.join("said").join(place.to_string());
-        let file = fs::File::create(&path).with_context(|| format!("writing {}", path.display()))?;
-        drop(file);
-        let file =
-            || fs::OpenOptions::new().append(true).open(&path).with_context(|| path.display().to_string());
-        let program = itself::tool(arguments, &self.work.join("stack"), &self.work.join(machine))?;
-        program.output(file()?, file()?).start()
-    }
-
-    /// The lines of what a call said.
-    pub fn said(&self, place: usize) -> String {
-        let text = fs::read_to_string(self.work.join("said").join(place.to_string())).unwrap_or_default();
-        itself::in_one_line(&text)
-    }
-
-    /// The last line of what a call said.
-    pub fn last_line(&self, place: usize) -> String {
-        let said = self.said(place);
-        said.rsplit(" / ").next().unwrap_or_default().to_string()
+    pub fn call(&self, scene: &Scene, call: &Call, place: usize) -> Result<Running> {
+        self.machines.call(call, scene.copied(), &self.run, place)
     }
 
     /// None where there was nothing to do it to; else what heals it, which goes on beside.
@@ -320,12 +383,12 @@ impl Stage {
 }
 
 /// Proxies in front of the servers, and a stack's file that names them instead.
-async fn lines(stack: &Connections, work: &Path) -> Result<BTreeMap<&'static str, Arc<TcpFaults>>> {
+async fn lines(stack: &Connections, to: &Path) -> Result<BTreeMap<&'static str, Arc<TcpFaults>>> {
     let mut connections = stack.clone();
     let mut lines = BTreeMap::new();
     for name in SERVERS {
-        let to = format!("127.0.0.1:{}", stack.server(name)?.port);
-        lines.insert(name, Arc::new(TcpFaults::start(to).await?));
+        let server = format!("127.0.0.1:{}", stack.server(name)?.port);
+        lines.insert(name, Arc::new(TcpFaults::start(server).await?));
     }
     let emulator = connections.emulator.as_mut().context("there is no emulator")?;
     let line = Arc::new(TcpFaults::start(emulator.host_port.clone()).await?);
@@ -336,7 +399,7 @@ async fn lines(stack: &Connections, work: &Path) -> Result<BTreeMap<&'static str
             server.port = line.port();
         }
     }
-    let path = work.join("stack/stack.json");
+    let path = to.join("stack.json");
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     let file = file.with_context(|| format!("writing {}", path.display()))?;
     serde_json::to_writer(file, &connections).with_context(|| format!("writing {}", path.display()))?;
@@ -351,22 +414,4 @@ fn kept(server: &Server, name: &str) -> String {
 async fn superuser(server: &Server) -> Result<Connection> {
     let server = Server { user: "postgres".into(), database: "postgres".into(), ..server.clone() };
     postgres::connect(&server, "chaos").await
-}
-
-fn private(dir: &Path) -> Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(dir).with_context(|| dir.display().to_string())
-}
-
-/// A directory with all that is in it.
-fn copied(from: &Path, to: &Path) -> Result<()> {
-    private(to)?;
-    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
-        let entry = entry.with_context(|| from.display().to_string())?;
-        let (path, target) = (entry.path(), to.join(entry.file_name()));
-        match path.is_dir() {
-            true => copied(&path, &target)?,
-            false => drop(fs::copy(&path, &target).with_context(|| path.display().to_string())?),
-        }
-    }
-    Ok(())
 }

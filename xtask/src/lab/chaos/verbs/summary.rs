@@ -1,5 +1,7 @@
 //! What a campaign of verbs came to.
 
+use super::oracle::Ended;
+use super::scene::{Copied, Scene};
 use super::verb::Verb;
 use crate::model::{Stop, grouped};
 use anyhow::Result;
@@ -23,8 +25,15 @@ pub struct Campaign {
     pub beside: usize,
     /// Writes of services that were recorded.
     pub written: usize,
+    /// Writes of the old shop's service that the source has said are committed, and those that it refused.
+    pub committed: usize,
+    pub refused: usize,
+    /// Greens beside somebody who wrote, and went on when they had ended.
+    pub unjudged: usize,
     /// `first, second` and how often.
     pub pairs: BTreeMap<String, usize>,
+    /// Scenes after the cut-over, by what the second machine knew of it.
+    pub copies: BTreeMap<String, usize>,
     pub cuts_by_verb: BTreeMap<&'static str, usize>,
     /// How the verbs ended: `verify 0`.
     pub ends: BTreeMap<String, usize>,
@@ -37,8 +46,28 @@ fn pair(first: Verb, second: Verb) -> String {
 }
 
 impl Campaign {
-    pub fn add_pair(&mut self, first: Verb, second: Verb) {
-        *self.pairs.entry(pair(first, second)).or_default() += 1;
+    /// A scene, how its calls ended, and whether the cut met its own.
+    pub fn add(&mut self, scene: &Scene, ended: &[Ended], met: bool) {
+        let [first, second] = &scene.calls;
+        *self.pairs.entry(pair(first.verb, second.verb)).or_default() += 1;
+        self.scenes += 1;
+        let both = || ended.iter().filter(|e| e.place < scene.calls.len());
+        let beside = both().map(|e| e.started).max() < both().map(|e| e.at).min();
+        self.beside += usize::from(beside);
+        match met {
+            true => {
+                self.cuts += 1;
+                *self.cuts_by_verb.entry(scene.calls[scene.cut].verb.name()).or_default() += 1;
+            }
+            false => self.too_late += 1,
+        }
+        for end in ended {
+            *self.ends.entry(format!("{} {}", end.call.verb, end.how())).or_default() += 1;
+        }
+        let copied = if scene.calls.iter().any(|call| call.copy) { scene.copied() } else { Copied::Now };
+        if scene.start.is_cut_over() {
+            *self.copies.entry(format!("{copied:?}")).or_default() += 1;
+        }
     }
 
     fn count(&self, kind: &str) -> usize {
@@ -63,18 +92,29 @@ impl Campaign {
             format!("{verb} {count}")
         });
         out += &format!("cuts: {}\n", cuts.join(", "));
+        let copies = self.copies.iter().map(|(copied, count)| format!("{copied} {count}"));
         out += &format!(
-            "seed {}: {} cuts in {} scenes ({} more came too late), {} with both verbs at work, {} writes of services; \
-             {} lost or undone, {} false greens, {} frozen in silence, {} failures in all, {:.0} s\n",
+            "scenes after the cut-over, by the runs' copy: {}\n",
+            copies.collect::<Vec<_>>().join(", ")
+        );
+        out += &format!(
+            "seed {}: {} cuts in {} scenes ({} more came too late), {} with both verbs at work, {} writes of services, \
+             {} to the source and {} refused there; {} lost or undone, {} false greens ({} greens could not be judged: \
+             somebody wrote beside them and went on), {} frozen in silence, {} open after the cut-over, {} failures \
+             in all, {:.0} s\n",
             self.seed,
             grouped(self.cuts as u64),
             grouped(self.scenes as u64),
             self.too_late,
             self.beside,
             grouped(self.written as u64),
+            grouped(self.committed as u64),
+            grouped(self.refused as u64),
             self.count("LOST") + self.count("UNDONE"),
             self.count("FALSE GREEN"),
+            self.unjudged,
             self.count("FROZEN"),
+            self.count("OPEN"),
             self.failures.len(),
             self.seconds
         );
