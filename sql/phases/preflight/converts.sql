@@ -1,11 +1,11 @@
 -- A function of the session on a target: whether a text is a value of a type, and the same value. What the
--- type would round, cut off or fill up is another. psql: \set type inet
+-- type would round, cut off or fill up is another. psql: \set type inet \set read value::inet
 CREATE OR REPLACE FUNCTION pg_temp.converts(value text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     read :type;
     twice boolean;
 BEGIN
-    read := value::text;
+    read := :read;
     CASE pg_typeof(read)::text
         WHEN 'jsonb' THEN
             -- Of two equal keys the last one stays.

@@ -28,7 +28,7 @@ pub(super) fn detail(table: &Table, reading: &Reading, reasons: &[&str]) -> Stri
                 vec![value("left(r.firebase_uid::text, 60)", "firebase_uid")]
             }
             ("token_not_an_id" | "token_not_unique", None) => {
-                vec!["format('session_token: %s', coalesce(octet_length(s.session_token::text) || ' bytes', 'NULL'))".into()]
+                vec!["CASE WHEN s.session_token IS NULL THEN 'session_token: NULL' ELSE format('session_token: %s bytes', octet_length(s.session_token::text)) END".into()]
             }
             ("document_too_large", None) => vec!["format('%s bytes', octet_length(s::text))".into()],
             ("time_out_of_range", None) => times(table),

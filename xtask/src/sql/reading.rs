@@ -48,6 +48,17 @@ pub struct TargetType {
     pub kind: String,
 }
 
+impl TargetType {
+    /// A value of another kind, read as one of this: by its text.
+    pub fn read(&self, value: &str) -> String {
+        match self.kind.as_str() {
+            // 5.00 is a whole number.
+            "int2" | "int4" | "int8" => format!("{value}::text::numeric::{}", self.sql),
+            _ => format!("{value}::text::{}", self.sql),
+        }
+    }
+}
+
 /// The file as a statement for the source: its `\ir` lines replaced by the files that they name, as psql
 /// does, its variables set, and the tables decoded where they have to be.
 pub fn expand(tables: &[Table], file: SqlFile, reading: &Reading) -> Result<String> {

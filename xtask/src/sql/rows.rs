@@ -104,10 +104,8 @@ impl Rows {
         if let Some(into) = self.conversions.get(&column.name) {
             // Of a row that goes it has been judged.
             let migrated = literal(MIGRATED);
-            return format!(
-                "CASE WHEN r.outcome = {migrated} THEN r.{name}::text::{} END AS {name}",
-                into.sql
-            );
+            let read = into.read(&format!("r.{name}"));
+            return format!("CASE WHEN r.outcome = {migrated} THEN {read} END AS {name}");
         }
         match column.kind.as_str() {
             "timestamp" => format!("r.{name} AT TIME ZONE {} AS {name}", literal(&self.zone)),

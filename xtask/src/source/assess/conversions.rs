@@ -55,7 +55,8 @@ async fn column_of(
     into: &TargetType,
 ) -> Result<Vec<i64>> {
     let mut target = ctx.target(Database::Product, "assess").await?;
-    target.run(&sql::bind(sql_file!("phases/preflight/converts.sql"), &[("type", &into.sql)])).await?;
+    let values = [("type", into.sql.as_str()), ("read", &into.read("value"))];
+    target.run(&sql::bind(sql_file!("phases/preflight/converts.sql"), &values)).await?;
     let mut source = worker(ctx, snapshot, "assess").await?;
     let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
     source.run(&sql::declare_values(&select, column)).await?;
