@@ -42,6 +42,7 @@ mod plan;
 mod proof;
 mod refusals;
 mod rehearsal;
+mod remarks;
 mod repair;
 mod replay;
 mod resume;
