@@ -32,7 +32,7 @@ WITH t AS (
     WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)
 ), sequences AS (
     SELECT t.name AS tab, format('ALTER SEQUENCE %s', s.name) AS alter_sequence,
-           q.seqmax
+           q.seqmax, (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = t.oid) AS owner
     FROM t
     CROSS JOIN LATERAL (SELECT pg_get_serial_sequence('public.' || quote_ident(t.name), 'id') AS name) s
     JOIN pg_sequence q ON q.seqrelid = s.name::regclass
@@ -149,6 +149,14 @@ UNION ALL
 -- What no crash spares. Refused where a foreign key leads to or from the table.
 SELECT 'table: unlogged', name, 'unlogged', '', alter || ' SET UNLOGGED', alter || ' SET LOGGED'
 FROM t WHERE NOT EXISTS (SELECT FROM keys k WHERE k.contype = 'f' AND t.oid IN (k.conrelid, k.confrelid))
+UNION ALL
+SELECT 'table: a child', name, 'more', '', format('CREATE TABLE public.more () INHERITS (public.%I)', name), 'DROP TABLE public.more'
+FROM t
+UNION ALL
+SELECT 'sequence: a second one', tab, 'id (more)', '',
+       format('CREATE SEQUENCE public.more; ALTER SEQUENCE public.more OWNER TO %I; ALTER SEQUENCE public.more OWNED BY public.%I.id', owner, tab),
+       'DROP SEQUENCE public.more'
+FROM sequences
 UNION ALL
 SELECT 'sequence: counts down', tab, 'id', '', alter_sequence || ' INCREMENT BY -1', alter_sequence || ' INCREMENT BY 1' FROM sequences
 UNION ALL

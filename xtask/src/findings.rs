@@ -42,6 +42,10 @@ pub enum FindingKind {
     Reference,
     /// Documents of ours in a collection where they do not belong.
     Misplaced,
+    /// A database as a whole.
+    Database,
+    /// What a DBA may rightly have decided, and `sql/schema` does not say: no difference.
+    Remark,
     /// A file of the run.
     File,
 }
@@ -246,6 +250,11 @@ impl Finding {
         }
     }
 
+    /// As environment files name it.
+    fn database(&self) -> String {
+        format!("{:?}", self.store).to_lowercase()
+    }
+
     /// Of a value that differs: which, and both sides.
     pub fn difference(&self, values: Values) -> String {
         let side = |words: &Option<Words>| words.as_ref().map_or("", |w| w.said(values)).to_string();
@@ -275,9 +284,10 @@ impl Finding {
             FindingKind::Orphan => format!("{place}: {column} {found} is not in {detail}"),
             FindingKind::File => format!("{}{detail}", self.table),
             FindingKind::Structure => {
-                let database = format!("{:?}", self.store).to_lowercase();
-                format!("{database}.{}: {detail}", self.table)
+                format!("{}.{}: {detail}", self.database(), self.table)
             }
+            FindingKind::Database => format!("{}: {detail}", self.database()),
+            FindingKind::Remark => format!("{}: {}: {detail}", self.database(), self.table),
             FindingKind::Reference => {
                 let key = side(&self.key);
                 format!("{}.{column}: {detail}, for example id {key} to {found}", self.table)

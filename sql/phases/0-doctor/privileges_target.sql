@@ -21,4 +21,13 @@ SELECT 'ownership of schema ' || quote_ident(nspname), pg_has_role(nspowner, 'US
        format('ALTER SCHEMA %I OWNER TO %I', nspname, current_user)
 FROM pg_namespace
 WHERE nspname IN ('xtask', 'xtask_staging')
+UNION ALL
+-- A table that takes another's place is put into its publications, which only their owners may do.
+SELECT 'ownership of publication ' || quote_ident(p.pubname), pg_has_role(p.pubowner, 'USAGE'),
+       format('ALTER PUBLICATION %I OWNER TO %I', p.pubname, current_user)
+FROM pg_publication p
+WHERE EXISTS (SELECT FROM pg_publication_rel m
+              JOIN pg_class c ON c.oid = m.prrelid
+              JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE m.prpubid = p.oid AND n.nspname = 'public' AND c.relname = ANY (:'tables'::text[]))
 ORDER BY 1

@@ -1,50 +1,106 @@
--- Grants, comments and owners of tables in public, as the statements that give them to the tables
--- that take their place. psql: \set tables {orders,payments}
-WITH root AS (
-    SELECT oid FROM pg_class
-    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname = ANY (:'tables'::text[])
-), t AS (
-    SELECT c.oid, c.relname, c.relkind, c.relacl, c.relowner,
+-- What hangs on tables in public and goes with them when they are dropped, as the statements that give it to the
+-- tables that have taken their place: those of schema aside. Only what is there otherwise is set. What is not among
+-- these statements is found by hanging.sql. psql: \set aside xtask_staging, \set tables {orders,payments}
+WITH replaced AS (
+    SELECT o.oid, o.relname, n.oid AS new
+    FROM pg_class o
+    JOIN pg_class n ON n.relnamespace = (:'aside')::regnamespace AND n.relkind = 'r' AND n.relname = o.relname
+    WHERE o.relnamespace = 'public'::regnamespace AND o.relkind IN ('r', 'p') AND o.relname = ANY (:'tables'::text[])
+), relation AS (
+    SELECT c.oid, c.relname, c.relkind, c.reloptions, '' AS prefix,
            CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX' ELSE 'TABLE' END AS noun
     FROM pg_class c
-    WHERE c.oid IN (SELECT oid FROM root)
-       OR c.oid IN (SELECT x.indexrelid FROM pg_index x JOIN root ON root.oid = x.indrelid)
-       OR c.oid IN (SELECT d.objid FROM pg_depend d JOIN root ON root.oid = d.refobjid
+    WHERE c.oid IN (SELECT oid FROM replaced)
+       OR c.oid IN (SELECT x.indexrelid FROM pg_index x JOIN replaced r ON r.oid = x.indrelid)
+       OR c.oid IN (SELECT d.objid FROM pg_depend d JOIN replaced r ON r.oid = d.refobjid
                     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
                       AND d.deptype IN ('a', 'i'))
-), statements AS (
-    SELECT 1 AS step, format('GRANT %s ON %s public.%I TO %s%s', g.privilege_type, t.noun, t.relname,
-                        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
-                        CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS statement
-    FROM t, aclexplode(t.relacl) g
-    WHERE t.relkind <> 'i' AND g.grantee <> t.relowner
+), "column" AS (
+    SELECT format('ALTER TABLE public.%I ALTER COLUMN %I', r.relname, o.attname) AS alter, r.relname,
+           o.attrelid, o.attname, o.attnum, o.attoptions,
+           nullif(coalesce(o.attstattarget, -1), coalesce(n.attstattarget, -1)) AS statistics,
+           nullif(o.attstorage, n.attstorage) AS storage, nullif(o.attcompression, n.attcompression) AS compression
+    FROM replaced r
+    JOIN pg_attribute o ON o.attrelid = r.oid AND o.attnum > 0 AND NOT o.attisdropped
+    JOIN pg_attribute n ON n.attrelid = r.new AND n.attname = o.attname AND NOT n.attisdropped
+), options AS (
+    SELECT format('ALTER %s public.%I', noun, relname) AS alter, '' AS prefix, reloptions AS options
+    FROM relation WHERE relkind IN ('r', 'p', 'i')
     UNION ALL
-    SELECT 1, format('GRANT %s (%I) ON public.%I TO %s%s', g.privilege_type, a.attname, t.relname,
-                     CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
-                     CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-    FROM t
-    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attacl IS NOT NULL AND NOT a.attisdropped,
-         aclexplode(a.attacl) g
-    WHERE t.relkind = 'r' AND g.grantee <> t.relowner
+    SELECT format('ALTER TABLE public.%I', r.relname), 'toast.', x.reloptions
+    FROM replaced r
+    JOIN pg_class c ON c.oid = r.oid
+    JOIN pg_class x ON x.oid = c.reltoastrelid
     UNION ALL
-    SELECT 1, format('COMMENT ON %s public.%I IS %L', t.noun, t.relname, obj_description(t.oid, 'pg_class'))
-    FROM t
-    WHERE obj_description(t.oid, 'pg_class') IS NOT NULL
+    SELECT alter, '', attoptions FROM "column"
+), statistics AS (
+    SELECT s.oid, s.stxowner, s.stxstattarget, format('STATISTICS %I.%I', n.nspname, s.stxname) AS noun
+    FROM replaced r
+    JOIN pg_statistic_ext s ON s.stxrelid = r.oid
+    JOIN pg_namespace n ON n.oid = s.stxnamespace
+), statements (step, statement) AS (
+    SELECT 1, format('%s SET (%s)', o.alter, string_agg(format('%s%s = %L', o.prefix, split_part(e.option, '=', 1),
+                                                               substr(e.option, strpos(e.option, '=') + 1)), ', '
+                                                        ORDER BY e.place))
+    FROM options o
+    CROSS JOIN LATERAL unnest(o.options) WITH ORDINALITY e (option, place)
+    GROUP BY o.alter, o.prefix
     UNION ALL
-    SELECT 1, format('COMMENT ON COLUMN public.%I.%I IS %L', t.relname, a.attname, col_description(t.oid, a.attnum))
-    FROM t
-    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE t.relkind = 'r' AND col_description(t.oid, a.attnum) IS NOT NULL
+    SELECT 1, format('%s SET STATISTICS %s', alter, statistics) FROM "column" WHERE statistics IS NOT NULL
     UNION ALL
-    SELECT 1, format('COMMENT ON CONSTRAINT %I ON public.%I IS %L', k.conname, t.relname,
-                     obj_description(k.oid, 'pg_constraint'))
-    FROM t
-    JOIN pg_constraint k ON k.conrelid = t.oid
+    SELECT 1, format('%s SET STORAGE %s', alter, CASE storage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL'
+                                                              WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END)
+    FROM "column" WHERE storage IS NOT NULL
+    UNION ALL
+    SELECT 1, format('%s SET COMPRESSION %s', alter, CASE compression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' ELSE 'default' END)
+    FROM "column" WHERE compression IS NOT NULL
+    UNION ALL
+    SELECT 1, format('ALTER TABLE public.%I REPLICA IDENTITY %s', r.relname,
+                     CASE o.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'd' THEN 'DEFAULT'
+                     ELSE 'USING INDEX ' || (SELECT quote_ident(i.relname) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+                                             WHERE x.indrelid = r.oid AND x.indisreplident) END)
+    FROM replaced r
+    JOIN pg_class o ON o.oid = r.oid
+    JOIN pg_class n ON n.oid = r.new AND n.relreplident <> o.relreplident
+    UNION ALL
+    SELECT 1, format('ALTER TABLE public.%I CLUSTER ON %I', r.relname, i.relname)
+    FROM replaced r
+    JOIN pg_index x ON x.indrelid = r.oid AND x.indisclustered
+    JOIN pg_class i ON i.oid = x.indexrelid
+    UNION ALL
+    SELECT 1, pg_get_statisticsobjdef(oid) FROM statistics
+    UNION ALL
+    SELECT 2, format('ALTER %s SET STATISTICS %s', noun, stxstattarget) FROM statistics WHERE stxstattarget >= 0
+    UNION ALL
+    SELECT 3, format('ALTER %s OWNER TO %I', noun, pg_get_userbyid(stxowner))
+    FROM statistics WHERE pg_get_userbyid(stxowner) <> current_user
+    UNION ALL
+    -- FOR TABLE only: those FOR ALL TABLES and IN SCHEMA hold whatever is there. Before PostgreSQL 15 there are
+    -- neither columns nor filters.
+    SELECT 1, format('ALTER PUBLICATION %I ADD TABLE public.%I%s%s', p.pubname, r.relname,
+                     (SELECT format(' (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum))
+                      FROM jsonb_array_elements_text(nullif(to_jsonb(m) -> 'prattrs', 'null')) n (attnum)
+                      JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = n.attnum::int
+                      HAVING count(*) > 0),
+                     (SELECT format(' WHERE (%s)', to_jsonb(v) ->> 'rowfilter') FROM pg_publication_tables v
+                      WHERE v.pubname = p.pubname AND v.schemaname = 'public' AND v.tablename = r.relname
+                        AND to_jsonb(v) ->> 'rowfilter' IS NOT NULL))
+    FROM replaced r
+    JOIN pg_publication_rel m ON m.prrelid = r.oid
+    JOIN pg_publication p ON p.oid = m.prpubid
+    UNION ALL
+    SELECT 3, format('COMMENT ON %s IS %L', noun, obj_description(oid, 'pg_statistic_ext'))
+    FROM statistics WHERE obj_description(oid, 'pg_statistic_ext') IS NOT NULL
+    UNION ALL
+    SELECT 3, format('COMMENT ON %s public.%I IS %L', noun, relname, obj_description(oid, 'pg_class'))
+    FROM relation WHERE obj_description(oid, 'pg_class') IS NOT NULL
+    UNION ALL
+    SELECT 3, format('COMMENT ON COLUMN public.%I.%I IS %L', relname, attname, col_description(attrelid, attnum))
+    FROM "column" WHERE col_description(attrelid, attnum) IS NOT NULL
+    UNION ALL
+    SELECT 3, format('COMMENT ON CONSTRAINT %I ON public.%I IS %L', k.conname, r.relname, obj_description(k.oid, 'pg_constraint'))
+    FROM replaced r
+    JOIN pg_constraint k ON k.conrelid = r.oid
     WHERE obj_description(k.oid, 'pg_constraint') IS NOT NULL
-    UNION ALL
-    -- Last: who gives a table away may not grant on it any more.
-    SELECT 2, format('ALTER TABLE public.%I OWNER TO %I', t.relname, pg_get_userbyid(t.relowner))
-    FROM t
-    WHERE t.relkind = 'r' AND pg_get_userbyid(t.relowner) <> current_user
 )
 SELECT statement FROM statements ORDER BY step, statement

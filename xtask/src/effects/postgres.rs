@@ -140,6 +140,11 @@ pub fn code(error: &anyhow::Error) -> Option<String> {
     of_database(error)?.code().map(|code| code.into_owned())
 }
 
+/// Whether the server has no room for another lock: each table, index and sequence that is made or dropped is one.
+pub fn has_no_room_for_locks(error: &anyhow::Error) -> bool {
+    code(error).as_deref() == Some("53200")
+}
+
 /// The server's own words of an error.
 pub fn message(error: &anyhow::Error) -> Option<String> {
     Some(of_database(error)?.message().to_string())

@@ -304,6 +304,9 @@ pub struct Proof {
     pub finished: String,
     pub tables: BTreeMap<String, TableProof>,
     pub checks: Vec<Check>,
+    /// What a DBA may rightly have decided, beside `sql/schema`: no differences.
+    #[serde(default, deserialize_with = "of_this_version", skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Finding>,
     pub seconds: f64,
 }
 

@@ -18,6 +18,8 @@ pub struct Report {
     pub directory: String,
     pub tables: Vec<Line>,
     pub checks: Vec<SaidCheck>,
+    /// What a DBA may rightly have decided about the targets' tables, beside `sql/schema`: no differences.
+    pub remarks: Vec<SaidFinding>,
     /// What was found in the source before anything was changed.
     pub hazards: Vec<Found>,
     /// What a person has let pass with `--accept`.
@@ -122,6 +124,7 @@ impl Report {
             directory,
             tables: tables.iter().filter_map(line).collect(),
             checks: proof.iter().flat_map(|p| &p.checks).map(check).collect(),
+            remarks: proof.map(|p| said(&p.remarks)).unwrap_or_default(),
             hazards: Vec::new(),
             accepted: Vec::new(),
             defaults: BTreeMap::new(),
@@ -168,7 +171,7 @@ impl Report {
         titled("Not migrated", lines.collect())
     }
 
-    /// What is not exactly as in the source, or assumed.
+    /// What is not exactly as in the source, or assumed, and what is not as `sql/schema` makes it but may be so.
     fn remarks(&self) -> String {
         let mut out = String::new();
         for (collection, fields) in &self.defaults {
@@ -189,6 +192,7 @@ impl Report {
                     &format!("  {:<17} {notes} rows with a note in notes/{}.csv\n", line.table, line.table);
             }
         }
+        out.extend(self.remarks.iter().map(|remark| format!("  {remark}\n")));
         titled("Remarks", out)
     }
 

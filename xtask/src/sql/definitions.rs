@@ -6,6 +6,14 @@ pub fn create_database(name: &str, owner: &str) -> String {
     format!("CREATE DATABASE {} OWNER {}", ident(name), ident(owner))
 }
 
+/// One that holds every text, sorted by its bytes: what a person types, with its semicolon.
+pub fn create_utf8_database(name: &str, owner: &str) -> String {
+    format!(
+        "{} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';",
+        create_database(name, owner)
+    )
+}
+
 /// The same content as another one that nobody is connected to, row versions included. `oid`: by which it is
 /// known from now on.
 pub fn copy_database(name: &str, owner: &str, from: &str, oid: Option<i64>) -> String {
@@ -109,6 +117,13 @@ pub fn disown_sequence(name: &str) -> String {
 pub fn add_key(schema: &str, table: &str, name: &str, primary: bool) -> String {
     let kind = if primary { "PRIMARY KEY" } else { "UNIQUE" };
     add_constraint(schema, table, name, &format!("{kind} USING INDEX {}", ident(name)))
+}
+
+/// What a table that is made in public gets from the server.
+pub const PROBE: &str = "xtask_probe";
+
+pub fn create_probe() -> String {
+    format!("CREATE TABLE {} (id serial)", qualified("public", PROBE))
 }
 
 pub fn move_to_public(schema: &str, table: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::blocks::{copy_csv, list};
 use crate::model::Column;
-use crate::sql_text::{literal, qualified};
+use crate::sql_text::{ident, literal, qualified};
 
 /// Takes rows in CSV; `header`: after a line of names.
 pub fn copy_in(schema: &str, table: &str, columns: &[Column], header: bool) -> String {
@@ -20,6 +20,16 @@ pub fn exists(schema: &str, table: &str) -> String {
 /// Whether row security keeps rows of a table that is there from this session.
 pub fn hides_rows(schema: &str, table: &str) -> String {
     format!("SELECT row_security_active({})", literal(&qualified(schema, table)))
+}
+
+/// Whether this session's role may read a table that is there.
+pub fn may_be_read(schema: &str, table: &str) -> String {
+    format!("SELECT has_table_privilege({}, 'SELECT')", literal(&qualified(schema, table)))
+}
+
+/// What a person types, with its semicolon.
+pub fn let_read(schema: &str, table: &str, role: &str) -> String {
+    format!("GRANT SELECT ON {} TO {};", qualified(schema, table), ident(role))
 }
 
 /// Every column of a table, to be described.

@@ -2,11 +2,14 @@
 //! May import: run and all below it.
 
 pub mod documents;
+pub mod hanging;
 pub mod marks;
 pub mod ownership;
+pub mod prerequisites;
 pub mod readiness;
 pub mod reconcile;
 pub mod rows;
 pub mod schema;
 pub mod staging;
 pub mod structure;
+pub mod swap;

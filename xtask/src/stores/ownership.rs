@@ -332,3 +332,17 @@ pub fn record(ctx: &Ctx, export: &Export, database: Database) -> serde_json::Val
     };
     tables.filter_map(entry).collect::<serde_json::Map<_, _>>().into()
 }
+
+/// Writes the manifest's row where a database that holds this run's rows names no run: somebody has emptied
+/// that table.
+pub async fn recorded(ctx: &Ctx, export: &Export, database: Database) -> Result<()> {
+    let mut connection = ctx.target(database, "import").await?;
+    if published_runs(&mut connection).await?.is_empty() {
+        let record = serde_json::to_string(&record(ctx, export, database))?;
+        connection.run("BEGIN").await?;
+        connection.run(sql_file!("phases/4-import/runs.sql").text).await?;
+        connection.run(&sql::record_run(ctx.run.id(), &record)).await?;
+        connection.run("COMMIT").await?;
+    }
+    connection.close().await
+}

@@ -3,10 +3,12 @@
 use crate::effects::postgres;
 use crate::findings::Values;
 use crate::model::{Database, Existing, refused};
+use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
-use crate::stores::{documents, ownership, rows, schema, staging};
+use crate::stores::prerequisites::{self, Lacking};
+use crate::stores::{documents, ownership, rows, schema, swap};
 use crate::tables::{self, Table};
 use anyhow::Result;
 use datapath::document::Collection;
@@ -26,68 +28,99 @@ pub async fn database(
     export: Option<&Export>,
 ) -> Result<(Vec<String>, bool)> {
     match looked_at(ctx, database, export).await {
+        Err(error) if postgres::has_no_room_for_locks(&error) => refuse!(
+            "{error:#}: the server has no room for the locks of all tables and indexes at once: raise \
+             max_locks_per_transaction (64, if nobody has set it) and restart the server"
+        ),
         Err(error) => Err(lock_waits::explained(ctx, ctx.settings.target(database), error).await),
         found => found,
     }
 }
 
-pub async fn looked_at(
+async fn looked_at(
     ctx: &Arc<Ctx>,
     database: Database,
     export: Option<&Export>,
 ) -> Result<(Vec<String>, bool)> {
     let mut connection = ctx.target(database, "preflight").await?;
     connection.run(crate::sql::WAIT_FOR_LOCKS).await?;
+    let lacking = lacking(ctx, &mut connection, database).await?;
+    if !lacking.is_empty() {
+        return Ok((lacking, false));
+    }
     if !schema::hidden(ctx, &mut connection, database).await?.is_empty() {
         // What they hold is not known: they are not what they have to be, that is enough.
         return Ok((differences(&mut connection, database, &[]).await?, false));
     }
     let existing = schema::existing(ctx, &mut connection, database).await?;
-    let names: Vec<&str> = existing.iter().map(|(name, _)| *name).collect();
     let ours = tables::of_database(ctx.tables, database).map(|table| table.name);
-    let missing: Vec<&str> = ours.filter(|name| !names.contains(name)).collect();
+    let missing: Vec<&str> = ours.filter(|name| !existing.iter().any(|(there, _)| there == name)).collect();
     let mut found = differences(&mut connection, database, &missing).await?;
-    let mut complete = false;
     if existing.iter().any(|(_, rows)| *rows > 0) {
         let others = match export {
             Some(export) if found.is_empty() => not_this_runs(&mut connection, export, &existing).await?,
             _ => existing.iter().map(|(name, _)| *name).collect(),
         };
         let own = others.is_empty() && is_own(ctx, &mut connection, &missing).await?;
-        complete = own && missing.is_empty();
-        if complete {
+        if own && missing.is_empty() {
             // Nothing has to be brought there.
-        } else if own {
-            // Tables are missing: all of them are brought again, and take the place of those that are there.
-            found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
-        } else if ctx.existing == Existing::Replace {
+            connection.close().await?;
+            return Ok((found, true));
+        }
+        // Where tables of its own are missing all are brought again, and take the place of those that are there.
+        if !own && ctx.existing == Existing::Replace {
             if found.is_empty() {
                 found.extend(ownership::changed_tables(ctx, &mut connection, database, &existing).await?);
             }
-            if found.is_empty() {
-                found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
-            }
-        } else {
-            let server = ctx.settings.target(database);
-            // Where the rows are an earlier run's and the same, all of them are in the way.
-            let in_the_way = |name: &str| others.is_empty() || others.contains(&name);
-            let filled = existing.iter().filter(|(name, rows)| *rows > 0 && in_the_way(name));
-            found.extend(filled.map(|(name, rows)| {
-                format!("{name} in {server} holds {rows} rows {FOREIGN}: a target has to be empty")
-            }));
-            if ownership::is_newest(ctx, &mut connection).await? {
-                found.push(format!(
-                    "this run brought rows into {server}, and they or the tables have been changed since: \
-                     `cargo xtask repair --run {}` shows how, and mends it",
-                    ctx.run.id()
-                ));
-            }
+        } else if !own {
+            found.extend(in_the_way(ctx, &mut connection, database, &existing, &others).await?);
         }
-    } else if found.is_empty() {
-        found.extend(staging::rehearse_swap(&mut connection, database, &names).await?);
+    }
+    if found.is_empty() {
+        found.extend(swap::rehearse(ctx, &mut connection, database).await?);
     }
     connection.close().await?;
-    Ok((found, complete))
+    Ok((found, false))
+}
+
+/// What the database itself lacks, whatever its tables are: nothing else can be looked at then.
+async fn lacking(
+    ctx: &Ctx,
+    connection: &mut postgres::Connection,
+    database: Database,
+) -> Result<Vec<String>> {
+    let server = ctx.settings.target(database);
+    let grants = prerequisites::grants_of_target(tables::of_database(ctx.tables, database));
+    let (_, mut lacking) = prerequisites::missing_grants(connection, &grants).await?;
+    lacking.extend(prerequisites::encoding(connection, server).await?);
+    lacking.extend(prerequisites::read_only(connection).await?);
+    Ok(lacking.iter().map(|Lacking { found, statement }| format!("{server}: {found}: {statement}")).collect())
+}
+
+/// Rows that stay where they are, and so are in the way, a line each.
+async fn in_the_way(
+    ctx: &Ctx,
+    connection: &mut postgres::Connection,
+    database: Database,
+    existing: &[(&str, u64)],
+    others: &[&str],
+) -> Result<Vec<String>> {
+    let server = ctx.settings.target(database);
+    // Where the rows are an earlier run's and the same, all of them are in the way.
+    let filled =
+        existing.iter().filter(|(name, rows)| *rows > 0 && (others.is_empty() || others.contains(name)));
+    let line = |(name, rows): &(&str, u64)| {
+        format!("{name} in {server} holds {rows} rows {FOREIGN}: a target has to be empty")
+    };
+    let mut found: Vec<String> = filled.map(line).collect();
+    if ownership::is_newest(ctx, connection).await? {
+        found.push(format!(
+            "this run brought rows into {server}, and they or the tables have been changed since: \
+             `cargo xtask repair --run {}` shows how, and mends it",
+            ctx.run.id()
+        ));
+    }
+    Ok(found)
 }
 
 /// How the tables that are there differ from what `sql/schema` says, a line each. References to a table

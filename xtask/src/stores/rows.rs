@@ -41,6 +41,11 @@ pub async fn missing_columns(
     if connection.row(&sql::hides_rows("public", table.name)).await?.try_get::<bool, _>(0)? {
         return Ok(Some(finding.detail("row security hides the table's rows")));
     }
+    if !connection.row(&sql::may_be_read("public", table.name)).await?.try_get::<bool, _>(0)? {
+        let user: String = connection.row("SELECT session_user::text").await?.try_get(0)?;
+        let statement = sql::let_read("public", table.name, &user);
+        return Ok(Some(finding.detail(format!("{user} may not read the table's rows: {statement}"))));
+    }
     let have = schema::columns(connection, "public", table.name).await?;
     let missing: Vec<&str> = record.target_columns.iter().map(|c| c.name.as_str()).collect();
     let missing: Vec<&str> = missing.into_iter().filter(|c| !have.iter().any(|h| h.name == *c)).collect();

@@ -26,7 +26,7 @@ pub struct Part {
     pub definition: String,
     /// As what it is taken away for the load and recreated after it; `None`: it stays.
     rebuild: Option<Rebuild>,
-    /// The index beneath a key.
+    /// The statement that makes the index beneath a key, or the index itself.
     beneath: Option<String>,
     is_primary: bool,
     /// An index of the kind that takes the longest to build.
@@ -57,6 +57,8 @@ pub enum PartKind {
     Rule,
     Policy,
     RowSecurity,
+    /// From a table, or by one: its name.
+    Inheritance,
     /// Of a table that a crash empties.
     Persistence,
 }
@@ -69,7 +71,7 @@ pub enum Rebuild {
 }
 
 impl PartKind {
-    const ALL: [PartKind; 9] = [
+    const ALL: [PartKind; 10] = [
         PartKind::Column,
         PartKind::Constraint,
         PartKind::Index,
@@ -78,6 +80,7 @@ impl PartKind {
         PartKind::Rule,
         PartKind::Policy,
         PartKind::RowSecurity,
+        PartKind::Inheritance,
         PartKind::Persistence,
     ];
 }
@@ -94,6 +97,7 @@ impl fmt::Display for PartKind {
             PartKind::Rule => "rule",
             PartKind::Policy => "policy",
             PartKind::RowSecurity => "row security",
+            PartKind::Inheritance => "inheritance",
             PartKind::Persistence => "persistence",
         })
     }
@@ -119,23 +123,23 @@ impl Part {
     }
 
     /// The statement that takes it away for the load; `None` where it stays.
-    pub fn removal(&self) -> Option<String> {
+    pub fn removal(&self, schema: &str) -> Option<String> {
         Some(match self.rebuild? {
-            Rebuild::Index => sql::drop_index(STAGING, &self.name),
-            Rebuild::Key | Rebuild::Reference => sql::drop_constraint(STAGING, &self.table, &self.name),
+            Rebuild::Index => sql::drop_index(schema, &self.name),
+            Rebuild::Key | Rebuild::Reference => sql::drop_constraint(schema, &self.table, &self.name),
         })
     }
 
     /// The index that it is or stands on: others may read the table while it is built.
     pub fn index(&self) -> Option<&String> {
-        if self.is(Rebuild::Index) { Some(&self.definition) } else { self.beneath.as_ref() }
+        self.beneath.as_ref()
     }
 
     /// The statement that creates a constraint again, on its index where it has one.
-    pub fn constraint(&self) -> String {
+    pub fn constraint(&self, schema: &str) -> String {
         match self.beneath {
-            Some(_) => sql::add_key(STAGING, &self.table, &self.name, self.is_primary),
-            None => sql::add_constraint(STAGING, &self.table, &self.name, &self.definition),
+            Some(_) => sql::add_key(schema, &self.table, &self.name, self.is_primary),
+            None => sql::add_constraint(schema, &self.table, &self.name, &self.definition),
         }
     }
 

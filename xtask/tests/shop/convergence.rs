@@ -28,6 +28,7 @@ const LEFT: &[(&str, &str)] = &[
         "ALTER TABLE api_logs DISABLE ROW LEVEL SECURITY; ALTER TABLE api_logs NO FORCE ROW LEVEL SECURITY",
     ),
     ("a policy", "DROP POLICY p ON orders"),
+    ("a second sequence", "DROP SEQUENCE aaa"),
     ("a column beside", "ALTER TABLE orders DROP COLUMN note"),
     ("an identity", "ALTER TABLE payments ALTER id DROP IDENTITY"),
     ("values of another type", "ALTER TABLE order_items DROP COLUMN quantity"),

@@ -59,12 +59,11 @@ impl Migrated {
     }
 }
 
-/// Whether a finding is the expected one; `*` at its end stands for any rest.
+/// Whether a finding is the expected one; `*` stands for anything.
 fn like(found: &str, expected: &str) -> bool {
-    match expected.strip_suffix('*') {
-        Some(start) => found.starts_with(start),
-        None => found == expected,
-    }
+    let Some((start, rest)) = expected.split_once('*') else { return found == expected };
+    let Some(found) = found.strip_prefix(start) else { return false };
+    rest.is_empty() || found.char_indices().any(|(at, _)| like(&found[at..], rest))
 }
 
 /// Damage to one database, as SQL. Rows come back from a copy, everything else by `undo`.
@@ -385,6 +384,18 @@ pub const ORDER: &[Damage] = &[
         ],
     ),
     shape(
+        "a sequence at its end",
+        "SELECT setval('orders_id_seq', 2147483647)",
+        "SELECT setval('orders_id_seq', 2000)",
+        &["orders: no new row gets an id: public.orders_id_seq has come to its end, 2147483647"],
+    ),
+    shape(
+        "a second sequence",
+        "SET ROLE order_user; CREATE SEQUENCE aaa OWNED BY orders.id; RESET ROLE",
+        "DROP SEQUENCE aaa",
+        &["order.orders: sequence id (aaa) is not in sql/schema*"],
+    ),
+    shape(
         "a sequence is gone",
         "ALTER SEQUENCE payments_id_seq OWNED BY NONE",
         "ALTER SEQUENCE payments_id_seq OWNED BY payments.id",
@@ -543,6 +554,67 @@ pub const GATEWAY: &[Damage] = &[
     ),
 ];
 
+/// What is not repaired: it is undone by who did it.
+const WHOLE: &[Damage] = &[
+    shape(
+        "rows of a child",
+        "CREATE TABLE aside.child () INHERITS (api_logs); \
+         INSERT INTO aside.child (id, created_at, path, method, status_code, latency_ms) VALUES (1000, now(), '/', 'GET', 200, 0)",
+        "DROP TABLE aside.child",
+        &[
+            "gateway.api_logs: inheritance aside.child is not in sql/schema (a child, whose rows appear here)",
+            "api_logs id 1000: is not of this run",
+            "api_logs: * rows expected, * found",
+        ],
+    ),
+    shape(
+        "rows that appear in another table",
+        "CREATE TABLE aside.base (id integer NOT NULL); ALTER TABLE api_logs INHERIT aside.base",
+        "ALTER TABLE api_logs NO INHERIT aside.base; DROP TABLE aside.base",
+        &["gateway.api_logs: inheritance aside.base is not in sql/schema (its rows appear there, too)"],
+    ),
+    shape(
+        "a database that new sessions cannot write",
+        "ALTER DATABASE gateway_database SET default_transaction_read_only = yes",
+        "ALTER DATABASE gateway_database RESET default_transaction_read_only",
+        &[
+            "gateway: new sessions are read-only (default_transaction_read_only), so its service could not write: \
+             ALTER DATABASE gateway_database RESET default_transaction_read_only;",
+        ],
+    ),
+    shape(
+        "a role that cannot write",
+        "ALTER ROLE gateway_user SET default_transaction_read_only = on",
+        "ALTER ROLE gateway_user RESET default_transaction_read_only",
+        &["gateway: new sessions are read-only*"],
+    ),
+    shape(
+        "nothing says whose the rows are",
+        "CREATE TABLE aside.runs AS TABLE xtask.runs; DELETE FROM xtask.runs",
+        "INSERT INTO xtask.runs TABLE aside.runs; DROP TABLE aside.runs",
+        &[
+            "gateway: xtask.runs names no run, so nobody can tell whose its rows are: `cargo xtask import --run *",
+        ],
+    ),
+    shape(
+        "an owner who keeps the rows to himself, and an index that is gone beside",
+        "ALTER TABLE api_logs OWNER TO postgres; DROP INDEX idx_analytics_events_user_uid",
+        "ALTER TABLE api_logs OWNER TO gateway_user; CREATE INDEX idx_analytics_events_user_uid ON analytics_events (user_uid)",
+        &[
+            "api_logs: gateway_user may not read the table's rows: GRANT SELECT ON \"public\".\"api_logs\" TO \"gateway_user\";",
+            "api_logs: the sequence of its id cannot be looked at",
+            "api_logs.user_uid: cannot be looked up: the table or the column is not there, or its rows are hidden",
+            "gateway.analytics_events: index idx_analytics_events_user_uid is missing*",
+        ],
+    ),
+    shape(
+        "a sequence that may not be read",
+        "REVOKE ALL ON SEQUENCE api_logs_id_seq FROM gateway_user",
+        "GRANT ALL ON SEQUENCE api_logs_id_seq TO gateway_user",
+        &["api_logs: gateway_user may not read the sequence of its id (public.api_logs_id_seq)"],
+    ),
+];
+
 /// A copy of a database's tables, and the way back to it.
 struct Kept {
     connection: Connection,
@@ -611,6 +683,39 @@ async fn damage_to_the_order_database_is_found() {
 #[tokio::test]
 async fn damage_to_the_gateway_database_is_found() {
     each_is_found(Database::Gateway, GATEWAY).await;
+}
+
+#[tokio::test]
+async fn damage_to_a_database_beside_its_rows_is_found() {
+    each_is_found(Database::Gateway, WHOLE).await;
+}
+
+/// What names no run is written down again by an import, which brings nothing else.
+#[tokio::test]
+async fn a_run_that_its_databases_do_not_name_is_written_down_again() {
+    let migrated = Migrated::open().await;
+    let mut gateway = migrated.shop.target(Database::Gateway).await;
+    let runs = "SELECT run || tables::text FROM xtask.runs";
+    let before: String = sqlx::Row::get(&gateway.row(runs).await.unwrap(), 0);
+    gateway.run("DELETE FROM xtask.runs").await.unwrap();
+    migrated.finds("emptied", &["gateway: xtask.runs names no run*"]);
+    let contents = crate::tool::targets(&migrated.shop).await;
+    migrated.shop.xtask(&["import", "--run", &migrated.run]).expect_code(0);
+    assert_eq!(sqlx::Row::get::<String, _>(&gateway.row(runs).await.unwrap(), 0), before);
+    migrated.is_green();
+    gateway.run("DELETE FROM xtask.runs").await.unwrap();
+    assert!(crate::tool::targets(&migrated.shop).await == contents, "something else was written");
+}
+
+#[tokio::test]
+async fn a_journal_that_tells_of_nothing_is_found() {
+    let migrated = Migrated::open().await;
+    let journal = migrated.shop.latest().file("journal.jsonl");
+    let whole = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, "").unwrap();
+    migrated.finds("emptied", &["journal.jsonl does not tell of the run's export any more: bring it back*"]);
+    std::fs::write(&journal, whole).unwrap();
+    migrated.is_green();
 }
 
 /// Firestore documents as they are, to change and to bring back.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use xtask::effects::postgres::{self, Connection};
 use xtask::model::{Database, Stop};
 use xtask::settings::Server;
-use xtask::stores::staging;
+use xtask::stores::{staging, swap};
 use xtask::tables::schema;
 
 const GRANTS: &str = "
@@ -215,7 +215,7 @@ async fn rows_that_appear_meanwhile_are_not_overwritten() {
     product.run("INSERT INTO categories (name, created_at) VALUES ('meanwhile', now())").await.unwrap();
     let before = crate::tool::contents(&mut product).await;
     let mut connection = shop.target(Database::Product).await;
-    let error = staging::publish(&ctx, &mut connection, Database::Product, "{}").await.unwrap_err();
+    let error = swap::publish(&ctx, &mut connection, Database::Product, "{}").await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Stop::Refused(_))), "{error:#}");
     let said = error.to_string();
     assert!(said.contains("product: 1 rows have appeared in categories"), "{said}");

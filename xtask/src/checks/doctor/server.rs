@@ -7,6 +7,7 @@ use crate::model::{ServerInfo, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::lock;
 use crate::settings::Server;
+use crate::stores::prerequisites::{self, Lacking};
 use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
@@ -113,27 +114,17 @@ pub(super) async fn privileges(
     query: &str,
     script: &str,
 ) -> bool {
-    let looked = async {
-        let mut missing = Vec::new();
-        let rows = connection.rows(query).await?;
-        for row in &rows {
-            if !row.try_get::<bool, _>("held")? {
-                missing.push((row.try_get::<String, _>("grant")?, row.try_get::<String, _>("statement")?));
-            }
-        }
-        anyhow::Ok((rows.len(), missing))
-    };
-    match looked.await {
+    match prerequisites::missing_grants(connection, query).await {
         Err(error) => lines.failed(what, &error, script),
         Ok((all, missing)) if missing.is_empty() => {
             lines.met(what, format!("all {all} that are needed"));
             return true;
         }
         Ok((_, missing)) => {
-            for (i, (grant, statement)) in missing.into_iter().enumerate() {
+            for (i, Lacking { found, statement }) in missing.into_iter().enumerate() {
                 let together =
                     if i == 0 { format!("\nall that are needed: {script}") } else { String::new() };
-                lines.not_met(what, format!("{grant} is missing"), format!("{statement};{together}"));
+                lines.not_met(what, found, statement + &together);
             }
         }
     }

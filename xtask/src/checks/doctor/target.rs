@@ -5,12 +5,14 @@ use crate::checks::doctor::server;
 use crate::health::Lines;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
+use crate::stores::prerequisites::{self, Lacking};
 use crate::stores::readiness;
-use crate::{sql, sql_file, tables};
+use crate::{sql_file, tables};
+use anyhow::Result;
 use std::sync::Arc;
 
 /// What cannot be looked at without a connection.
-const REST: [&str; 5] = ["lock", "privileges", "empty", "connections", "clock"];
+const REST: [&str; 7] = ["lock", "encoding", "writable", "privileges", "empty", "connections", "clock"];
 
 /// Sessions of a run on a target beside those whose turn it is: import, verification, its checks.
 const BESIDE: usize = 8;
@@ -23,19 +25,37 @@ pub(super) async fn look(ctx: &Arc<Ctx>, database: Database, pg_dump: Option<u32
         return Looked { lines: lines.lines, info: None };
     };
     server::lock(&mut connection, &mut lines).await;
-    let names = sql::array(tables::of_database(ctx.tables, database).map(|t| t.name));
-    let query = sql::bind(sql_file!("phases/0-doctor/privileges_target.sql"), &[("tables", &names)]);
+    let encoding = prerequisites::encoding(&mut connection, target).await;
+    let of_itself = met(&mut lines, "encoding", "holds every text", encoding)
+        & met(&mut lines, "writable", "for new sessions", prerequisites::read_only(&mut connection).await);
+    let query = prerequisites::grants_of_target(tables::of_database(ctx.tables, database));
     let script = server::grant_script(target, sql_file!("grants/migrate_target.sql"), "");
-    if server::privileges(&mut connection, &mut lines, "privileges", &query, &script).await {
-        empty(ctx, database, &mut lines).await;
-    } else {
-        lines.not_looked_at(&["empty"], "a privilege is missing");
+    let held = server::privileges(&mut connection, &mut lines, "privileges", &query, &script).await;
+    match (held, of_itself) {
+        (true, true) => empty(ctx, database, &mut lines).await,
+        (false, _) => lines.not_looked_at(&["empty"], "a privilege is missing"),
+        (true, false) => lines.not_looked_at(&["empty"], "no run would begin there"),
     }
     server::head_room(&mut connection, &mut lines, ctx.jobs + BESIDE, target).await;
     server::clock(&mut connection, &mut lines, target).await;
     // It only looked: there is nothing to lose.
     let _ = connection.close().await;
     Looked { lines: lines.lines, info: Some(info) }
+}
+
+/// A line for what the database itself has to be like; whether it is.
+fn met(lines: &mut Lines, what: &'static str, fine: &str, looked: Result<Option<Lacking>>) -> bool {
+    match looked {
+        Ok(None) => {
+            lines.met(what, fine);
+            return true;
+        }
+        Ok(Some(Lacking { found, statement })) => lines.not_met(what, found, statement),
+        Err(error) => {
+            lines.failed(what, &error, "look by hand: SHOW server_encoding; TABLE pg_db_role_setting;")
+        }
+    }
+    false
 }
 
 /// Empty, or without our tables, and able to take them.

@@ -10,10 +10,11 @@ use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::steps::StepName;
-use crate::stores::ownership::record;
+use crate::stores::ownership::{self, record};
 use crate::stores::readiness;
 use crate::stores::schema::STAGING;
 use crate::stores::staging;
+use crate::stores::swap;
 use crate::tables::{self, Table};
 use crate::{refuse, sql};
 use anyhow::{Context, Result};
@@ -60,6 +61,7 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     let (found, complete) = readiness::database(&ctx, database, Some(&export)).await?;
     if complete {
         ctx.terminal.line(format!("  {database} holds exactly this run's rows already: skipped"));
+        ownership::recorded(&ctx, &export, database).await?;
         return step.done("was complete");
     }
     if !found.is_empty() {
@@ -88,7 +90,7 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
     loaded.await.map_err(|error| unpublished(database, error))?;
     loading.end().await?;
     let record = serde_json::to_string(&record(&ctx, &export, database))?;
-    staging::publish(&ctx, &mut connection, database, &record).await?;
+    swap::publish(&ctx, &mut connection, database, &record).await?;
     connection.close().await?;
     step.done("published")
 }

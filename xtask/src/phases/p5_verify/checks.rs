@@ -6,7 +6,7 @@ use crate::effects::postgres::Connection;
 use crate::findings::{Finding, FindingKind, Findings, row_key};
 use crate::model::Database;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Check, Export};
+use crate::run::manifest::{Check, Export, Sequence};
 use crate::stores::schema;
 use crate::tables::{self, Table};
 use crate::{sql, sql_file};
@@ -58,22 +58,30 @@ async fn sequences(ctx: &Ctx, export: &Export, database: Database) -> Result<(Ve
         }
         let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
         let row = connection.row(&query).await?;
-        let (Some(name), largest) = (row.try_get::<Option<String>, _>(0)?, row.try_get::<Option<i64>, _>(1)?)
-        else {
+        let Some(name) = row.try_get::<Option<String>, _>("sequence")? else {
             findings.push(wrong(table).detail("its id has no sequence"));
             continue;
         };
-        let state = connection.row(&sql::sequence_state(&name)).await?;
-        let found =
-            crate::run::manifest::Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
-        let wanted = record.sequence.next().max(largest.unwrap_or(0) + 1);
-        looked_at += 1;
-        if found < wanted {
-            let detail =
-                format!("the next new row gets id {found}; ids below {wanted} have been given out ({name})");
-            let finding = wrong(table).expected(wanted.to_string()).found(found.to_string());
-            findings.push(finding.detail(detail));
+        if !row.try_get::<bool, _>("may_be_read")? {
+            let user = &ctx.settings.target(database).user;
+            findings
+                .push(wrong(table).detail(format!("{user} may not read the sequence of its id ({name})")));
+            continue;
         }
+        let largest = row.try_get::<Option<i64>, _>("largest")?.unwrap_or(0);
+        let state = connection.row(&sql::sequence_state(&name)).await?;
+        let found = Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
+        let wanted = record.sequence.next().max(largest + 1);
+        looked_at += 1;
+        let detail = if found < wanted {
+            format!("the next new row gets id {found}; ids below {wanted} have been given out ({name})")
+        } else if row.try_get::<Option<i64>, _>("greatest")?.is_some_and(|greatest| found > greatest) {
+            format!("no new row gets an id: {name} has come to its end, {}", found - 1)
+        } else {
+            continue;
+        };
+        let finding = wrong(table).expected(wanted.to_string()).found(found.to_string());
+        findings.push(finding.detail(detail));
     }
     connection.close().await?;
     Ok((findings, looked_at))

@@ -3,6 +3,7 @@
 
 mod checks;
 mod cutover_state;
+mod databases;
 mod documents;
 mod misplaced;
 mod obstacles;
@@ -51,9 +52,10 @@ async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Re
                 }
             }),
         );
-    let (files, tables, structure, sequences, orphans, references, counted) = tokio::try_join!(
+    let (files, tables, (databases, remarks), structure, sequences, orphans, references, counted) = tokio::try_join!(
         files(ctx, manifest),
         tables,
+        databases::check(ctx, cutover),
         checks::structure(ctx, cutover),
         checks::sequences_check(ctx, export),
         checks::orphans(ctx),
@@ -61,13 +63,14 @@ async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Re
         misplaced::count(ctx),
     )?;
     let misplaced = misplaced::check(ctx, cutover, counted, &tables).await?;
-    let mut checks = vec![files, structure, sequences, orphans, misplaced];
+    let mut checks = vec![files, databases, structure, sequences, orphans, misplaced];
     checks.extend(references);
     checks.extend(replays(export, ctx.max_diffs));
     let proof = Proof {
         finished: dir::now(),
         tables: ctx.tables.iter().map(|t| t.name.to_string()).zip(tables).collect(),
         checks,
+        remarks,
         seconds: started.elapsed().as_secs_f64(),
     };
     step.done(&format!("{} findings", proof.wrong()))?;
@@ -122,21 +125,28 @@ fn replays(export: &Export, limit: usize) -> Vec<Check> {
     export.replays.iter().enumerate().map(check).collect()
 }
 
-/// The run's own files: they are what the stores are compared with.
+/// The run's own files: they are what the stores are compared with, and what the run goes on from.
 async fn files(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Check> {
     let of_backup = manifest.backup.iter().flat_map(|b| &b.files);
     let of_export = manifest.export.iter().flat_map(|e| &e.files);
     let files = of_backup.chain(of_export).map(|(n, i)| (n.clone(), i.clone())).collect::<BTreeMap<_, _>>();
     let looked_at = format!("{} files of the run by SHA-256", files.len());
     let ctx = ctx.clone();
+    let of = |name: &str, how: String| Finding::new(FindingKind::File, Store::Run, name).detail(how);
     let damaged = tokio::task::spawn_blocking(move || {
-        let finding = |(name, info): (&String, &FileInfo)| {
-            let how = dir::damage(&ctx.run, name, info)?;
-            Some(Finding::new(FindingKind::File, Store::Run, name).detail(how))
-        };
-        files.iter().filter_map(finding).collect::<Vec<_>>()
+        let finding = |(name, info): (&String, &FileInfo)| Some(of(name, dir::damage(&ctx.run, name, info)?));
+        let damaged = files.iter().filter_map(finding).collect::<Vec<_>>();
+        let journal = dir::load_journal(ctx.run.path())?;
+        anyhow::Ok((damaged, journal.times_begun(&StepName::Export)))
     });
+    let (damaged, exports) = damaged.await.context("the files could not be looked at")??;
     let mut findings = Findings::default();
-    findings.extend(damaged.await.context("the files could not be looked at")?);
+    findings.extend(damaged);
+    // It is written to all the time, so it has no hash; but there was an export.
+    findings.extend((exports == 0).then(|| {
+        let how =
+            " does not tell of the run's export any more: bring it back from a copy of the run's directory";
+        of(dir::JOURNAL, how.to_string())
+    }));
     Ok(Check::new("files", looked_at, findings))
 }

@@ -19,6 +19,9 @@ pub(super) async fn has(connection: &mut Connection, table: &str, columns: &[&st
     if connection.row(&sql::hides_rows("public", table)).await?.try_get::<bool, _>(0)? {
         return Ok(false);
     }
+    if !connection.row(&sql::may_be_read("public", table)).await?.try_get::<bool, _>(0)? {
+        return Ok(false);
+    }
     let have = schema::columns(connection, "public", table).await?;
     Ok(columns.iter().all(|c| have.iter().any(|h| h.name == *c)))
 }

@@ -75,6 +75,7 @@ pub(super) async fn find(
             }
             None => 1,
         };
+        let is_spent = found > i64::from(i32::MAX);
         let holds = definitions.found.iter().find(|part| part.same_object(expected));
         let theirs = owner == Owner::Others && owned.is_some();
         let known = Known {
@@ -86,12 +87,12 @@ pub(super) async fn find(
             owned,
             named,
             // What an id cannot hold has not been given out.
-            next: if found <= i64::from(i32::MAX) { found.max(wanted) } else { wanted },
+            next: if is_spent { wanted } else { found.max(wanted) },
         };
         let first = if theirs { Vec::new() } else { known.made_right() };
         // Where it is there, what makes it right sets it as well.
         let is_set = !first.is_empty() && known.named.is_some();
-        let last = (found < wanted && !is_set).then(|| known.set(found, wanted));
+        let last = ((found < wanted || is_spent) && !is_set).then(|| known.set(found, wanted));
         if last.is_some() || !first.is_empty() {
             repairs.push(SequenceRepair { table: id.table.clone(), first, last });
         }
@@ -111,10 +112,13 @@ impl Known<'_> {
 
     fn set(&self, found: i64, wanted: i64) -> Alteration {
         let name = self.name;
-        self.alteration(
-            format!("the next new row gets id {found}; ids below {wanted} have been given out ({name})"),
-            sql::set_sequence("public", self.table, wanted, false),
-        )
+        let because = match found < wanted {
+            true => {
+                format!("the next new row gets id {found}; ids below {wanted} have been given out ({name})")
+            }
+            false => format!("no new row gets an id: {name} has come to its end, {}", found - 1),
+        };
+        self.alteration(because, sql::set_sequence("public", self.table, wanted, false))
     }
 
     /// What makes the sequence of this name go with the table's id, it alone, and count as it has to.

@@ -7,10 +7,10 @@ use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::TableExport;
 use crate::sql::{self, FoundColumns, HashFn, Held, Kind, Owner, Scope};
-use crate::sql_file;
 use crate::stores::rows;
 use crate::stores::schema::{self, Part, STAGING};
 use crate::tables::Table;
+use crate::{refuse, sql_file};
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
 use sqlx::Row;
@@ -38,6 +38,22 @@ pub struct Reconciliation {
     writing: bool,
 }
 
+/// # Errors
+/// Refuses where this role may not read a table.
+async fn readable(ctx: &Ctx, connection: &mut Connection, database: Database, names: &[&str]) -> Result<()> {
+    let server = ctx.settings.target(database);
+    for name in names {
+        if !connection.row(&sql::may_be_read("public", name)).await?.try_get::<bool, _>(0)? {
+            let statement = sql::let_read("public", name, &server.user);
+            refuse!(
+                "{server}: {} may not read {name}, so nothing has been looked at: {statement}",
+                server.user
+            );
+        }
+    }
+    Ok(())
+}
+
 impl Reconciliation {
     /// `writing`: others wait before they write, until the end.
     pub async fn begin(
@@ -49,6 +65,7 @@ impl Reconciliation {
         let mut connection = ctx.target(database, purpose).await?;
         connection.run("BEGIN").await?;
         let names = schema::there(ctx, &mut connection, database).await?;
+        readable(ctx, &mut connection, database, &names).await?;
         if writing && !names.is_empty() {
             connection
                 .run(&sql::lock_against_writing(&names))
