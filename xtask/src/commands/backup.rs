@@ -7,7 +7,7 @@ use crate::phases::p1_backup;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
-use crate::run::manifest::Backup;
+use crate::run::manifest::{Backup, left_out_lines};
 use crate::run::servers;
 use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
 use crate::source::snapshot::Snapshot;
@@ -74,6 +74,9 @@ pub fn text(ctx: &Ctx, backup: &Backup) -> String {
     let rows = backup.raw.values().map(|t| t.rows).sum();
     out +=
         &format!("{} tables, {} rows, counted and digested\n", backup.raw.len(), crate::model::grouped(rows));
+    for line in left_out_lines(&backup.left_out) {
+        out += &format!("not in the dump: {line}\n");
+    }
     out += &format!("backup in {}\n", ctx.run.path().display());
     out
 }

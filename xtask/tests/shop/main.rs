@@ -49,3 +49,4 @@ mod silence;
 mod status;
 mod strangers;
 mod targets;
+mod unmigrated;
