@@ -4,3 +4,4 @@
 pub mod doctor;
 pub mod forecast;
 pub mod preflight;
+mod privileges;

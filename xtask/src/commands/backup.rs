@@ -43,6 +43,7 @@ impl Command for Args {
 pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
+    preflight::source_can_be_dumped(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::source(ctx).await?;
     visibly(ctx, CommandName::Backup, locks.guard(Box::pin(back_up(ctx, handling, hash)))).await

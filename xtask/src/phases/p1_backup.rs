@@ -9,7 +9,7 @@ use crate::shown::escaped;
 use crate::source::digests::{raw_digests, sequences, writes};
 use crate::source::snapshot::{RawName, Snapshot, worker};
 use crate::steps::StepName;
-use crate::{refuse, sql, sql_file};
+use crate::{sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use datapath::files::FileInfo;
 use sqlx::Row;
@@ -28,11 +28,11 @@ const COUNTS: &str = "record_counts.txt";
 const COMPOSE: &str = "docker-compose-before.yml";
 
 /// # Errors
-/// Refuses a pg_dump that is older than the server; fails where a dump cannot be read back whole.
+/// Fails where a dump cannot be read back whole.
 pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let started = Instant::now();
     let step = ctx.run.step(StepName::Backup)?;
-    let pg_dump = version_check(ctx, &snapshot.info).await?;
+    let pg_dump = ctx.tools.version().await?;
     let writes = writes(ctx).await?;
     let left_out = left_out(ctx, &snapshot.info).await?;
     let (files, counts, raw, compose) = tokio::try_join!(
@@ -57,19 +57,6 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
         sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect(),
         seconds: started.elapsed().as_secs_f64(),
     })
-}
-
-async fn version_check(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<u32> {
-    let pg_dump = ctx.tools.version().await?;
-    let server = snapshot.server.major;
-    if pg_dump < server {
-        refuse!(
-            "pg_dump {pg_dump} in {} is older than the server ({server}): it cannot dump it. \
-             Install it: apt-get install postgresql-client-{server}",
-            ctx.tools.bindir.display()
-        );
-    }
-    Ok(pg_dump)
 }
 
 /// The archive, and everything that is made from it.

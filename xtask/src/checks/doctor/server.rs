@@ -1,5 +1,6 @@
 //! What is looked at on every PostgreSQL server.
 
+use crate::checks::privileges::{Missing, Privileges};
 use crate::effects::clock::seconds_now;
 use crate::effects::postgres::{self, Connection};
 use crate::health::{Lines, clock_difference};
@@ -106,31 +107,20 @@ fn pid(row: sqlx::postgres::PgRow) -> Result<i32> {
 
 /// A line for each grant that is missing, or one for all that are held. `script`: the file that gives
 /// all of them. Whether all are held.
-pub(super) async fn privileges(
-    connection: &mut Connection,
+pub(super) fn privileges(
     lines: &mut Lines,
     what: &'static str,
-    query: &str,
+    looked: Result<Privileges>,
     script: &str,
 ) -> bool {
-    let looked = async {
-        let mut missing = Vec::new();
-        let rows = connection.rows(query).await?;
-        for row in &rows {
-            if !row.try_get::<bool, _>("held")? {
-                missing.push((row.try_get::<String, _>("grant")?, row.try_get::<String, _>("statement")?));
-            }
-        }
-        anyhow::Ok((rows.len(), missing))
-    };
-    match looked.await {
+    match looked {
         Err(error) => lines.failed(what, &error, script),
-        Ok((all, missing)) if missing.is_empty() => {
+        Ok(Privileges { all, missing }) if missing.is_empty() => {
             lines.met(what, format!("all {all} that are needed"));
             return true;
         }
-        Ok((_, missing)) => {
-            for (i, (grant, statement)) in missing.into_iter().enumerate() {
+        Ok(Privileges { missing, .. }) => {
+            for (i, Missing { grant, statement }) in missing.into_iter().enumerate() {
                 let together =
                     if i == 0 { format!("\nall that are needed: {script}") } else { String::new() };
                 lines.not_met(what, format!("{grant} is missing"), format!("{statement};{together}"));
@@ -148,13 +138,6 @@ pub(super) async fn lock(connection: &mut Connection, lines: &mut Lines) {
         Ok(None) => lines.met(what, "free: no other run is at work"),
         Ok(Some(holder)) => lines.not_met(what, holder.to_string(), holder.fix("then look again")),
     }
-}
-
-/// The command that gives all grants of a file of `sql/grants`.
-pub(super) fn grant_script(server: &Server, file: crate::sql_text::SqlFile, more: &str) -> String {
-    let Server { host, port, database, user, .. } = server;
-    let path = file.path;
-    format!("psql -h {host} -p {port} -U postgres -d {database} -v role={user}{more} -f sql/{path}")
 }
 
 /// Whether so many connections more can be opened.

@@ -2,6 +2,7 @@
 
 use crate::checks::doctor::look::Looked;
 use crate::checks::doctor::server;
+use crate::checks::privileges;
 use crate::health::Lines;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
@@ -25,8 +26,9 @@ pub(super) async fn look(ctx: &Arc<Ctx>, database: Database, pg_dump: Option<u32
     server::lock(&mut connection, &mut lines).await;
     let names = sql::array(tables::of_database(ctx.tables, database).map(|t| t.name));
     let query = sql::bind(sql_file!("phases/0-doctor/privileges_target.sql"), &[("tables", &names)]);
-    let script = server::grant_script(target, sql_file!("grants/migrate_target.sql"), "");
-    if server::privileges(&mut connection, &mut lines, "privileges", &query, &script).await {
+    let script = privileges::script(target, sql_file!("grants/migrate_target.sql"), "");
+    let looked = privileges::look(&mut connection, &query).await;
+    if server::privileges(&mut lines, "privileges", looked, &script) {
         empty(ctx, database, &mut lines).await;
     } else {
         lines.not_looked_at(&["empty"], "a privilege is missing");
