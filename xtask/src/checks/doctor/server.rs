@@ -3,6 +3,7 @@
 use crate::checks::privileges::{Missing, Privileges};
 use crate::effects::clock::seconds_now;
 use crate::effects::postgres::{self, Connection};
+use crate::effects::tls;
 use crate::health::{Lines, clock_difference};
 use crate::model::{ServerInfo, grouped};
 use crate::run::ctx::Ctx;
@@ -221,6 +222,9 @@ fn fix_connection(server: &Server, error: &anyhow::Error) -> String {
         Some("3D000") => format!("createdb -h {host} -p {port} -U postgres -O {user} {database}"),
         Some("42501") => sql::let_connect(user, database),
         Some("53300") => format!("{}   -- or raise max_connections", sql::unlimited_role(user)),
+        _ if tls::shows_its_own_root(error) => {
+            "make the two certificates as it says there; then look again: cargo xtask doctor".to_string()
+        }
         _ => pg_isready(server),
     }
 }
