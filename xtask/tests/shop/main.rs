@@ -38,6 +38,7 @@ mod ledger;
 mod misplaced;
 mod native;
 mod plan;
+mod programs;
 mod proof;
 mod read_whole;
 mod refusals;
