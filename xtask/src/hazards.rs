@@ -157,7 +157,7 @@ pub const HAZARDS: &[Hazard] = &[
         Catalogue,
         Shown,
         "a table that nobody migrates",
-        "it stays in the source, and in the backup"
+        "it stays in the source, and in the backup, which says what pg_dump leaves out"
     ),
     costs_rows!(
         "text-undecodable",

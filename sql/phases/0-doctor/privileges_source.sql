@@ -25,6 +25,23 @@ SELECT 'BYPASSRLS: policies hide rows of ' || name, false, format('ALTER ROLE %I
 FROM relation
 WHERE relkind <> 'S' AND row_security_active(oid)
 UNION ALL
+-- pg_read_all_data does not cover large objects. Many of one owner have one line, and a statement for all.
+SELECT format('SELECT on large objects of %I (%s of them)', pg_get_userbyid(lomowner), count(*)), false,
+       CASE WHEN count(*) <= 20
+                THEN format('GRANT SELECT ON LARGE OBJECT %s TO %I', string_agg(oid::text, ', ' ORDER BY oid),
+                            current_user)
+            ELSE format('DO $$ DECLARE l oid; BEGIN FOR l IN SELECT oid FROM pg_largeobject_metadata '
+                        'WHERE pg_get_userbyid(lomowner) = %L LOOP '
+                        'EXECUTE format(''GRANT SELECT ON LARGE OBJECT %%s TO %%I'', l, %L); END LOOP; END $$',
+                        pg_get_userbyid(lomowner), current_user) END
+FROM pg_largeobject_metadata m
+WHERE NOT current_setting('lo_compat_privileges')::boolean
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND NOT EXISTS (SELECT FROM aclexplode(coalesce(m.lomacl, acldefault('L', m.lomowner))) a
+                  WHERE a.privilege_type = 'SELECT'
+                    AND CASE WHEN a.grantee = 0 THEN true ELSE pg_has_role(a.grantee, 'USAGE') END)
+GROUP BY lomowner
+UNION ALL
 SELECT 'membership in pg_read_all_stats', pg_has_role('pg_read_all_stats', 'USAGE'),
        format('GRANT pg_read_all_stats TO %I', current_user)
 WHERE :limits

@@ -1,11 +1,13 @@
--- Sessions of others on this database, those that write or keep others out first. Whoever is not a
--- member of pg_read_all_stats sees no state of other roles' sessions, but their locks.
+-- Sessions of clients on this database that are others', those that write or keep others out first. Whoever
+-- is not a member of pg_read_all_stats sees of other roles' processes neither what they are nor what they do,
+-- but their locks: `unseen`. What works for nobody, as autovacuum does, has no role.
 -- `own`: process and beginning of those that are not to be shown.
 -- psql: \set own '{"4711 2026-01-31 23:59:59.5+00"}'
-SELECT a.pid, coalesce(a.usename, '?')::text AS "user", coalesce(a.application_name, '') AS application,
+SELECT a.pid, a.usename::text AS "user", coalesce(a.application_name, '') AS application,
        coalesce(host(a.client_addr), 'local') AS client, a.state,
        coalesce(to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"'), '') AS since,
-       coalesce(l.writes, false) OR a.backend_xid IS NOT NULL AS writes, coalesce(l.blocks, false) AS blocks
+       coalesce(l.writes, false) OR a.backend_xid IS NOT NULL AS writes, coalesce(l.blocks, false) AS blocks,
+       a.backend_type IS NULL AS unseen
 FROM pg_stat_activity a
 LEFT JOIN (
     SELECT pid,

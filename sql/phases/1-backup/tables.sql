@@ -2,6 +2,7 @@
 -- by themselves, their parents hold none.
 SELECT n.nspname::text                AS schema,
        c.relname::text                AS "table",
+       c.oid                          AS oid,
        greatest(c.reltuples, 0)::bigint AS estimated_rows,
        pg_table_size(c.oid)           AS bytes
 FROM pg_class c

@@ -49,6 +49,7 @@ const NOWHERE: &str = "xtask_nowhere";
 /// Where the source cannot be counted because of its hazards: the refusal that `migrate` would end with.
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
     let hash = preflight::servers(ctx).await?;
+    preflight::source_can_be_dumped(ctx).await?;
     let looks = tokio::try_join!(assess::look(ctx), readiness::obstacles(ctx, None), lock::others(ctx));
     let (assessed, mut obstacles, others) = looks?;
     obstacles.extend(others);

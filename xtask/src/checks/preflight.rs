@@ -5,6 +5,7 @@ use crate::model::{AGAIN, ServerInfo, refused};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::run::privileges::{self, Privileges};
 use crate::sql::HashFn;
 use crate::stores::readiness::{FOREIGN, obstacles};
 use anyhow::Result;
@@ -34,6 +35,41 @@ pub async fn servers(ctx: &Ctx) -> Result<HashFn> {
         refuse!("not every server can be used:\n  {}\n{AGAIN}", unusable.join("\n  "));
     }
     Ok(HashFn::for_servers(infos.iter().map(|i| (i.major, i.encoding.as_str()))))
+}
+
+/// Whether all of the source can be read and dumped: the role's rights, and a pg_dump that knows the server.
+///
+/// # Errors
+/// Refuses with all that is missing, each with what gives it.
+pub async fn source_can_be_dumped(ctx: &Ctx) -> Result<()> {
+    let looked = async {
+        let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("preflight")).await?;
+        let info = connection.info().await?;
+        let privileges = privileges::of_source(ctx, &mut connection).await?;
+        connection.close().await?;
+        anyhow::Ok((info, privileges, ctx.tools.version().await?))
+    };
+    let (info, Privileges { missing, .. }, pg_dump) = looked.await.map_err(refused)?;
+    let source = &ctx.settings.source;
+    if pg_dump < info.major {
+        refuse!(
+            "pg_dump {pg_dump} in {} is older than {source} ({}): it cannot dump it. Install it: apt-get install \
+             postgresql-client-{}\n{AGAIN}",
+            ctx.tools.bindir.display(),
+            info.major,
+            info.major
+        );
+    }
+    if !missing.is_empty() {
+        let lines = missing.iter().map(|m| format!("{}: {}", m.found, m.statement));
+        refuse!(
+            "{source} cannot be read whole by {}:\n  {}\nAll that are needed: {}\n{AGAIN}",
+            source.user,
+            lines.collect::<Vec<_>>().join("\n  "),
+            privileges::script_for_source(ctx)
+        );
+    }
+    Ok(())
 }
 
 /// The hash for a run that looks at the source only.

@@ -7,7 +7,7 @@ use crate::phases::p1_backup;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
-use crate::run::manifest::Backup;
+use crate::run::manifest::{Backup, left_out_lines};
 use crate::run::servers;
 use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
 use crate::source::snapshot::Snapshot;
@@ -43,6 +43,7 @@ impl Command for Args {
 pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
+    preflight::source_can_be_dumped(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::source(ctx).await?;
     visibly(ctx, CommandName::Backup, locks.guard(Box::pin(back_up(ctx, handling, hash)))).await
@@ -74,6 +75,9 @@ pub fn text(ctx: &Ctx, backup: &Backup) -> String {
     let rows = backup.raw.values().map(|t| t.rows).sum();
     out +=
         &format!("{} tables, {} rows, counted and digested\n", backup.raw.len(), crate::model::grouped(rows));
+    for line in left_out_lines(&backup.left_out) {
+        out += &format!("not in the dump: {line}\n");
+    }
     out += &format!("backup in {}\n", ctx.run.path().display());
     out
 }

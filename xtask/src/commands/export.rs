@@ -38,6 +38,7 @@ impl Command for Args {
 pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     // The digests have to be ones that the targets can compute.
     let hash = preflight::servers(ctx).await?;
+    preflight::source_can_be_dumped(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let exporting = async {

@@ -72,6 +72,7 @@ impl Command for Args {
 pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
+    preflight::source_can_be_dumped(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
@@ -105,6 +106,7 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
         resume::same_stores(ctx).await?;
         match resume::rest(ctx, hash).await? {
             Rest::Everything => {
+                preflight::source_can_be_dumped(ctx).await?;
                 let assessed = assessed(ctx).await?;
                 let manifest = resume::cleared(ctx)?;
                 let rest = from_the_source(ctx, handling, manifest, hash, assessed);

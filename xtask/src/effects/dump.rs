@@ -10,6 +10,7 @@ use crate::settings::{Server, Tls};
 use crate::sql;
 use anyhow::{Context, Result};
 use datapath::dump_text::same_lines;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -156,18 +157,11 @@ impl Tools {
         restore.pipe(PATIENCE, move |archive| same_lines(archive, &mut plain)).await
     }
 
-    /// `schema table` of every table whose rows the archive holds, sorted.
-    pub async fn tables(&self, archive: &Path) -> Result<Vec<String>> {
+    /// The OIDs of the tables whose rows the archive holds.
+    pub async fn tables(&self, archive: &Path) -> Result<BTreeSet<u32>> {
         let list =
             self.program("pg_restore", vec!["--list".into(), archive.display().to_string()]).read().await?;
-        let mut tables: Vec<String> = list
-            .lines()
-            .filter(|line| !line.starts_with(';'))
-            .filter_map(|line| line.split_once(" TABLE DATA "))
-            .filter_map(|(_, rest)| rest.rsplit_once(' ').map(|(table, _owner)| table.to_string()))
-            .collect();
-        tables.sort();
-        Ok(tables)
+        list.lines().filter_map(|line| table_data(line).transpose()).collect()
     }
 
     /// Roles and their memberships, without passwords: a dump of one database has none of them.
@@ -183,9 +177,34 @@ impl Tools {
     }
 }
 
+/// The table of whose rows a line of `pg_restore --list` speaks, if it does: by its number, since names may
+/// hold blanks and be written in any encoding. `3456; 0 16390 TABLE DATA public users postgres`
+fn table_data(line: &str) -> Result<Option<u32>> {
+    let Some((_, entry)) = line.split_once("; ").filter(|_| !line.starts_with(';')) else { return Ok(None) };
+    let mut words = entry.splitn(3, ' ');
+    let (Some(_), Some(oid), Some(what)) = (words.next(), words.next(), words.next()) else {
+        return Ok(None);
+    };
+    if !what.starts_with("TABLE DATA ") {
+        return Ok(None);
+    }
+    oid.parse().map(Some).with_context(|| format!("pg_restore --list says {line:?}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::conninfo;
+    use super::{conninfo, table_data};
+
+    #[test]
+    fn only_the_data_of_tables_is_listed_whatever_they_are_called() {
+        let oid = |line| table_data(line).unwrap();
+        assert_eq!(oid("3456; 0 16390 TABLE DATA public users postgres"), Some(16390));
+        assert_eq!(oid("3456; 0 16391 TABLE DATA old shop TABLE DATA public users shop owner"), Some(16391));
+        assert_eq!(oid("220; 1259 16390 TABLE public TABLE DATA x postgres"), None);
+        assert_eq!(oid("3460; 0 0 SEQUENCE SET public users_id_seq postgres"), None);
+        assert_eq!(oid(";     Archive created at 2026-01-01; 0 1 TABLE DATA x"), None);
+        assert!(table_data("1; 0 x TABLE DATA public users postgres").is_err());
+    }
 
     #[test]
     fn a_name_is_quoted_and_a_dead_connection_ends() {

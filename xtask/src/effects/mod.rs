@@ -14,4 +14,5 @@ pub mod silence;
 pub mod surroundings;
 pub mod terminal;
 pub mod throttle;
+pub mod tls;
 pub mod wait;

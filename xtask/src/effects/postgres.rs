@@ -8,13 +8,13 @@
 use super::own_sessions;
 use super::silence::{LIMITS, heard};
 use super::throttle::Throttle;
+use super::tls;
 use crate::model::{Column, ServerInfo};
 use crate::settings::{Server, Tls};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result, anyhow};
 use datapath::postgres::{self, Activity, Copy};
 use futures_util::FutureExt;
-use rustls::CertificateError as Rejected;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
 use sqlx::{
@@ -126,7 +126,7 @@ fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
         (_, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             "nothing listens there: is the server started, is the port right?".to_string()
         }
-        _ => tls_advice(server, &error).unwrap_or_else(|| "could not connect".to_string()),
+        _ => tls::advice(server, &error).unwrap_or_else(|| "could not connect".to_string()),
     };
     anyhow::Error::new(error).context(format!("{server}: {advice}"))
 }
@@ -148,61 +148,6 @@ pub fn has_no_room_for_locks(error: &anyhow::Error) -> bool {
 /// The server's own words of an error.
 pub fn message(error: &anyhow::Error) -> Option<String> {
     Some(of_database(error)?.message().to_string())
-}
-
-/// What failed about TLS, if that did.
-fn tls_advice(server: &Server, error: &sqlx::Error) -> Option<String> {
-    let cause: &(dyn std::error::Error + 'static) = match error {
-        sqlx::Error::Tls(error) => error.as_ref(),
-        sqlx::Error::Io(error) => error.get_ref()?,
-        _ => return None,
-    };
-    let root = match &server.tls {
-        Tls::Verify { root, .. } => root.display().to_string(),
-        Tls::Disable | Tls::Require => "no certificate".to_string(),
-    };
-    let advice = |advice: String| Some(format!("TLS: {advice}"));
-    // sqlx has no type for a server that answers the request for TLS with no.
-    if cause.to_string().contains("does not support TLS") {
-        return advice(
-            "the server does not offer it: turn it on there (ssl = on), or say tls = \"disable\"".into(),
-        );
-    }
-    let rejected = match cause.downcast_ref() {
-        Some(rustls::Error::InvalidCertificate(rejected)) => rejected,
-        _ if matches!(error, sqlx::Error::Tls(_)) => {
-            return advice("check `tls` in the environment file".into());
-        }
-        _ => return None,
-    };
-    match rejected {
-        Rejected::NotValidForName | Rejected::NotValidForNameContext { .. } => advice(format!(
-            "the server's certificate is for another host than {}: connect by a name that it bears, or let it \
-             bear this one",
-            server.host
-        )),
-        // BadSignature: of another authority with the same name.
-        Rejected::UnknownIssuer | Rejected::BadSignature => advice(format!(
-            "the server's certificate was not issued by the authority in {root}: is that the right root \
-             certificate, is this the right server?"
-        )),
-        Rejected::Expired
-        | Rejected::ExpiredContext { .. }
-        | Rejected::NotValidYet
-        | Rejected::NotValidYetContext { .. } => advice(
-            "the server's certificate is not valid today: renew it, or set this machine's clock".into(),
-        ),
-        Rejected::Other(other) if is_an_authority(other) => advice(format!(
-            "the server shows the authority's own certificate: let it have one that was issued by {root}"
-        )),
-        _ => advice("the server's certificate is not accepted".into()),
-    }
-}
-
-/// Whether the server's certificate is that of an authority. rustls passes on what its verifier says; that
-/// one's type is of a crate that we do not know by name, so its own word has to do.
-fn is_an_authority(other: &rustls::OtherError) -> bool {
-    other.to_string().contains("CaUsedAsEndEntity")
 }
 
 /// What the server says beside the message of an error: which objects it is about.

@@ -3,16 +3,18 @@
 
 use crate::effects::dump::{ExportedSnapshot, Form};
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Backup, SnapshotInfo};
+use crate::run::manifest::{self, Backup, SnapshotInfo};
 use crate::servers::docker;
+use crate::shown::escaped;
 use crate::source::digests::{raw_digests, sequences, writes};
-use crate::source::snapshot::{Snapshot, worker};
+use crate::source::snapshot::{RawName, Snapshot, worker};
 use crate::steps::StepName;
-use crate::{refuse, sql, sql_file};
+use crate::{sql, sql_file};
 use anyhow::{Context, Result, ensure};
 use datapath::files::FileInfo;
 use sqlx::Row;
-use std::collections::BTreeMap;
+use sqlx::postgres::types::Oid;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,14 +28,15 @@ const COUNTS: &str = "record_counts.txt";
 const COMPOSE: &str = "docker-compose-before.yml";
 
 /// # Errors
-/// Refuses a pg_dump that is older than the server; fails where a dump cannot be read back whole.
+/// Fails where a dump cannot be read back whole.
 pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let started = Instant::now();
     let step = ctx.run.step(StepName::Backup)?;
-    let pg_dump = version_check(ctx, &snapshot.info).await?;
+    let pg_dump = ctx.tools.version().await?;
     let writes = writes(ctx).await?;
+    let left_out = left_out(ctx, &snapshot.info).await?;
     let (files, counts, raw, compose) = tokio::try_join!(
-        dump(ctx, snapshot),
+        dump(ctx, snapshot, &left_out),
         record_counts(ctx, snapshot),
         raw_digests(ctx, snapshot),
         compose_configuration(ctx),
@@ -49,27 +52,15 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
         pg_dump,
         files,
         raw,
+        left_out: left_out.why,
         writes,
         sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect(),
         seconds: started.elapsed().as_secs_f64(),
     })
 }
 
-async fn version_check(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<u32> {
-    let pg_dump = ctx.tools.version().await?;
-    let server = snapshot.server.major;
-    if pg_dump < server {
-        refuse!(
-            "pg_dump {pg_dump} in {} is older than the server ({server}): it cannot dump it. \
-             Install it: apt-get install postgresql-client-{server}",
-            ctx.tools.bindir.display()
-        );
-    }
-    Ok(pg_dump)
-}
-
 /// The archive, and everything that is made from it.
-async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInfo>> {
+async fn dump(ctx: &Ctx, snapshot: &Snapshot, left_out: &LeftOut) -> Result<BTreeMap<String, FileInfo>> {
     let step = ctx.run.step(StepName::Dump)?;
     let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
     let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
@@ -91,21 +82,51 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot) -> Result<BTreeMap<String, FileInf
     let read_back = ctx.tools.read_back(&archive, &plain).await;
     read_back.with_context(|| format!("{ARCHIVE} does not read back as what was dumped"))?;
 
-    let mut expected: Vec<String> =
-        snapshot.tables.iter().map(|t| format!("{} {}", t.schema, t.table)).collect();
-    expected.sort();
-    let found = ctx.tools.tables(&archive).await?;
-    ensure!(
-        found == expected,
-        "{ARCHIVE} does not hold the source's tables: expected {expected:?}, found {found:?}"
-    );
+    holds_every_table(&ctx.tools.tables(&archive).await?, &snapshot.tables, left_out)?;
 
     let mut files = BTreeMap::new();
     for name in [ARCHIVE, PLAIN, SCHEMA, GLOBALS] {
         files.insert(name.to_string(), ctx.run.measure(name)?);
     }
-    step.done("")?;
+    step.done(&manifest::left_out_lines(&left_out.why).join("; "))?;
     Ok(files)
+}
+
+/// Every table has its rows in the archive, but those of which pg_dump takes none.
+fn holds_every_table(archive: &BTreeSet<u32>, tables: &[RawName], left_out: &LeftOut) -> Result<()> {
+    let wanted = |table: &&RawName| !left_out.tables.contains(&table.oid);
+    let missing = tables.iter().filter(wanted).filter(|table| !archive.contains(&table.oid));
+    let missing: Vec<String> = missing.map(|table| escaped(&table.full())).collect();
+    ensure!(missing.is_empty(), "{ARCHIVE} does not hold the rows of {}", missing.join(", "));
+    let known: BTreeSet<u32> = tables.iter().map(|table| table.oid).collect();
+    let strange: Vec<String> = archive.difference(&known).map(u32::to_string).collect();
+    ensure!(
+        strange.is_empty(),
+        "{ARCHIVE} holds the rows of tables that the snapshot does not show, with these OIDs: {}",
+        strange.join(", ")
+    );
+    Ok(())
+}
+
+/// What pg_dump does not take.
+struct LeftOut {
+    /// By name, each with why.
+    why: BTreeMap<String, String>,
+    /// The OIDs of tables of which it takes no row.
+    tables: BTreeSet<u32>,
+}
+
+async fn left_out(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<LeftOut> {
+    let mut worker = worker(ctx, snapshot, "left out").await?;
+    let rows = worker.rows(sql_file!("phases/1-backup/left_out.sql").text).await?;
+    worker.close().await?;
+    let mut left_out = LeftOut { why: BTreeMap::new(), tables: BTreeSet::new() };
+    for row in &rows {
+        let (name, why): (String, String) = (row.try_get("name")?, row.try_get("why")?);
+        left_out.tables.extend(row.try_get::<Option<Oid>, _>("oid")?.map(|oid| oid.0));
+        left_out.why.insert(name, why);
+    }
+    Ok(left_out)
 }
 
 /// The guide's counts, of every table that is migrated.

@@ -5,6 +5,7 @@ use crate::hazards::Found;
 use crate::identity::Identity;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
+use crate::shown::escaped;
 use crate::sql::{HashFn, Reading};
 use crate::steps::CommandName;
 use crate::timing::Timing;
@@ -179,6 +180,9 @@ pub struct Backup {
     pub files: BTreeMap<String, FileInfo>,
     /// Every table of the source, migrated or not, by `schema.table`.
     pub raw: BTreeMap<String, Digest>,
+    /// What the dump does not hold, by name (`schema.table`), each with why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
     /// Rows written to each table by the source's statistics, at the snapshot.
     #[serde(default)]
     pub writes: BTreeMap<String, i64>,
@@ -186,6 +190,11 @@ pub struct Backup {
     #[serde(default)]
     pub sequences: BTreeMap<String, Option<i64>>,
     pub seconds: f64,
+}
+
+/// What a dump does not hold for people: a line each.
+pub fn left_out_lines(left_out: &BTreeMap<String, String>) -> Vec<String> {
+    left_out.iter().map(|(name, why)| format!("{}: {}", escaped(name), escaped(why))).collect()
 }
 
 /// Phase 2: what every target must hold. Each replay changes what the tables must hold, and adds its

@@ -12,6 +12,7 @@ pub mod lock_waits;
 pub mod manifest;
 pub mod overlay;
 pub mod permits;
+pub mod privileges;
 pub mod rehearsal_log;
 pub mod report;
 pub mod servers;

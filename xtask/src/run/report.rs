@@ -4,7 +4,7 @@ use crate::findings::{Counts, Finding, SaidFinding, Values};
 use crate::hazards::{self, Found};
 use crate::ledger::{self, Sums};
 use crate::model::{Stop, grouped};
-use crate::run::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck};
+use crate::run::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck, left_out_lines};
 use crate::tables::Table;
 use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
@@ -24,6 +24,8 @@ pub struct Report {
     pub hazards: Vec<Found>,
     /// What a person has let pass with `--accept`.
     pub accepted: Vec<String>,
+    /// What the dump of the source does not hold, each with why.
+    pub left_out: BTreeMap<String, String>,
     /// How often a field of a document took its default for NULL.
     pub defaults: BTreeMap<String, BTreeMap<String, u64>>,
     /// Whether everything was proven. `None`: nothing was verified.
@@ -127,6 +129,7 @@ impl Report {
             remarks: proof.map(|p| said(&p.remarks)).unwrap_or_default(),
             hazards: Vec::new(),
             accepted: Vec::new(),
+            left_out: BTreeMap::new(),
             defaults: BTreeMap::new(),
             proven: proof.map(Proof::is_green),
             wrong: proof.map_or(0, Proof::wrong),
@@ -139,10 +142,11 @@ impl Report {
         }
     }
 
-    /// With what was found in the source before the run, and let pass.
+    /// With what was found in the source before the run, and let pass, and what its dump does not hold.
     pub fn begun_with(mut self, manifest: &Manifest) -> Report {
         self.hazards.clone_from(&manifest.hazards);
         self.accepted.clone_from(&manifest.accepted);
+        self.left_out = manifest.backup.as_ref().map(|backup| backup.left_out.clone()).unwrap_or_default();
         self
     }
 
@@ -193,6 +197,9 @@ impl Report {
             }
         }
         out.extend(self.remarks.iter().map(|remark| format!("  {remark}\n")));
+        for line in left_out_lines(&self.left_out) {
+            out += &format!("  not in the dump: {line}\n");
+        }
         titled("Remarks", out)
     }
 

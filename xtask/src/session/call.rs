@@ -9,7 +9,7 @@ use crate::effects::dump::Tools;
 use crate::effects::terminal::{Terminal, Verbosity};
 use crate::findings::Values;
 use crate::identity::Identity;
-use crate::model::Existing;
+use crate::model::{Existing, refused};
 use crate::refuse;
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::{self, Latest, RunDir};
@@ -214,8 +214,10 @@ impl Session<'_> {
         Ok(guard::unrehearsed(ctx, &rehearsal_log::read(&file)?, &file, jiff::Timestamp::now()))
     }
 
+    /// # Errors
+    /// Refuses where the machine lacks PostgreSQL's client programs.
     pub fn options(&self) -> Result<Options> {
-        Ok(self.options_with(native::postgres_bindir()?))
+        Ok(self.options_with(native::client_bindir().map_err(|missing| refused(missing.into()))?))
     }
 
     pub fn options_with(&self, bindir: PathBuf) -> Options {
@@ -265,7 +267,7 @@ impl Session<'_> {
     /// A context that leaves nothing on disk. Where the machine lacks PostgreSQL's programs, that is
     /// found by those who call them.
     pub fn looking(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
-        let options = self.options_with(native::postgres_bindir().unwrap_or_default());
+        let options = self.options_with(native::client_bindir().unwrap_or_default());
         self.of_source(args, existing, options, |runs| Ok(RunDir::dry_run_dir(runs)))
     }
 

@@ -1,9 +1,12 @@
 //! What the source holds, table by table and row by row, as digests; its sequences and its statistics.
 
+use crate::effects::postgres::Connection;
+use crate::model::Column;
 use crate::run::ctx::Ctx;
 use crate::run::join;
 use crate::run::manifest::SnapshotInfo;
 use crate::source::snapshot::{RawName, Snapshot, worker};
+use crate::sql_text::SqlFile;
 use crate::{sql, sql_file};
 use anyhow::Result;
 use datapath::digest::Digest;
@@ -50,13 +53,20 @@ pub async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) ->
     ctx.throttle.pass(name.bytes).await;
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;
-    let columns = worker.describe(&sql::all(&name.schema, &name.table)).await?;
+    let columns = columns(&mut worker, &name.schema, &name.table).await?;
     let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
     let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, hash)).await?;
     worker.close().await?;
     let content = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
     task.done(content.rows);
     Ok((name.full(), content))
+}
+
+/// As the catalogue says them, not the driver: a table that nobody migrates may have columns of any type.
+pub async fn columns(connection: &mut Connection, schema: &str, table: &str) -> Result<Vec<Column>> {
+    const COLUMNS: SqlFile = sql_file!("phases/1-backup/columns.sql");
+    let rows = connection.rows(&sql::bind(COLUMNS, &[("schema", schema), ("table", table)])).await?;
+    rows.iter().map(|row| Ok(Column { name: row.try_get("name")?, kind: row.try_get("kind")? })).collect()
 }
 
 /// Digests of some rows of a table in the schema `public`, whole as they are in the source, by id.
@@ -71,7 +81,7 @@ pub async fn raw_rows(
         return Ok(digests);
     }
     let mut worker = worker(ctx, snapshot, "digest").await?;
-    let columns = worker.describe(&sql::all("public", table)).await?;
+    let columns = columns(&mut worker, "public", table).await?;
     let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
     for row in worker.rows(&sql::digest_raw_rows("public", table, &columns, hash, ids)).await? {
         let digest = Digest::new(1, Some(row.try_get(1)?))?;

@@ -13,6 +13,7 @@ use crate::tables::Table;
 use crate::{refuse, sql_file};
 use anyhow::{Context, Result, ensure};
 use sqlx::Row;
+use sqlx::postgres::types::Oid;
 
 /// The snapshot, held open.
 pub struct Snapshot {
@@ -27,6 +28,8 @@ pub struct Snapshot {
 pub struct RawName {
     pub schema: String,
     pub table: String,
+    /// What the server and its dumps know it by.
+    pub oid: u32,
     /// By the source's statistics: for bars only.
     pub estimated_rows: u64,
     /// On disk.
@@ -146,6 +149,7 @@ pub async fn tables(connection: &mut Connection) -> Result<Vec<RawName>> {
             Ok(RawName {
                 schema: row.try_get("schema")?,
                 table: row.try_get("table")?,
+                oid: row.try_get::<Oid, _>("oid")?.0,
                 estimated_rows: u64::try_from(row.try_get::<i64, _>("estimated_rows")?)?,
                 bytes: u64::try_from(row.try_get::<i64, _>("bytes")?)?,
             })

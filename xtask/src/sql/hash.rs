@@ -91,7 +91,9 @@ impl HashFn {
                 self.of_text(&format!("hash_record_extended(ROW({}), 0)::text", list(bytes)))
             }
             // Not a row's text: whether that quotes a value is decided byte by byte by the server's locale.
-            HashFn::Md5Utf8 | HashFn::Md5Bytes => self.of_text(&format!("ARRAY[{}]::text", list(exact_text))),
+            HashFn::Md5Utf8 | HashFn::Md5Bytes => {
+                self.of_text(&format!("ARRAY[{}]::text[]::text", list(exact_text)))
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! are.
 
 use crate::effects::postgres::Connection;
+use crate::run::privileges::{self, Lacking, Privileges};
 use crate::settings::Server;
 use crate::tables::Table;
 use crate::{sql, sql_file};
@@ -10,14 +11,6 @@ use sqlx::Row;
 
 /// The one encoding that holds every text.
 const EVERY_TEXT: &str = "UTF8";
-
-/// A prerequisite that is not met.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lacking {
-    pub found: String,
-    /// What mends it.
-    pub statement: String,
-}
 
 /// Whether the database can hold every text; `None`: it can.
 pub async fn encoding(connection: &mut Connection, server: &Server) -> Result<Option<Lacking>> {
@@ -44,21 +37,12 @@ pub async fn read_only(connection: &mut Connection) -> Result<Option<Lacking>> {
     }))
 }
 
-/// How many grants a query of `0-doctor` looks for, and those that are missing.
-pub async fn missing_grants(connection: &mut Connection, query: &str) -> Result<(usize, Vec<Lacking>)> {
-    let rows = connection.rows(query).await?;
-    let mut missing = Vec::new();
-    for row in &rows {
-        if !row.try_get::<bool, _>("held")? {
-            let (grant, statement): (String, String) = (row.try_get("grant")?, row.try_get("statement")?);
-            missing.push(Lacking { found: format!("{grant} is missing"), statement: statement + ";" });
-        }
-    }
-    Ok((rows.len(), missing))
-}
-
-/// The query for what the role needs on a target with these tables.
-pub fn grants_of_target<'a>(tables: impl Iterator<Item = &'a Table>) -> String {
+/// What this session's role needs there with these tables.
+pub async fn privileges<'a>(
+    connection: &mut Connection,
+    tables: impl Iterator<Item = &'a Table>,
+) -> Result<Privileges> {
     let names = sql::array(tables.map(|table| table.name));
-    sql::bind(sql_file!("phases/0-doctor/privileges_target.sql"), &[("tables", &names)])
+    let query = sql::bind(sql_file!("phases/0-doctor/privileges_target.sql"), &[("tables", &names)]);
+    privileges::look(connection, &query).await
 }

@@ -7,7 +7,8 @@ use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
-use crate::stores::prerequisites::{self, Lacking};
+use crate::run::privileges::Lacking;
+use crate::stores::prerequisites;
 use crate::stores::{documents, ownership, rows, schema, swap};
 use crate::tables::{self, Table};
 use anyhow::Result;
@@ -90,8 +91,8 @@ async fn lacking(
     database: Database,
 ) -> Result<Vec<String>> {
     let server = ctx.settings.target(database);
-    let grants = prerequisites::grants_of_target(tables::of_database(ctx.tables, database));
-    let (_, mut lacking) = prerequisites::missing_grants(connection, &grants).await?;
+    let tables = tables::of_database(ctx.tables, database);
+    let mut lacking = prerequisites::privileges(connection, tables).await?.missing;
     lacking.extend(prerequisites::encoding(connection, server).await?);
     lacking.extend(prerequisites::read_only(connection).await?);
     Ok(lacking.iter().map(|Lacking { found, statement }| format!("{server}: {found}: {statement}")).collect())

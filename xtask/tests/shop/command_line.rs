@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use xtask::effects::postgres;
 use xtask::servers::native::{self, Connections};
+use xtask::source::digests;
 use xtask::sql;
 
 fn xtask(arguments: &[&str]) -> Said {
@@ -141,7 +142,7 @@ fn on_a_terminal(command: Command, no_color: Option<&str>) -> String {
 async fn raw(connection: &mut postgres::Connection, table: &str, shop: &Shop) -> Digest {
     let hash = shop.manifest().backup.unwrap().snapshot.hash;
     let (schema, table) = table.split_once('.').unwrap();
-    let columns = connection.describe(&sql::all(schema, table)).await.unwrap();
+    let columns = digests::columns(connection, schema, table).await.unwrap();
     let row = connection.row(&sql::digest_raw(schema, table, &columns, hash)).await.unwrap();
     Digest::new(row.get(0), row.get(1)).unwrap()
 }

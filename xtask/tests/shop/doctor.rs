@@ -30,16 +30,16 @@ use xtask::settings::Server;
 use xtask::sql;
 use xtask::tables::{TABLES, schema};
 
-const ROLE: &str = "mover";
+pub(crate) const ROLE: &str = "mover";
 
 /// The lines of one verdict.
-fn lines<'a>(health: &'a Value, verdict: &str) -> Vec<&'a Value> {
+pub(crate) fn lines<'a>(health: &'a Value, verdict: &str) -> Vec<&'a Value> {
     health["lines"].as_array().unwrap().iter().filter(|l| l["verdict"] == verdict).collect()
 }
 
 /// The one line that is not met.
 #[track_caller]
-fn the_line(case: &str, said: Said, place: &str, what: &str, words: &str) -> Value {
+pub(crate) fn the_line(case: &str, said: Said, place: &str, what: &str, words: &str) -> Value {
     let said = said.expect_code(4);
     let health = said.json();
     let missing = lines(&health, "not_met");
@@ -51,13 +51,13 @@ fn the_line(case: &str, said: Said, place: &str, what: &str, words: &str) -> Val
 }
 
 /// The statement that a line says would mend it.
-fn statement(line: &Value) -> String {
+pub(crate) fn statement(line: &Value) -> String {
     let mend = line["mend"].as_str().unwrap();
     mend[..mend.find(';').expect(mend)].to_string()
 }
 
 /// Runs a script of `sql/grants` as a DBA does.
-fn psql(server: &Server, script: &str, variables: &[&str]) {
+pub(crate) fn psql(server: &Server, script: &str, variables: &[&str]) {
     let mut command = Command::new(native::postgres_bindir().unwrap().join("psql"));
     command.args(["--no-psqlrc", "--quiet", "--host=127.0.0.1", "--username=postgres"]);
     command.arg(format!("--port={}", server.port)).arg(format!("--dbname={}", server.database));
@@ -69,7 +69,7 @@ fn psql(server: &Server, script: &str, variables: &[&str]) {
 }
 
 /// A role on all four servers that may log in and nothing else.
-async fn role(shop: &Shop) {
+pub(crate) async fn role(shop: &Shop) {
     let s = &shop.settings;
     for server in [&s.source, &s.product, &s.order, &s.gateway] {
         let mut connection = shop.superuser(server).await;
@@ -82,7 +82,7 @@ async fn role(shop: &Shop) {
     }
 }
 
-fn grant_all(shop: &Shop) {
+pub(crate) fn grant_all(shop: &Shop) {
     psql(&shop.settings.source, "migrate_source.sql", &["role=mover"]);
     for database in Database::ALL {
         psql(shop.settings.target(database), "migrate_target.sql", &["role=mover"]);

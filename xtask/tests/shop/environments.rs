@@ -1,7 +1,7 @@
 //! Environments as a person sets them up: servers started by hand with TLS and roles of few rights; what
 //! is taken away is said before anything was changed; and what a strict policy asks for.
 
-use crate::by_hand::{ByHand, ROLES};
+use crate::by_hand::{ByHand, ROLES, openssl};
 use crate::support::{Said, Shop};
 use crate::tool::{Place, everything};
 use std::fs::{self, Permissions};
@@ -380,4 +380,50 @@ async fn local_servers_are_shown_in_the_place_of_the_file() {
     assert_eq!(said.json()["problems"], serde_json::json!([]));
     let secret = secrecy::ExposeSecret::expose_secret(&shop.settings.source.password);
     assert!(!said.stdout.contains(secret));
+}
+
+/// As `openssl req -x509` makes it, and as libpq takes it: refused, with the commands that make what is not.
+#[tokio::test]
+async fn a_certificate_that_is_its_own_root() {
+    let hand = ByHand::open().await;
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    let files = ["-keyout", "server.key", "-out", "server.crt"];
+    openssl(hand.dir.path(), &[&["req", "-x509"][..], &key, &name, &files].concat());
+    hand.require_tls("source").await;
+    // The first server in the file is the source.
+    let with_root =
+        |root: &str| hand.text().replacen("tls_root = \"ca.crt\"", &format!("tls_root = \"{root}\""), 1);
+    let own = with_root("server.crt");
+    let before = everything(&hand.shop).await;
+    let said: Said = hand.command(&["migrate"], &own).output().unwrap().into();
+    let words =
+        ["source (migration@localhost", "TLS: the server shows the certificate of an authority as its own"];
+    assert_refused("its own root", &said, &words);
+    let doctor: Said = hand.command(&["doctor", "--json"], &own).output().unwrap().into();
+    let health = doctor.expect_code(4).json();
+    let lines = health["lines"].as_array().unwrap();
+    let line = lines.iter().find(|line| line["place"] == "source" && line["what"] == "reachable").unwrap();
+    assert_eq!(line["verdict"], "not_met", "{line:#}");
+    assert!(line["mend"].as_str().unwrap().contains("make the two certificates"), "{line:#}");
+    let found = line["found"].as_str().unwrap();
+    let commands: Vec<&str> =
+        found.lines().map(str::trim).filter(|line| line.starts_with("openssl ")).collect();
+    assert_eq!(commands.len(), 2, "{found}");
+    assert!(commands.iter().all(|command| said.stderr.contains(command)), "{}", said.stderr);
+    assert!(everything(&hand.shop).await == before, "something has changed");
+
+    // As they were printed, they make what verify-full takes; and only with the root that they made.
+    for command in commands {
+        let ran: Said =
+            Command::new("sh").args(["-c", command]).current_dir(hand.dir.path()).output().unwrap().into();
+        ran.expect_code(0);
+    }
+    hand.require_tls("source").await;
+    let reaches = |text: &str| -> Said { hand.command(&["doctor"], text).output().unwrap().into() };
+    reaches(&with_root("root.crt")).expect_code(0);
+    reaches(&with_root("ca.crt")).expect_code(4);
+    let elsewhere = with_root("root.crt").replacen("localhost", "127.0.0.1", 1);
+    let said = reaches(&elsewhere).expect_code(4);
+    assert!(said.stdout.contains("is for another host than 127.0.0.1"), "{}", said.stdout);
 }

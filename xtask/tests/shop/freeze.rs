@@ -5,7 +5,7 @@
 use crate::source::{Elsewhere, log_in, run, shop_with_a_service, state};
 use crate::standby::Standby;
 use crate::support::{Shop, assert_words};
-use crate::tool::{ANOTHER_SIGNAL, Tool};
+use crate::tool::{ANOTHER_SIGNAL, Tool, everything};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -178,7 +178,7 @@ async fn who_may_not_is_told_before_anything_is_changed() {
     let wrong = Elsewhere::new(&shop, "mover", "freeze_roles = [\"shop_app\", \"nobody\", \"mover\"]");
     let boss = log_in(source, "postgres").await.unwrap();
     let said = wrong.xtask(&shop, &["migrate", "--freeze"]).expect_code(4);
-    let grants = ["GRANT \"shop_owner\" TO \"mover\"", "GRANT pg_signal_backend TO \"mover\"", "CREATEROLE"];
+    let grants = ["GRANT shop_owner TO mover", "GRANT pg_signal_backend TO mover", "CREATEROLE"];
     assert_words(&said, &grants);
     let others = [
         "names nobody, which is no role",
@@ -196,8 +196,16 @@ async fn who_may_not_is_told_before_anything_is_changed() {
     let there = Elsewhere::new(&shop, "mover", POLICY);
     shop.source().await.run("DROP ROLE sly").await.unwrap();
     let grants = [
-        ("GRANT shop_owner TO mover", "REVOKE shop_owner FROM mover", "does not own the database"),
-        ("GRANT pg_signal_backend TO mover", "REVOKE pg_signal_backend FROM mover", "may not end sessions"),
+        (
+            "GRANT shop_owner TO mover",
+            "REVOKE shop_owner FROM mover",
+            "ownership of database ecommerce_db is missing",
+        ),
+        (
+            "GRANT pg_signal_backend TO mover",
+            "REVOKE pg_signal_backend FROM mover",
+            "membership in pg_signal_backend is missing",
+        ),
         (
             "ALTER ROLE mover CREATEROLE",
             "ALTER ROLE mover NOCREATEROLE",
@@ -220,6 +228,31 @@ async fn who_may_not_is_told_before_anything_is_changed() {
     run(&mut app, WRITE).await.unwrap_err();
     there.xtask(&shop, &["unfreeze"]).expect_code(0);
     assert_eq!(state(&shop, "shop_app").await, FREE);
+}
+
+/// A database that a superuser owns changes hands: nobody is told to become a superuser.
+#[tokio::test]
+async fn nobody_is_asked_to_become_a_superuser() {
+    let shop = shop_with_a_service().await;
+    let password = secrecy::ExposeSecret::expose_secret(&shop.settings.source.password).to_string();
+    let role = format!(
+        "CREATE ROLE mover LOGIN CREATEROLE PASSWORD '{password}'; GRANT pg_read_all_data TO mover; \
+         GRANT pg_signal_backend TO mover"
+    );
+    shop.source().await.run(&role).await.unwrap();
+    let there = Elsewhere::new(&shop, "mover", POLICY);
+    let before = everything(&shop).await;
+    for arguments in [&["freeze"][..], &["migrate", "--freeze"]] {
+        let said = there.xtask(&shop, arguments).expect_code(4);
+        let owner = "ALTER DATABASE ecommerce_db OWNER TO mover";
+        assert_words(&said, &["ownership of database ecommerce_db is missing: ", owner]);
+        assert!(!said.stderr.contains("GRANT"), "{}", said.stderr);
+        assert_eq!(state(&shop, "shop_app").await, FREE);
+    }
+    assert!(everything(&shop).await == before, "something has changed");
+    shop.source().await.run("ALTER DATABASE ecommerce_db OWNER TO mover").await.unwrap();
+    there.xtask(&shop, &["freeze"]).expect_code(0);
+    there.xtask(&shop, &["unfreeze"]).expect_code(0);
 }
 
 #[tokio::test]
@@ -289,7 +322,7 @@ async fn nothing_is_exported_while_the_source_is_busy() {
     shop.source().await.run(&role).await.unwrap();
     let blind = Elsewhere::new(&shop, "mover", "max_active_sessions = 5");
     let said = blind.xtask(&shop, &["backup"]).expect_code(4);
-    assert_words(&said, &["GRANT pg_read_all_stats TO \"mover\""]);
+    assert_words(&said, &["GRANT pg_read_all_stats TO mover"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

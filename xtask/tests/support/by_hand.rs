@@ -42,7 +42,7 @@ impl ByHand {
         hand
     }
 
-    fn server(&self, label: &str) -> &Server {
+    pub fn server(&self, label: &str) -> &Server {
         let s = &self.shop.settings;
         [&s.source, &s.product, &s.order, &s.gateway].into_iter().find(|s| s.label == label).unwrap()
     }
@@ -61,7 +61,7 @@ impl ByHand {
     }
 
     /// The superuser stays as he is, so that the test can look.
-    async fn require_tls(&self, label: &str) {
+    pub async fn require_tls(&self, label: &str) {
         let stack = Connections::read(self.shop.dir()).unwrap();
         let data = &stack.server(label).unwrap().data;
         for name in ["server.crt", "server.key"] {
@@ -170,7 +170,7 @@ fn certificates(dir: &Path) {
     openssl(dir, &[&["x509", "-req"][..], &files, &authority].concat());
 }
 
-fn openssl(dir: &Path, arguments: &[&str]) {
+pub fn openssl(dir: &Path, arguments: &[&str]) {
     let run = Command::new("openssl").args(arguments).current_dir(dir).output();
     let said: Said = run.expect("openssl is installed").into();
     said.expect_code(0);

@@ -6,12 +6,11 @@ use crate::model::{ServerInfo, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::rehearsal_log;
 use crate::servers::docker::Compose;
+use crate::servers::native::CLIENT_PROGRAMS;
 use crate::settings::human;
 use anyhow::Result;
 use jiff::Timestamp;
 use std::path::Path;
-
-const PROGRAMS: [&str; 4] = ["pg_dump", "pg_dumpall", "pg_restore", "psql"];
 
 /// How many times the source's size the guide wants to be free.
 const TIMES: u64 = 3;
@@ -27,7 +26,7 @@ impl Versions {
 
 pub(super) async fn versions(ctx: &Ctx) -> Versions {
     let mut versions = Vec::new();
-    for program in PROGRAMS {
+    for program in CLIENT_PROGRAMS.iter().copied() {
         versions.push((program, ctx.tools.version_of(program).await));
     }
     Versions(versions)

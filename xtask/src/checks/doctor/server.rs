@@ -2,12 +2,13 @@
 
 use crate::effects::clock::seconds_now;
 use crate::effects::postgres::{self, Connection};
+use crate::effects::tls;
 use crate::health::{Lines, clock_difference};
 use crate::model::{ServerInfo, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::lock;
+use crate::run::privileges::{Lacking, Privileges};
 use crate::settings::Server;
-use crate::stores::prerequisites::{self, Lacking};
 use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
@@ -107,20 +108,19 @@ fn pid(row: sqlx::postgres::PgRow) -> Result<i32> {
 
 /// A line for each grant that is missing, or one for all that are held. `script`: the file that gives
 /// all of them. Whether all are held.
-pub(super) async fn privileges(
-    connection: &mut Connection,
+pub(super) fn privileges(
     lines: &mut Lines,
     what: &'static str,
-    query: &str,
+    looked: Result<Privileges>,
     script: &str,
 ) -> bool {
-    match prerequisites::missing_grants(connection, query).await {
+    match looked {
         Err(error) => lines.failed(what, &error, script),
-        Ok((all, missing)) if missing.is_empty() => {
+        Ok(Privileges { all, missing }) if missing.is_empty() => {
             lines.met(what, format!("all {all} that are needed"));
             return true;
         }
-        Ok((_, missing)) => {
+        Ok(Privileges { missing, .. }) => {
             for (i, Lacking { found, statement }) in missing.into_iter().enumerate() {
                 let together =
                     if i == 0 { format!("\nall that are needed: {script}") } else { String::new() };
@@ -139,13 +139,6 @@ pub(super) async fn lock(connection: &mut Connection, lines: &mut Lines) {
         Ok(None) => lines.met(what, "free: no other run is at work"),
         Ok(Some(holder)) => lines.not_met(what, holder.to_string(), holder.fix("then look again")),
     }
-}
-
-/// The command that gives all grants of a file of `sql/grants`.
-pub(super) fn grant_script(server: &Server, file: crate::sql_text::SqlFile, more: &str) -> String {
-    let Server { host, port, database, user, .. } = server;
-    let path = file.path;
-    format!("psql -h {host} -p {port} -U postgres -d {database} -v role={user}{more} -f sql/{path}")
 }
 
 /// Whether so many connections more can be opened.
@@ -229,6 +222,9 @@ fn fix_connection(server: &Server, error: &anyhow::Error) -> String {
         Some("3D000") => format!("createdb -h {host} -p {port} -U postgres -O {user} {database}"),
         Some("42501") => sql::let_connect(user, database),
         Some("53300") => format!("{}   -- or raise max_connections", sql::unlimited_role(user)),
+        _ if tls::shows_its_own_root(error) => {
+            "make the two certificates as it says there; then look again: cargo xtask doctor".to_string()
+        }
         _ => pg_isready(server),
     }
 }

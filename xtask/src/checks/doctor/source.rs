@@ -7,6 +7,7 @@ use crate::effects::postgres::{self, Connection};
 use crate::health::Lines;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Open;
+use crate::run::privileges;
 use crate::source::assess;
 use crate::source::freeze::Freezer;
 use crate::{sql, sql_file};
@@ -40,12 +41,8 @@ pub(super) async fn look(ctx: &Arc<Ctx>, wanted: Wanted, pg_dump: Option<u32>) -
     };
     server::lock(&mut connection, &mut lines).await;
     frozen(ctx, &mut lines).await;
-    let policy = &ctx.settings.policy;
-    let limits = policy.max_active_sessions.is_some() || policy.max_replication_lag.is_some();
-    let privileges = sql_file!("phases/0-doctor/privileges_source.sql");
-    let query = sql::bind(privileges, &[("limits", if limits { "true" } else { "false" })]);
-    let script = server::grant_script(source, sql_file!("grants/migrate_source.sql"), "");
-    let held = server::privileges(&mut connection, &mut lines, "privileges", &query, &script).await;
+    let looked = privileges::of_source(ctx, &mut connection).await;
+    let held = server::privileges(&mut lines, "privileges", looked, &privileges::script_for_source(ctx));
     if wanted.freeze {
         freeze(ctx, &mut connection, &mut lines).await;
     }
@@ -72,8 +69,8 @@ async fn freeze(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let roles = sql::array(ctx.settings.policy.freeze_roles.iter().map(String::as_str));
     let query = sql::bind(sql_file!("phases/0-doctor/privileges_freeze.sql"), &[("roles", &roles)]);
     let more = format!(" -v roles='{roles}'");
-    let script = server::grant_script(&ctx.settings.source, sql_file!("grants/freeze.sql"), &more);
-    if !server::privileges(connection, lines, "freeze", &query, &script).await {
+    let script = privileges::script(&ctx.settings.source, sql_file!("grants/freeze.sql"), &more);
+    if !server::privileges(lines, "freeze", privileges::look(connection, &query).await, &script) {
         return;
     }
     let looked = async { Freezer::of(ctx)?.preflight().await };
@@ -192,11 +189,20 @@ async fn shared_snapshot(ctx: &Ctx, holder: &mut Connection) -> Result<()> {
 /// A session that is not this tool's.
 struct ForeignSession {
     pid: i32,
-    user: String,
     shown: String,
-    hidden: bool,
-    busy: bool,
-    blocks: bool,
+    does: Does,
+}
+
+/// What a session of somebody else does there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Does {
+    KeepsOthersOut,
+    Works,
+    Nothing,
+    /// Whether it is a client at all cannot be seen for want of pg_read_all_stats: not one to be ended.
+    Unseen,
+    /// The same, and it keeps others out: of a role, so that it is not autovacuum, which gives way.
+    UnseenInTheWay,
 }
 
 /// Who else works there: services that still write make the result old before it is used.
@@ -207,27 +213,30 @@ async fn sessions(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
         Ok(sessions) => sessions,
         Err(error) => return lines.failed(what, &error, "look by hand: SELECT * FROM pg_stat_activity;"),
     };
-    let shown = |wanted: &dyn Fn(&&ForeignSession) -> bool| -> (Vec<String>, String) {
-        let chosen: Vec<&ForeignSession> = sessions.iter().filter(wanted).collect();
+    let shown = |does: Does| -> (String, String) {
+        let chosen: Vec<&ForeignSession> = sessions.iter().filter(|s| s.does == does).collect();
         let pids: Vec<String> = chosen.iter().map(|s| s.pid.to_string()).collect();
-        (chosen.iter().map(|s| s.shown.clone()).collect(), pids.join(","))
+        (chosen.iter().map(|s| s.shown.clone()).collect::<Vec<_>>().join("\n"), pids.join(","))
     };
     let ending = |pids: &str| format!("stop the services; or {}", sql::end_sessions(pids));
-    let (blocking, pids) = shown(&|s| s.blocks);
+    let (blocking, pids) = shown(Does::KeepsOthersOut);
     if !blocking.is_empty() {
-        lines.not_met(what, format!("a table is locked:\n{}", blocking.join("\n")), ending(&pids));
+        lines.not_met(what, format!("a table is locked:\n{blocking}"), ending(&pids));
     }
-    let (busy, pids) = shown(&|s| s.busy && !s.blocks);
-    if !busy.is_empty() {
-        let found = format!("still at work:\n{}", busy.join("\n"));
-        lines.warn(what, found, ending(&pids));
+    let (working, pids) = shown(Does::Works);
+    if !working.is_empty() {
+        lines.warn(what, format!("still at work:\n{working}"), ending(&pids));
     }
-    let (hidden, _) = shown(&|s| s.hidden && !s.busy && s.user != source.user);
-    if !hidden.is_empty() {
-        let found = format!("what these do is hidden from {}:\n{}", source.user, hidden.join("\n"));
-        lines.warn(what, found, sql::let_see_sessions(&source.user));
+    let not_let_see = |unseen: &str| format!("{} is not let see what these are:\n{unseen}", source.user);
+    let (in_the_way, _) = shown(Does::UnseenInTheWay);
+    if !in_the_way.is_empty() {
+        lines.not_met(what, not_let_see(&in_the_way), sql::let_see_sessions(&source.user));
     }
-    if blocking.is_empty() && busy.is_empty() && hidden.is_empty() {
+    let (unseen, _) = shown(Does::Unseen);
+    if !unseen.is_empty() {
+        lines.warn(what, not_let_see(&unseen), sql::let_see_sessions(&source.user));
+    }
+    if [blocking, working, in_the_way, unseen].iter().all(String::is_empty) {
         lines.met(what, format!("{}, none at work", sessions.len()));
     }
 }
@@ -245,23 +254,28 @@ async fn others(connection: &mut Connection) -> Result<Vec<ForeignSession>> {
             (_, true) => "holds a write transaction, ",
             _ => "",
         };
-        let (pid, user): (i32, String) = (row.try_get("pid")?, text("user")?);
-        let shown = format!(
-            "pid {pid}, {user}, application {:?}, from {}: {does}{}{}",
-            text("application")?,
-            text("client")?,
-            state.as_deref().unwrap_or("state hidden"),
-            if since.is_empty() { since } else { format!(", since {since}") },
-        );
+        let pid: i32 = row.try_get("pid")?;
+        let (user, unseen): (Option<String>, bool) = (row.try_get("user")?, row.try_get("unseen")?);
+        let who = user.as_deref().unwrap_or("of no role");
+        let shown = match unseen {
+            true => format!("pid {pid}, {who}, application {:?}: {does}unseen", text("application")?),
+            false => format!(
+                "pid {pid}, {who}, application {:?}, from {}: {does}{}{}",
+                text("application")?,
+                text("client")?,
+                state.as_deref().unwrap_or_default(),
+                if since.is_empty() { since } else { format!(", since {since}") },
+            ),
+        };
         let active = matches!(state.as_deref(), Some("active" | "fastpath function call"));
-        sessions.push(ForeignSession {
-            pid,
-            user,
-            shown,
-            hidden: state.is_none(),
-            busy: writes || active,
-            blocks,
-        });
+        let does = match (unseen, blocks, writes || active) {
+            (true, true, _) if user.is_some() => Does::UnseenInTheWay,
+            (true, ..) => Does::Unseen,
+            (_, true, _) => Does::KeepsOthersOut,
+            (_, _, true) => Does::Works,
+            _ => Does::Nothing,
+        };
+        sessions.push(ForeignSession { pid, shown, does });
     }
     Ok(sessions)
 }

@@ -5,7 +5,8 @@ use crate::checks::doctor::server;
 use crate::health::Lines;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
-use crate::stores::prerequisites::{self, Lacking};
+use crate::run::privileges::{self, Lacking};
+use crate::stores::prerequisites;
 use crate::stores::readiness;
 use crate::{sql_file, tables};
 use anyhow::Result;
@@ -28,10 +29,9 @@ pub(super) async fn look(ctx: &Arc<Ctx>, database: Database, pg_dump: Option<u32
     let encoding = prerequisites::encoding(&mut connection, target).await;
     let of_itself = met(&mut lines, "encoding", "holds every text", encoding)
         & met(&mut lines, "writable", "for new sessions", prerequisites::read_only(&mut connection).await);
-    let query = prerequisites::grants_of_target(tables::of_database(ctx.tables, database));
-    let script = server::grant_script(target, sql_file!("grants/migrate_target.sql"), "");
-    let held = server::privileges(&mut connection, &mut lines, "privileges", &query, &script).await;
-    match (held, of_itself) {
+    let script = privileges::script(target, sql_file!("grants/migrate_target.sql"), "");
+    let looked = prerequisites::privileges(&mut connection, tables::of_database(ctx.tables, database)).await;
+    match (server::privileges(&mut lines, "privileges", looked, &script), of_itself) {
         (true, true) => empty(ctx, database, &mut lines).await,
         (false, _) => lines.not_looked_at(&["empty"], "a privilege is missing"),
         (true, false) => lines.not_looked_at(&["empty"], "no run would begin there"),

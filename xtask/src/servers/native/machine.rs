@@ -10,8 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-/// What the pipeline calls, not only what a server needs.
-const PROGRAMS: [&str; 6] = ["initdb", "postgres", "pg_dump", "pg_restore", "psql", "pg_dumpall"];
+/// What a run calls, and a person for whom it prints a command.
+pub const CLIENT_PROGRAMS: &[&str] = &["pg_dump", "pg_dumpall", "pg_restore", "psql"];
+/// What local servers are made and run with.
+const SERVER_PROGRAMS: &[&str] = &["initdb", "postgres"];
 const OLDEST_POSTGRES: u32 = 14;
 const JAR_IN_SDK: &str = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar";
 const JAR_VARIABLE: &str = "FIRESTORE_EMULATOR_JAR";
@@ -125,26 +127,42 @@ pub fn temp_roots() -> Vec<PathBuf> {
     roots
 }
 
-/// Where PostgreSQL's programs are: the newest, at least version 14, among `$PATH`,
-/// `pg_config --bindir` and Debian's versioned directories that has all of [`PROGRAMS`].
+/// Where PostgreSQL's programs for local servers are: those of [`CLIENT_PROGRAMS`], too, since what is rehearsed
+/// there calls them.
 pub fn postgres_bindir() -> Result<PathBuf, Missing> {
-    let account = account().ok().flatten();
+    let all = [SERVER_PROGRAMS, CLIENT_PROGRAMS].concat();
+    newest_with(&all, account().ok().flatten(), &["postgresql", "postgresql-client"])
+}
+
+/// Where the programs are that a run calls, wherever its servers are.
+pub fn client_bindir() -> Result<PathBuf, Missing> {
+    newest_with(CLIENT_PROGRAMS, None, &["postgresql-client"])
+}
+
+/// The newest, at least version 14, among `$PATH`, `pg_config --bindir` and Debian's versioned directories
+/// that has all of these for the account; of one version the last, which is no wrapper that chooses again.
+fn newest_with(
+    programs: &[&str],
+    account: Option<Account>,
+    packages: &[&'static str],
+) -> Result<PathBuf, Missing> {
     let mut newest: Option<((u32, u32), PathBuf)> = None;
     for dir in postgres_candidates() {
-        if PROGRAMS
+        if programs
             .iter()
             .all(|program| reachable(&dir.join(program), 5, account) && dir.join(program).is_file())
-            && let Some(version) = postgres_version(&dir)
+            && let Some(version) = version_of(&dir.join(programs[0]))
             && version.0 >= OLDEST_POSTGRES
-            && newest.as_ref().is_none_or(|(known, _)| version > *known)
+            && newest.as_ref().is_none_or(|(known, _)| version >= *known)
         {
             newest = Some((version, dir));
         }
     }
     newest.map(|(_, dir)| dir).ok_or_else(|| {
+        let programs = programs.join(", ");
         let what =
-            format!("PostgreSQL {OLDEST_POSTGRES} or newer ({} in one directory)", PROGRAMS.join(", "));
-        Missing::apt(what, &["postgresql", "postgresql-client"])
+            format!("PostgreSQL {OLDEST_POSTGRES} or newer ({programs} in one directory) is not there");
+        Missing::apt(what, packages)
     })
 }
 
@@ -155,9 +173,9 @@ fn postgres_candidates() -> Vec<PathBuf> {
     dirs
 }
 
-/// Major and minor of `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`; `18beta1` is 18.0.
-fn postgres_version(bindir: &Path) -> Option<(u32, u32)> {
-    let text = chores::output(bindir.join("postgres"), &["--version"])?;
+/// Major and minor of `initdb (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`; `18beta1` is 18.0.
+fn version_of(program: &Path) -> Option<(u32, u32)> {
+    let text = chores::output(program, &["--version"])?;
     let numbers = numbers(text.split_once("(PostgreSQL)")?.1.split_whitespace().next()?);
     Some((*numbers.first()?, numbers.get(1).copied().unwrap_or(0)))
 }

@@ -26,6 +26,8 @@ mod stack;
 
 pub use connections::{Connections, EmulatorServer, PostgresServer, SERVERS};
 pub use leftovers::{KeptStack, ServerState, kept, remove_leftovers, take_down};
-pub use machine::{Missing, describe, emulator_jar, missing, postgres_bindir};
+pub use machine::{
+    CLIENT_PROGRAMS, Missing, client_bindir, describe, emulator_jar, missing, postgres_bindir,
+};
 pub use options::{EmulatorChoice, Options};
 pub use stack::Stack;

@@ -24,15 +24,8 @@ pub(super) async fn look(
 ) -> Result<SourceState> {
     let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
     let text = |name: &str| row.try_get::<String, _>(name);
-    let (me, owner) = (sql_text::ident(&text("me")?), sql_text::ident(&text("owner")?));
-    let database = sql_text::ident(&server.database);
-    let mut wrong = Vec::new();
-    if !row.try_get::<bool, _>("owns")? {
-        wrong.push(format!("{me} does not own the database {database}: GRANT {owner} TO {me}"));
-    }
-    if !row.try_get::<bool, _>("signals")? {
-        wrong.push(format!("{me} may not end sessions: GRANT pg_signal_backend TO {me}"));
-    }
+    let me = sql_text::ident(&text("me")?);
+    let mut wrong = rights(connection).await?;
     wrong.extend(others::writers(connection).await?);
     let roles = roles_that_log_in(connection, named, &me, &mut wrong).await?;
     wrong.extend(overriding(connection, server, named).await?);
@@ -49,6 +42,19 @@ pub(super) async fn look(
         );
     }
     Ok(SourceState { setting: row.try_get("setting")?, now: text("now")?, roles })
+}
+
+/// Rights that are missing, whatever roles are to be kept out: a line each, with what `doctor` says gives it.
+async fn rights(connection: &mut Connection) -> Result<Vec<String>> {
+    let query = sql::bind(sql_file!("phases/0-doctor/privileges_freeze.sql"), &[("roles", "{}")]);
+    let mut wrong = Vec::new();
+    for row in connection.rows(&query).await? {
+        if !row.try_get::<bool, _>("held")? {
+            let (grant, statement): (String, String) = (row.try_get("grant")?, row.try_get("statement")?);
+            wrong.push(format!("{grant} is missing: {statement}"));
+        }
+    }
+    Ok(wrong)
 }
 
 async fn roles_that_log_in(
