@@ -34,6 +34,9 @@ pub struct Reading {
     /// By table: columns that the target declares NOT NULL.
     #[serde(default)]
     pub required: BTreeMap<String, Vec<String>>,
+    /// Ids and references of the targets (`table.column`) that the source has as bigint.
+    #[serde(default)]
+    pub wide: Vec<String>,
     /// By table: names of the quarantine's own columns that a column of the source bears.
     #[serde(default)]
     pub taken: BTreeMap<String, Vec<String>>,

@@ -8,12 +8,16 @@ use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
 use crate::run::privileges::Lacking;
+use crate::source::sequences;
 use crate::stores::prerequisites;
 use crate::stores::{documents, ownership, rows, schema, swap};
-use crate::tables::{self, Table};
+use crate::tables::{self, Table, To};
+use crate::{sql, sql_file};
 use anyhow::Result;
 use datapath::document::Collection;
 use datapath::firestore::{Address, Firestore};
+use sqlx::Row;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is in the way, but for its name.
@@ -57,6 +61,7 @@ async fn looked_at(
     let ours = tables::of_database(ctx.tables, database).map(|table| table.name);
     let missing: Vec<&str> = ours.filter(|name| !existing.iter().any(|(there, _)| there == name)).collect();
     let mut found = differences(&mut connection, database, &missing).await?;
+    found.extend(too_narrow(ctx, &mut connection, database, export).await?);
     if existing.iter().any(|(_, rows)| *rows > 0) {
         let others = match export {
             Some(export) if found.is_empty() => not_this_runs(&mut connection, export, &existing).await?,
@@ -82,6 +87,49 @@ async fn looked_at(
     }
     connection.close().await?;
     Ok((found, false))
+}
+
+/// Columns that are there and cannot hold the ids which the source has given out, a line each.
+async fn too_narrow(
+    ctx: &Ctx,
+    connection: &mut postgres::Connection,
+    database: Database,
+    export: Option<&Export>,
+) -> Result<Vec<String>> {
+    let names = sql::array(tables::of_database(ctx.tables, database).map(|table| table.name));
+    let narrow = sql::bind(sql_file!("phases/4-import/narrow.sql"), &[("tables", &names)]);
+    let narrow = connection.rows(&narrow).await?;
+    if narrow.is_empty() {
+        return Ok(Vec::new());
+    }
+    let last: BTreeMap<&str, i64> = match export {
+        Some(export) => {
+            export.tables.iter().map(|(name, table)| (name.as_str(), table.sequence.last)).collect()
+        }
+        None => sequences::of_tables(ctx).await?.into_iter().map(|(name, s)| (name, s.last)).collect(),
+    };
+    let mut found = Vec::new();
+    for row in narrow {
+        let (table, column): (String, String) = (row.try_get("table")?, row.try_get("column")?);
+        let of_another =
+            ctx.tables.iter().filter(|t| t.name == table).flat_map(|t| t.references).find_map(|reference| {
+                match reference.to {
+                    To::Row(_, other) if reference.column == column => Some(other.to_string()),
+                    _ => None,
+                }
+            });
+        let ids_of = row.try_get::<Option<String>, _>("ids_of")?.or(of_another);
+        let last = ids_of.as_deref().and_then(|of| last.get(of)).copied().unwrap_or_default();
+        if last > i64::from(i32::MAX) {
+            found.push(format!(
+                "{table}.{column} in {} is integer, and the source's ids have come to {}: {}",
+                ctx.settings.target(database),
+                crate::model::grouped(last.unsigned_abs()),
+                row.try_get::<String, _>("statement")?
+            ));
+        }
+    }
+    Ok(found)
 }
 
 /// What the database itself lacks, whatever its tables are: nothing else can be looked at then.

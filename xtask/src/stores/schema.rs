@@ -217,9 +217,25 @@ pub async fn create(connection: &mut Connection, database: Database) -> Result<V
 }
 
 pub async fn create_in(connection: &mut Connection, database: Database, name: &str) -> Result<Vec<Part>> {
+    create_wide(connection, database, name, &[]).await
+}
+
+/// The same; `wide`: ids and references (`table.column`) that have to be bigint where the table is not there
+/// yet. Where it is, they are as wide as there.
+pub async fn create_wide(
+    connection: &mut Connection,
+    database: Database,
+    name: &str,
+    wide: &[String],
+) -> Result<Vec<Part>> {
     let schema = tables::schema(database);
     connection.run(&sql::fresh_schema(name)).await?;
     connection.run(schema.text).await.with_context(|| format!("running sql/{}", schema.path))?;
+    let wide = sql::array(wide.iter().map(String::as_str));
+    let widths = sql::bind(sql_file!("phases/4-import/widths.sql"), &[("schema", name), ("wide", &wide)]);
+    for row in connection.rows(&widths).await? {
+        connection.run(&row.try_get::<String, _>(0)?).await?;
+    }
     definition(connection, name).await
 }
 

@@ -9,7 +9,7 @@ use crate::effects::postgres::Connection;
 use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::sql;
-use crate::stores::schema::{Part, Rebuild, STAGING, create_in};
+use crate::stores::schema::{Part, Rebuild, STAGING, create_wide};
 use anyhow::Result;
 
 /// What is to be built after the rows are in.
@@ -42,9 +42,9 @@ impl BuildPlan {
     }
 }
 
-/// Sets the schema aside with bare tables, ready for rows.
-pub async fn prepare(connection: &mut Connection, database: Database) -> Result<BuildPlan> {
-    prepare_in(connection, database, STAGING).await
+/// Sets the schema aside with bare tables, ready for rows; `wide`: as in `schema::create_wide`.
+pub async fn prepare(connection: &mut Connection, database: Database, wide: &[String]) -> Result<BuildPlan> {
+    prepare_in(connection, database, STAGING, wide).await
 }
 
 /// The same in another schema.
@@ -52,8 +52,9 @@ pub(super) async fn prepare_in(
     connection: &mut Connection,
     database: Database,
     schema: &'static str,
+    wide: &[String],
 ) -> Result<BuildPlan> {
-    let parts = create_in(connection, database, schema).await?;
+    let parts = create_wide(connection, database, schema, wide).await?;
     // References first: they hold on to keys.
     for kind in [Rebuild::Reference, Rebuild::Key, Rebuild::Index] {
         for removal in parts.iter().filter(|p| p.is(kind)).filter_map(|part| part.removal(schema)) {

@@ -38,7 +38,7 @@ pub async fn rehearse(ctx: &Ctx, connection: &mut Connection, database: Database
 
 async fn try_it(ctx: &Ctx, connection: &mut Connection, database: Database) -> Result<Vec<Difference>> {
     let names = there(ctx, connection, database).await?;
-    let plan = prepare_in(connection, database, LOOKED_AT).await?;
+    let plan = prepare_in(connection, database, LOOKED_AT, &[]).await?;
     connection.run(&sql::search_path(LOOKED_AT)).await?;
     for table in tables::of_database(ctx.tables, database) {
         for statement in plan.indexes_of(table.name).into_iter().chain(plan.keys_of(table.name)) {

@@ -304,3 +304,58 @@ async fn quarantine_says_which_column_and_what_it_holds_whatever_the_source_call
     assert!(token["quarantine_detail"].ends_with(" bytes"), "{sessions:#?}");
     shop.xtask(&["verify"]).expect_code(0);
 }
+
+/// The service's own tables, made before the data comes.
+async fn with_tables(shop: &Shop, database: Database) {
+    shop.target(database).await.run(xtask::tables::schema(database).text).await.unwrap();
+}
+
+#[tokio::test]
+async fn ids_beyond_integer_go_where_there_is_room_for_them() {
+    let shop = Shop::open(0).await;
+    put(&shop, include_str!("../../../fixtures/cases/34-sequence-beyond-integer.sql")).await;
+    put(
+        &shop,
+        "ALTER TABLE orders ALTER COLUMN id TYPE bigint; ALTER TABLE order_items ALTER COLUMN order_id TYPE bigint; \
+         ALTER TABLE payments ALTER COLUMN order_id TYPE bigint; ALTER TABLE product_reviews ALTER COLUMN order_id TYPE bigint; \
+         ALTER SEQUENCE orders_id_seq AS bigint; SELECT setval('orders_id_seq', 4000000000); \
+         INSERT INTO orders (id, user_id, total_amount, created_at) VALUES (3999999999, 1, 1, now()); \
+         INSERT INTO order_items (id, order_id, product_id, quantity, unit_price, created_at) \
+             VALUES (7000, 3999999999, 1, 1, 1, now()); \
+         INSERT INTO payments (id, order_id, amount, created_at) VALUES (7000, 3999999999, 1, now()); \
+         INSERT INTO product_reviews (id, product_id, user_id, order_id, rating, created_at) VALUES (7000, 1, 1, 3999999999, 5, now())",
+    )
+    .await;
+    // Tables that are there and too narrow, and what makes them wide.
+    with_tables(&shop, Database::Order).await;
+    let words = [
+        "orders.id in order",
+        "is integer, and the source's ids have come to 4,000,000,000",
+        "ALTER TABLE orders ALTER COLUMN id TYPE bigint; ALTER SEQUENCE public.orders_id_seq AS bigint;",
+        "ALTER TABLE order_items ALTER COLUMN order_id TYPE bigint;",
+        "ALTER TABLE payments ALTER COLUMN order_id TYPE bigint;",
+    ];
+    refused(&shop, &["migrate"], &words).await;
+    refused(&shop, &["plan"], &words).await;
+    refused(&shop, &["doctor"], &words).await;
+    let wide = "ALTER TABLE orders ALTER COLUMN id TYPE bigint; ALTER SEQUENCE public.orders_id_seq AS bigint; \
+                ALTER TABLE order_items ALTER COLUMN order_id TYPE bigint; \
+                ALTER TABLE payments ALTER COLUMN order_id TYPE bigint;";
+    shop.target(Database::Order).await.run(wide).await.unwrap();
+    shop.xtask(&["migrate"]).expect_code(0);
+    shop.xtask(&["verify"]).expect_code(0);
+    for (database, query, expected) in [
+        (Database::Order, "SELECT nextval('orders_id_seq')", 4_000_000_001_i64),
+        (Database::Order, "SELECT order_id FROM payments WHERE id = 7000", 3_999_999_999),
+        (Database::Order, "SELECT order_id FROM order_items WHERE id = 7000", 3_999_999_999),
+        (Database::Product, "SELECT order_id FROM product_reviews WHERE id = 7000", 3_999_999_999),
+        // Made by the tool, as wide as in the source.
+        (Database::Gateway, "SELECT nextval('api_logs_id_seq')", 3_000_000_001),
+    ] {
+        assert_eq!(one::<i64>(&shop, database, query).await, expected, "{query}");
+    }
+    // What is damaged is repaired as wide as it was.
+    shop.target(Database::Order).await.run("DELETE FROM payments WHERE id = 7000").await.unwrap();
+    shop.xtask(&["repair", "--apply"]).expect_code(0);
+    shop.xtask(&["verify"]).expect_code(0);
+}

@@ -283,7 +283,7 @@ async fn what_is_hung_on_a_table_meanwhile() {
     let ctx = shop.ctx_of(shop.latest());
     let mut connection = shop.target(Database::Order).await;
     connection.run(schema(Database::Order).text).await.unwrap();
-    staging::prepare(&mut connection, Database::Order).await.unwrap();
+    staging::prepare(&mut connection, Database::Order, &[]).await.unwrap();
     let mut superuser = shop.superuser(&shop.settings.order).await;
     let label = "SET allow_system_table_mods = on; \
                  INSERT INTO pg_seclabel VALUES ('orders'::regclass, 'pg_class'::regclass, 0, 'selinux', 'secret')";

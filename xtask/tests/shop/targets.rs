@@ -209,7 +209,7 @@ async fn rows_that_appear_meanwhile_are_not_overwritten() {
     for database in Database::ALL {
         let mut connection = shop.target(database).await;
         connection.run(schema(database).text).await.unwrap();
-        staging::prepare(&mut connection, database).await.unwrap();
+        staging::prepare(&mut connection, database, &[]).await.unwrap();
     }
     let mut product = shop.target(Database::Product).await;
     product.run("INSERT INTO categories (name, created_at) VALUES ('meanwhile', now())").await.unwrap();
@@ -236,7 +236,7 @@ async fn rows_that_appear_meanwhile_are_not_overwritten() {
 async fn what_is_built_and_in_which_order() {
     let shop = Shop::open(0).await;
     let mut product = shop.target(Database::Product).await;
-    let plan = staging::prepare(&mut product, Database::Product).await.unwrap();
+    let plan = staging::prepare(&mut product, Database::Product, &[]).await.unwrap();
     let indexes = plan.indexes_of("products");
     let gin = |statement: &String| statement.contains(" USING gin ");
     assert!(indexes.len() > 5 && gin(&indexes[0]) && !indexes[1..].iter().any(gin), "{indexes:#?}");

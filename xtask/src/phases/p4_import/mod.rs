@@ -68,7 +68,7 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
         refuse!("{}", found.join("\n  "));
     }
     let mut connection = ctx.target(database, "import").await?;
-    let plan = staging::prepare(&mut connection, database).await?;
+    let plan = staging::prepare(&mut connection, database, &export.snapshot.reading.wide).await?;
     let references = plan.references();
     let loading = Arc::new(Loading::new(ctx.clone(), export.clone(), database, plan));
     let tables = tables::of_database(ctx.tables, database);

@@ -124,6 +124,7 @@ async fn standing(ctx: &Arc<Ctx>, connection: &mut Connection) -> Result<(Standi
         conversions: shapes.conversions,
         unconvertible: BTreeMap::new(),
         required: shapes.required,
+        wide: shapes.wide,
         taken: taken(ctx, &columns),
     };
     Ok((Standing { catalogue, found, reading }, columns))

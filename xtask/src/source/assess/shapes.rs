@@ -36,6 +36,7 @@ pub(super) struct Shapes {
     pub casts: BTreeMap<String, BTreeMap<String, TargetType>>,
     pub conversions: BTreeMap<String, BTreeMap<String, TargetType>>,
     pub required: BTreeMap<String, Vec<String>>,
+    pub wide: Vec<String>,
 }
 
 impl Shapes {
@@ -277,6 +278,10 @@ impl Shapes {
         };
         if let Some(bytes) = into.element {
             limit(Limit::Element { bytes });
+        }
+        // Ids are as wide as in the source.
+        if (column == "id" || column.ends_with("_id")) && from.sql == "bigint" && into.kind.sql == "integer" {
+            return self.wide.push(format!("{table}.{column}"));
         }
         let fit = column_types::fit(&from.sql, &into.kind.sql);
         if let Fit::Within(within) = fit {
