@@ -9,4 +9,5 @@ mod tool;
 mod bench;
 mod chaos;
 mod corruptions;
+mod new_table;
 mod verbs;

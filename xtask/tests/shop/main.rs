@@ -32,6 +32,7 @@ mod full_disk;
 mod guide_faults;
 mod hazards;
 mod held_back;
+mod hostile;
 mod interruptions;
 mod isolation;
 mod kept;
