@@ -237,7 +237,12 @@ impl Session<'_> {
     }
 
     pub fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
-        let ctx = self.of_source(args, existing, self.options()?, RunDir::create)?;
+        let ctx = self.of_source(args, existing, self.options()?, |runs| {
+            let created = RunDir::create(runs).with_context(|| {
+                format!("no run can be kept in {}: name a directory with --backup-dir DIR", runs.display())
+            });
+            created.map_err(refused)
+        })?;
         if args.freeze {
             self.permitted(&ctx.settings)?;
         }

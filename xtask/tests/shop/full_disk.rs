@@ -1,8 +1,8 @@
 //! The disk of the run directory fills up: the run ends with a message, nothing has been written to a
 //! target, and once there is room it goes on.
 
-use crate::support::Shop;
-use std::process::Command;
+use crate::support::{Said, Shop, assert_refused, binary};
+use crate::tool::{everything, unshared};
 use xtask::model::Database;
 use xtask::sql;
 use xtask::tables::{TABLES, of_database};
@@ -23,9 +23,8 @@ const SCRIPT: &str = r#"
 async fn a_full_disk_costs_no_row() {
     let shop = Shop::open(1).await;
     let unshare = |size: &str, resume: &str| {
-        let root = nix::unistd::geteuid().is_root();
-        let mut command = Command::new("unshare");
-        command.args(if root { &["-m"][..] } else { &["-rm"][..] }).args(["sh", "-c", SCRIPT]);
+        let mut command = unshared();
+        command.args(["sh", "-c", SCRIPT]);
         command.env("SIZE", size).env("RUNS", shop.runs.path()).env("STACK", shop.dir());
         command.env("XTASK", env!("CARGO_BIN_EXE_xtask")).env("RESUME", resume);
         let output = command.output().unwrap();
@@ -47,4 +46,33 @@ async fn a_full_disk_costs_no_row() {
     }
     let said = unshare("5m", "yes");
     assert!(said.contains("first: 1") && said.contains("second: 0"), "{said}");
+}
+
+/// A medium that is read-only, or a place where there can be none: said before anything is begun.
+#[tokio::test]
+async fn a_place_that_cannot_be_written() {
+    let shop = Shop::open(0).await;
+    let before = everything(&shop).await;
+    let script = "mount -t tmpfs -o ro none \"$RUNS\" && exec \"$@\"";
+    for verb in ["migrate", "backup", "export"] {
+        let wanted = shop.command(&[verb]);
+        let mut command = unshared();
+        command.args(["sh", "-c", script, "sh"]).arg(wanted.get_program()).args(wanted.get_args());
+        let read_only: Said = command.env("RUNS", shop.runs.path()).output().unwrap().into();
+        let place = shop.runs.path().display().to_string();
+        let words = [
+            "no run can be kept in",
+            &place,
+            "--backup-dir DIR",
+            "Read-only file system",
+            "Nothing has been changed",
+        ];
+        assert_refused(verb, &read_only, &words);
+        let mut nowhere = binary();
+        nowhere.args([verb, "--backup-dir", "/proc/backups", "--stack"]).arg(shop.dir());
+        let said: Said = nowhere.output().unwrap().into();
+        assert_refused(verb, &said, &["no run can be kept in /proc/backups", "--backup-dir DIR"]);
+    }
+    assert_eq!(shop.directories(), 0, "no run");
+    assert!(everything(&shop).await == before, "something has changed");
 }

@@ -3,9 +3,8 @@
 
 use crate::places::Places;
 use crate::support::{Said, Shop, assert_refused};
-use crate::tool::everything;
+use crate::tool::{everything, unshared};
 use std::path::Path;
-use std::process::Command;
 use xtask::servers::native::postgres_bindir;
 
 const CLIENT: [&str; 4] = ["pg_dump", "pg_restore", "pg_dumpall", "psql"];
@@ -17,8 +16,8 @@ fn with_programs_in(bin: &Path, places: &Places, arguments: &[&str]) -> Said {
     let versions = versions.ancestors().nth(2).unwrap();
     let empty = tempfile::tempdir().unwrap();
     let script = "mount --bind \"$EMPTY\" \"$VERSIONS\" && PATH=\"$BIN\" && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(wanted.get_program()).args(wanted.get_args());
+    let mut command = unshared();
+    command.args(["sh", "-c", script, "sh"]).arg(wanted.get_program()).args(wanted.get_args());
     for (name, value) in wanted.get_envs() {
         match value {
             Some(value) => command.env(name, value),

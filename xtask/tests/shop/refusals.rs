@@ -318,7 +318,7 @@ async fn a_pg_dump_that_is_too_old(shop: &Shop, dir: &Path) {
     let error = backup::run(&ctx, &Handling::default()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Stop::Refused(_))), "{error:#}");
     let said = format!("{error:#}");
-    for word in ["pg_dump 9 in", dir.to_str().unwrap(), "older than the server", "apt-get install"] {
+    for word in ["pg_dump 9 in", dir.to_str().unwrap(), "is older than source", "apt-get install"] {
         assert!(said.contains(word), "{word}: {said}");
     }
 }

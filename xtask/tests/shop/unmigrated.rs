@@ -2,7 +2,11 @@
 //! and what the dump leaves out is said.
 
 use crate::support::{Said, Shop, assert_words};
+use datapath::digest::Digest;
 use sqlx::Row;
+use xtask::effects::postgres::Connection;
+use xtask::source::digests;
+use xtask::sql::{self, HashFn};
 
 /// `cases/01`, and a table of which the extension gives only some rows to the dump.
 const OF_AN_EXTENSION: &str = "\
@@ -78,6 +82,21 @@ const CHANGES: &[(&str, &str)] = &[
     ("public.child", "UPDATE child SET id = 8"),
 ];
 
+/// Each table's digest, also as it is where servers differ.
+async fn by_every_hash(source: &mut Connection) -> Vec<(String, Digest)> {
+    let mut all = Vec::new();
+    for (table, _) in CHANGES {
+        let (schema, name) = table.split_once('.').unwrap();
+        let columns = digests::columns(source, schema, name).await.unwrap();
+        for hash in [HashFn::ValueBytes, HashFn::Md5Utf8, HashFn::Md5Bytes] {
+            let row = source.row(&sql::digest_raw(schema, name, &columns, hash)).await.unwrap();
+            let digest = Digest::new(row.get(0), row.get(1)).unwrap();
+            all.push((format!("{table} by {hash:?}"), digest));
+        }
+    }
+    all
+}
+
 #[tokio::test]
 async fn they_stop_no_run_and_a_change_in_each_is_seen() {
     let shop = Shop::open(0).await;
@@ -95,8 +114,13 @@ async fn they_stop_no_run_and_a_change_in_each_is_seen() {
     }
 
     let mut source = shop.superuser(&shop.settings.source).await;
+    let before = by_every_hash(&mut source).await;
+    assert_eq!(by_every_hash(&mut source).await, before, "the same a moment later");
     for (_, change) in CHANGES {
         source.run(change).await.unwrap();
+    }
+    for (was, is) in before.iter().zip(by_every_hash(&mut source).await) {
+        assert!(was.0 == is.0 && was.1 != is.1, "{was:?} {is:?}");
     }
     shop.xtask(&["verify"]).expect_code(0);
     let said = shop.xtask(&["cutover"]).expect_code(4);

@@ -81,6 +81,13 @@ impl Drop for Place {
     }
 }
 
+/// What follows runs in a mount namespace of its own, in which it may mount.
+pub fn unshared() -> Command {
+    let mut command = Command::new("unshare");
+    command.arg(if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" });
+    command
+}
+
 /// The command lines of all processes that hold this text.
 pub fn processes_naming(text: &str) -> Vec<String> {
     command_lines().into_values().filter(|line| line.contains(text)).collect()
