@@ -131,6 +131,13 @@ WITH RECURSIVE t AS (
     JOIN pg_publication_rel m ON o.classid = 'pg_publication_rel'::regclass AND m.oid = o.objid
     JOIN pg_publication p ON p.oid = m.prpubid
     UNION ALL
+    -- Nothing in pg_depend says so.
+    SELECT 'table ' || t.name, jsonb_build_object('subscription', string_agg(s.subname, ', ' ORDER BY s.subname))
+    FROM t
+    JOIN pg_subscription_rel r ON r.srrelid = t.oid
+    JOIN pg_subscription s ON s.oid = r.srsubid
+    GROUP BY t.name
+    UNION ALL
     SELECT 'table ' || t.name, jsonb_build_object('inherits from', string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno))
     FROM t JOIN pg_inherits i ON i.inhrelid = t.oid
     GROUP BY t.name

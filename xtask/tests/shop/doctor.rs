@@ -115,6 +115,8 @@ async fn the_least_grants_are_enough_and_each_is_missed() {
             .await
             .unwrap();
     }
+    let publication = "CREATE PUBLICATION of_others FOR TABLE orders, payments";
+    shop.superuser(&shop.settings.order).await.run(publication).await.unwrap();
     grant_all(&shop);
     places.run(&["doctor"]).expect_code(0);
     for server in [&shop.settings.source, &shop.settings.order] {
@@ -197,6 +199,11 @@ async fn the_least_grants_are_enough_and_each_is_missed() {
         ("REVOKE CREATE ON SCHEMA public FROM mover", "privileges", "CREATE on schema public is missing"),
         ("ALTER TABLE orders OWNER TO postgres", "privileges", "ownership of public.orders is missing"),
         ("ALTER TABLE xtask.runs OWNER TO postgres", "privileges", "ownership of xtask.runs is missing"),
+        (
+            "ALTER PUBLICATION of_others OWNER TO postgres",
+            "privileges",
+            "ownership of publication of_others is missing",
+        ),
         ("ALTER SCHEMA xtask OWNER TO postgres", "privileges", "ownership of schema xtask is missing"),
     ] {
         order.run(take).await.unwrap();
@@ -366,8 +373,8 @@ async fn each_prerequisite_has_its_own_line() {
     let line = the_line("no gateway", said, "gateway", "reachable", "nothing listens there");
     assert!(line["mend"].as_str().unwrap().starts_with("pg_isready -h 127.0.0.1 -p "), "{line:#}");
     let unknown = lines(&health, "not_looked_at");
-    assert!(unknown.len() == 5 && unknown.iter().all(|l| l["place"] == "gateway"), "{unknown:#?}");
-    assert_eq!(lines(&health, "met").len(), met - 8, "{health:#}");
+    assert!(unknown.len() == 7 && unknown.iter().all(|l| l["place"] == "gateway"), "{unknown:#?}");
+    assert_eq!(lines(&health, "met").len(), met - 10, "{health:#}");
     let said = places.run_with(&port, &closed, &["doctor"]).expect_code(4);
     assert!(said.stdout.contains("  – clock              not looked at"), "{}", said.stdout);
     assert!(said.stderr.contains("next: cargo xtask doctor"), "{}", said.stderr);

@@ -229,6 +229,14 @@ const REFUSED: &[(&str, &str, &str, &[&str])] = &[
         &["ownership of publication theirs is missing", "ALTER PUBLICATION theirs OWNER TO order_user"],
     ),
     (
+        "a subscription that feeds a table",
+        "CREATE SUBSCRIPTION feed CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE); \
+         SET allow_system_table_mods = on; \
+         INSERT INTO pg_subscription_rel SELECT oid, 'orders'::regclass, 'r', NULL FROM pg_subscription",
+        "DELETE FROM pg_subscription_rel; DROP SUBSCRIPTION feed",
+        &["order: table orders", "subscription", "feed"],
+    ),
+    (
         "columns in another order",
         "ALTER TABLE orders DROP COLUMN tracking_number; ALTER TABLE orders ADD COLUMN tracking_number varchar(100)",
         "",
