@@ -16,8 +16,8 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
 use crate::run::{dir, lock, rehearsal_log};
 use crate::settings::Server;
-use crate::source::assess;
 use crate::source::assess::rows::Quarantined;
+use crate::source::assess::{self, conversions};
 use crate::source::snapshot::{Snapshot, TableSize, worker};
 use crate::sql::{self, HashFn, Reading, Rows};
 use crate::steps::StepName;
@@ -69,7 +69,7 @@ async fn counted(
     reading: &Reading,
     mut obstacles: Vec<String>,
 ) -> Result<Forecast> {
-    let snapshot = Snapshot::open(ctx, hash).await?.read_as(ctx, reading.clone()).await?;
+    let snapshot = conversions::read_as(ctx, Snapshot::open(ctx, hash).await?, reading.clone()).await?;
     let reading = &snapshot.info.reading.clone();
     let counts = ctx.tables.iter().map(|t| plan(ctx.clone(), snapshot.info.clone(), t, snapshot.size(t)));
     let (counted, mut hazards) =

@@ -16,6 +16,7 @@ use crate::run::manifest::{Export, Manifest};
 use crate::run::report::Report;
 use crate::run::servers;
 use crate::session::{Command, Servers, Session, SourceArgs, existing};
+use crate::source::assess::conversions;
 use crate::source::assess::{self, Assessment};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, drift, freeze};
@@ -212,7 +213,7 @@ pub async fn backup_and_export(
     ctx.terminal.phase("Phases 1 and 2: backup and export of one snapshot");
     let mut snapshot = Snapshot::open(ctx, hash).await?;
     snapshot.same_catalogue(ctx, &assessed.catalogue).await?;
-    let snapshot = snapshot.read_as(ctx, assessed.reading).await?;
+    let snapshot = conversions::read_as(ctx, snapshot, assessed.reading).await?;
     let both = async { tokio::try_join!(p1_backup::run(ctx, &snapshot), p2_export::run(ctx, &snapshot)) };
     let (backup, (export, of_rows)) = backpressure::under_backpressure(ctx, both).await?;
     snapshot.release().await?;

@@ -7,7 +7,6 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::SnapshotInfo;
 use crate::run::{dir, lock_waits};
 use crate::source::assess::catalogue::{self, Catalogue};
-use crate::source::assess::conversions;
 use crate::sql::{self, HashFn, Reading};
 use crate::tables::Table;
 use crate::{refuse, sql_file};
@@ -93,14 +92,10 @@ impl Snapshot {
         Ok(Snapshot { holder, info, tables })
     }
 
-    /// The same, with its tables read as their assessment says.
-    ///
-    /// # Errors
-    /// As [`conversions::judged`].
-    pub async fn read_as(mut self, ctx: &Ctx, reading: Reading) -> Result<Snapshot> {
+    /// The same, with its tables read like this.
+    pub fn read_as(mut self, reading: Reading) -> Snapshot {
         self.info.reading = reading;
-        self.info.reading = conversions::judged(ctx, &self.info).await?;
-        Ok(self)
+        self
     }
 
     /// Looks at the catalogue again, now that nobody can change these tables any more.

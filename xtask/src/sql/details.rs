@@ -24,7 +24,7 @@ pub(super) fn detail(table: &Table, reading: &Reading, reasons: &[&str]) -> Stri
         let of_column = COLUMNS.iter().find(|(reasons, _)| reasons.contains(reason));
         let said = match (*reason, of_column) {
             (_, Some((_, column))) => vec![value(&format!("s.{}", ident(column)), column)],
-            ("uid_not_an_id" | "uid_not_unique", None) => {
+            ("uid_missing" | "uid_not_an_id" | "uid_not_unique", None) => {
                 vec![value("left(r.firebase_uid::text, 60)", "firebase_uid")]
             }
             ("token_not_an_id" | "token_not_unique", None) => {

@@ -22,6 +22,7 @@ const PINNED: &[(&str, &str)] = &[
     ("bytea_output", "hex"),
     ("xmloption", "content"),
     ("xmlbinary", "base64"),
+    ("lc_monetary", "C"),
     // Which rows are seen: a check after a lock reads with a snapshot from after the lock (rule 22).
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),

@@ -17,14 +17,27 @@ fn append(root: &Path, file: &str, text: &str) {
 /// The files that the workspace is made of, as they are now.
 fn copy_of_the_workspace(root: &Path) {
     let from = workspace();
-    let list = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-    let mut list = list;
-    let list = list.current_dir(&from).output().unwrap();
+    let mut list = Command::new("git");
+    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(&from);
+    let list = list.output().unwrap();
     let names = String::from_utf8(list.stdout).unwrap();
     for name in names.split_terminator('\0').filter(|name| from.join(name).is_file()) {
         fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
         fs::copy(from.join(name), root.join(name)).unwrap();
     }
+}
+
+/// What others wrote is not built again, and this binary stays what it is: links, in a directory beside it.
+fn what_is_built() -> tempfile::TempDir {
+    let built = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
+    let target = tempfile::tempdir_in(built.parent().unwrap()).unwrap();
+    fs::create_dir_all(target.path().join("debug")).unwrap();
+    for part in ["deps", "build", ".fingerprint"] {
+        let debug = target.path().join("debug");
+        let linked = Command::new("cp").arg("-al").arg(built.join(part)).arg(debug).status();
+        assert!(linked.unwrap().success(), "{part}");
+    }
+    target
 }
 
 fn add_coupons(root: &Path) {
@@ -78,15 +91,14 @@ fn a_table_more_is_schema_folder_entry_and_fixtures() {
     let root = place.path().join("workspace");
     copy_of_the_workspace(&root);
     add_coupons(&root);
-    let runs = place.path().join("runs");
+    let (runs, target) = (place.path().join("runs"), what_is_built());
     let mut rehearse = Command::new(env!("CARGO"));
     rehearse
         .args(["run", "--offline", "--quiet", "--package", "xtask", "--"])
         .args(["rehearse", "--scale", "0", "--json", "--quiet", "--backup-dir"])
         .arg(&runs)
         .current_dir(&root)
-        // What is the same is not built again.
-        .env("CARGO_TARGET_DIR", workspace().join("target"))
+        .env("CARGO_TARGET_DIR", target.path())
         .env("TMPDIR", place.path())
         .env("XTASK_RUNTIME", "native");
     let said = rehearse.output().unwrap();

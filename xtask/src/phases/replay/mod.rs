@@ -16,8 +16,7 @@ use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Export, Known, Manifest, Moved, Replay, SnapshotInfo, TableReplay};
-use crate::source::drift::known;
-use crate::source::snapshot::Snapshot;
+use crate::source::{assess::conversions, drift::known, snapshot::Snapshot};
 use crate::sql::{self, BUCKET, Held, Kind, Owner};
 use crate::steps::StepName;
 use crate::stores::ownership;
@@ -118,7 +117,7 @@ struct SourceReading {
 async fn read(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -> Result<SourceReading> {
     ctx.terminal.phase("Replay: what is in quarantine, as it is in the source now");
     let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
-    let snapshot = snapshot.read_as(ctx, export.snapshot.reading.clone()).await?;
+    let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
     let mut batch = Batch::quarantined(ctx, export)?;
     batch.read(ctx, &snapshot.info, export).await?;
     let mapping = Mapping::read(ctx, &snapshot.info, export, &batch).await?;

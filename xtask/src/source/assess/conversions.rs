@@ -6,7 +6,7 @@ use crate::model::Database;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::SnapshotInfo;
-use crate::source::snapshot::worker;
+use crate::source::snapshot::{Snapshot, worker};
 use crate::sql::{self, Reading, TargetType};
 use crate::sql_file;
 use crate::tables::Table;
@@ -19,11 +19,17 @@ const PIECE: usize = 500;
 /// So many rows are no exceptions.
 const MOST: usize = 100_000;
 
-/// How the snapshot's rows are read, with those whose values do not convert.
+/// The snapshot, with its tables read as their assessment says, but for the rows whose values do not convert.
 ///
 /// # Errors
 /// Refuses where too many do not.
-pub async fn judged(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<Reading> {
+pub async fn read_as(ctx: &Ctx, snapshot: Snapshot, reading: Reading) -> Result<Snapshot> {
+    let snapshot = snapshot.read_as(reading);
+    let reading = judged(ctx, &snapshot.info).await?;
+    Ok(snapshot.read_as(reading))
+}
+
+async fn judged(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<Reading> {
     let mut reading = Reading { unconvertible: Default::default(), ..snapshot.reading.clone() };
     for table in ctx.tables {
         for (column, into) in snapshot.reading.conversions.get(table.name).into_iter().flatten() {
