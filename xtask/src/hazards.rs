@@ -287,6 +287,9 @@ pub struct Found {
     pub meaning: String,
     /// What will happen, or what to do.
     pub then: String,
+    /// The statements for the source, or the setting, that remove it; empty where `then` says it all.
+    #[serde(default)]
+    pub remedy: String,
 }
 
 impl Hazard {
@@ -308,6 +311,7 @@ impl Hazard {
             accepted: accepted.iter().any(|name| name == self.name),
             meaning: self.meaning.to_string(),
             then: self.then.to_string(),
+            remedy: String::new(),
         }
     }
 }
@@ -339,6 +343,9 @@ pub fn text(found: &[Found]) -> String {
         let more = if f.count > f.keys.len() as u64 { ", …" } else { "" };
         out += &format!("  {mark} {:<20}{:>9}  {word:<9} {}\n", f.name, grouped(f.count), f.meaning);
         out += &format!("      {}{more}\n      → {}\n", f.keys.join(", "), f.then);
+        if !f.remedy.is_empty() {
+            out += &format!("      → {}\n", f.remedy);
+        }
     }
     out
 }

@@ -17,7 +17,7 @@ const COLUMNS: &[(&[&str], &str)] = &[
 ];
 
 /// An expression over `q.reason`, the source's row `s`, and the SELECT's row `r`: text, NULL where the reason
-/// says it all. `rows`: these tables' rows are in quarantine for this reason.
+/// says it all. `reasons`: those of the rows that are asked for.
 pub(super) fn detail(table: &Table, reading: &Reading, reasons: &[&str]) -> String {
     let mut cases = Vec::new();
     for reason in reasons {
@@ -28,7 +28,11 @@ pub(super) fn detail(table: &Table, reading: &Reading, reasons: &[&str]) -> Stri
                 vec![value("left(r.firebase_uid::text, 60)", "firebase_uid")]
             }
             ("token_not_an_id" | "token_not_unique", None) => {
-                vec!["CASE WHEN s.session_token IS NULL THEN 'session_token: NULL' ELSE format('session_token: %s bytes', octet_length(s.session_token::text)) END".into()]
+                vec![
+                    "CASE WHEN s.session_token IS NULL THEN 'session_token: NULL' \
+                      ELSE format('session_token: %s bytes', octet_length(s.session_token::text)) END"
+                        .into(),
+                ]
             }
             ("document_too_large", None) => vec!["format('%s bytes', octet_length(s::text))".into()],
             ("time_out_of_range", None) => times(table),
@@ -104,7 +108,8 @@ fn unfit(table: &Table, reading: &Reading) -> Vec<String> {
         let into = reading.conversions.get(table.name).and_then(|columns| columns.get(name));
         let into = into.map(|into| into.sql.as_str()).unwrap_or_default();
         said.push(format!(
-            "CASE WHEN r.id = ANY ({}::bigint[]) THEN format('%s: %L is no {into}, or not exactly', {}, left(r.{}::text, 60)) END",
+            "CASE WHEN r.id = ANY ({}::bigint[]) \
+             THEN format('%s: %L is no {into}, or not exactly', {}, left(r.{}::text, 60)) END",
             ids(rows),
             literal(name),
             ident(name)

@@ -1,5 +1,6 @@
 //! Statements by which the source is assessed before a run.
 
+use super::definitions::alter_type;
 use crate::sql_text::{ident, qualified};
 
 /// How many rows a hazard's query returns, and some of them, of each table (a key's first word) one before
@@ -29,6 +30,22 @@ pub fn add_column(schema: &str, table: &str, column: &str, kind: &str) -> String
 
 pub fn create_view(schema: &str, name: &str, select: &str) -> String {
     format!("CREATE VIEW {} AS\n{select}", qualified(schema, name))
+}
+
+/// What a person types to give every row of a table an id of its own.
+pub fn give_a_key(table: &str) -> String {
+    format!("ALTER TABLE {} ADD PRIMARY KEY (id);", qualified("public", table))
+}
+
+/// What a person types to see these rows.
+pub fn look_at(table: &str, ids: &[i64]) -> String {
+    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+    format!("SELECT * FROM {} WHERE id IN ({});", qualified("public", table), ids.join(", "))
+}
+
+/// What a person types to make a column of the source what the target takes.
+pub fn retype(table: &str, column: &str, kind: &str) -> String {
+    alter_type("public", table, column, kind) + ";"
 }
 
 /// One column of a SELECT's rows as text, in pieces of a transaction: `id`, `value`.

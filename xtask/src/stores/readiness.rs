@@ -61,7 +61,6 @@ async fn looked_at(
     let ours = tables::of_database(ctx.tables, database).map(|table| table.name);
     let missing: Vec<&str> = ours.filter(|name| !existing.iter().any(|(there, _)| there == name)).collect();
     let mut found = differences(&mut connection, database, &missing).await?;
-    found.extend(too_narrow(ctx, &mut connection, database, export).await?);
     if existing.iter().any(|(_, rows)| *rows > 0) {
         let others = match export {
             Some(export) if found.is_empty() => not_this_runs(&mut connection, export, &existing).await?,
@@ -90,15 +89,12 @@ async fn looked_at(
 }
 
 /// Columns that are there and cannot hold the ids which the source has given out, a line each.
-async fn too_narrow(
-    ctx: &Ctx,
-    connection: &mut postgres::Connection,
-    database: Database,
-    export: Option<&Export>,
-) -> Result<Vec<String>> {
+async fn too_narrow(ctx: &Ctx, database: Database, export: Option<&Export>) -> Result<Vec<String>> {
     let names = sql::array(tables::of_database(ctx.tables, database).map(|table| table.name));
     let narrow = sql::bind(sql_file!("phases/4-import/narrow.sql"), &[("tables", &names)]);
+    let mut connection = ctx.target(database, "preflight").await?;
     let narrow = connection.rows(&narrow).await?;
+    connection.close().await?;
     if narrow.is_empty() {
         return Ok(Vec::new());
     }
@@ -225,6 +221,7 @@ pub async fn databases(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<Vec<St
     let mut found = Vec::new();
     for database in Database::ALL {
         found.extend(self::database(ctx, database, export).await?.0);
+        found.extend(too_narrow(ctx, database, export).await?);
     }
     Ok(found)
 }

@@ -167,6 +167,15 @@ async fn a_source_full_of_hazards() {
         assert!(keys.contains(word), "{name}: {word} is not in {keys}");
     }
     assert_eq!(found.len(), MUTATIONS.len(), "{found:#?}");
+    let text = shop.xtask(&["plan"]).expect_code(4).stdout;
+    for remedy in [
+        "→ ALTER TABLE \"public\".\"payments\" ADD PRIMARY KEY (id);",
+        "→ ALTER TABLE \"public\".\"products\" ALTER COLUMN \"cost_price\" TYPE numeric(10,2) USING",
+        "they are: SELECT * FROM \"public\".\"orders\" WHERE id IN (115);",
+        "stay behind: --max-quarantine",
+    ] {
+        assert!(text.contains(remedy), "{remedy}: {text}");
+    }
     // What the catalogue says is refused before any row is read, and doctor says the same.
     let (said, doctor) =
         (shop.xtask(&["migrate", "--json"]).expect_code(4), shop.xtask(&["doctor"]).expect_code(4));

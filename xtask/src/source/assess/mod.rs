@@ -70,6 +70,7 @@ pub async fn look(ctx: &Arc<Ctx>) -> Result<Assessment> {
 async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let mut connection = connect(ctx).await?;
     let (seen, columns) = standing(ctx, &mut connection).await?;
+    let remedies = remedies(ctx, &columns, &seen);
     let mut found = seen.found;
     let decoding = encodings::decoding(ctx, &mut connection, &columns).await?;
     connection.close().await?;
@@ -89,7 +90,7 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
         sum.1.extend(keys);
         sum.1.truncate(SAMPLE);
     }
-    Ok(Assessment { hazards: listed(ctx, found), reading, catalogue: seen.catalogue })
+    Ok(Assessment { hazards: listed(ctx, found, remedies), reading, catalogue: seen.catalogue })
 }
 
 /// What the catalogue alone says: in seconds, however many rows there are.
@@ -98,9 +99,10 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
 /// Where the source, or the target that columns are compared on, cannot be asked.
 pub async fn in_catalogue(ctx: &Arc<Ctx>) -> Result<Vec<Found>> {
     let mut connection = connect(ctx).await?;
-    let (seen, _) = standing(ctx, &mut connection).await?;
+    let (seen, columns) = standing(ctx, &mut connection).await?;
     connection.close().await?;
-    Ok(listed(ctx, seen.found))
+    let remedies = remedies(ctx, &columns, &seen);
+    Ok(listed(ctx, seen.found, remedies))
 }
 
 /// What stands in the catalogue.
@@ -141,9 +143,32 @@ fn taken(ctx: &Ctx, columns: &Columns) -> BTreeMap<String, Vec<String>> {
     ctx.tables.iter().filter_map(of_table).collect()
 }
 
-fn listed(ctx: &Ctx, mut found: BTreeMap<&'static str, Findings>) -> Vec<Found> {
+/// The statements that remove what stands in the catalogue, by hazard.
+fn remedies(ctx: &Ctx, columns: &Columns, seen: &Standing) -> BTreeMap<&'static str, String> {
+    let keyless = seen.found.get("key-missing").map(|(_, tables)| tables.as_slice()).unwrap_or_default();
+    let keys: Vec<String> = keyless.iter().map(|table| sql::give_a_key(table)).collect();
+    let mut types = Vec::new();
+    for (table, conversions) in &seen.reading.conversions {
+        let Some(table) = ctx.tables.iter().find(|t| t.name == table) else { continue };
+        let has = |column: &str| {
+            columns.get(table.source).is_some_and(|all| all.iter().any(|seen| seen.column.name == column))
+        };
+        let of_source = conversions.iter().filter(|(column, _)| has(column));
+        types.extend(of_source.map(|(column, into)| sql::retype(table.source, column, &into.sql)));
+    }
+    [("key-missing", keys.join(" ")), ("column-type", types.join(" "))].into()
+}
+
+fn listed(
+    ctx: &Ctx,
+    mut found: BTreeMap<&'static str, Findings>,
+    mut remedies: BTreeMap<&'static str, String>,
+) -> Vec<Found> {
     let there = |hazard: &Hazard| match found.remove(hazard.name) {
-        Some((count @ 1.., keys)) => Some(hazard.found(count, keys, &ctx.settings.policy.accepted)),
+        Some((count @ 1.., keys)) => {
+            let remedy = remedies.remove(hazard.name).unwrap_or_default();
+            Some(Found { remedy, ..hazard.found(count, keys, &ctx.settings.policy.accepted) })
+        }
         _ => None,
     };
     HAZARDS.iter().filter_map(there).collect()

@@ -7,6 +7,7 @@ use crate::run::ctx::Ctx;
 use crate::run::join;
 use crate::run::manifest::SnapshotInfo;
 use crate::source::snapshot::worker;
+use crate::sql;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -42,15 +43,20 @@ pub fn of_outcomes(ctx: &Ctx, mut quarantined: Vec<Quarantined>) -> Vec<Found> {
     let mut hazards = Vec::new();
     for hazard in HAZARDS {
         let Look::Outcomes(outcomes) = hazard.look else { continue };
-        let (mut count, mut keys) = (0, Vec::new());
+        let (mut count, mut keys, mut looks) = (0, Vec::new(), Vec::new());
         for of_table in &quarantined {
             let (mut place, rows) = (0, outcomes.iter().filter_map(|outcome| of_table.rows.get(*outcome)));
+            let mut shown = Vec::new();
             for (rows, some) in rows {
                 count += rows;
                 for id in some {
                     keys.push((place, format!("{} {id}", of_table.table.source)));
                     place += 1;
                 }
+                shown.extend(some);
+            }
+            if !shown.is_empty() {
+                looks.push(sql::look_at(of_table.table.source, &shown));
             }
         }
         // One of each table before there is a second.
@@ -58,7 +64,13 @@ pub fn of_outcomes(ctx: &Ctx, mut quarantined: Vec<Quarantined>) -> Vec<Found> {
         keys.truncate(SAMPLE);
         if count > 0 {
             let keys = keys.into_iter().map(|(_, key)| key).collect();
-            hazards.push(hazard.found(count, keys, &ctx.settings.policy.accepted));
+            let found = hazard.found(count, keys, &ctx.settings.policy.accepted);
+            let remedy = format!(
+                "change them in the source (they are: {}), or let all that is quarantined stay behind: \
+                 --max-quarantine",
+                looks.join(" ")
+            );
+            hazards.push(Found { remedy, ..found });
         }
     }
     hazards
