@@ -21,7 +21,7 @@ SELECT 'SELECT on sequence ' || name, has_sequence_privilege(oid, 'SELECT'),
 FROM relation
 WHERE relkind = 'S'
 UNION ALL
-SELECT 'BYPASSRLS: policies hide rows of ' || name, false, format('ALTER ROLE %I BYPASSRLS', current_user)
+SELECT 'BYPASSRLS past the policies of ' || name, false, format('ALTER ROLE %I BYPASSRLS', current_user)
 FROM relation
 WHERE relkind <> 'S' AND row_security_active(oid)
 UNION ALL

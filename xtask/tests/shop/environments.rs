@@ -40,7 +40,7 @@ async fn servers_started_by_hand() {
     assert!(shown.stdout.contains("(secret, set)") && !shown.stdout.contains("NOT SET"), "{}", shown.stdout);
     assert!(shown.stdout.contains("service file "), "{}", shown.stdout);
     let doctor = hand.run(&["doctor"]).expect_code(0);
-    assert!(doctor.stdout.contains("0 warnings, 0 not met"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("1 warnings, 0 not met"), "{}", doctor.stdout);
     let plan = hand.run(&["plan"]).expect_code(0);
     assert!(plan.stderr.contains("next: cargo xtask migrate --env"), "{}", plan.stderr);
     let migrated = hand.run(&["migrate", "--json"]).expect_code(0);

@@ -59,8 +59,8 @@ async fn a_mistake_in_the_select_ends_the_run_before_a_target_is_touched() {
         (
             "an INNER JOIN (fault 17)",
             "orders",
-            "LEFT JOIN users u ON u.id = o.user_id",
-            "JOIN users u ON u.id = o.user_id",
+            "LEFT JOIN (\n\\ir ../users/known.sql\n) u",
+            "JOIN (\n\\ir ../users/known.sql\n) u",
             &["orders id 930: 1× in the table, 0× in the SELECT"],
         ),
         (

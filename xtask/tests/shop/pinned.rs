@@ -38,7 +38,9 @@ async fn give_odd_settings(shop: &Shop) {
     let source = &shop.settings.source;
     for server in [source].into_iter().chain(Database::ALL.map(|d| shop.settings.target(d))) {
         let mut superuser = shop.superuser(server).await;
-        for (name, value) in ODD {
+        // A target that its service could not write to is refused.
+        let odd = ODD.iter().filter(|(name, _)| server.label == source.label || !name.ends_with("read_only"));
+        for (name, value) in odd {
             let set = format!("ALTER ROLE {} SET {name} = {value}", server.user);
             superuser.run(&set).await.unwrap();
         }

@@ -109,7 +109,7 @@ async fn tables_sequences_schemas_and_policies() {
         ),
         (
             "ALTER TABLE stock.shelves ENABLE ROW LEVEL SECURITY",
-            "BYPASSRLS: policies hide rows of stock.shelves is missing: ALTER ROLE mover BYPASSRLS;",
+            "BYPASSRLS past the policies of stock.shelves is missing: ALTER ROLE mover BYPASSRLS;",
         ),
     ] {
         source.run(take).await.unwrap();
