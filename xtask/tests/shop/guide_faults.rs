@@ -531,6 +531,7 @@ async fn what_is_lost_is_kept_in_files(shop: &Shop, source: &mut Connection) {
     let notes = records(shop, "notes/api_logs.csv");
     for (id, note) in [
         (113, "user_id 113: the user has no firebase_uid"),
+        (900, "user_id 900: the user has no firebase_uid"),
         (920, "user_id 920: the user has no firebase_uid"),
         (940, "user_id 777: no such user"),
         (941, "user_id 2147483647: no such user"),
@@ -539,7 +540,7 @@ async fn what_is_lost_is_kept_in_files(shop: &Shop, source: &mut Connection) {
     ] {
         assert_eq!(notes[&id.to_string()]["note"], note, "{id}");
     }
-    assert_eq!(notes.len(), 6, "{notes:#?}");
+    assert_eq!(notes.len(), 7, "{notes:#?}");
 
     // user_id → uid of every user, with what became of the document.
     let mapping = records(shop, "user_id_mapping.csv");
