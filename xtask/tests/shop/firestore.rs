@@ -1,6 +1,6 @@
 //! Documents on the real emulator: written, read back, counted, listed, deleted, refused.
-//! Each test has a project of its own, because clearing one frees no memory.
 
+use crate::support::emulator::Emulator;
 use crate::tool::within;
 use anyhow::Result;
 use datapath::document::{Collection, Document, Field, Kind, Layout, NullPolicy, Value, differences};
@@ -12,41 +12,13 @@ use gcloud_sdk::tonic::Code;
 use gcloud_sdk::{GoogleApi, GoogleAuthMiddleware};
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use xtask::effects::wait::{self, State};
 use xtask::lab::faults::{FirestoreFaults, TcpFault, TcpFaults, WriteFault};
-use xtask::servers::native::{EmulatorChoice, Options, Stack};
-
-/// One emulator for all tests that run at the same time; it ends with the last of them.
-struct Emulator {
-    _stack: Stack,
-    host: String,
-}
-
-impl Emulator {
-    async fn start() -> Emulator {
-        let options = Options { postgres: false, emulator: EmulatorChoice::Start, fsync: false };
-        let stack = Stack::start(Path::new(env!("CARGO_MANIFEST_DIR")), options).await.unwrap();
-        let host = stack.connections().emulator.as_ref().unwrap().host_port.clone();
-        Emulator { _stack: stack, host }
-    }
-
-    async fn shared() -> Arc<Emulator> {
-        static SHARED: Mutex<Weak<Emulator>> = Mutex::const_new(Weak::new());
-        let mut shared = SHARED.lock().await;
-        if let Some(emulator) = shared.upgrade() {
-            return emulator;
-        }
-        let emulator = Arc::new(Emulator::start().await);
-        *shared = Arc::downgrade(&emulator);
-        emulator
-    }
-}
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -167,7 +167,7 @@ async fn a_target_whose_server_dies() {
 
 #[tokio::test]
 async fn an_emulator_that_dies() {
-    let shop = Shop::open(0).await;
+    let shop = Shop::open_alone(0).await;
     let emulator = Connections::read(shop.dir()).unwrap().emulator.unwrap();
     let mut migrate = Tool::start(shop.command(&["migrate"]));
     migrate.wait_for_words("Phases 3 and 4");

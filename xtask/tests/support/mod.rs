@@ -1,9 +1,12 @@
-//! A shop of its own for each test: servers on free ports in a temporary directory, the real binary
-//! pointed at them. Everything goes with the value, also when a test fails; with `XTASK_TEST_KEEP=1` a
+//! A shop of its own for each test: PostgreSQL servers on free ports in a temporary directory, a project of the
+//! emulator that the tests share, the real binary pointed at them. Everything goes with the value, also when a test fails; with `XTASK_TEST_KEEP=1` a
 //! failing test leaves its servers running and says how to connect.
 #![allow(dead_code, reason = "every test file uses another part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod emulator;
+
+use self::emulator::Emulator;
 use datapath::firestore::{Address, Fields, Firestore};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,8 @@ use xtask::tables::{TABLES, Table};
 
 pub struct Shop {
     stack: Option<Stack>,
+    /// Held as long as the shop is there.
+    _emulator: Option<Arc<Emulator>>,
     pub settings: Settings,
     /// Where runs go.
     pub runs: tempfile::TempDir,
@@ -100,11 +105,24 @@ pub fn environment() -> Environment {
 impl Shop {
     /// A filled monolith, three empty databases, an empty Firestore.
     pub async fn open(scale: u32) -> Shop {
+        let emulator = Emulator::shared().await;
+        let mut shop = Shop::start(scale, EmulatorChoice::Running(emulator.host.clone())).await;
+        shop._emulator = Some(emulator);
+        shop
+    }
+
+    /// The same with an emulator of its own, which can be stopped.
+    pub async fn open_alone(scale: u32) -> Shop {
+        Shop::start(scale, EmulatorChoice::Start).await
+    }
+
+    async fn start(scale: u32, emulator: EmulatorChoice) -> Shop {
         let workspace = workspace();
-        let wanted = Wanted { workspace: &workspace, scale, emulator: EmulatorChoice::Start, install: false };
+        let wanted = Wanted { workspace: &workspace, scale, emulator, install: false };
         let terminal = Terminal::new(Verbosity::Quiet, true);
         let (stack, settings) = local::start(wanted, &environment(), &terminal).await.unwrap();
-        Shop { stack: Some(stack), settings, runs: tempfile::tempdir().unwrap(), tables: TABLES }
+        let runs = tempfile::tempdir().unwrap();
+        Shop { stack: Some(stack), _emulator: None, settings, runs, tables: TABLES }
     }
 
     pub fn dir(&self) -> &Path {
