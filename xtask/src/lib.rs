@@ -12,6 +12,7 @@ pub mod identity;
 pub mod journal;
 pub mod ledger;
 pub mod model;
+pub mod remembered;
 pub mod shown;
 pub mod sql_text;
 pub mod steps;
@@ -29,6 +30,7 @@ pub mod effects;
 pub mod run;
 
 // The old side, the new side, and the servers of a rehearsal.
+pub mod changes;
 pub mod servers;
 pub mod source;
 pub mod stores;

@@ -8,6 +8,7 @@ use crate::effects::terminal::peak_memory;
 use crate::hazards::{self, Found};
 use crate::identity::ServerName;
 use crate::model::refused;
+use crate::phases::p5_verify::Depth;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify};
 use crate::run::command::{Times, begin, visibly};
 use crate::run::ctx::Ctx;
@@ -97,7 +98,7 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
             ctx.terminal
                 .line("--freeze: the source is not asked any more, and is not frozen; `cutover` freezes it");
         }
-        return verify::run(ctx, &[]).await;
+        return verify::run(ctx, &[], Depth::Changes).await;
     }
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
@@ -168,11 +169,13 @@ async fn to_the_targets(
         })
         .await?;
 
+    // What phase 4 has proven a moment before is not read again, as long as it has not changed.
+    manifest.remembered = ctx.run.load_manifest()?.remembered;
     ctx.terminal.phase("Phase 5: verify");
     // Nothing in phase 5 is asked of the source, so it has time for this.
     let looking =
         async { Ok(if handling.look_again { Some(drift::beside(ctx, &manifest).await) } else { None }) };
-    let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export), looking) };
+    let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export, Depth::Changes), looking) };
     let (proof, source) = times.of(Part::Verify, both).await?;
     let real = times.seconds();
     let (timing, found) = (manifest.time.take(), proof.clone());

@@ -4,6 +4,7 @@ use super::verify;
 use crate::findings::{Values, escaped};
 use crate::identity::ServerName;
 use crate::model::{Stop, grouped};
+use crate::phases::p5_verify::Depth;
 use crate::phases::repair::{self, Listener, Repaired, Situation, Summary};
 use crate::refuse;
 use crate::run::command::visibly;
@@ -84,7 +85,7 @@ async fn find_and_repair(ctx: &Arc<Ctx>, apply: bool, listener: &mut dyn Listene
     ctx.terminal.phase(if apply { "Repair" } else { "Repair: what would be done" });
     let situation = Situation::of(&manifest);
     let repaired = repair::run(ctx, &Arc::new(export), &situation, apply, listener).await?;
-    let report = if apply { Some(verify::verified(ctx, &[]).await?) } else { None };
+    let report = if apply { Some(verify::verified(ctx, &[], Depth::Changes).await?) } else { None };
     Ok(Outcome { repaired, report, cut_over: manifest.cutover.map(|c| c.at) })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::identity::ServerName;
 use crate::phases::cutover::unchanged;
-use crate::phases::p5_verify;
+use crate::phases::p5_verify::{self, Depth};
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
@@ -24,6 +24,9 @@ pub struct Args {
     /// A server that was replaced on purpose is the run's from now on, once everything is proven there
     #[arg(long, value_name = "SERVER")]
     adopt: Vec<ServerName>,
+    /// Read every row again, of tables too that have not changed since they were proven
+    #[arg(long)]
+    full: bool,
 }
 
 impl Command for Args {
@@ -33,17 +36,18 @@ impl Command for Args {
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.existing_run(&self.run)?;
-        let report = run(&ctx, &self.adopt).await?;
+        let depth = if self.full || !self.adopt.is_empty() { Depth::Full } else { Depth::Changes };
+        let report = run(&ctx, &self.adopt, depth).await?;
         session.judged(&report, &session.after(&report))
     }
 }
 
-pub async fn run(ctx: &Arc<Ctx>, adopt: &[ServerName]) -> Result<Report> {
-    visibly(ctx, CommandName::Verify, verified(ctx, adopt)).await
+pub async fn run(ctx: &Arc<Ctx>, adopt: &[ServerName], depth: Depth) -> Result<Report> {
+    visibly(ctx, CommandName::Verify, verified(ctx, adopt, depth)).await
 }
 
 /// The same as a part of another command.
-pub(super) async fn verified(ctx: &Arc<Ctx>, adopt: &[ServerName]) -> Result<Report> {
+pub(super) async fn verified(ctx: &Arc<Ctx>, adopt: &[ServerName], depth: Depth) -> Result<Report> {
     let before = ctx.run.load_manifest()?;
     let Some(export) = before.export.clone() else {
         refuse!("run {} has no complete export: there is nothing to verify", ctx.run.id());
@@ -58,7 +62,7 @@ pub(super) async fn verified(ctx: &Arc<Ctx>, adopt: &[ServerName]) -> Result<Rep
     if adopt.contains(&ServerName::Source) {
         unchanged(ctx, &manifest).await?;
     }
-    let proof = p5_verify::run(ctx, &manifest, &export).await?;
+    let proof = p5_verify::run(ctx, &manifest, &export, depth).await?;
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
         .begun_with(&manifest);

@@ -35,7 +35,7 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let pg_dump = ctx.tools.version().await?;
     let writes = writes(ctx).await?;
     let left_out = left_out(ctx, &snapshot.info).await?;
-    let (files, counts, raw, compose) = tokio::try_join!(
+    let (files, counts, (raw, remembered), compose) = tokio::try_join!(
         dump(ctx, snapshot, &left_out),
         record_counts(ctx, snapshot),
         raw_digests(ctx, snapshot),
@@ -52,6 +52,7 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
         pg_dump,
         files,
         raw,
+        remembered,
         left_out: left_out.why,
         writes,
         sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect(),

@@ -4,6 +4,7 @@ pub use crate::effects::clock::now;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::model::Stop;
+use crate::remembered::Remembered;
 use crate::run::dir;
 use crate::run::journal_file::{JournalFile, Recorded};
 use crate::run::manifest::{FORMAT, Manifest, Proof, ToolVersion};
@@ -180,6 +181,7 @@ impl RunDir {
             accepted: Vec::new(),
             backup: None,
             export: None,
+            remembered: Remembered::default(),
             proof: None,
             source: None,
             cutover: None,

@@ -5,6 +5,7 @@ use crate::hazards::Found;
 use crate::identity::Identity;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
+use crate::remembered::Remembered;
 use crate::shown::escaped;
 use crate::sql::{HashFn, Reading};
 use crate::steps::CommandName;
@@ -50,6 +51,9 @@ pub struct Manifest {
     pub backup: Option<Backup>,
     /// Filled in when phase 2 has ended: from here on targets may be written.
     pub export: Option<Export>,
+    /// The targets' tables as they were proven by digests, the last time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remembered: Remembered,
     /// Filled in by every verification, the last one stands.
     pub proof: Option<Proof>,
     /// The source looked at again, the last time.
@@ -75,6 +79,11 @@ pub struct SourceCheck {
     pub sequences: Vec<String>,
     /// Why nothing can be said.
     pub unknown: Option<String>,
+    /// How many tables were told by their row versions, without reading the rows, and how many by digest.
+    #[serde(default)]
+    pub by_versions: usize,
+    #[serde(default)]
+    pub by_digest: usize,
 }
 
 impl SourceCheck {
@@ -180,6 +189,9 @@ pub struct Backup {
     pub files: BTreeMap<String, FileInfo>,
     /// Every table of the source, migrated or not, by `schema.table`.
     pub raw: BTreeMap<String, Digest>,
+    /// Those of them of which row versions tell whether they have changed since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remembered: Remembered,
     /// What the dump does not hold, by name (`schema.table`), each with why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, String>,
@@ -351,6 +363,9 @@ pub struct TableProof {
     /// Some of what differs, with keys and values.
     #[serde(default, deserialize_with = "of_this_version")]
     pub findings: Vec<Finding>,
+    /// Its rows were not read: by their versions they are what was proven by digest then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<String>,
     /// After the cut-over: what the services have done since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Services>,

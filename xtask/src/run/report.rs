@@ -64,6 +64,9 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     pub findings: Vec<SaidFinding>,
+    /// Its rows were not read: by their versions they are what was proven by digest then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<String>,
     /// After the cut-over: what the services have done since.
     pub services: Option<Services>,
     pub seconds: f64,
@@ -111,6 +114,7 @@ impl Report {
                 verified: proven.map(|p| p.is_green()),
                 counts: proven.map(|p| p.counts),
                 findings: proven.map(|p| said(&p.findings)).unwrap_or_default(),
+                unchanged_since: proven.and_then(|p| p.unchanged_since.clone()),
                 services: proven.and_then(|p| p.services),
                 seconds: record.seconds + proven.map_or(0.0, |p| p.seconds),
             })
@@ -209,13 +213,24 @@ impl Report {
             let mark = if check.wrong == 0 { "✓" } else { "✗" };
             out += &format!("  {mark} {}: {}\n", check.name, check.looked_at);
         }
-        let mut out = titled("Checks", out);
+        let mut out = titled("Checks", self.rows_read() + &out);
         let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
         if self.proven == Some(false) {
             let title = format!("Findings: {} differ; some of them", grouped(self.wrong));
             out += &format!("\n{title}\n{findings}");
         }
         out
+    }
+
+    /// Of which tables every row was read, and since when the others stand as they were proven.
+    fn rows_read(&self) -> String {
+        let unchanged: Vec<&String> = self.tables.iter().filter_map(|l| l.unchanged_since.as_ref()).collect();
+        let Some(oldest) = unchanged.iter().min() else { return String::new() };
+        format!(
+            "  ✓ rows: {} tables of PostgreSQL are by their row versions what was proven by digest at {oldest}, and \
+             not read again; `verify --full` reads every row\n",
+            unchanged.len()
+        )
     }
 
     /// Says whether the run has been cut over: a foreign row means something else then.
@@ -234,14 +249,16 @@ impl Report {
     /// As of which instant it is proven, and what the source has become since.
     fn of_when(&self) -> String {
         let Some(source) = &self.source else { return String::new() };
-        let SourceCheck { at, snapshot, changed, sequences, unknown } = source;
+        let SourceCheck { at, snapshot, changed, sequences, unknown, by_versions, by_digest } = source;
         let as_of = match self.proven {
             Some(true) => format!("proven as of the snapshot {snapshot}"),
             _ => format!("snapshot {snapshot}"),
         };
         let mut out = match (unknown, changed.len()) {
             (Some(why), _) => format!("  {as_of}; whether it has changed since cannot be said: {why}\n"),
-            (None, 0) => format!("  {as_of}; unchanged until {at}, by digests of every table\n"),
+            (None, 0) => format!(
+                "  {as_of}; unchanged until {at}: {by_versions} tables by row versions, {by_digest} by digest\n"
+            ),
             (None, 1) => format!("  {as_of}; changed until {at} in 1 table:\n"),
             (None, n) => format!("  {as_of}; changed until {at} in {n} tables:\n"),
         };

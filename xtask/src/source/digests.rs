@@ -1,7 +1,9 @@
 //! What the source holds, table by table and row by row, as digests; its sequences and its statistics.
 
+use crate::changes::{self, Children, Place, Then};
 use crate::effects::postgres::Connection;
 use crate::model::Column;
+use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::join;
 use crate::run::manifest::SnapshotInfo;
@@ -41,25 +43,50 @@ pub async fn sequences(ctx: &Ctx) -> Result<Vec<SourceSequence>> {
     rows.iter().map(sequence).collect()
 }
 
-/// A digest of every table of the source.
-pub async fn raw_digests(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<BTreeMap<String, Digest>> {
+/// Every table of the source by `schema.table`, digested; and what tells later whether it has changed since.
+pub async fn raw_digests(
+    ctx: &Arc<Ctx>,
+    snapshot: &Snapshot,
+) -> Result<(BTreeMap<String, Digest>, Remembered)> {
     let tasks =
         snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
-    Ok(join::all(tasks).await?.into_iter().collect())
+    let digested = join::all(tasks).await?;
+    let digests = digested.iter().map(|(name, content, _)| (name.clone(), *content)).collect();
+    let mut connection = ctx.looking_at_source("flushed").await?;
+    let flushed = changes::flushed(&mut connection).await?;
+    connection.close().await?;
+    let mut remembered = Remembered::default();
+    for (name, _, then) in digested {
+        match flushed.clone().and(then) {
+            Ok(then) => drop(remembered.insert(name, then)),
+            Err(why) => ctx.terminal.detail(format!("{name} will have to be digested again: {why}")),
+        }
+    }
+    Ok((digests, remembered))
 }
 
-pub async fn raw_digest(ctx: Arc<Ctx>, snapshot: SnapshotInfo, name: RawName) -> Result<(String, Digest)> {
+pub async fn raw_digest(
+    ctx: Arc<Ctx>,
+    snapshot: SnapshotInfo,
+    name: RawName,
+) -> Result<(String, Digest, Then)> {
     let _permit = ctx.source_permit(name.estimated_rows).await;
     ctx.throttle.pass(name.bytes).await;
     let task = ctx.terminal.task("digest", &name.table, 0);
     let mut worker = worker(&ctx, &snapshot, "digest").await?;
     let columns = columns(&mut worker, &name.schema, &name.table).await?;
     let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
-    let row = worker.row(&sql::digest_raw(&name.schema, &name.table, &columns, hash)).await?;
+    let history = changes::history(&mut worker).await?;
+    let hash = hash.of_row("t", &columns);
+    let (content, then) = changes::digest_and_remember(&mut worker, place(&name), history, &hash).await?;
     worker.close().await?;
-    let content = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
     task.done(content.rows);
-    Ok((name.full(), content))
+    Ok((name.full(), content, then))
+}
+
+/// Each with the rows of its own: partitions and children are tables by themselves.
+pub fn place(name: &RawName) -> Place<'_> {
+    Place { schema: &name.schema, table: &name.table, children: Children::Apart }
 }
 
 /// As the catalogue says them, not the driver: a table that nobody migrates may have columns of any type.

@@ -1,11 +1,14 @@
-//! Whether the source has changed since the run's snapshot, other than by what was fixed and replayed:
-//! every table is digested again. Statistics only say of about how many rows.
+//! Whether the source has changed since the run's snapshot, other than by what was fixed and replayed: by row
+//! versions; a table of which they tell nothing, or that has changed, is digested again. Statistics only say of
+//! about how many rows.
 
+use crate::changes::{self, Since};
+use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
-use crate::run::dir;
-use crate::run::manifest::{Backup, Change, Known, Manifest, SourceCheck};
-use crate::source::digests::{raw_digests, sequences, writes};
-use crate::source::snapshot::Snapshot;
+use crate::run::manifest::{Backup, Change, Known, Manifest, SnapshotInfo, SourceCheck};
+use crate::run::{dir, join};
+use crate::source::digests::{place, raw_digest, sequences, writes};
+use crate::source::snapshot::{RawName, Snapshot, worker};
 use crate::steps::StepName;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
@@ -39,7 +42,7 @@ pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     let step = ctx.run.step(StepName::SourceAgain)?;
     let snapshot = Snapshot::again(ctx, backup.snapshot.hash).await?;
     let at = snapshot.info.taken.clone();
-    let tables = raw_digests(ctx, &snapshot).await?;
+    let (tables, unchanged) = contents(ctx, &snapshot, backup, &known).await?;
     snapshot.release().await?;
     let (writes, sequences) = (writes(ctx).await?, sequences(ctx).await?);
     let changed = changes(backup, &known, &tables, &writes);
@@ -54,10 +57,64 @@ pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
             None => format!("{}: new", s.name),
         })
         .collect();
-    let check =
-        SourceCheck { at, snapshot: backup.snapshot.taken.clone(), changed, sequences: moved, unknown: None };
-    step.done(&format!("{} tables changed", check.changed.len()))?;
+    let check = SourceCheck {
+        at,
+        snapshot: backup.snapshot.taken.clone(),
+        changed,
+        sequences: moved,
+        unknown: None,
+        by_versions: unchanged,
+        by_digest: tables.len() - unchanged,
+    };
+    step.done(&format!("{} tables changed, {unchanged} unchanged by row versions", check.changed.len()))?;
     Ok(Look { check, tables, sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect() })
+}
+
+/// What every table holds now, and of how many row versions tell that it is what it was.
+async fn contents(
+    ctx: &Arc<Ctx>,
+    snapshot: &Snapshot,
+    backup: &Backup,
+    known: &BTreeMap<String, Known>,
+) -> Result<(BTreeMap<String, Digest>, usize)> {
+    let looks = snapshot.tables.iter().map(|name| {
+        let then = backup.remembered.get(&name.full()).cloned();
+        // What replays have read since has been told by digests alone.
+        let then = then.filter(|then| known.get(&name.full()).is_some_and(|k| k.content == then.content));
+        content(ctx.clone(), snapshot.info.clone(), name.clone(), then)
+    });
+    let looked = join::all(looks).await?;
+    let unchanged = looked.iter().filter(|(_, _, by)| *by == By::Versions).count();
+    Ok((looked.into_iter().map(|(name, content, _)| (name, content)).collect(), unchanged))
+}
+
+/// By what a table's content is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Versions,
+    Digest,
+}
+
+async fn content(
+    ctx: Arc<Ctx>,
+    snapshot: SnapshotInfo,
+    name: RawName,
+    then: Option<TableThen>,
+) -> Result<(String, Digest, By)> {
+    if let Some(then) = then {
+        let _permit = ctx.source_permit(name.estimated_rows).await;
+        ctx.throttle.pass(name.bytes).await;
+        let mut worker = worker(&ctx, &snapshot, "changes").await?;
+        let since = changes::since(&mut worker, place(&name), &then).await?;
+        worker.close().await?;
+        match since {
+            Since::Unchanged { .. } => return Ok((name.full(), then.content, By::Versions)),
+            Since::Changed { .. } => {}
+            Since::Unknown(why) => ctx.terminal.detail(format!("{} is digested again: {why}", name.full())),
+        }
+    }
+    let (name, content, _) = raw_digest(ctx, snapshot, name).await?;
+    Ok((name, content, By::Digest))
 }
 
 /// What the run knows of the source, by `schema.table`: what its snapshot held, and instead of rows in

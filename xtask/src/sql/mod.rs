@@ -6,6 +6,7 @@
 //! not fit `work_mem`, joins do not; so the SELECTs join, and sessions on the source get memory.
 
 mod blocks;
+mod changes;
 pub mod column_types;
 mod corruptions;
 mod definitions;
@@ -22,6 +23,7 @@ mod session;
 mod targets;
 
 pub use blocks::copy_csv;
+pub use changes::*;
 pub use corruptions::*;
 pub use datapath::digest::BUCKET;
 pub use definitions::*;

@@ -8,6 +8,7 @@ pub mod ownership;
 pub mod prerequisites;
 pub mod readiness;
 pub mod reconcile;
+pub mod remembering;
 pub mod rows;
 pub mod schema;
 pub mod staging;

@@ -14,7 +14,7 @@ use crate::findings::Values;
 use crate::lab::compare;
 use crate::lab::itself;
 use crate::model::Database;
-use crate::phases::p5_verify;
+use crate::phases::p5_verify::{self, Depth};
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Export, Manifest, Proof};
@@ -264,7 +264,7 @@ impl Shop {
     pub async fn look(&self, max_diffs: usize) -> Result<Proof> {
         let ctx = self.ctxs.iter().find(|ctx| ctx.max_diffs == max_diffs).context("no such context")?;
         let command = ctx.run.command(&CommandName::Verify)?;
-        let look = Box::pin(p5_verify::run(ctx, &self.manifest, &self.export));
+        let look = Box::pin(p5_verify::run(ctx, &self.manifest, &self.export, Depth::Changes));
         let proof = match tokio::time::timeout(PATIENCE, look).await {
             Ok(proof) => proof?,
             Err(_) => bail!("the verification did not end within {} s", PATIENCE.as_secs()),

@@ -4,6 +4,7 @@
 //! What was learnt: the largest table decides. Its file goes in by pieces in parallel, so that
 //! its slowest index (an inverted one: no server builds it with more than one process) begins early.
 
+use crate::changes::{self, Children, Place, Written};
 use crate::effects::postgres::Connection;
 use crate::model::{Column, Database, Stop};
 use crate::run::ctx::Ctx;
@@ -17,8 +18,9 @@ use crate::stores::staging::BuildPlan;
 use crate::tables::Table;
 use anyhow::{Context, Result, ensure};
 use datapath::files::Piece;
+use sqlx::Row;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a table is for turns: the bytes of its file.
 pub(super) fn weight(export: &Export, table: &Table) -> u64 {
@@ -32,11 +34,16 @@ pub(super) struct Loading {
     plan: BuildPlan,
     /// Sessions that are idle.
     idle: Mutex<Vec<Connection>>,
+    /// By table: the transactions that have loaded it.
+    transactions: Mutex<BTreeMap<&'static str, Vec<u32>>>,
+    /// By table: what was proven, and who wrote it.
+    proven: Mutex<BTreeMap<&'static str, Written>>,
 }
 
 impl Loading {
     pub fn new(ctx: Arc<Ctx>, export: Arc<Export>, database: Database, plan: BuildPlan) -> Loading {
-        Loading { ctx, export, database, plan, idle: Mutex::default() }
+        let (idle, transactions, proven) = Default::default();
+        Loading { ctx, export, database, plan, idle, transactions, proven }
     }
 
     /// Rows and sequence of one table, then its indexes, keys and proof. Returns how what was loaded
@@ -97,13 +104,23 @@ impl Loading {
     }
 
     /// One piece of a table's file, beginning at this byte.
-    async fn piece(&self, table: &Table, record: &TableExport, start: u64, piece: Piece) -> Result<()> {
+    async fn piece(
+        &self,
+        table: &'static Table,
+        record: &TableExport,
+        start: u64,
+        piece: Piece,
+    ) -> Result<()> {
         let _permit = self.permit(table).await;
         let mut reader = self.ctx.run.read_part(&table.file(), start, piece.bytes)?;
         let statement = sql::copy_in(STAGING, table.name, &record.target_columns, start == 0);
-        let session = self.session().await?;
-        let (taken, session) = feed(session, &statement, &mut reader, table, record).await?;
+        let mut session = self.session().await?;
+        session.run("BEGIN").await?;
+        let (taken, mut session) = feed(session, &statement, &mut reader, table, record).await?;
+        let transaction: String = session.row("SELECT pg_current_xact_id()::xid::text").await?.try_get(0)?;
+        session.run("COMMIT").await?;
         self.free(session);
+        lock(&self.transactions).entry(table.name).or_default().push(transaction.parse()?);
         if taken != piece.rows {
             return Err(Stop::Differs(format!(
                 "{} is not the file that was exported: {taken} rows from byte {start} on, expected {}",
@@ -137,13 +154,22 @@ impl Loading {
     }
 
     /// Nothing moves into place that is not what the snapshot held: what differs, if anything does.
-    async fn prove(&self, table: &Table, record: &TableExport) -> Result<Option<String>> {
+    async fn prove(&self, table: &'static Table, record: &TableExport) -> Result<Option<String>> {
         let _permit = self.permit(table).await;
         let mut session = self.session().await?;
         let hash = self.export.snapshot.hash;
         let columns = &record.target_columns;
+        let place = Place { schema: STAGING, table: table.name, children: Children::Included };
+        let transactions = lock(&self.transactions).get(table.name).cloned().unwrap_or_default();
+        changes::begin(&mut session, place).await?;
+        let written = changes::written(&mut session, place, transactions).await?;
         let found = rows::content(&mut session, STAGING, table.name, columns, hash).await?;
+        session.run("COMMIT").await?;
         self.free(session);
+        match written {
+            Ok(written) => drop(lock(&self.proven).insert(table.name, written)),
+            Err(why) => self.ctx.terminal.detail(format!("{} will be digested again: {why}", table.name)),
+        }
         let differing = record.content.differing(&found).len();
         Ok((differing > 0).then(|| {
             format!(
@@ -156,13 +182,13 @@ impl Loading {
         }))
     }
 
-    /// Ends the sessions.
-    pub async fn end(&self) -> Result<()> {
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Ends the sessions; returns by table what was proven.
+    pub async fn end(&self) -> Result<BTreeMap<&'static str, Written>> {
+        let idle = std::mem::take(&mut *lock(&self.idle));
         for session in idle {
             session.close().await?;
         }
-        Ok(())
+        Ok(std::mem::take(&mut *lock(&self.proven)))
     }
 
     async fn permit(&self, table: &Table) -> crate::run::permits::Permit {
@@ -171,7 +197,7 @@ impl Loading {
 
     /// A session that builds in the staging schema: one that is idle, else a new one.
     async fn session(&self) -> Result<Connection> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = lock(&self.idle).pop();
         if let Some(session) = idle {
             return Ok(session);
         }
@@ -182,8 +208,12 @@ impl Loading {
 
     /// For sessions whose statement has come to its end; one that failed is dropped.
     fn free(&self, session: Connection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        lock(&self.idle).push(session);
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn same_columns(columns: &[Column], table: &Table, record: &TableExport) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::run::manifest::Export;
 use crate::steps::StepName;
 use crate::stores::ownership::{self, record};
 use crate::stores::readiness;
+use crate::stores::remembering;
 use crate::stores::schema::STAGING;
 use crate::stores::staging;
 use crate::stores::swap;
@@ -88,9 +89,14 @@ async fn import(ctx: Arc<Ctx>, export: Arc<Export>, database: Database) -> Resul
         Ok(())
     };
     loaded.await.map_err(|error| unpublished(database, error))?;
-    loading.end().await?;
+    let proven = loading.end().await?;
     let record = serde_json::to_string(&record(&ctx, &export, database))?;
     swap::publish(&ctx, &mut connection, database, &record).await?;
+    let remembered = remembering::loaded(&ctx, &mut connection, &export, &proven).await?;
+    ctx.run.change_manifest(|manifest| {
+        manifest.remembered.extend(remembered);
+        Ok(())
+    })?;
     connection.close().await?;
     step.done("published")
 }

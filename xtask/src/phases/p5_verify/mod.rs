@@ -14,6 +14,7 @@ use self::cutover_state::CutoverState;
 use self::obstacles::damage_of;
 use crate::findings::{Counts, Finding, FindingKind, Findings, Store};
 use crate::model::MIGRATED;
+use crate::remembered::{Remembered, TableThen};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock_waits;
@@ -28,30 +29,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// How the rows of PostgreSQL tables are looked at. Everything else is looked at whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Every row is read.
+    Full,
+    /// Those of tables that have changed since they were proven.
+    Changes,
+}
+
 /// Looks at everything and returns what was found; the caller decides what a red proof means.
 ///
 /// # Errors
 /// Where we could not look: a table that somebody keeps locked is one, and he is named.
-pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
-    match looked(ctx, manifest, export).await {
+pub async fn run(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>, depth: Depth) -> Result<Proof> {
+    match looked(ctx, manifest, export, depth).await {
         Err(error) => Err(lock_waits::named(ctx, error).await),
         proof => proof,
     }
 }
 
-async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Result<Proof> {
+async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>, depth: Depth) -> Result<Proof> {
     let started = Instant::now();
     let cutover = if manifest.cutover.is_some() { CutoverState::After } else { CutoverState::Before };
     let step = ctx.run.step(StepName::Verify)?;
-    let tables =
-        crate::run::join::all(
-            ctx.tables.iter().map(|t| {
-                let (ctx, export) = (ctx.clone(), export.clone());
-                async move {
-                    table(&ctx, &export, t, cutover).await.with_context(|| format!("verifying {}", t.name))
-                }
-            }),
-        );
+    let tables = crate::run::join::all(ctx.tables.iter().map(|t| {
+        let (ctx, export) = (ctx.clone(), export.clone());
+        let then = manifest.remembered.get(t.name).filter(|_| depth == Depth::Changes).cloned();
+        async move {
+            table(&ctx, &export, t, cutover, then).await.with_context(|| format!("verifying {}", t.name))
+        }
+    }));
     let (files, tables, (databases, remarks), structure, sequences, orphans, references, counted) = tokio::try_join!(
         files(ctx, manifest),
         tables,
@@ -62,6 +70,8 @@ async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>) -> Re
         references::all(ctx, export, cutover),
         misplaced::count(ctx),
     )?;
+    let (tables, remembered): (Vec<TableProof>, Vec<Remembered>) = tables.into_iter().unzip();
+    remember(ctx, remembered)?;
     let misplaced = misplaced::check(ctx, cutover, counted, &tables).await?;
     let mut checks = vec![files, databases, structure, sequences, orphans, misplaced];
     checks.extend(references);
@@ -82,25 +92,44 @@ async fn table(
     export: &Arc<Export>,
     table: &'static Table,
     cutover: CutoverState,
-) -> Result<TableProof> {
+    then: Option<TableThen>,
+) -> Result<(TableProof, Remembered)> {
     let started = Instant::now();
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let proof = match &table.home {
-        Home::Postgres(database) => rows::verify(ctx, export, table, record, *database, cutover).await,
-        Home::Firestore(collection) => documents::verify(ctx, export, table, collection, cutover).await,
+        Home::Postgres(database) => {
+            rows::verify(ctx, export, table, record, (*database, cutover), then.as_ref()).await
+        }
+        Home::Firestore(collection) => {
+            let proof = documents::verify(ctx, export, table, collection, cutover).await;
+            proof.map(|proof| (proof, Remembered::default()))
+        }
     };
-    let mut proof = proof.or_else(|error| {
+    let (mut proof, remembered) = proof.or_else(|error| {
         let damage = damage_of(ctx, export, &[table.file()], error)?;
         let finding = Finding::new(FindingKind::NotComparable, Store::of(table), table.name);
-        Ok::<_, anyhow::Error>(TableProof {
+        let proof = TableProof {
             expected_rows: record.content.total().rows,
             counts: Counts { other: 1, ..Counts::default() },
             findings: vec![finding.detail(format!("cannot be compared: {damage}"))],
             ..TableProof::default()
-        })
+        };
+        Ok::<_, anyhow::Error>((proof, Remembered::default()))
     })?;
     proof.seconds = started.elapsed().as_secs_f64();
-    Ok(proof)
+    Ok((proof, remembered))
+}
+
+/// What has been proven by digest is remembered. Of whatever server: it says itself whose history it is.
+fn remember(ctx: &Ctx, tables: Vec<Remembered>) -> Result<()> {
+    let mut tables = tables.into_iter().flatten().peekable();
+    if tables.peek().is_some() {
+        ctx.run.change_manifest(|manifest| {
+            manifest.remembered.extend(tables);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Which rows came later than the others. They are in what the stores must hold: nothing is looked up.

@@ -1,13 +1,16 @@
 //! Tables of PostgreSQL targets: count and digest, and where they differ the rows with both values.
 
 use super::cutover_state::CutoverState;
+use crate::changes;
 use crate::effects::postgres::{self, Connection};
 use crate::findings::{Counts, Finding, FindingKind, Store, row_key};
 use crate::model::Database;
+use crate::remembered::{Remembered, TableThen};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Services, TableExport, TableProof};
 use crate::run::overlay;
 use crate::sql;
+use crate::stores::remembering;
 use crate::stores::rows::{self, content, missing_columns};
 use crate::stores::schema;
 use crate::tables::Table;
@@ -16,50 +19,76 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::sync::Arc;
 
-/// A table of a PostgreSQL target: count and digest, and where they differ the rows.
+/// A table of a PostgreSQL target: whether it is still what it was proven to be, else count and digest, and where
+/// they differ the rows. Besides, what is remembered of it where it was digested.
 pub(super) async fn verify(
     ctx: &Arc<Ctx>,
     export: &Export,
     table: &Table,
     record: &TableExport,
-    database: Database,
-    cutover: CutoverState,
-) -> Result<TableProof> {
+    (database, cutover): (Database, CutoverState),
+    then: Option<&TableThen>,
+) -> Result<(TableProof, Remembered)> {
     let mut connection = ctx.looking(database, "verify").await?;
     let expected = record.content.total();
     let mut proof = TableProof { expected_rows: expected.rows, ..TableProof::default() };
     if let Some(missing) = missing_columns(&mut connection, table, record).await? {
         proof.counts.other = 1;
         proof.findings.push(missing);
-        return Ok(proof);
+        return Ok((proof, Remembered::default()));
+    }
+    if cutover == CutoverState::After {
+        proof.services = Some(Services::default());
     }
     let task = ctx.terminal.task("verify", table.name, expected.rows);
-    let hash = export.snapshot.hash;
+    if let Some(then) = then.filter(|_| export.snapshot.hash.is_exact())
+        && let Some(rows) = remembering::unchanged(ctx, &mut connection, table.name, record, then).await?
+    {
+        (proof.found_rows, proof.counts.equal) = (rows, rows);
+        proof.unchanged_since = Some(then.at.clone());
+        task.done(rows);
+        connection.close().await?;
+        return Ok((proof, Remembered::default()));
+    }
+    let remembered =
+        by_digest(ctx, export, connection, (table, record), (database, cutover), &mut proof).await?;
+    task.done(proof.found_rows);
+    Ok((proof, remembered))
+}
+
+async fn by_digest(
+    ctx: &Arc<Ctx>,
+    export: &Export,
+    mut connection: Connection,
+    (table, record): (&Table, &TableExport),
+    (database, cutover): (Database, CutoverState),
+    proof: &mut TableProof,
+) -> Result<Remembered> {
+    let (expected, hash) = (record.content.total(), export.snapshot.hash);
+    changes::begin(&mut connection, remembering::place(table.name)).await?;
     let found = match content(&mut connection, "public", table.name, &record.target_columns, hash).await {
         Ok(found) => found,
         Err(error) => {
             proof.counts.other = 1;
             proof.findings.push(unreadable(table, error)?);
-            return Ok(proof);
+            return Ok(Remembered::default());
         }
     };
     proof.found_rows = found.total().rows;
-    task.done(proof.found_rows);
-    if cutover == CutoverState::After {
-        proof.services = Some(Services::default());
-    }
     let buckets = match hash.is_exact() {
         true => record.content.differing(&found),
         // Equal digests prove nothing: every row is compared.
         false => record.content.all_buckets(&found),
     };
     if buckets.is_empty() {
+        let remembered = remembering::proven(ctx, &mut connection, table.name, expected).await?;
         connection.close().await?;
         proof.counts.equal = expected.rows;
-        return Ok(proof);
+        return Ok(remembered);
     }
+    connection.run("COMMIT").await?;
     let mut connection = with_expected(ctx, export, connection, table, database, &buckets).await?;
-    row_by_row(ctx, &mut connection, table, record, &buckets, &mut proof).await?;
+    row_by_row(ctx, &mut connection, table, record, &buckets, proof).await?;
     connection.run("ROLLBACK").await?;
     connection.close().await?;
     if hash.is_exact() && cutover == CutoverState::Before && proof.is_green() {
@@ -69,7 +98,7 @@ pub(super) async fn verify(
         let finding = Finding::new(FindingKind::Digest, database.into(), table.name);
         proof.findings.push(finding.detail(detail));
     }
-    Ok(proof)
+    Ok(Remembered::default())
 }
 
 /// Values that cannot be read as what they have to be: a column has got another type. Other errors are

@@ -1,0 +1,46 @@
+//! The parts of a table that hold rows.
+
+use super::place::{Children, Place};
+use crate::effects::postgres::Connection;
+use crate::remembered::KeyKind;
+use crate::sql_text::SqlFile;
+use crate::{sql, sql_file};
+use anyhow::Result;
+use sqlx::Row;
+use sqlx::postgres::types::Oid;
+
+/// A relation with rows of its own.
+pub(super) struct Leaf {
+    pub oid: u32,
+    /// Quoted, with its schema.
+    pub name: String,
+    pub definition: String,
+    pub key: KeyKind,
+}
+
+/// By OID, as the catalogue has them now that the table is locked; or why its row versions tell nothing.
+pub(super) async fn leaves(
+    connection: &mut Connection,
+    place: Place<'_>,
+) -> Result<Result<Vec<Leaf>, String>> {
+    const LEAVES: SqlFile = sql_file!("phases/changes/leaves.sql");
+    let children = (place.children == Children::Included).to_string();
+    let values = [("schema", place.schema), ("table", place.table), ("children", &children)];
+    let mut leaves = Vec::new();
+    let rows = connection.rows(&sql::bind(LEAVES, &values)).await?;
+    if rows.is_empty() {
+        return Ok(Err(format!("{}.{} is not there", place.schema, place.table)));
+    }
+    for row in rows {
+        let name: String = row.try_get("name")?;
+        if let Some(obstacle) = row.try_get::<Option<String>, _>("obstacle")? {
+            return Ok(Err(format!("{name} {obstacle}")));
+        }
+        if row.try_get("holds_rows")? {
+            let key = if row.try_get("has_key")? { KeyKind::Id } else { KeyKind::None };
+            let oid = row.try_get::<Oid, _>("oid")?.0;
+            leaves.push(Leaf { oid, name, definition: row.try_get("definition")?, key });
+        }
+    }
+    Ok(Ok(leaves))
+}

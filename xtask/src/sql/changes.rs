@@ -1,0 +1,76 @@
+//! What the versions of a table's rows say: by whom they were written, and when.
+
+use crate::remembered::{BUCKET_BITS, KeyKind};
+use crate::sql_text::{literal, qualified};
+
+/// Written by S or later. The base of `age()` is the transaction's own, so it is compared with `age(S)` and not
+/// with a number of ours; what was frozen 2^31 transactions ago has a negative age. Only for a transaction
+/// without a number of its own.
+fn candidate(oldest: u64) -> String {
+    format!("age(t.xmin) BETWEEN 0 AND age('{oldest}'::xid8::xid)")
+}
+
+fn bucket_of(key: KeyKind) -> String {
+    match key {
+        KeyKind::Id => format!("t.id::bigint >> {BUCKET_BITS}"),
+        KeyKind::None => "0::bigint".to_string(),
+    }
+}
+
+/// A leaf by range of ids: rows, those of them that are no candidates; where a hash of a row is given, the sum
+/// of the hashes. `leaf` is quoted.
+pub fn versions(leaf: &str, key: KeyKind, oldest: u64, hash: Option<&str>) -> String {
+    let sum = hash.map(|hash| format!(", sum({hash})::text")).unwrap_or_default();
+    format!(
+        "SELECT {bucket}, count(*), count(*) FILTER (WHERE NOT ({candidate})){sum} FROM ONLY {leaf} t GROUP BY 1",
+        bucket = bucket_of(key),
+        candidate = candidate(oldest)
+    )
+}
+
+/// Candidates: `id`, transaction; by id.
+pub fn candidates(leaf: &str, oldest: u64) -> String {
+    format!(
+        "SELECT t.id::bigint, t.xmin::text FROM ONLY {leaf} t WHERE {candidate} ORDER BY 1",
+        candidate = candidate(oldest)
+    )
+}
+
+/// The ids of a range that are there.
+pub fn ids_of_range(leaf: &str, range: i64) -> String {
+    format!(
+        "SELECT t.id::bigint FROM ONLY {leaf} t WHERE t.id BETWEEN ({range}::bigint << {BUCKET_BITS}) \
+         AND (({range}::bigint << {BUCKET_BITS}) | {last}) ORDER BY 1",
+        last = (1 << BUCKET_BITS) - 1
+    )
+}
+
+/// A table, its children too: rows, and those of them that these transactions have written.
+pub fn written_by(schema: &str, table: &str, transactions: &[u32]) -> String {
+    let transactions = transactions.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    format!(
+        "SELECT count(*), count(*) FILTER (WHERE t.xmin = ANY ('{{{transactions}}}'::xid[])) FROM {table} t",
+        table = qualified(schema, table)
+    )
+}
+
+/// A whole table: rows, sum of the hashes of a row `t`. `only`: `ONLY ` or nothing.
+pub fn digest(schema: &str, table: &str, only: &str, hash: &str) -> String {
+    format!("SELECT count(*), sum({hash})::text FROM {only}{table} t", table = qualified(schema, table))
+}
+
+/// A row that S has seen is on disk once this has been committed. Any role may.
+pub const EMIT: &str = "BEGIN READ WRITE; SET LOCAL synchronous_commit = 'local'; \
+                        SELECT pg_logical_emit_message(true, 'xtask', ''); COMMIT";
+
+pub fn has_nonce(nonce: &str) -> String {
+    format!("SELECT EXISTS (SELECT FROM xtask.instants WHERE nonce = {})", literal(nonce))
+}
+
+pub fn is_flushed(lsn: &str) -> String {
+    format!("SELECT pg_current_wal_flush_lsn() >= {}::pg_lsn", literal(lsn))
+}
+
+pub fn lock_to_look(schema: &str, table: &str) -> String {
+    format!("LOCK TABLE {} IN ACCESS SHARE MODE", qualified(schema, table))
+}
