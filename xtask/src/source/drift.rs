@@ -1,6 +1,6 @@
 //! Whether the source has changed since the run's snapshot, other than by what was fixed and replayed: by row
 //! versions; a table of which they tell nothing, or that has changed, is digested again. Statistics only say of
-//! about how many rows.
+//! about how many rows, where versions do not.
 
 use crate::changes::{self, Since};
 use crate::remembered::TableThen;
@@ -42,10 +42,12 @@ pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     let step = ctx.run.step(StepName::SourceAgain)?;
     let snapshot = Snapshot::again(ctx, backup.snapshot.hash).await?;
     let at = snapshot.info.taken.clone();
-    let (tables, unchanged) = contents(ctx, &snapshot, backup, &known).await?;
+    let looked = contents(ctx, &snapshot, backup, &known).await?;
     snapshot.release().await?;
     let (writes, sequences) = (writes(ctx).await?, sequences(ctx).await?);
-    let changed = changes(backup, &known, &tables, &writes);
+    let tables = looked.iter().map(|(name, (content, _))| (name.clone(), *content)).collect();
+    let unchanged = looked.values().filter(|(_, by)| *by == By::Versions).count();
+    let changed = changes(backup, &known, &looked, &writes);
     let moved = sequences.iter().filter(|s| {
         let alone = s.owner.as_ref().is_none_or(|owner| !changed.contains_key(owner));
         alone && backup.sequences.get(&s.name) != Some(&s.last)
@@ -64,35 +66,36 @@ pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
         sequences: moved,
         unknown: None,
         by_versions: unchanged,
-        by_digest: tables.len() - unchanged,
+        by_digest: looked.len() - unchanged,
     };
     step.done(&format!("{} tables changed, {unchanged} unchanged by row versions", check.changed.len()))?;
     Ok(Look { check, tables, sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect() })
 }
 
-/// What every table holds now, and of how many row versions tell that it is what it was.
+/// What every table holds now.
 async fn contents(
     ctx: &Arc<Ctx>,
     snapshot: &Snapshot,
     backup: &Backup,
     known: &BTreeMap<String, Known>,
-) -> Result<(BTreeMap<String, Digest>, usize)> {
+) -> Result<BTreeMap<String, (Digest, By)>> {
     let looks = snapshot.tables.iter().map(|name| {
         let then = backup.remembered.get(&name.full()).cloned();
         // What replays have read since has been told by digests alone.
         let then = then.filter(|then| known.get(&name.full()).is_some_and(|k| k.content == then.content));
         content(ctx.clone(), snapshot.info.clone(), name.clone(), then)
     });
-    let looked = join::all(looks).await?;
-    let unchanged = looked.iter().filter(|(_, _, by)| *by == By::Versions).count();
-    Ok((looked.into_iter().map(|(name, content, _)| (name, content)).collect(), unchanged))
+    Ok(join::all(looks).await?.into_iter().collect())
 }
 
 /// By what a table's content is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Versions,
-    Digest,
+    /// `about`: the rows that are not what they were, by their versions.
+    Digest {
+        about: Option<u64>,
+    },
 }
 
 async fn content(
@@ -100,7 +103,8 @@ async fn content(
     snapshot: SnapshotInfo,
     name: RawName,
     then: Option<TableThen>,
-) -> Result<(String, Digest, By)> {
+) -> Result<(String, (Digest, By))> {
+    let mut of_versions = None;
     if let Some(then) = then {
         let _permit = ctx.source_permit(name.estimated_rows).await;
         ctx.throttle.pass(name.bytes).await;
@@ -108,13 +112,13 @@ async fn content(
         let since = changes::since(&mut worker, place(&name), &then).await?;
         worker.close().await?;
         match since {
-            Since::Unchanged { .. } => return Ok((name.full(), then.content, By::Versions)),
-            Since::Changed { .. } => {}
+            Since::Unchanged { .. } => return Ok((name.full(), (then.content, By::Versions))),
+            Since::Changed { about } => of_versions = Some(about),
             Since::Unknown(why) => ctx.terminal.detail(format!("{} is digested again: {why}", name.full())),
         }
     }
     let (name, content, _) = raw_digest(ctx, snapshot, name).await?;
-    Ok((name, content, By::Digest))
+    Ok((name, (content, By::Digest { about: of_versions })))
 }
 
 /// What the run knows of the source, by `schema.table`: what its snapshot held, and instead of rows in
@@ -141,7 +145,7 @@ pub fn known(ctx: &Ctx, manifest: &Manifest) -> BTreeMap<String, Known> {
 fn changes(
     backup: &Backup,
     known: &BTreeMap<String, Known>,
-    now: &BTreeMap<String, Digest>,
+    now: &BTreeMap<String, (Digest, By)>,
     writes: &BTreeMap<String, i64>,
 ) -> BTreeMap<String, Change> {
     let mut changed = BTreeMap::new();
@@ -150,19 +154,23 @@ fn changes(
             None => {
                 changed.insert(name.clone(), Change::Dropped);
             }
-            Some(now) if now != before => {
+            Some((now, by)) if now != before => {
                 // Statistics come late, and may have been reset: never fewer than the counts show.
                 let written = match (backup.writes.get(name), writes.get(name)) {
                     (Some(before), Some(now)) => u64::try_from(now - before).unwrap_or_default(),
                     _ => 0,
                 };
-                let about = written.max(now.rows.abs_diff(before.rows));
+                let counted = written.max(now.rows.abs_diff(before.rows));
+                let about = match by {
+                    By::Digest { about: Some(about) } => *about,
+                    _ => counted,
+                };
                 changed.insert(name.clone(), Change::Rows { about: (about > 0).then_some(about) });
             }
             Some(_) => {}
         }
     }
     let new = now.iter().filter(|(name, _)| !known.contains_key(*name));
-    changed.extend(new.map(|(name, digest)| (name.clone(), Change::New { rows: digest.rows })));
+    changed.extend(new.map(|(name, (digest, _))| (name.clone(), Change::New { rows: digest.rows })));
     changed
 }

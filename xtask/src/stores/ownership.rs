@@ -47,7 +47,8 @@ pub async fn is_newest(ctx: &Ctx, connection: &mut Connection) -> Result<bool> {
     Ok(published_runs(connection).await?.first().is_some_and(|newest| newest.run == ctx.run.id()))
 }
 
-/// Which of these tables are not exactly what the newest run wrote into this database, a line each.
+/// Which of these tables are not exactly what the newest run wrote into this database, a line each. Every row is
+/// read: they are about to be removed, and in a transaction that writes row versions tell nothing.
 pub async fn changed_tables(
     ctx: &Ctx,
     connection: &mut Connection,

@@ -10,7 +10,7 @@ use crate::run::manifest::Export;
 use crate::run::privileges::Lacking;
 use crate::source::sequences;
 use crate::stores::prerequisites;
-use crate::stores::{documents, ownership, rows, schema, swap};
+use crate::stores::{documents, ownership, remembering, rows, schema, swap};
 use crate::tables::{self, Table, To};
 use crate::{sql, sql_file};
 use anyhow::Result;
@@ -63,7 +63,9 @@ async fn looked_at(
     let mut found = differences(&mut connection, database, &missing).await?;
     if existing.iter().any(|(_, rows)| *rows > 0) {
         let others = match export {
-            Some(export) if found.is_empty() => not_this_runs(&mut connection, export, &existing).await?,
+            Some(export) if found.is_empty() => {
+                not_this_runs(ctx, &mut connection, export, &existing).await?
+            }
             _ => existing.iter().map(|(name, _)| *name).collect(),
         };
         let own = others.is_empty() && is_own(ctx, &mut connection, &missing).await?;
@@ -186,14 +188,22 @@ async fn differences(
     Ok(findings.map(|finding| finding.text(Values::Masked)).collect())
 }
 
-/// Which of the tables that are there do not hold exactly what this run brings.
+/// Which of the tables that are there do not hold exactly what this run brings: by row versions those that it
+/// has proven before, else by digest.
 async fn not_this_runs<'t>(
+    ctx: &Ctx,
     connection: &mut postgres::Connection,
     export: &Export,
     there: &[(&'t str, u64)],
 ) -> Result<Vec<&'t str>> {
+    let remembered = ctx.run.load_manifest()?.remembered;
     let mut others = Vec::new();
     for (name, _) in there {
+        if let (Some(record), Some(then)) = (export.tables.get(*name), remembered.get(*name))
+            && remembering::unchanged(ctx, connection, name, record, then).await?.is_some()
+        {
+            continue;
+        }
         let same = match export.tables.get(*name) {
             Some(record) => {
                 let (columns, hash) = (&record.target_columns, export.snapshot.hash);

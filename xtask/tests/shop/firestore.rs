@@ -4,7 +4,7 @@ use crate::support::emulator::Emulator;
 use crate::tool::within;
 use anyhow::Result;
 use datapath::document::{Collection, Document, Field, Kind, Layout, NullPolicy, Value, differences};
-use datapath::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Unconditional, Written};
+use datapath::firestore::{Address, Fields, Firestore, Guarded, Limit, Pace, Since, Unconditional, Written};
 use gcloud_sdk::google::firestore::v1 as fs;
 use gcloud_sdk::google::firestore::v1::firestore_client::FirestoreClient;
 use gcloud_sdk::google_cloud_auth::credentials::anonymous;
@@ -225,6 +225,44 @@ async fn what_others_wrote_is_described() {
         found[0].1.iter().flatten().map(|(field, value)| (field.as_str(), value.to_string())).collect();
     let expected = [("array", "array of 1"), ("map", "map of 0"), ("number", "double 1.0")];
     assert_eq!(shown, expected.map(|(k, v)| (k, v.to_owned())).into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_been_written_since_an_instant_is_told() {
+    let emulator = Emulator::shared().await;
+    let firestore = Firestore::connect(&address(&emulator.host, "since")).await.unwrap();
+    // Of an empty collection, too.
+    let empty = firestore.instant(USERS.name).await.unwrap();
+    write(&firestore, numbered(12), &Pace::for_emulator()).await.unwrap();
+    let then = firestore.instant(USERS.name).await.unwrap();
+    assert!(empty < then);
+    let since = async |then| {
+        let (mut written, mut all) = (Vec::new(), 0);
+        let tell = |id, since| {
+            all += 1;
+            written.extend((since == Since::Written).then_some(id));
+            Ok(())
+        };
+        firestore.since(USERS.name, then, tell).await.unwrap();
+        (written, all)
+    };
+    assert_eq!(since(then).await, (vec![], 12));
+    let ids = ids(&numbered(12));
+    // Another value, a new one; the same again is no change to the server either; and one that is gone is not told.
+    let again = vec![document(&ids[3], "other"), numbered(12).remove(5), document("new", "new")];
+    let wanted = [&ids[..], &["new".to_string()]].concat();
+    let versions = firestore.read_versions(USERS.name, &wanted).await.unwrap();
+    let mut changes: Vec<_> = again
+        .into_iter()
+        .map(|d| (versions[&d.id].1.clone(), Guarded::Set(d)))
+        .map(|(v, d)| (d, v))
+        .collect();
+    changes.push((Guarded::Delete(ids[7].clone()), versions[&ids[7]].1.clone()));
+    assert!(firestore.change(USERS.name, changes).await.unwrap().is_empty());
+    let mut told = vec![ids[3].clone(), "new".to_string()];
+    told.sort_unstable();
+    assert_eq!(since(then).await, (told, 12));
+    assert_eq!(since(empty).await.0.len(), 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]

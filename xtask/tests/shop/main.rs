@@ -17,6 +17,7 @@ mod support;
 mod tool;
 
 mod between;
+mod changes;
 mod command_line;
 mod conditional_writes;
 mod convergence;
@@ -57,5 +58,6 @@ mod silence;
 mod status;
 mod strangers;
 mod targets;
+mod unchanged;
 mod unfit;
 mod unmigrated;

@@ -23,10 +23,10 @@ pub type Found = Vec<(String, Option<Fields>)>;
 /// By id: the document, None where it is not there, and its version.
 pub type Versions = BTreeMap<String, (Option<Fields>, Version)>;
 
-/// What takes the pages of [`Firestore::ids`].
-type Page<'a> = Box<dyn FnMut(Vec<String>) -> Result<()> + Send + 'a>;
+/// What takes the pages of a listing: ids, each with the version that stands there.
+pub(super) type Page<'a> = Box<dyn FnMut(Vec<(String, Version)>) -> Result<()> + Send + 'a>;
 
-/// Ids a page of [`Firestore::ids`].
+/// Ids a page of a listing.
 const PAGE: usize = 5_000;
 
 /// A count of a large collection takes Google up to a minute, then it gives up itself.
@@ -105,12 +105,16 @@ impl Firestore {
     pub fn ids<'a>(
         &'a self,
         collection: &'a str,
-        page: impl FnMut(Vec<String>) -> Result<()> + Send + 'a,
+        mut page: impl FnMut(Vec<String>) -> Result<()> + Send + 'a,
     ) -> BoxFuture<'a, Result<()>> {
-        self.ids_to(collection, Box::new(page))
+        self.list_to(collection, Box::new(move |listed| page(listed.into_iter().map(|(id, _)| id).collect())))
     }
 
-    fn ids_to<'a>(&'a self, collection: &'a str, mut page: Page<'a>) -> BoxFuture<'a, Result<()>> {
+    pub(super) fn list_to<'a>(
+        &'a self,
+        collection: &'a str,
+        mut page: Page<'a>,
+    ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let context = || format!("listing {collection}");
             let mut last = None;
@@ -199,7 +203,7 @@ impl Firestore {
                     let Some(document) = answer.document else {
                         continue;
                     };
-                    ids.push(wire::id_of(&path, &document.name)?.to_owned());
+                    ids.push((wire::id_of(&path, &document.name)?.to_owned(), Version(document.update_time)));
                     *last = Some(document.name);
                 }
                 Ok(None) => break Ok(()),

@@ -222,6 +222,16 @@ pub(super) fn names_request(
     }
 }
 
+/// The first name of a collection, if there is any: what is wanted is the answer's time.
+pub(super) fn one_name(parent: &str, collection: &str) -> fs::RunQueryRequest {
+    let query = fs::StructuredQuery { limit: Some(1), ..query(collection, Depth::Root) };
+    fs::RunQueryRequest {
+        parent: parent.to_owned(),
+        query_type: Some(fs::run_query_request::QueryType::StructuredQuery(query)),
+        ..Default::default()
+    }
+}
+
 fn query(collection: &str, depth: Depth) -> fs::StructuredQuery {
     let from = fs::structured_query::CollectionSelector {
         collection_id: collection.to_owned(),

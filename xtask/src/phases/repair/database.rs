@@ -71,6 +71,7 @@ async fn compare_rows(
 ) -> Result<Reconciliation> {
     let (columns, hash) = (&record.target_columns, export.snapshot.hash);
     let buckets = match found.is_empty() && hash.is_exact() {
+        // Every row is read: in a transaction that writes row versions tell nothing.
         true => {
             let there =
                 rows::content(reconciliation.connection(), "public", table.name, columns, hash).await?;
