@@ -67,3 +67,45 @@ impl Results {
         Err(Stop::Differs(format!("floors that do not hold:\n  {}", failed.join("\n  "))).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::bench::figures::Unit;
+
+    fn figure(name: &str, floor: Bound, value: Option<f64>) -> Figure {
+        let all = [Repetition::default()];
+        Figure::new(name, (Unit::Times, floor, Bound::None), &all, "there is no node", &|_| value)
+    }
+
+    fn checked(figures: Vec<Figure>) -> Result<()> {
+        let results = Results {
+            finished: String::new(),
+            scale: 25,
+            rows: 1,
+            machine: crate::lab::usage::machine(),
+            versions: Vec::new(),
+            not_judged: None,
+            seconds: 1.0,
+            figures,
+            repetitions: Vec::new(),
+        };
+        results.check()
+    }
+
+    #[test]
+    fn a_check_fails_for_what_is_missed_and_for_what_was_not_measured() {
+        let held = || figure("held", Bound::AtMost(2.0), Some(2.0));
+        let shown = figure("shown", Bound::None, Some(9.0));
+        let not_needed = figure("not needed", Bound::None, None);
+        checked(vec![held(), shown, not_needed]).unwrap();
+        let missed = figure("slow", Bound::AtMost(2.0), Some(2.5));
+        let absent = figure("unseen", Bound::AtLeast(2.0), None);
+        let error = checked(vec![held(), missed, absent]).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Stop::Differs(_))), "{error:#}");
+        let said = format!("{error:#}");
+        assert!(said.contains("slow: 2.50×, the floor is at most 2.00×"), "{said}");
+        assert!(said.contains("unseen: absent: there is no node"), "{said}");
+        assert!(!said.contains("held") && !said.contains("shown") && !said.contains("not needed"), "{said}");
+    }
+}
