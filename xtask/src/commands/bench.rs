@@ -1,6 +1,7 @@
 //! What the migration costs: see `lab/bench`.
 
 use crate::lab::bench::{self, Reference};
+use crate::refuse;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
 use crate::session::{Command, Said, Session, print};
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 /// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Size of the monolith: the floors are for 25, about 1.2 million rows
+    /// Size of the monolith: the floors are for 25 and more; that is about 1.2 million rows
     #[arg(long, default_value_t = 25, value_name = "N")]
     pub scale: u32,
     /// Measure against this one only; can be repeated [default: all]
@@ -22,8 +23,8 @@ pub struct Args {
     /// Where bench.json and bench.html go [default: target/bench]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Exit code 3 where a floor is missed
-    #[arg(long)]
+    /// Exit code 3 where a floor is missed, or was not measured
+    #[arg(long, conflicts_with = "references")]
     pub check: bool,
 }
 
@@ -36,6 +37,9 @@ impl Command for Args {
             repeat: self.repeat,
             out: self.out.unwrap_or_else(|| session.workspace.join("target/bench")),
         };
+        if let (true, Some(why)) = (self.check, plan.not_judged()) {
+            refuse!("--check would judge nothing: {why}");
+        }
         let emulator = EmulatorChoice::Start;
         let wanted = Wanted { workspace: &session.workspace, scale: self.scale, emulator, install: false };
         local::require(&wanted, &session.terminal)?;

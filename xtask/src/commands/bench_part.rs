@@ -19,9 +19,9 @@ impl Command for Args {
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let ctx = match self.part {
-            Part::Rows | Part::Move => session.new_run(&SourceArgs::default(), Existing::Refuse)?,
-            Part::Documents | Part::Count => session.existing_run(&RunArgs { run: "latest".into() })?,
+        let ctx = match self.part.begins_a_run() {
+            true => session.new_run(&SourceArgs::default(), Existing::Refuse)?,
+            false => session.existing_run(&RunArgs { run: "latest".into() })?,
         };
         let done = visibly(&ctx, CommandName::BenchPart, part::run(&ctx, self.part)).await?;
         print(&format!("{}\n", serde_json::to_string(&done)?))

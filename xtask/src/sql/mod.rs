@@ -35,5 +35,5 @@ pub use keys::*;
 pub use proof::*;
 pub use reading::{Decoding, Limit, Reading, SourceColumn, TargetType, all_convert, byte_converts, expand};
 pub use rows::{Only, QUARANTINE_COLUMNS, Rows, Treatment};
-pub use session::{WAIT_FOR_LOCKS, options_of_programs, session};
+pub use session::{COUNT_IN_THE_HEAP, WAIT_FOR_LOCKS, options_of_programs, session};
 pub use targets::*;

@@ -74,6 +74,9 @@ const WHO_AM_I: &str = "\
 /// For a session that looks: it waits for a table that somebody keeps locked, but not for ever.
 pub const WAIT_FOR_LOCKS: &str = "SET lock_timeout = '30s'";
 
+/// For a session that counts rows themselves: an index alone does not say which transaction wrote a row.
+pub const COUNT_IN_THE_HEAP: &str = "SET enable_indexonlyscan = off";
+
 #[cfg(test)]
 mod tests {
     use super::*;

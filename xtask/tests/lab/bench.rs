@@ -1,7 +1,7 @@
 //! bench by the real binary on real servers, as small as it goes: every run is made, every row of the
 //! table is in the JSON and on the page, and the page opens in a browser.
 
-use crate::support::Said;
+use crate::support::{Said, assert_refused};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn runs(results: &Value) -> Vec<(String, f64)> {
 #[test]
 fn everything_is_measured_and_shown() {
     let out = tempfile::tempdir().unwrap();
-    // Scale 5: the smallest one that growth can be measured at would be too long; 0 has every hard row.
+    // 0 has every hard row.
     let said: Said = bench(out.path(), &["--scale", "0"]).output().unwrap().into();
     let said = said.expect_code(0);
     let results = results(out.path());
@@ -33,20 +33,25 @@ fn everything_is_measured_and_shown() {
     // The references are compared with our export by bench itself: it would have failed.
     let runs = runs(&results);
     let mut expected = vec![
-        "count: count(*) of everything",
+        "count: heap count(*) of the source",
+        "count: heap count(*) of the targets",
         "guide: backup",
         "guide: export",
         "guide: import",
         "ours: Firestore import",
         "ours: export + PostgreSQL import",
         "ours: migrate",
-        "ours: moving the data",
+        "ours: plan",
+        "ours: source check of the cut-over",
         "ours: verify",
+        "ours: verify, PostgreSQL content alone",
+        "ours: verify, references alone",
+        "ours: verify, structure alone",
         "pipes: export + PostgreSQL import",
     ];
     let with_node = runs.iter().any(|(name, _)| name == "guide: firestore");
     if with_node {
-        expected.insert(3, "guide: firestore");
+        expected.insert(4, "guide: firestore");
     } else {
         assert!(said.stderr.contains("the guide's Firestore import is not measured"), "{}", said.stderr);
     }
@@ -62,23 +67,86 @@ fn everything_is_measured_and_shown() {
         assert!(migrate[cpu].as_f64().unwrap() > 0.0, "{cpu}: {migrate}");
     }
 
-    let page = std::fs::read_to_string(out.path().join("bench.html")).unwrap();
+    for look in ["ours: verify, PostgreSQL content alone", "count: heap count(*) of the source"] {
+        let passes = results["repetitions"][0]["runs"][look]["passes"].as_u64().unwrap();
+        assert!((1..=5).contains(&passes), "{look}: {passes}");
+    }
+    figures_are_shown(&said, out.path(), with_node);
+    figures_are_what_was_measured(&results, with_node);
+    // At this scale nothing is judged.
+    let why = "the scale is 0, floors are for 25; 1 repetitions, 5 are needed";
+    assert_eq!(results["not_judged"], why);
+    assert!(said.stdout.contains(why), "{}", said.stdout);
+}
+
+/// Every row of the table is in the terminal, in the JSON and on the page, which loads nothing.
+#[track_caller]
+fn figures_are_shown(said: &Said, out: &Path, with_node: bool) {
+    let (results, page) = (results(out), std::fs::read_to_string(out.join("bench.html")).unwrap());
     let figures = results["figures"].as_array().unwrap();
-    assert_eq!(figures.len(), 10);
+    assert_eq!(figures.len(), 19);
     for figure in figures {
         let name = figure["name"].as_str().unwrap();
+        let needs_node = ["Firestore", "whole migrate"].iter().any(|start| name.starts_with(start));
+        let needs_size = name.contains("fifth");
         let absent = figure["verdict"] == "absent";
-        let needs_node = !with_node && (name.starts_with("Firestore") || name.starts_with("whole"));
-        assert_eq!(absent, needs_node || figure["absent"].as_str().is_some(), "{figure}");
+        assert_eq!(absent, (needs_node && !with_node) || needs_size, "{figure}");
+        assert_eq!(absent, figure["absent"].is_string(), "{figure}");
         assert!(said.stdout.contains(name), "{name} is not in the table");
         assert!(
             page.contains(&name.replace('\'', "&#39;")) || page.contains(name),
             "{name} is not on the page"
         );
     }
-    // At this scale nothing is judged.
-    assert!(results["not_judged"].as_str().unwrap().contains("scale"));
+    // Of wall time everybody can see on how many cores.
+    let on = format!("wall on {} cores", results["machine"]["cores"]);
+    let wall = figures.iter().filter(|figure| figure["name"].as_str().unwrap().contains("wall"));
+    let wall: Vec<&str> = wall.map(|figure| figure["name"].as_str().unwrap()).collect();
+    assert!(wall.len() == 4 && wall.iter().all(|name| name.contains(&on)), "{wall:?}");
     assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+}
+
+/// Processor time is the program's, its children's and PostgreSQL's; the emulator's is nobody's.
+#[track_caller]
+fn figures_are_what_was_measured(results: &Value, with_node: bool) {
+    let runs = &results["repetitions"][0]["runs"];
+    let cpu = |run: &str| -> f64 {
+        let parts = ["cpu", "children_cpu", "postgres_cpu"].map(|part| runs[run][part].as_f64().unwrap());
+        parts.iter().sum()
+    };
+    let is = |start: &str, expected: f64| {
+        let figures = results["figures"].as_array().unwrap();
+        let figure = figures.iter().find(|f| f["name"].as_str().unwrap().starts_with(start)).unwrap();
+        let median = figure["spread"]["median"].as_f64().unwrap();
+        assert!((median - expected).abs() < 1e-9, "{expected}: {figure}");
+    };
+    if with_node {
+        let guide = ["backup", "export", "firestore", "import"].map(|step| cpu(&format!("guide: {step}")));
+        is("whole migrate, CPU", cpu("ours: migrate") / guide.iter().sum::<f64>());
+    }
+    let count = cpu("count: heap count(*) of the targets");
+    is("verify again, PostgreSQL content alone", cpu("ours: verify, PostgreSQL content alone") / count);
+    let count = cpu("count: heap count(*) of the source");
+    is("source check of the cut-over", cpu("ours: source check of the cut-over") / count);
+    let truth = runs["ours: migrate"]["phases"]["all phases"].as_f64().unwrap();
+    let predicted = runs["ours: plan"]["predicted"].as_f64().unwrap();
+    is("prediction of plan, scale 0", predicted / truth);
+}
+
+/// Floors that nothing is judged by are no floors: said at once, not after half an hour.
+#[test]
+fn a_check_that_would_judge_nothing_is_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let said: Said = bench(out.path(), &["--scale", "0", "--check"]).output().unwrap().into();
+    assert_refused(
+        "--check",
+        &said,
+        &["--check would judge nothing: the scale is 0", "1 repetitions, 5 are needed"],
+    );
+    assert!(!out.path().join("bench.json").exists());
+    let said: Said = bench(out.path(), &["--check", "--reference", "count"]).output().unwrap().into();
+    let said = said.expect_code(2);
+    assert!(said.stderr.contains("--check") && said.stderr.contains("--reference"), "{}", said.stderr);
 }
 
 /// In headless Chromium: as the browser has it after loading, every row is there, and the console has no
@@ -110,11 +178,12 @@ fn runs_on(dom: &str) -> usize {
     dom.split_once("table class=\"runs\"").unwrap().1.matches("<th scope=\"row\">").count()
 }
 
+/// The smallest scale that can be divided by 5.
 #[test]
-fn what_was_not_asked_for_is_absent() {
+fn what_was_not_asked_for_is_absent_and_growth_is_measured() {
     let out = tempfile::tempdir().unwrap();
     let said: Said =
-        bench(out.path(), &["--scale", "0", "--reference", "count", "--json"]).output().unwrap().into();
+        bench(out.path(), &["--scale", "5", "--reference", "count", "--json"]).output().unwrap().into();
     let said = said.expect_code(0).json();
     assert_eq!(said["figures"], results(out.path())["figures"]);
     let verdict = |start: &str| {
@@ -122,10 +191,24 @@ fn what_was_not_asked_for_is_absent() {
         let found = figures.iter().find(|f| f["name"].as_str().unwrap().starts_with(start)).unwrap();
         found["verdict"].as_str().unwrap().to_string()
     };
-    assert_eq!(verdict("Firestore import: faster"), "absent");
-    assert_eq!(verdict("whole migrate"), "absent");
-    assert_eq!(verdict("verification of all stores: time of count"), "shown");
-    assert!(runs(&said).iter().all(|(name, _)| !name.starts_with("guide") && !name.starts_with("pipes")));
+    for absent in ["Firestore import", "whole migrate", "export + PostgreSQL import"] {
+        assert_eq!(verdict(absent), "absent");
+    }
+    assert_eq!(verdict("prediction of plan, a twenty-fifth"), "absent");
+    assert_eq!(verdict("verify, structure alone"), "shown");
+    for judged in [
+        "verify again",
+        "source check",
+        "migrate, CPU per row, scale 5 of scale 1's",
+        "prediction of plan, scale 1",
+    ] {
+        assert!(["held", "missed"].contains(&verdict(judged).as_str()), "{judged}: {}", verdict(judged));
+    }
+    let rows = |run: &str| said["repetitions"][0]["runs"][run]["rows"].as_u64().unwrap();
+    assert!(rows("ours: migrate") > 4 * rows("ours, a fifth: migrate"));
+    let names = runs(&said).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert!(names.contains(&"ours, a fifth: plan".to_string()), "{names:?}");
+    assert!(names.iter().all(|name| !name.starts_with("guide") && !name.starts_with("pipes")), "{names:?}");
 }
 
 #[test]

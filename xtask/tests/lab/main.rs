@@ -7,6 +7,7 @@ mod support;
 mod tool;
 
 mod bench;
+mod bench_part;
 mod chaos;
 mod corruptions;
 mod new_table;

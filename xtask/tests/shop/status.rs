@@ -116,7 +116,7 @@ async fn every_step_belongs_to_a_command() {
     let repair = &journal.commands[1];
     let steps: Vec<(&StepName, &Event)> = repair.steps.iter().map(|s| (&s.step, &s.event)).collect();
     assert_eq!(steps, [(&StepName::Repair, &Event::Done), (&StepName::Verify, &Event::Done)]);
-    for part in ["rows", "move", "documents", "count"] {
+    for part in ["rows", "documents", "content", "source-check", "target-counts"] {
         // On empty targets, which is what bench gives them.
         let said = shop.xtask(&["bench-part", part, "--json"]);
         assert!(!said.stderr.contains("part of no command"), "{part}: {}", said.stderr);

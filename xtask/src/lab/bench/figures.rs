@@ -1,11 +1,13 @@
 //! From what was measured to the figures that are judged. Pure.
 
-use crate::lab::bench::measured::{GuideStep, Measured};
+use crate::lab::bench::measured::{GuideStep, Measured, Size};
+use crate::lab::bench::part::Passes;
 use crate::lab::usage::Ran;
+use crate::timing::Part;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One run of one program.
+/// One run of one program; of what it did several times in a row, once.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Run {
     pub seconds: f64,
@@ -15,12 +17,18 @@ pub struct Run {
     pub children_cpu: f64,
     /// Processor seconds of the PostgreSQL servers meanwhile.
     pub postgres_cpu: f64,
-    /// Processor seconds of the emulator meanwhile.
+    /// Processor seconds of the emulator meanwhile: Firestore's own are not counted, nobody here pays for them.
     pub emulator_cpu: f64,
     /// Bytes, where the program tells.
     pub peak_memory: Option<u64>,
+    /// Of the source, where the program tells.
+    pub rows: Option<u64>,
+    /// Seconds that the phases of a migration will take, where the program tells.
+    pub predicted: Option<f64>,
     /// Seconds of its steps, by name.
     pub phases: BTreeMap<String, f64>,
+    /// How often it was done.
+    pub passes: Option<u32>,
 }
 
 impl Run {
@@ -34,14 +42,35 @@ impl Run {
             ..Run::default()
         }
     }
+
+    /// What a process did several times in a row, without its beginning and end: once.
+    pub fn once_of(self, passes: Passes) -> Run {
+        let once = |all: f64| all / f64::from(passes.times);
+        Run {
+            seconds: once(passes.seconds),
+            cpu: once(passes.cpu),
+            children_cpu: once(self.children_cpu),
+            postgres_cpu: once(self.postgres_cpu),
+            emulator_cpu: once(self.emulator_cpu),
+            passes: Some(passes.times),
+            ..self
+        }
+    }
+
+    /// Processor seconds of the program and its children.
+    pub fn client_cpu(&self) -> f64 {
+        self.cpu + self.children_cpu
+    }
+
+    /// Processor seconds of all that take part, but the emulator.
+    pub fn whole_cpu(&self) -> f64 {
+        self.client_cpu() + self.postgres_cpu
+    }
 }
 
 /// The runs of one repetition, by name.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Repetition {
-    /// Of the source.
-    pub rows: u64,
-    pub smaller_rows: u64,
     pub runs: BTreeMap<Measured, Run>,
 }
 
@@ -54,48 +83,84 @@ impl Repetition {
         self.run(measured).map(|r| r.seconds)
     }
 
-    /// Seconds of these steps of the guide together; `None` where one of them is missing.
-    fn sum(&self, steps: &[GuideStep]) -> Option<f64> {
-        steps.iter().map(|step| self.seconds(Measured::Guide(*step))).sum()
-    }
-
-    pub fn guide_rows(&self) -> Option<f64> {
-        self.sum(&[GuideStep::Export, GuideStep::Import])
-    }
-
-    pub fn guide_whole(&self) -> Option<f64> {
-        self.sum(&GuideStep::ALL)
+    /// Processor seconds of all that take part, but the emulator.
+    pub fn cpu(&self, measured: Measured) -> Option<f64> {
+        self.run(measured).map(Run::whole_cpu)
     }
 
     /// Processor seconds of the program and its children.
     pub fn client_cpu(&self, measured: Measured) -> Option<f64> {
-        self.run(measured).map(|r| r.cpu + r.children_cpu)
+        self.run(measured).map(Run::client_cpu)
+    }
+
+    /// Seconds of these steps of the guide together; `None` where one of them is missing.
+    pub fn guide_seconds(&self, steps: &[GuideStep]) -> Option<f64> {
+        steps.iter().map(|step| self.seconds(Measured::Guide(*step))).sum()
+    }
+
+    /// The same of processor seconds.
+    pub fn guide_cpu(&self, steps: &[GuideStep]) -> Option<f64> {
+        steps.iter().map(|step| self.cpu(Measured::Guide(*step))).sum()
     }
 
     pub fn memory(&self, measured: Measured) -> Option<f64> {
         Some(self.run(measured)?.peak_memory? as f64 / MIB)
     }
+
+    /// Processor microseconds of a migration for each row of its source.
+    pub fn cpu_per_row(&self, size: Size) -> Option<f64> {
+        let run = self.run(Measured::Migrate(size))?;
+        Some(run.whole_cpu() * 1e6 / run.rows? as f64)
+    }
+
+    /// What was predicted of the phases of a migration, of what they took.
+    pub fn prediction(&self, size: Size) -> Option<f64> {
+        let predicted = self.run(Measured::Plan(size))?.predicted?;
+        let took = self.run(Measured::Migrate(size))?.phases.get(&Part::Phases.to_string()).copied()?;
+        Some(predicted / took)
+    }
 }
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// What a figure has to reach.
+/// What a figure has to reach, or should.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Floor {
+pub enum Bound {
     AtLeast(f64),
     AtMost(f64),
+    /// Both included.
+    Between(f64, f64),
     /// Shown, not judged.
     None,
+}
+
+impl Bound {
+    /// `None`: there is nothing to hold.
+    fn holds(self, value: f64) -> Option<bool> {
+        match self {
+            Bound::AtLeast(bound) => Some(value >= bound),
+            Bound::AtMost(bound) => Some(value <= bound),
+            Bound::Between(low, high) => Some((low..=high).contains(&value)),
+            Bound::None => None,
+        }
+    }
+
+    fn text(self, unit: Unit) -> String {
+        match self {
+            Bound::AtLeast(bound) => format!("at least {}", unit.text(bound)),
+            Bound::AtMost(bound) => format!("at most {}", unit.text(bound)),
+            Bound::Between(low, high) => format!("{} – {}", unit.text(low), unit.text(high)),
+            Bound::None => "–".into(),
+        }
+    }
 }
 
 /// How a figure is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// 3.2× as fast.
-    Faster,
-    /// 1.15× of the other.
+    /// 3.2× as fast, or 1.15× of the other.
     Times,
     Percent,
     Mebibytes,
@@ -104,7 +169,7 @@ pub enum Unit {
 impl Unit {
     pub fn text(self, value: f64) -> String {
         match self {
-            Unit::Faster | Unit::Times => format!("{value:.2}×"),
+            Unit::Times => format!("{value:.2}×"),
             Unit::Percent => format!("{:.0} %", value * 100.0),
             Unit::Mebibytes => format!("{value:.0} MiB"),
         }
@@ -126,8 +191,8 @@ pub enum Verdict {
 pub struct Figure {
     pub name: String,
     pub unit: Unit,
-    pub floor: Floor,
-    pub aim: Option<f64>,
+    pub floor: Bound,
+    pub aim: Bound,
     pub spread: Option<Spread>,
     /// Of each repetition.
     pub values: Vec<f64>,
@@ -161,15 +226,11 @@ impl Spread {
 
 impl Figure {
     pub fn floor_text(&self) -> String {
-        match self.floor {
-            Floor::AtLeast(value) => format!("at least {}", self.unit.text(value)),
-            Floor::AtMost(value) => format!("at most {}", self.unit.text(value)),
-            Floor::None => "–".into(),
-        }
+        self.floor.text(self.unit)
     }
 
     pub fn aim_text(&self) -> String {
-        self.aim.map_or_else(|| "–".into(), |aim| self.unit.text(aim))
+        self.aim.text(self.unit)
     }
 
     pub fn reached_text(&self) -> String {
@@ -195,165 +256,50 @@ impl Figure {
     }
 }
 
-/// What makes a figure of one repetition.
-type Ratio<'a> = &'a dyn Fn(&Repetition) -> Option<f64>;
+/// What makes a number of one repetition.
+pub type Value<'a> = &'a dyn Fn(&Repetition) -> Option<f64>;
 
-fn figure(
-    name: impl Into<String>,
-    (unit, floor, aim): (Unit, Floor, Option<f64>),
-    repetitions: &[Repetition],
-    absent: &'static str,
-    ratio: Ratio,
-) -> Figure {
-    let values: Vec<f64> = repetitions.iter().filter_map(ratio).filter(|v| v.is_finite()).collect();
-    let spread = Spread::of(&values);
-    let verdict = match (floor, spread) {
-        (_, None) => Verdict::Absent,
-        (Floor::None, _) => Verdict::Shown,
-        (Floor::AtLeast(floor), Some(s)) if s.median >= floor => Verdict::Held,
-        (Floor::AtMost(floor), Some(s)) if s.median <= floor => Verdict::Held,
-        _ => Verdict::Missed,
-    };
-    let absent = spread.is_none().then_some(absent);
-    Figure { name: name.into(), unit, floor, aim, spread, values, verdict, absent }
+/// One number over all repetitions.
+pub fn spread(all: &[Repetition], value: Value) -> Option<Spread> {
+    Spread::of(&values(all, value))
 }
 
-/// Every row of the table, in the order of the issue that asks for them.
-pub fn figures(all: &[Repetition], scale: u32, smaller: Option<u32>) -> Vec<Figure> {
-    [against_references(all), of_ours(all, scale, smaller.unwrap_or_default())].concat()
+fn values(all: &[Repetition], value: Value) -> Vec<f64> {
+    all.iter().filter_map(value).filter(|v| v.is_finite()).collect()
 }
 
-fn faster(floor: f64, aim: Option<f64>) -> (Unit, Floor, Option<f64>) {
-    (Unit::Faster, Floor::AtLeast(floor), aim)
-}
-
-fn times(floor: f64, aim: Option<f64>) -> (Unit, Floor, Option<f64>) {
-    (Unit::Times, Floor::AtMost(floor), aim)
-}
-
-/// Ours beside what it is measured against.
-fn against_references(all: &[Repetition]) -> Vec<Figure> {
-    const NO_GUIDE: &str = "the guide was not measured";
-    const NO_NODE: &str =
-        "the guide's Firestore import was not measured (it needs node, npm and --reference guide)";
-    vec![
-        figure("export + PostgreSQL import: faster than the guide", faster(3.0, None), all, NO_GUIDE, &|r| {
-            Some(r.guide_rows()? / r.seconds(Measured::Rows)?)
-        }),
-        figure(
-            "export + PostgreSQL import: time of the pipes",
-            times(1.25, Some(1.1)),
-            all,
-            "the pipes were not measured",
-            &|r| Some(r.seconds(Measured::Rows)? / r.seconds(Measured::Pipes)?),
-        ),
-        figure("Firestore import: faster than the guide", faster(4.0, Some(5.0)), all, NO_NODE, &|r| {
-            Some(r.seconds(Measured::Guide(GuideStep::Firestore))? / r.seconds(Measured::Documents)?)
-        }),
-        figure(
-            "Firestore import: client CPU of the guide's",
-            (Unit::Percent, Floor::AtMost(0.2), None),
-            all,
-            NO_NODE,
-            &|r| {
-                Some(
-                    r.client_cpu(Measured::Documents)?
-                        / r.client_cpu(Measured::Guide(GuideStep::Firestore))?,
-                )
-            },
-        ),
-        figure(
-            "verification of all stores: time of moving the data",
-            (Unit::Percent, Floor::AtMost(0.4), None),
-            all,
-            "not measured",
-            &|r| Some(r.seconds(Measured::Verify)? / r.seconds(Measured::Move)?),
-        ),
-        figure(
-            "verification of all stores: time of count(*)",
-            (Unit::Times, Floor::None, None),
-            all,
-            "counts were not measured",
-            &|r| Some(r.seconds(Measured::Verify)? / r.seconds(Measured::Count)?),
-        ),
-        figure("whole migrate: faster than the whole guide", faster(2.5, Some(4.0)), all, NO_NODE, &|r| {
-            Some(r.guide_whole()? / r.seconds(Measured::Migrate)?)
-        }),
-    ]
-}
-
-/// Ours by itself, and how it grows from a scale of `small`.
-fn of_ours(all: &[Repetition], scale: u32, small: u32) -> Vec<Figure> {
-    vec![
-        figure(
-            format!("peak memory of migrate at scale {scale}"),
-            (Unit::Mebibytes, Floor::AtMost(100.0), None),
-            all,
-            "not measured",
-            &|r| r.memory(Measured::Migrate),
-        ),
-        figure(growth("peak memory of migrate", scale, small), times(1.2, None), all, NO_GROWTH, &|r| {
-            Some(r.memory(Measured::Migrate)? / r.memory(Measured::SmallerMigrate)?)
-        }),
-        figure(growth("time per row of migrate", scale, small), times(1.25, None), all, NO_GROWTH, &|r| {
-            let (large, small) = (r.rows as f64, r.smaller_rows as f64);
-            Some((r.seconds(Measured::Migrate)? / large) / (r.seconds(Measured::SmallerMigrate)? / small))
-        }),
-    ]
-}
-
-const NO_GROWTH: &str = "growth is measured from a scale of 5 on";
-
-fn growth(what: &str, scale: u32, smaller: u32) -> String {
-    match smaller {
-        0 => format!("{what}: growth with the scale"),
-        _ => format!("{what}: scale {scale} to scale {smaller}"),
+impl Figure {
+    /// `absent`: why there is no value, where there is none.
+    pub fn new(
+        name: impl Into<String>,
+        (unit, floor, aim): (Unit, Bound, Bound),
+        all: &[Repetition],
+        absent: &'static str,
+        value: Value,
+    ) -> Figure {
+        let values = values(all, value);
+        let spread = Spread::of(&values);
+        let verdict = match spread.map(|s| floor.holds(s.median)) {
+            None => Verdict::Absent,
+            Some(None) => Verdict::Shown,
+            Some(Some(true)) => Verdict::Held,
+            Some(Some(false)) => Verdict::Missed,
+        };
+        let absent = spread.is_none().then_some(absent);
+        Figure { name: name.into(), unit, floor, aim, spread, values, verdict, absent }
     }
-}
-
-/// One figure over all repetitions.
-pub fn spread(all: &[Repetition], value: Ratio) -> Option<Spread> {
-    Spread::of(&all.iter().filter_map(value).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn repetition(seconds: &[(Measured, f64)]) -> Repetition {
-        let run = |s: f64| Run { seconds: s, cpu: s / 10.0, ..Run::default() };
-        let runs = seconds.iter().map(|(measured, s)| (*measured, run(*s))).collect();
-        Repetition { rows: 100, smaller_rows: 20, runs }
-    }
-
     #[test]
-    fn the_median_of_each_repetitions_ratio_decides() {
-        let all: Vec<Repetition> = [(10.0, 20.0), (1.0, 4.0), (2.0, 7.0)]
-            .iter()
-            .map(|(ours, guide)| {
-                repetition(&[
-                    (Measured::Rows, *ours),
-                    (Measured::Guide(GuideStep::Export), guide / 2.0),
-                    (Measured::Guide(GuideStep::Import), guide / 2.0),
-                ])
-            })
-            .collect();
-        let figure = &figures(&all, 25, None)[0];
-        assert_eq!(figure.spread, Some(Spread { median: 3.5, min: 2.0, max: 4.0 }));
-        assert_eq!(figure.verdict, Verdict::Held);
-        assert_eq!(figures(&all[..1], 25, None)[0].verdict, Verdict::Missed);
-    }
-
-    #[test]
-    fn what_was_not_measured_is_absent() {
-        let all =
-            [repetition(&[(Measured::Migrate, 3.0), (Measured::Rows, 2.0), (Measured::SmallerMigrate, 1.0)])];
-        let found = figures(&all, 25, Some(5));
-        let whole = found.iter().find(|f| f.name.starts_with("whole")).unwrap();
-        assert_eq!(whole.verdict, Verdict::Absent);
-        assert!(whole.reached_text().starts_with("absent: the guide's Firestore import"));
-        let growth = found.last().unwrap();
-        assert_eq!((growth.verdict, growth.reached_text().as_str()), (Verdict::Held, "0.60×"));
+    fn what_was_done_several_times_counts_once() {
+        let run = Run { seconds: 9.0, cpu: 8.0, children_cpu: 1.0, postgres_cpu: 4.0, ..Run::default() };
+        let once = run.once_of(Passes { times: 4, seconds: 6.0, cpu: 2.0 });
+        assert_eq!((once.seconds, once.cpu, once.passes), (1.5, 0.5, Some(4)));
+        assert_eq!((once.client_cpu(), once.whole_cpu()), (0.75, 1.75));
     }
 
     #[test]

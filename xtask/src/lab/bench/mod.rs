@@ -1,12 +1,15 @@
 //! bench: what the migration costs, against what it could cost. On disposable servers, in interleaved
 //! repetitions: ours, the guide, the pipes and plain counts in turn. Judged on the median of the ratios
-//! of each repetition, so that a machine that is busy for a while slows both sides of a ratio.
+//! of each repetition, so that a machine that is busy for a while slows both sides of a ratio. What it costs
+//! is processor seconds, of the tool, its children and PostgreSQL; beside them stands how long it takes.
 //!
 //! What is compared: the whole of `migrate` (backup and proof included) with the whole of the guide (which
 //! proves nothing); and parts, each run by itself in a process of its own (`bench-part`), with the same
 //! part of the references. The servers run without fsync; our files are synced to disk all the same.
 
+mod counts;
 pub mod figures;
+mod floors;
 pub mod measured;
 pub mod page;
 pub mod part;
@@ -26,7 +29,7 @@ use crate::lab::usage;
 use crate::refuse;
 use crate::settings::Environment;
 use anyhow::{Context, Result};
-use plan::not_judged;
+use measured::{Measured, Size};
 use references::{Node, References};
 use servers::Shop;
 use std::fs;
@@ -48,17 +51,18 @@ pub async fn run(
     if let Node::Missing(why) = &node {
         terminal.warn(format!("the guide's Firestore import is not measured: {why}"));
     }
-    let smaller = (plan.scale >= 5).then_some(plan.scale / 5);
     let quiet = Terminal::new(crate::effects::terminal::Verbosity::Quiet, true);
     terminal.phase(&format!("Servers with a monolith of scale {}", plan.scale));
     let shop = open(workspace, environment()?, plan.scale, &quiet).await?;
-    let small = match smaller {
-        Some(scale) => Some(open(workspace, environment()?, scale, &quiet).await?),
-        None => None,
-    };
+    let mut smaller = Vec::new();
+    for size in [Size::Fifth, Size::TwentyFifth] {
+        if let Some(scale) = size.scale(plan.scale) {
+            smaller.push((size, open(workspace, environment()?, scale, &quiet).await?));
+        }
+    }
     let references = References::new(workspace, node)?;
     let versions = references.versions().await;
-    let mut bench = runs::Bench { plan, shop, small, references, terminal, export: None };
+    let mut bench = runs::Bench { plan, shop, smaller, references, terminal, manifest: None };
     if plan.references.contains(&Reference::Pipes) {
         bench.prepare_pipes().await?;
     }
@@ -70,15 +74,15 @@ pub async fn run(
     bench.stop()?;
 
     let first = repetitions.first().context("nothing was measured")?;
+    let rows = first.run(Measured::Migrate(Size::Whole)).and_then(|run| run.rows);
+    let rows = rows.context("the migration did not say how many rows there are")?;
     let machine = usage::machine();
     let results = Results {
         finished: crate::run::dir::now(),
         scale: plan.scale,
-        rows: first.rows,
-        smaller,
-        smaller_rows: first.smaller_rows,
-        not_judged: not_judged(plan, &machine),
-        figures: figures::figures(&repetitions, plan.scale, smaller),
+        rows,
+        not_judged: plan.not_judged(),
+        figures: floors::figures(&repetitions, plan.scale, machine.cores),
         machine,
         versions,
         seconds: started.elapsed().as_secs_f64(),

@@ -1,8 +1,8 @@
 //! The page: every figure against its floor, what was measured, and charts. One file, no script, nothing
 //! loaded from elsewhere, light and dark as the reader has it.
 
-use crate::lab::bench::figures::{Figure, Floor, Repetition, Spread, Verdict, spread};
-use crate::lab::bench::measured::{GuideStep, Measured};
+use crate::lab::bench::figures::{Bound, Figure, Repetition, Spread, Value, Verdict, spread};
+use crate::lab::bench::measured::{GuideStep, Measured, Size};
 use crate::lab::bench::results::Results;
 use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
@@ -51,8 +51,9 @@ fn header(results: &Results) -> Markup {
             p.kicker { "cargo xtask bench" }
             h1 { "What the migration costs" }
             p.lead {
-                "The tool against the guide it automates, and against the fastest pipes that do less. "
-                "Ratios of runs that took turns on one machine; the median counts."
+                "The tool against the guide it automates, against the fastest pipes that do less, and against "
+                "plain counts. Ratios of runs that took turns on one machine; the median counts. "
+                "CPU: processor seconds of the program, its children and PostgreSQL."
             }
             dl.facts {
                 @for (name, value) in facts.iter().filter(|(_, v)| !v.is_empty()) {
@@ -104,11 +105,14 @@ fn figure_row(figure: &Figure) -> Markup {
 
 /// Where the figure stands between nothing and twice its floor.
 fn gauge(figure: &Figure) -> Markup {
-    let (Some(reached), Floor::AtLeast(floor) | Floor::AtMost(floor)) = (figure.spread, figure.floor) else {
-        return html! {};
+    let floors = match figure.floor {
+        Bound::AtLeast(floor) | Bound::AtMost(floor) => vec![floor],
+        Bound::Between(low, high) => vec![low, high],
+        Bound::None => Vec::new(),
     };
+    let (Some(reached), Some(highest)) = (figure.spread, floors.last()) else { return html! {} };
     const WIDTH: f64 = 300.0;
-    let end = 2.0 * floor;
+    let end = 2.0 * highest;
     let x = |value: f64| (value / end).clamp(0.0, 1.0) * WIDTH;
     let class = if figure.verdict == Verdict::Held { "held" } else { "missed" };
     html! {
@@ -116,7 +120,9 @@ fn gauge(figure: &Figure) -> Markup {
             rect.track x="0" y="3" width="300" height="6" rx="3" {}
             rect class={ "bar " (class) } x="0" y="3" width=(px(x(reached.median))) height="6" rx="3" {}
             line.whisker x1=(px(x(reached.min))) x2=(px(x(reached.max))) y1="6" y2="6" {}
-            line.floor x1=(px(x(floor))) x2=(px(x(floor))) y1="0" y2="12" {}
+            @for floor in floors {
+                line.floor x1=(px(x(floor))) x2=(px(x(floor))) y1="0" y2="12" {}
+            }
         }
     }
 }
@@ -129,7 +135,7 @@ struct Bar {
 }
 
 /// Label, whether it is ours, and its value in one repetition.
-type Series<'a> = (&'a str, bool, &'a dyn Fn(&Repetition) -> Option<f64>);
+type Series<'a> = (&'a str, bool, Value<'a>);
 
 fn bars(all: &[Repetition], wanted: &[Series]) -> Vec<Bar> {
     let bar = |(label, ours, value): &Series| {
@@ -161,115 +167,95 @@ fn charts(results: &Results) -> Markup {
     }
 }
 
-/// Everything, and rows alone, beside the references.
-fn migration_charts(all: &[Repetition]) -> [Chart; 2] {
+const SECONDS: &str = "seconds";
+const PROCESSOR_SECONDS: &str = "processor seconds";
+
+/// Everything, and rows alone, beside the references: what it costs, and how long it takes.
+fn migration_charts(all: &[Repetition]) -> [Chart; 4] {
+    const ROWS: [GuideStep; 2] = [GuideStep::Export, GuideStep::Import];
+    let whole = Measured::Migrate(Size::Whole);
+    let chart = |title, unit, wanted: &[Series]| (title, unit, bars(all, wanted));
+    let (ours, theirs) = ("ours, with proof", "guide, without");
+    let (rows, pipes, guide) = ("ours, files, proof", "pipes, no files", "guide");
     [
-        (
+        chart(
             "Whole migration",
-            "seconds",
-            bars(
-                all,
-                &[
-                    ("ours, with proof", true, &|r| r.seconds(Measured::Migrate)),
-                    ("guide, without", false, &|r| r.guide_whole()),
-                ],
-            ),
+            PROCESSOR_SECONDS,
+            &[(ours, true, &|r| r.cpu(whole)), (theirs, false, &|r| r.guide_cpu(&GuideStep::ALL))],
         ),
-        (
+        chart(
+            "Whole migration",
+            SECONDS,
+            &[(ours, true, &|r| r.seconds(whole)), (theirs, false, &|r| r.guide_seconds(&GuideStep::ALL))],
+        ),
+        chart(
             "Export + PostgreSQL import",
-            "seconds",
-            bars(
-                all,
-                &[
-                    ("ours, files, proof", true, &|r| r.seconds(Measured::Rows)),
-                    ("pipes, no files", false, &|r| r.seconds(Measured::Pipes)),
-                    ("guide", false, &|r| r.guide_rows()),
-                ],
-            ),
+            PROCESSOR_SECONDS,
+            &[
+                (rows, true, &|r| r.cpu(Measured::Rows)),
+                (pipes, false, &|r| r.cpu(Measured::Pipes)),
+                (guide, false, &|r| r.guide_cpu(&ROWS)),
+            ],
+        ),
+        chart(
+            "Export + PostgreSQL import",
+            SECONDS,
+            &[
+                (rows, true, &|r| r.seconds(Measured::Rows)),
+                (pipes, false, &|r| r.seconds(Measured::Pipes)),
+                (guide, false, &|r| r.guide_seconds(&ROWS)),
+            ],
         ),
     ]
 }
 
 /// Documents beside the guide.
 fn firestore_charts(all: &[Repetition]) -> [Chart; 2] {
+    const GUIDE: Measured = Measured::Guide(GuideStep::Firestore);
+    let seconds: [Series; 2] =
+        [("ours", true, &|r| r.seconds(Measured::Documents)), ("guide", false, &|r| r.seconds(GUIDE))];
+    let cpu: [Series; 2] =
+        [("ours", true, &|r| r.client_cpu(Measured::Documents)), ("guide", false, &|r| r.client_cpu(GUIDE))];
     [
-        (
-            "Firestore import",
-            "seconds",
-            bars(
-                all,
-                &[
-                    ("ours", true, &|r| r.seconds(Measured::Documents)),
-                    ("guide", false, &|r| r.seconds(Measured::Guide(GuideStep::Firestore))),
-                ],
-            ),
-        ),
-        (
-            "Firestore import: client",
-            "processor seconds",
-            bars(
-                all,
-                &[
-                    ("ours", true, &|r| r.client_cpu(Measured::Documents)),
-                    ("guide", false, &|r| r.client_cpu(Measured::Guide(GuideStep::Firestore))),
-                ],
-            ),
-        ),
+        ("Firestore import", SECONDS, bars(all, &seconds)),
+        ("Firestore import: client", PROCESSOR_SECONDS, bars(all, &cpu)),
     ]
 }
 
-/// The proof, the phases, and how ours grows.
-fn own_charts(results: &Results) -> [Chart; 4] {
+/// The looks at what is proven, the phases, and how ours grows.
+fn own_charts(results: &Results) -> [Chart; 5] {
     let all = &results.repetitions;
-    let smaller = results.smaller.map(|s| format!("scale {s}")).unwrap_or_default();
-    let scale = format!("scale {}", results.scale);
-    let per_row = |seconds: f64, rows: u64| seconds * 1e6 / rows as f64;
+    let looks: [Series; 6] = [
+        ("content", true, &|r| r.cpu(Measured::Content)),
+        ("heap count", false, &|r| r.cpu(Measured::TargetCounts)),
+        ("structure", true, &|r| r.cpu(Measured::Structure)),
+        ("references", true, &|r| r.cpu(Measured::References)),
+        ("source check", true, &|r| r.cpu(Measured::SourceCheck)),
+        ("source, count", false, &|r| r.cpu(Measured::SourceCounts)),
+    ];
     [
-        (
-            "Verification",
-            "seconds",
-            bars(
-                all,
-                &[
-                    ("verify, all content", true, &|r| r.seconds(Measured::Verify)),
-                    ("count(*) alone", false, &|r| r.seconds(Measured::Count)),
-                    ("moving the data", true, &|r| r.seconds(Measured::Move)),
-                ],
-            ),
-        ),
+        ("Looking again at what is proven", PROCESSOR_SECONDS, bars(all, &looks)),
         ("Phases of migrate", "seconds; 1 and 2 overlap, as do 3 and 4", phases(all)),
-        (
-            "Peak memory",
-            "MiB",
-            bars(
-                all,
-                &[
-                    (smaller.as_str(), true, &|r| r.memory(Measured::SmallerMigrate)),
-                    (scale.as_str(), true, &|r| r.memory(Measured::Migrate)),
-                ],
-            ),
-        ),
-        (
-            "Time per row",
-            "microseconds",
-            bars(
-                all,
-                &[
-                    (smaller.as_str(), true, &|r| {
-                        Some(per_row(r.seconds(Measured::SmallerMigrate)?, r.smaller_rows))
-                    }),
-                    (scale.as_str(), true, &|r| Some(per_row(r.seconds(Measured::Migrate)?, r.rows))),
-                ],
-            ),
-        ),
+        ("Peak memory", "MiB", by_size(results, &|r, size| r.memory(Measured::Migrate(size)))),
+        ("Migrate, per row", "processor microseconds", by_size(results, &|r, size| r.cpu_per_row(size))),
+        ("Prediction of plan", "of the truth", by_size(results, &|r, size| r.prediction(size))),
     ]
+}
+
+/// Ours at every size, the smallest first.
+fn by_size(results: &Results, value: &dyn Fn(&Repetition, Size) -> Option<f64>) -> Vec<Bar> {
+    let bar = |size: Size| {
+        let label = format!("scale {}", size.scale(results.scale)?);
+        Some(Bar { label, value: spread(&results.repetitions, &|r| value(r, size))?, ours: true })
+    };
+    Size::ALL.into_iter().rev().filter_map(bar).collect()
 }
 
 /// The journal's steps of the whole migration.
 fn phases(all: &[Repetition]) -> Vec<Bar> {
     let step = |step: StepName| {
         let label = step.to_string();
-        let value = spread(all, &|r| r.run(Measured::Migrate)?.phases.get(&label).copied())?;
+        let value = spread(all, &|r| r.run(Measured::Migrate(Size::Whole))?.phases.get(&label).copied())?;
         Some(Bar { label, value, ours: true })
     };
     let phases =
@@ -334,6 +320,9 @@ fn notes() -> Markup {
             h2 { "How" }
             ul {
                 li { "Every run gets empty databases and a fresh Firestore emulator, which both clients have warmed up in other projects, and runs alone. The servers run without fsync; the tool's own files are synced to disk all the same." }
+                li { "CPU is what the program, its children and the PostgreSQL servers spend, not the emulator: Firestore's own processors are nobody's here. Wall time depends on the machine's cores, therefore they stand beside it." }
+                li { "Looks at what is proven are done several times in a row in one process, each beside a " code { "count(*)" } " that reads the same tables' heaps, with as many sessions and no workers; what is shown is one time." }
+                li { "A prediction is that of " code { "plan" } " by its sample alone, of what the phases of the migration right after it took." }
                 li { "Parts of ours run in a process of their own with everything that they do in " code { "migrate" } ": classifying, auditing, digesting, hashed files, and the proof before a database is published." }
                 li { "The references move the same rows with the same SELECTs; after each of their runs every table is compared with our export by digest, with its keys and indexes, and the documents are counted." }
                 li { "Peak memory is the tool's own process (VmHWM). Processor seconds of servers include their children." }

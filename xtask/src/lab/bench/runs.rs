@@ -5,8 +5,8 @@ use crate::effects::process::Program;
 use crate::effects::terminal::Terminal;
 use crate::journal::{Journal, Span};
 use crate::lab::bench::figures::{Repetition, Run};
-use crate::lab::bench::measured::{GuideStep, Measured};
-use crate::lab::bench::part::Done;
+use crate::lab::bench::measured::{GuideStep, Measured, Size};
+use crate::lab::bench::part::{Done, Part};
 use crate::lab::bench::plan::{Plan, Reference};
 use crate::lab::bench::references::{Node, References, succeeded};
 use crate::lab::bench::servers::Shop;
@@ -15,8 +15,10 @@ use crate::lab::compare;
 use crate::lab::itself;
 use crate::lab::usage::{self, Ran};
 use crate::run::dir::{self, RunDir};
-use crate::run::manifest::Export;
+use crate::run::manifest::{Export, Manifest};
 use crate::steps::{Event, StepName};
+use crate::tables::{TABLES, Table};
+use crate::timing::Timing;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -24,12 +26,11 @@ use std::collections::BTreeMap;
 pub struct Bench<'a> {
     pub plan: &'a Plan,
     pub shop: Shop,
-    /// With a monolith of a fifth of the size.
-    pub small: Option<Shop>,
+    pub smaller: Vec<(Size, Shop)>,
     pub references: References,
     pub terminal: &'a Terminal,
-    /// Of the first run: what every reference must arrive at.
-    pub export: Option<Export>,
+    /// Of the first run: what every reference must arrive at, and what is counted.
+    pub manifest: Option<Manifest>,
 }
 
 /// What bench reads of a report.
@@ -46,6 +47,12 @@ struct TableLine {
     source_rows: u64,
 }
 
+/// What bench reads of a forecast.
+#[derive(Deserialize)]
+struct Planned {
+    timing: Timing,
+}
+
 impl Bench<'_> {
     pub async fn repetition(&mut self) -> Result<Repetition> {
         let mut done = Repetition::default();
@@ -60,32 +67,40 @@ impl Bench<'_> {
         Ok(done)
     }
 
-    /// The whole, its verification and plain counts of the same; then the parts, each on empty targets.
+    /// The whole, as it was predicted, its verification, and plain counts of the same; then the parts, each on
+    /// empty targets.
     async fn ours(&mut self, done: &mut Repetition) -> Result<()> {
         self.renew().await?;
-        let (run, rows) = migrate(&self.shop).await?;
-        done.rows = rows;
-        self.note(done, Measured::Migrate, run);
-        if self.export.is_none() {
-            self.export = RunDir::open(&self.shop.runs(), "latest")?.load_manifest()?.export;
+        migration(&self.shop, Size::Whole, self.terminal, done).await?;
+        if self.manifest.is_none() {
+            self.manifest = Some(RunDir::open(&self.shop.runs(), "latest")?.load_manifest()?);
         }
         let (ran, spent) = measured(&self.shop, tool(&self.shop, &["verify", "--json"])?).await?;
         let ran = succeeded("verify", ran)?;
         let report: Reported = serde_json::from_str(&ran.stdout).context("reading verify's report")?;
         ensure!(report.proven == Some(true), "verify found differences");
-        self.note(done, Measured::Verify, Run::new(&ran, spent));
+        note(self.terminal, done, Measured::Verify, Run::new(&ran, spent));
         if self.plan.references.contains(&Reference::Count) {
-            let run = self.part("count").await?;
-            self.note(done, Measured::Count, run);
+            self.looks(done).await?;
         }
         self.renew().await?;
-        let run = self.part("rows").await?;
-        self.note(done, Measured::Rows, run);
-        let run = self.part("documents").await?;
-        self.note(done, Measured::Documents, run);
-        self.renew().await?;
-        let run = self.part("move").await?;
-        self.note(done, Measured::Move, run);
+        note(self.terminal, done, Measured::Rows, self.part(Part::Rows).await?);
+        note(self.terminal, done, Measured::Documents, self.part(Part::Documents).await?);
+        Ok(())
+    }
+
+    /// What looks again at what is proven, each look right before the count that it is compared with.
+    async fn looks(&self, done: &mut Repetition) -> Result<()> {
+        for (part, measured) in [
+            (Part::Content, Measured::Content),
+            (Part::TargetCounts, Measured::TargetCounts),
+            (Part::Structure, Measured::Structure),
+            (Part::References, Measured::References),
+            (Part::SourceCheck, Measured::SourceCheck),
+            (Part::SourceCounts, Measured::SourceCounts),
+        ] {
+            note(self.terminal, done, measured, self.part(part).await?);
+        }
         Ok(())
     }
 
@@ -96,12 +111,11 @@ impl Bench<'_> {
     }
 
     async fn smaller(&mut self, done: &mut Repetition) -> Result<()> {
-        let Some(small) = &mut self.small else { return Ok(()) };
-        small.renew().await?;
-        warm::up(small, &self.references).await?;
-        let (run, rows) = migrate(small).await?;
-        done.smaller_rows = rows;
-        self.note(done, Measured::SmallerMigrate, run);
+        for (size, shop) in &mut self.smaller {
+            shop.renew().await?;
+            warm::up(shop, &self.references).await?;
+            migration(shop, *size, self.terminal, done).await?;
+        }
         Ok(())
     }
 
@@ -114,7 +128,7 @@ impl Bench<'_> {
             let command = self.references.script("guide.sh", &step.to_string(), &self.shop)?;
             let (ran, spent) = measured(&self.shop, command).await?;
             let ran = succeeded(&format!("guide.sh {step}"), ran)?;
-            self.note(done, Measured::Guide(step), Run::new(&ran, spent));
+            note(self.terminal, done, Measured::Guide(step), Run::new(&ran, spent));
         }
         self.arrived("guide.sh", matches!(self.references.node, Node::Ready(_))).await
     }
@@ -124,7 +138,7 @@ impl Bench<'_> {
         let command = self.references.script("pipes.sh", "move", &self.shop)?;
         let (ran, spent) = measured(&self.shop, command).await?;
         let ran = succeeded("pipes.sh", ran)?;
-        self.note(done, Measured::Pipes, Run::new(&ran, spent));
+        note(self.terminal, done, Measured::Pipes, Run::new(&ran, spent));
         self.arrived("pipes.sh", false).await
     }
 
@@ -138,7 +152,7 @@ impl Bench<'_> {
     /// Every table holds what our export says, with its keys and indexes, every collection as many
     /// documents (JavaScript's dates have no microseconds: their content differs).
     async fn arrived(&self, name: &str, documents: bool) -> Result<()> {
-        let export = self.export.as_ref().context("our own run has no export")?;
+        let export = self.export()?;
         let mut differences = compare::databases(&self.shop.settings, export).await?;
         if documents {
             differences.extend(compare::counts(&self.shop.settings, export).await?);
@@ -149,50 +163,89 @@ impl Bench<'_> {
         Ok(())
     }
 
+    fn export(&self) -> Result<&Export> {
+        let manifest = self.manifest.as_ref().context("there is no run of ours yet")?;
+        manifest.export.as_ref().context("our own run has no export")
+    }
+
     /// A part of ours in a process of its own.
-    async fn part(&self, name: &str) -> Result<Run> {
+    async fn part(&self, part: Part) -> Result<Run> {
+        let name = &part.name();
         let (ran, spent) = measured(&self.shop, tool(&self.shop, &["bench-part", name, "--json"])?).await?;
         let ran = succeeded(&format!("bench-part {name}"), ran)?;
         let said: Done =
             serde_json::from_str(&ran.stdout).with_context(|| format!("reading what {name} said"))?;
-        let mut run = Run::new(&ran, spent);
-        run.phases = said.seconds;
-        run.peak_memory = said.peak_memory;
-        if let (false, Some(export)) = (said.counts.is_empty(), &self.export) {
-            let expected =
-                export.files.iter().filter_map(|(name, f)| Some((name.strip_suffix(".csv")?, f.rows?)));
-            for (table, rows) in expected.filter(|(table, _)| said.counts.contains_key(*table)) {
-                ensure!(said.counts.get(table) == Some(&rows), "count(*) of {table} is not {rows}");
-            }
-        }
-        Ok(run)
+        self.counted(part, &said.counts)?;
+        let run = Run { phases: said.seconds, peak_memory: said.peak_memory, ..Run::new(&ran, spent) };
+        Ok(match said.passes {
+            Some(passes) => run.once_of(passes),
+            None => run,
+        })
     }
 
-    fn note(&self, done: &mut Repetition, measured: Measured, run: Run) {
-        self.terminal.line(format!("  {measured:<36} {:>7.2} s", run.seconds));
-        done.runs.insert(measured, run);
+    /// What was counted is what our own run has found: a count of less would be measured as a cheap one.
+    fn counted(&self, part: Part, counts: &BTreeMap<String, u64>) -> Result<()> {
+        let expected: BTreeMap<String, u64> = match part {
+            Part::Content | Part::TargetCounts => {
+                let tables = &self.export()?.tables;
+                let of = |table: &Table| {
+                    Some((table.name.to_string(), tables.get(table.name)?.content.total().rows))
+                };
+                TABLES.iter().filter(|table| table.database().is_some()).filter_map(of).collect()
+            }
+            Part::SourceCheck | Part::SourceCounts => {
+                let backup = self.manifest.as_ref().and_then(|manifest| manifest.backup.as_ref());
+                let raw = &backup.context("our own run has no backup")?.raw;
+                raw.iter().map(|(name, digest)| (name.clone(), digest.rows)).collect()
+            }
+            Part::Rows | Part::Documents | Part::Structure | Part::References => BTreeMap::new(),
+        };
+        let name = part.name();
+        ensure!(*counts == expected, "{name} found {counts:?}, our own run {expected:?}");
+        Ok(())
     }
 
     pub fn stop(self) -> Result<()> {
-        if let Some(small) = self.small {
-            small.stop()?;
+        for (_, shop) in self.smaller {
+            shop.stop()?;
         }
         self.shop.stop()
     }
 }
 
-/// The whole migration, with the phases as its journal has them, and the rows of the source.
-async fn migrate(shop: &Shop) -> Result<(Run, u64)> {
+fn note(terminal: &Terminal, done: &mut Repetition, measured: Measured, run: Run) {
+    terminal.line(format!("  {measured:<40} {:>7.2} s {:>7.2} s CPU", run.seconds, run.whole_cpu()));
+    done.runs.insert(measured, run);
+}
+
+/// What `plan` expects of a migration, and the migration.
+async fn migration(shop: &Shop, size: Size, terminal: &Terminal, done: &mut Repetition) -> Result<()> {
+    note(terminal, done, Measured::Plan(size), plan(shop).await?);
+    note(terminal, done, Measured::Migrate(size), migrate(shop).await?);
+    Ok(())
+}
+
+/// By its sample alone: what ran on this machine before must not decide how good it is.
+async fn plan(shop: &Shop) -> Result<Run> {
+    let (ran, spent) = measured(shop, tool(shop, &["plan", "--json"])?).await?;
+    let ran = succeeded("plan", ran)?;
+    let planned: Planned = serde_json::from_str(&ran.stdout).context("reading what plan said")?;
+    Ok(Run { predicted: Some(planned.timing.sampled.total()), ..Run::new(&ran, spent) })
+}
+
+/// The whole migration, with its phases as the report has them and its steps as the journal has them.
+async fn migrate(shop: &Shop) -> Result<Run> {
     let (ran, spent) = measured(shop, tool(shop, &["migrate", "--json"])?).await?;
     let ran = succeeded("migrate", ran)?;
     let report: Reported = serde_json::from_str(&ran.stdout).context("reading migrate's report")?;
     ensure!(report.proven == Some(true), "the migration was not proven");
     let mut run = Run::new(&ran, spent);
     run.peak_memory = report.peak_memory;
+    run.rows = Some(report.tables.iter().map(|t| t.source_rows).sum());
     run.phases = report.seconds;
     let (path, _) = dir::find(&shop.runs(), "latest", None)?;
     run.phases.extend(seconds(&dir::load_journal(&path)?)?);
-    Ok((run, report.tables.iter().map(|t| t.source_rows).sum()))
+    Ok(run)
 }
 
 /// Seconds of every step that came to its end, by its name.

@@ -11,8 +11,9 @@ pub fn run_names(all: &[Repetition]) -> BTreeSet<Measured> {
     all.iter().flat_map(|repetition| repetition.runs.keys().copied()).collect()
 }
 
-/// The cells of a run's line: name, seconds, their range, client, children, PostgreSQL, emulator, memory.
-pub fn run_cells(all: &[Repetition], measured: Measured) -> [String; 8] {
+/// The cells of a run's line: name, seconds, their range, processor seconds that count, and of whom: client,
+/// its children, PostgreSQL; the emulator's, which do not; memory.
+pub fn run_cells(all: &[Repetition], measured: Measured) -> [String; 9] {
     let median = |value: &dyn Fn(&Run) -> f64| {
         spread(all, &|r| r.run(measured).map(value))
             .map_or_else(|| "–".into(), |s| format!("{:.2}", s.median))
@@ -23,6 +24,7 @@ pub fn run_cells(all: &[Repetition], measured: Measured) -> [String; 8] {
         measured.to_string(),
         median(&|r| r.seconds),
         seconds.map_or_else(|| "–".into(), |s| format!("{:.2} – {:.2}", s.min, s.max)),
+        median(&Run::whole_cpu),
         median(&|r| r.cpu),
         median(&|r| r.children_cpu),
         median(&|r| r.postgres_cpu),
@@ -31,11 +33,12 @@ pub fn run_cells(all: &[Repetition], measured: Measured) -> [String; 8] {
     ]
 }
 
-pub const RUN_HEADER: [&str; 8] = [
+pub const RUN_HEADER: [&str; 9] = [
     "run, median",
     "seconds",
     "min – max",
-    "client CPU s",
+    "CPU s",
+    "client's",
     "its children's",
     "PostgreSQL's",
     "emulator's",

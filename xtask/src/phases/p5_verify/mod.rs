@@ -1,6 +1,7 @@
 //! Phase 5, verify: what every store holds against what the snapshot held. A mismatch is a finding,
 //! collected and reported with the others; an error is when we could not look. Changes nothing.
 
+pub mod alone;
 mod checks;
 mod cutover_state;
 mod databases;
