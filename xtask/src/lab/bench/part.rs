@@ -13,6 +13,7 @@ use crate::lab::usage;
 use crate::phases::p5_verify::alone;
 use crate::phases::{cutover, p2_export, p3_transform, p4_import};
 use crate::refuse;
+use crate::remembered::Remembered;
 use crate::run::command::{Times, begin};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Check, Export, Manifest, TableProof};
@@ -90,7 +91,8 @@ pub async fn run(ctx: &Arc<Ctx>, part: Part) -> Result<Done> {
         Part::Documents => documents(ctx, &export_of(ctx)?).await,
         Part::Content => {
             let export = export_of(ctx)?;
-            repeated(async || content(ctx, &export).await).await
+            let remembered = ctx.run.load_manifest()?.remembered;
+            repeated(async || content(ctx, &export, &remembered).await).await
         }
         Part::TargetCounts => repeated(async || counts::targets(ctx).await).await,
         Part::Structure => {
@@ -165,8 +167,8 @@ async fn repeated(work: impl AsyncFn() -> Result<Counts>) -> Result<Done> {
 }
 
 /// What `verify` does for the content of the PostgreSQL tables after a proven run.
-async fn content(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Counts> {
-    let proofs = alone::content(ctx, export).await?;
+async fn content(ctx: &Arc<Ctx>, export: &Arc<Export>, remembered: &Remembered) -> Result<Counts> {
+    let proofs = alone::content(ctx, export, remembered).await?;
     let red: Vec<&str> =
         proofs.iter().filter(|(_, p)| !p.is_green()).map(|(name, _)| name.as_str()).collect();
     ensure!(red.is_empty(), "not what run {} proved: {}", ctx.run.id(), red.join(", "));

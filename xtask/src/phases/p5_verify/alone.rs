@@ -2,6 +2,7 @@
 
 use super::cutover_state::CutoverState::Before;
 use super::{checks, databases, references, table};
+use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::join;
 use crate::run::manifest::{Check, Export, TableProof};
@@ -10,11 +11,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the tables of the PostgreSQL targets hold, by table.
-pub async fn content(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<BTreeMap<String, TableProof>> {
+pub async fn content(
+    ctx: &Arc<Ctx>,
+    export: &Arc<Export>,
+    remembered: &Remembered,
+) -> Result<BTreeMap<String, TableProof>> {
     let tables = ctx.tables.iter().filter(|table| table.database().is_some());
     let proofs = tables.map(|one| {
         let (ctx, export) = (ctx.clone(), export.clone());
-        async move { Ok((one.name.to_string(), table(&ctx, &export, one, Before).await?)) }
+        let then = remembered.get(one.name).cloned();
+        async move { Ok((one.name.to_string(), table(&ctx, &export, one, Before, then).await?.0)) }
     });
     Ok(join::all(proofs).await?.into_iter().collect())
 }
