@@ -1,13 +1,14 @@
 //! The migration cut on purpose, verbs beside each other, and what it has left corrupted on purpose: see
-//! `lab/chaos` and `lab/corruptions`.
+//! `lab/chaos`, `lab/corruptions` and `lab/changes`.
 
 use crate::lab::chaos::verbs;
-use crate::lab::{chaos, corruptions};
+use crate::lab::{changes, chaos, corruptions};
 use crate::session::{Command, Session, print};
 use anyhow::Result;
 
 /// The migration cut on purpose wherever it can be, resumed and compared, on disposable servers; or what it
-/// has left corrupted on purpose, one change at a time, and verified; or its verbs beside each other
+/// has left corrupted on purpose, one change at a time, and verified; or its verbs beside each other; or what
+/// has changed since an instant, asked beside writers
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Cuts that meet a run; half of them while somebody writes to the source
@@ -21,7 +22,11 @@ pub struct Args {
     /// the cut-over
     #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "corruptions")]
     pub verbs: Option<Verbs>,
-    /// The corruption, or the scene of two verbs, of this number alone
+    /// Rounds in which a table is remembered while writers run, changed, and asked what has changed, beside
+    /// the truth
+    #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions", "verbs", "scale"])]
+    pub changes: Option<usize>,
+    /// The corruption, the scene of two verbs, or with --changes the round, of this number alone
     #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions"], requires = "seed")]
     pub only: Option<usize>,
     /// The same seed draws the same cuts, scenes and corruptions [default: another one each time]
@@ -43,6 +48,9 @@ impl Command for Args {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
         if let Some(Verbs::All) = self.verbs {
             return beside(session, &self, seed).await;
+        }
+        if let Some(rounds) = self.changes {
+            return since(session, changes::Plan { rounds, seed, only: self.only }).await;
         }
         match (self.corruptions, self.only) {
             (None, None) => cut(session, &self, seed).await,
@@ -81,6 +89,14 @@ async fn corrupt(session: &Session<'_>, wanted: corruptions::Wanted) -> Result<(
     let summary = corruptions::run(wanted, &session.workspace, &environment, &session.terminal).await?;
     shown(session, &summary, &summary.text())?;
     summary.judge()
+}
+
+async fn since(session: &Session<'_>, plan: changes::Plan) -> Result<()> {
+    let number = plan.only.map_or(format!("{} rounds", plan.rounds), |only| format!("round {only}"));
+    session.terminal.phase(&format!("What has changed since an instant: {number}, seed {}", plan.seed));
+    let campaign = changes::run(&plan, &session.workspace, &session.terminal).await?;
+    shown(session, &campaign, &campaign.text())?;
+    campaign.judge()
 }
 
 fn shown(session: &Session<'_>, campaign: &impl serde::Serialize, text: &str) -> Result<()> {

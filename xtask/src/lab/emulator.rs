@@ -6,7 +6,12 @@ use std::path::Path;
 
 /// An emulator that no run has written to.
 pub async fn fresh_emulator(workspace: &Path) -> Result<Stack> {
-    let options = native::Options { postgres: false, emulator: EmulatorChoice::Start, fsync: false };
+    let options = native::Options {
+        postgres: false,
+        emulator: EmulatorChoice::Start,
+        fsync: false,
+        prepared_transactions: 0,
+    };
     Stack::start(workspace, options).await
 }
 

@@ -2,6 +2,7 @@
 //! May import: checks and all below them.
 
 pub mod bench;
+pub mod changes;
 pub mod chaos;
 pub mod compare;
 pub mod corruptions;

@@ -33,7 +33,12 @@ pub async fn start(
 ) -> Result<(Stack, Settings)> {
     require(&wanted, terminal)?;
     terminal.phase("Local servers: 4 × PostgreSQL, Firestore emulator");
-    let options = native::Options { postgres: true, emulator: wanted.emulator.clone(), fsync: false };
+    let options = native::Options {
+        postgres: true,
+        emulator: wanted.emulator.clone(),
+        fsync: false,
+        prepared_transactions: 0,
+    };
     let stack = Stack::start(wanted.workspace, options).await?;
     stack.leftovers().iter().for_each(|line| terminal.line(format!("  {line}")));
     write_pgpass(stack.connections())?;
@@ -67,18 +72,7 @@ pub fn require(wanted: &Wanted<'_>, terminal: &Terminal) -> Result<()> {
 
 /// The stack as an environment: the policy of `environment`, the addresses of the stack.
 pub fn settings(environment: &Environment, stack: &Connections) -> Result<Settings> {
-    let server = |label: &str, database: &str, user: &str| -> Result<Server> {
-        Ok(Server {
-            label: label.to_string(),
-            host: "127.0.0.1".to_string(),
-            port: stack.server(label)?.port,
-            database: database.to_string(),
-            user: user.to_string(),
-            password: SecretString::from(stack.superuser_password.clone()),
-            password_from: stack.dir.join("stack.json").display().to_string(),
-            tls: Tls::Disable,
-        })
-    };
+    let server = |label: &str, database: &str, user: &str| server(stack, label, database, user);
     let emulator = stack.emulator.as_ref().context("the local stack has no Firestore emulator")?;
     let firestore = settings::Firestore {
         project: project(&stack.dir),
@@ -95,6 +89,20 @@ pub fn settings(environment: &Environment, stack: &Connections) -> Result<Settin
         server("gateway", "gateway_database", "gateway_user")?,
     ];
     Ok(environment.on(server("source", "ecommerce_db", "postgres")?, targets, firestore))
+}
+
+/// The way to a database of the stack; every user has the superuser's password.
+pub fn server(stack: &Connections, label: &str, database: &str, user: &str) -> Result<Server> {
+    Ok(Server {
+        label: label.to_string(),
+        host: "127.0.0.1".to_string(),
+        port: stack.server(label)?.port,
+        database: database.to_string(),
+        user: user.to_string(),
+        password: SecretString::from(stack.superuser_password.clone()),
+        password_from: stack.dir.join("stack.json").display().to_string(),
+        tls: Tls::Disable,
+    })
 }
 
 /// Each stack has a project of its own, since an emulator takes any: `xtask-stack-1a2b3c4d` has

@@ -20,8 +20,10 @@ use xtask::servers::native::{
 };
 
 const HELP: &str = "XTASK_TEST_NATIVE";
-const WITHOUT_EMULATOR: Options = Options { postgres: true, emulator: EmulatorChoice::None, fsync: false };
-const ALL: Options = Options { postgres: true, emulator: EmulatorChoice::Start, fsync: false };
+const WITHOUT_EMULATOR: Options =
+    Options { postgres: true, emulator: EmulatorChoice::None, fsync: false, prepared_transactions: 0 };
+const ALL: Options =
+    Options { postgres: true, emulator: EmulatorChoice::Start, fsync: false, prepared_transactions: 0 };
 
 #[tokio::test]
 async fn servers_answer_and_are_gone_after_the_stop() -> Result<()> {

@@ -8,6 +8,8 @@ pub struct Options {
     pub emulator: EmulatorChoice,
     /// `false` (quicker) where losing the data in a power cut does not matter: in a rehearsal.
     pub fsync: bool,
+    /// How many transactions may be prepared at a time; a plain server's 0 otherwise.
+    pub prepared_transactions: u32,
 }
 
 /// Where the Firestore emulator comes from.

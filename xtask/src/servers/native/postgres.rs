@@ -4,6 +4,7 @@ use crate::effects::chores;
 use crate::servers::native::connections::{PostgresServer, SERVERS};
 use crate::servers::native::home::{Home, private_file};
 use crate::servers::native::machine;
+use crate::servers::native::options::Options;
 use crate::servers::native::processes::INITDB_ENDING;
 use crate::servers::native::record::Record;
 use anyhow::{Context, Result};
@@ -28,11 +29,11 @@ jit = off
 ";
 
 /// Starts the servers of [`SERVERS`] and returns when each accepts connections.
-pub(super) async fn start(home: &Home, record: &Record, fsync: bool) -> Result<()> {
+pub(super) async fn start(home: &Home, record: &Record, options: &Options) -> Result<()> {
     let bindir = machine::postgres_bindir()?;
     let [first, second, third, fourth] = SERVERS;
     initdb(home, &bindir, first, &record.password()).await?;
-    configure(&home.dir().join(first), fsync)?;
+    configure(&home.dir().join(first), options)?;
     tokio::try_join!(copy(home, first, second), copy(home, first, third), copy(home, first, fourth))?;
     let serve = |name: &'static str| serve(home, record, &bindir, name);
     tokio::try_join!(serve(first), serve(second), serve(third), serve(fourth))?;
@@ -60,9 +61,9 @@ fn locale() -> &'static str {
 }
 
 /// Written once, into the data directory that the others are copies of.
-fn configure(data: &Path, fsync: bool) -> Result<()> {
-    let durable = if fsync { "on" } else { "off" };
-    let mut settings = SETTINGS.to_owned();
+fn configure(data: &Path, options: &Options) -> Result<()> {
+    let durable = if options.fsync { "on" } else { "off" };
+    let mut settings = format!("{SETTINGS}max_prepared_transactions = {}\n", options.prepared_transactions);
     for name in ["fsync", "full_page_writes", "synchronous_commit"] {
         settings += &format!("{name} = {durable}\n");
     }

@@ -67,7 +67,7 @@ async fn start_in(home: &Home, workspace: &Path, options: &Options) -> Result<(C
     let record = Record::new(home, workspace)?;
     let cleaning = tokio::task::spawn_blocking(remove_leftovers);
     tokio::try_join!(
-        async { if options.postgres { postgres::start(home, &record, options.fsync).await } else { Ok(()) } },
+        async { if options.postgres { postgres::start(home, &record, options).await } else { Ok(()) } },
         emulator::start(home, &record, &options.emulator),
     )?;
     let leftovers = match cleaning.await.context("removing leftovers")? {

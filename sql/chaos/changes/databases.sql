@@ -1,0 +1,2 @@
+-- A second database, in which older transactions stay open beside those of the first.
+CREATE DATABASE elsewhere

@@ -1,0 +1,2 @@
+-- Where a nonce is left.
+CREATE SCHEMA xtask

@@ -1,0 +1,2 @@
+-- psql: \set name writer-1-7
+ROLLBACK PREPARED :'name'
