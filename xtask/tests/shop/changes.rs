@@ -24,7 +24,12 @@ struct Servers {
 
 impl Servers {
     async fn start() -> Servers {
-        let options = Options { postgres: true, emulator: EmulatorChoice::None, fsync: false };
+        let options = Options {
+            postgres: true,
+            emulator: EmulatorChoice::None,
+            fsync: false,
+            prepared_transactions: 0,
+        };
         Servers { stack: Stack::start(&crate::support::workspace(), options).await.unwrap() }
     }
 
