@@ -7,6 +7,7 @@ mod support;
 mod tool;
 
 mod bench;
+mod changes;
 mod chaos;
 mod corruptions;
 mod new_table;
