@@ -147,17 +147,6 @@ impl LeafThen {
         Ok(candidates == self.candidates && old(now) == old(&self.buckets))
     }
 
-    /// How many ids of a bucket are gone. `there`: candidates now whose ids stood there then.
-    ///
-    /// # Errors
-    /// In words, where it comes out below zero, or old versions are there that were not.
-    pub fn deleted(&self, now: &Buckets, bucket: i64, there: u64) -> Result<u64, String> {
-        self.plausible(bucket, now.of(bucket))?;
-        let (then, old) = (self.buckets.of(bucket).rows, now.of(bucket).old);
-        then.checked_sub(old + there)
-            .ok_or_else(|| format!("of {then} rows in range {bucket} at least {} are there now", old + there))
-    }
-
     fn plausible(&self, bucket: i64, now: Counted) -> Result<(), String> {
         let then = self.buckets.of(bucket).old;
         match now.old <= then {
@@ -165,6 +154,26 @@ impl LeafThen {
             false => Err(format!("range {bucket} has {} rows of before, and had {then}", now.old)),
         }
     }
+}
+
+/// How many ids of a range are gone from a table. `leaves`: each beside its versions now; their ids are mixed.
+/// `there`: candidates now whose ids stood there then, of whichever leaf.
+///
+/// # Errors
+/// In words, where it comes out below zero, or old versions are there that were not.
+pub fn deleted<'a>(
+    leaves: impl IntoIterator<Item = (&'a LeafThen, &'a Buckets)>,
+    bucket: i64,
+    there: u64,
+) -> Result<u64, String> {
+    let (mut then, mut left) = (0, there);
+    for (leaf, now) in leaves {
+        leaf.plausible(bucket, now.of(bucket))?;
+        then += leaf.buckets.of(bucket).rows;
+        left += now.of(bucket).old;
+    }
+    then.checked_sub(left)
+        .ok_or_else(|| format!("of {then} rows in range {bucket} at least {left} are there now"))
 }
 
 /// Whether the numbers of transactions of two instants can be compared.
@@ -219,10 +228,16 @@ mod tests {
     #[test]
     fn the_deleted_are_counted_exactly() {
         let then = leaf(&[(0, 10, 8)], &[(1, 100), (2, 100)]);
+        let gone = |now: &[(i64, u64, u64)], there| deleted([(&then, &buckets(now))], 0, there);
         // Two updated (there), one inserted (not), one deleted.
-        assert_eq!(then.deleted(&buckets(&[(0, 10, 5)]), 0, 4), Ok(1));
-        assert!(then.deleted(&buckets(&[(0, 12, 8)]), 0, 3).is_err());
-        assert_eq!(then.deleted(&Buckets::default(), 0, 0), Ok(10));
+        assert_eq!(gone(&[(0, 10, 5)], 4), Ok(1));
+        assert!(gone(&[(0, 12, 8)], 3).is_err(), "more than there were");
+        assert!(gone(&[(0, 9, 9)], 0).is_err(), "old ones that were not there");
+        assert_eq!(gone(&[], 0), Ok(10), "a range that is empty now");
+        // Ids of one range in two parts: in one a row is updated, in the other two are deleted.
+        let other = leaf(&[(0, 6, 6)], &[]);
+        let (now, other_now) = (buckets(&[(0, 10, 7)]), buckets(&[(0, 4, 4)]));
+        assert_eq!(deleted([(&then, &now), (&other, &other_now)], 0, 3), Ok(2));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 -- A table's leaves: itself and, where `children` says so, what inherits from it, as far as it holds rows.
 -- `obstacle`: why its row versions tell nothing. `definition`: what decides how its bytes are read, and where
--- it belongs; a column dropped and added again has another number.
+-- it belongs; a column dropped and added again has another number. `is_root`: the table itself; where it is
+-- partitioned, its key is one over all its parts.
 -- psql: \set schema public \set table orders \set children true
 WITH RECURSIVE leaf AS (
     SELECT to_regclass(format('%I.%I', :'schema', :'table'))::oid AS oid
@@ -18,6 +19,7 @@ SELECT c.oid,
                         AND a.attgenerated NOT IN ('', 's')) THEN 'has columns that are made when they are read'
        END AS obstacle,
        c.relkind = 'r' AS holds_rows,
+       c.oid = to_regclass(format('%I.%I', :'schema', :'table'))::oid AS is_root,
        EXISTS (SELECT FROM pg_index x
                JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
                WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indnkeyatts = 1

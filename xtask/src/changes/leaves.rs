@@ -16,6 +16,8 @@ pub(super) struct Leaf {
     pub name: String,
     pub definition: String,
     pub key: KeyKind,
+    /// Over all leaves of its table: each may have a key of its own, and both the same id.
+    pub key_of_table: KeyKind,
 }
 
 /// By OID, as the catalogue has them now that the table is locked; or why its row versions tell nothing.
@@ -26,7 +28,7 @@ pub(super) async fn leaves(
     const LEAVES: SqlFile = sql_file!("phases/changes/leaves.sql");
     let children = (place.children == Children::Included).to_string();
     let values = [("schema", place.schema), ("table", place.table), ("children", &children)];
-    let mut leaves = Vec::new();
+    let (mut leaves, mut key_of_parts) = (Vec::new(), KeyKind::None);
     let rows = connection.rows(&sql::bind(LEAVES, &values)).await?;
     if rows.is_empty() {
         return Ok(Err(format!("{}.{} is not there", place.schema, place.table)));
@@ -36,11 +38,16 @@ pub(super) async fn leaves(
         if let Some(obstacle) = row.try_get::<Option<String>, _>("obstacle")? {
             return Ok(Err(format!("{name} {obstacle}")));
         }
+        let key = if row.try_get("has_key")? { KeyKind::Id } else { KeyKind::None };
         if row.try_get("holds_rows")? {
-            let key = if row.try_get("has_key")? { KeyKind::Id } else { KeyKind::None };
             let oid = row.try_get::<Oid, _>("oid")?.0;
-            leaves.push(Leaf { oid, name, definition: row.try_get("definition")?, key });
+            leaves.push(Leaf { oid, name, definition: row.try_get("definition")?, key, key_of_table: key });
+        } else if row.try_get("is_root")? {
+            key_of_parts = key;
         }
+    }
+    if leaves.len() > 1 {
+        leaves.iter_mut().for_each(|leaf| leaf.key_of_table = key_of_parts);
     }
     Ok(Ok(leaves))
 }

@@ -139,5 +139,6 @@ pub async fn since(connection: &mut Connection, place: Place<'_>, then: &TableTh
         return Ok(Since::Unchanged { rows });
     }
     let gone = then.leaves.values().map(|leaf| leaf.buckets.rows()).sum::<u64>().saturating_sub(rows);
-    Ok(Since::Changed { about: written.max(gone) })
+    // A row that was a candidate then may be another one now.
+    Ok(Since::Changed { about: written.max(gone).max(1) })
 }

@@ -8,6 +8,7 @@ mod tool;
 
 mod bench;
 mod bench_part;
+mod changes;
 mod chaos;
 mod corruptions;
 mod new_table;

@@ -55,7 +55,7 @@ pub fn judge(round: &Round, then: &Truth, second: &Second) -> Verdict {
 fn may_be_untold(shape: Shape, why: &str) -> Option<&'static str> {
     let reason = match shape {
         Shape::WithoutKey => "has no key",
-        Shape::ByKind => "its parts have keys of their own",
+        Shape::ByKind => "has a key of its own: another part may hold the same id",
         Shape::Plain | Shape::ByHash | Shape::ByRange => return None,
     };
     why.contains(reason).then_some(reason)
@@ -80,6 +80,7 @@ fn judge_since(round: &Round, differ: &BTreeSet<i64>, second: &Second, verdict: 
             }
         }
         Since::Changed { about } if quiet => format!("FALSE ALARM: about {about} changes where nothing was"),
+        Since::Changed { about: 0 } => "COUNT: changed by about 0 rows".to_string(),
         Since::Changed { .. } => return,
         Since::Unknown(why) => format!("PREMISE: {why}"),
     };
@@ -157,6 +158,7 @@ mod tests {
         let without = |key: Key| right().into_iter().filter(|k| *k != key).collect::<Vec<_>>();
         for (since, keys, word) in [
             (Since::Unchanged { rows: 3 }, Ok(right()), "WRONG UNCHANGED: 3 rows differ: 2, 3, 4"),
+            (Since::Changed { about: 0 }, Ok(right()), "COUNT: changed by about 0"),
             (Since::Unknown("why".into()), Ok(right()), "PREMISE: why"),
             (changed(), Err("why".into()), "PREMISE: no keys: why"),
             (changed(), Ok(without(Key::Written(2))), "MISSED: 1 of 3: 2"),

@@ -33,7 +33,7 @@ const OFTEN: [(Operation, u32); 8] = [
 ];
 
 /// Of so many one goes over a whole range in which ids are counted.
-const WIDE: u32 = 40;
+const WIDE: u32 = 100;
 /// As wide as a range is.
 const RANGE: i64 = 512;
 
