@@ -121,7 +121,7 @@ async fn no_session_goes_on_after_the_run() {
     source.run(large).await.unwrap();
     let mut migrate = Tool::start(shop.command(&["migrate"]));
     migrate.wait_for_words("Phases 1 and 2");
-    let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%\"large\"%' \
+    let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%large%' \
                   AND application_name LIKE 'xtask % digest %'";
     let mut count = async |query: &str| -> anyhow::Result<i64> { Ok(source.row(query).await?.try_get(0)?) };
     let begun = wait::for_state("the digest to begin", within(20, 1), async || {
