@@ -45,8 +45,8 @@ pub async fn remember(
     history: History,
     content: Digest,
 ) -> Result<Then> {
-    let remembered = read(connection, place, history, None).await?;
-    Ok(remembered.map(|then| TableThen { content, ..then }))
+    let (_, then) = read(connection, place, history, None).await?;
+    Ok(then.map(|then| TableThen { content, ..then }))
 }
 
 /// The same in one pass with the table's digest, which is there also where it cannot be remembered. `hash`: of
@@ -57,39 +57,42 @@ pub async fn digest_and_remember(
     history: Result<History, String>,
     hash: &str,
 ) -> Result<(Digest, Then)> {
-    let then = match history {
+    let (content, then) = match history {
         Ok(history) => read(connection, place, history, Some(hash)).await?,
-        Err(why) => Err(why),
+        Err(why) => (None, Err(why)),
     };
-    if let Ok(then) = then {
-        return Ok((then.content, Ok(then)));
+    if let Some(content) = content {
+        return Ok((content, then));
     }
     let row = connection.row(&sql::digest(place.schema, place.table, place.children.keyword(), hash)).await?;
     Ok((Digest::new(row.try_get(0)?, row.try_get(1)?)?, then))
 }
 
+/// Besides, the digest: also where too many candidates keep the table from being remembered, so that no row is
+/// hashed twice.
 async fn read(
     connection: &mut Connection,
     place: Place<'_>,
     history: History,
     hash: Option<&str>,
-) -> Result<Then> {
+) -> Result<(Option<Digest>, Then)> {
     let leaves = match leaves(connection, place).await? {
         Ok(leaves) => leaves,
-        Err(why) => return Ok(Err(why)),
+        Err(why) => return Ok((None, Err(why))),
     };
     let oldest = oldest(connection).await?;
-    let at = clock::now();
-    let mut then = TableThen { at, history, oldest, content: Digest::default(), leaves: BTreeMap::new() };
+    let (mut content, mut remembered) = (Digest::default(), Ok(BTreeMap::new()));
     for leaf in leaves {
-        let (remembered, content) = leaf_then(connection, &leaf, oldest, hash).await?;
-        match remembered {
-            Ok(remembered) => then.leaves.insert(leaf.oid, remembered),
-            Err(why) => return Ok(Err(why)),
-        };
-        then.content.add(content);
+        let (then, of_leaf) = leaf_then(connection, &leaf, oldest, hash).await?;
+        content.add(of_leaf);
+        remembered = remembered.and_then(|mut leaves| {
+            leaves.insert(leaf.oid, then?);
+            Ok(leaves)
+        });
     }
-    Ok(Ok(then))
+    let at = clock::now();
+    let then = remembered.map(|leaves| TableThen { at, history, oldest, content, leaves });
+    Ok((Some(content), then))
 }
 
 async fn leaf_then(

@@ -6,12 +6,7 @@ use std::path::Path;
 
 /// An emulator that no run has written to.
 pub async fn fresh_emulator(workspace: &Path) -> Result<Stack> {
-    let options = native::Options {
-        postgres: false,
-        emulator: EmulatorChoice::Start,
-        fsync: false,
-        prepared_transactions: 0,
-    };
+    let options = native::Options { emulator: EmulatorChoice::Start, ..native::Options::default() };
     Stack::start(workspace, options).await
 }
 

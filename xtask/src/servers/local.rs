@@ -33,12 +33,8 @@ pub async fn start(
 ) -> Result<(Stack, Settings)> {
     require(&wanted, terminal)?;
     terminal.phase("Local servers: 4 × PostgreSQL, Firestore emulator");
-    let options = native::Options {
-        postgres: true,
-        emulator: wanted.emulator.clone(),
-        fsync: false,
-        prepared_transactions: 0,
-    };
+    let emulator = wanted.emulator.clone();
+    let options = native::Options { postgres: true, emulator, ..native::Options::default() };
     let stack = Stack::start(wanted.workspace, options).await?;
     stack.leftovers().iter().for_each(|line| terminal.line(format!("  {line}")));
     write_pgpass(stack.connections())?;

@@ -34,16 +34,7 @@ pub fn classification_differences(table: &Table, select: &str, limit: usize) -> 
     )
 }
 
-/// A bare table of the source: rows, digest of whole rows.
-pub fn digest_raw(schema: &str, table: &str, columns: &[Column], hash: HashFn) -> String {
-    format!(
-        "SELECT count(*), sum({row})::text FROM ONLY {table} t",
-        row = hash.of_row("t", columns),
-        table = qualified(schema, table)
-    )
-}
-
-/// The same of some of its rows, each by itself: `id`, digest.
+/// Some rows of a bare table of the source, whole, each by itself: `id`, digest.
 pub fn digest_raw_rows(schema: &str, table: &str, columns: &[Column], hash: HashFn, rows: &[i64]) -> String {
     format!(
         "SELECT t.id::bigint, ({row})::text FROM ONLY {table} t WHERE t.id = ANY ({ids})",

@@ -4,6 +4,7 @@ use crate::effects::postgres;
 use crate::findings::Values;
 use crate::model::{Database, Existing, refused};
 use crate::refuse;
+use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
@@ -199,23 +200,28 @@ async fn not_this_runs<'t>(
     let remembered = ctx.run.load_manifest()?.remembered;
     let mut others = Vec::new();
     for (name, _) in there {
-        if let (Some(record), Some(then)) = (export.tables.get(*name), remembered.get(*name))
-            && remembering::unchanged(ctx, connection, name, record, then).await?.is_some()
-        {
-            continue;
-        }
-        let same = match export.tables.get(*name) {
-            Some(record) => {
-                let (columns, hash) = (&record.target_columns, export.snapshot.hash);
-                rows::content(connection, "public", name, columns, hash).await? == record.content
-            }
-            None => false,
-        };
-        if !same {
+        if !is_this_runs(ctx, connection, export, name, remembered.get(*name)).await? {
             others.push(*name);
         }
     }
     Ok(others)
+}
+
+async fn is_this_runs(
+    ctx: &Ctx,
+    connection: &mut postgres::Connection,
+    export: &Export,
+    table: &str,
+    then: Option<&TableThen>,
+) -> Result<bool> {
+    let Some(record) = export.tables.get(table) else { return Ok(false) };
+    if let Some(then) = then
+        && remembering::unchanged(ctx, connection, table, record, then).await?.is_some()
+    {
+        return Ok(true);
+    }
+    let (columns, hash) = (&record.target_columns, export.snapshot.hash);
+    Ok(rows::content(connection, "public", table, columns, hash).await? == record.content)
 }
 
 /// Whether rows like this run's are its own for sure. Where an earlier run is replaced, its rows may be the

@@ -24,19 +24,19 @@ pub async fn loaded(
     proven: &BTreeMap<&str, Written>,
 ) -> Result<Remembered> {
     let mut remembered = Remembered::default();
+    let history = changes::history(connection).await?;
     for (table, written) in proven {
         let content = record(export, table)?.content.total();
         let place = place(table);
-        let history = changes::history(connection).await?;
         changes::begin(connection, place).await?;
         let same = changes::still_written(connection, place, written, content.rows).await?;
-        let then = match history {
+        let then = match history.clone() {
             Ok(history) if same => changes::remember(connection, place, history, content).await?,
             Ok(_) => Err("somebody has written to it since it was loaded".to_string()),
             Err(why) => Err(why),
         };
         connection.run("COMMIT").await?;
-        keep(ctx, &mut remembered, table, then);
+        remembered.extend(kept(ctx, table, then).map(|then| (table.to_string(), then)));
     }
     let nonce = format!("{:032x}", fastrand::u128(..));
     let marked = changes::marked(connection, &nonce).await?;
@@ -54,8 +54,7 @@ pub async fn proven(
     connection: &mut Connection,
     table: &str,
     content: Digest,
-) -> Result<Remembered> {
-    let mut remembered = Remembered::default();
+) -> Result<Option<TableThen>> {
     let then = match changes::history(connection).await? {
         Ok(history) => changes::remember(connection, place(table), history, content).await?,
         Err(why) => Err(why),
@@ -65,15 +64,12 @@ pub async fn proven(
         Ok(then) => changes::flushed(connection).await?.map(|()| then),
         Err(why) => Err(why),
     };
-    keep(ctx, &mut remembered, table, then);
-    Ok(remembered)
+    Ok(kept(ctx, table, then))
 }
 
-fn keep(ctx: &Ctx, remembered: &mut Remembered, table: &str, then: Then) {
-    match then {
-        Ok(then) => drop(remembered.insert(table.to_string(), then)),
-        Err(why) => ctx.terminal.detail(format!("{table} will be digested again: {why}")),
-    }
+/// Says why, where a table cannot be remembered.
+fn kept(ctx: &Ctx, table: &str, then: Then) -> Option<TableThen> {
+    then.inspect_err(|why| ctx.terminal.detail(format!("{table} will be digested again: {why}"))).ok()
 }
 
 /// How many rows a table holds, if it is still what it was proven to be, and that is what it must be now.

@@ -12,8 +12,9 @@ use xtask::changes::{self, Children, Key, Place, Since, Then};
 use xtask::effects::postgres::{self, Connection};
 use xtask::effects::wait::{self, State};
 use xtask::remembered::TableThen;
-use xtask::servers::native::{self, Connections, EmulatorChoice, Options, Stack};
-use xtask::settings::{Server, Tls};
+use xtask::servers::local;
+use xtask::servers::native::{self, Connections, Options, Stack};
+use xtask::settings::Server;
 
 const T: Place<'static> = Place { schema: "public", table: "t", children: Children::Included };
 
@@ -24,27 +25,12 @@ struct Servers {
 
 impl Servers {
     async fn start() -> Servers {
-        let options = Options {
-            postgres: true,
-            emulator: EmulatorChoice::None,
-            fsync: false,
-            prepared_transactions: 0,
-        };
+        let options = Options { postgres: true, ..Options::default() };
         Servers { stack: Stack::start(&crate::support::workspace(), options).await.unwrap() }
     }
 
     fn server(&self, name: &str, database: &str) -> Server {
-        let connections = self.stack.connections();
-        Server {
-            label: name.into(),
-            host: "127.0.0.1".into(),
-            port: connections.server(name).unwrap().port,
-            database: database.into(),
-            user: "postgres".into(),
-            password: connections.superuser_password.clone().into(),
-            password_from: "stack.json".into(),
-            tls: Tls::Disable,
-        }
+        local::server(self.stack.connections(), name, database, "postgres").unwrap()
     }
 
     async fn session(&self) -> Connection {

@@ -143,7 +143,8 @@ async fn raw(connection: &mut postgres::Connection, table: &str, shop: &Shop) ->
     let hash = shop.manifest().backup.unwrap().snapshot.hash;
     let (schema, table) = table.split_once('.').unwrap();
     let columns = digests::columns(connection, schema, table).await.unwrap();
-    let row = connection.row(&sql::digest_raw(schema, table, &columns, hash)).await.unwrap();
+    let row =
+        connection.row(&sql::digest(schema, table, "ONLY ", &hash.of_row("t", &columns))).await.unwrap();
     Digest::new(row.get(0), row.get(1)).unwrap()
 }
 

@@ -15,12 +15,7 @@ pub struct Emulator {
 
 impl Emulator {
     pub async fn start() -> Emulator {
-        let options = Options {
-            postgres: false,
-            emulator: EmulatorChoice::Start,
-            fsync: false,
-            prepared_transactions: 0,
-        };
+        let options = Options { emulator: EmulatorChoice::Start, ..Options::default() };
         let stack = Stack::start(Path::new(env!("CARGO_MANIFEST_DIR")), options).await.unwrap();
         let host = stack.connections().emulator.as_ref().unwrap().host_port.clone();
         Emulator { _stack: stack, host }

@@ -215,16 +215,15 @@ pub(super) fn names_request(
         start_at: cursor,
         ..query(collection, depth)
     };
-    fs::RunQueryRequest {
-        parent: parent.to_owned(),
-        query_type: Some(fs::run_query_request::QueryType::StructuredQuery(query)),
-        ..Default::default()
-    }
+    request(parent, query)
 }
 
 /// The first name of a collection, if there is any: what is wanted is the answer's time.
 pub(super) fn one_name(parent: &str, collection: &str) -> fs::RunQueryRequest {
-    let query = fs::StructuredQuery { limit: Some(1), ..query(collection, Depth::Root) };
+    request(parent, fs::StructuredQuery { limit: Some(1), ..query(collection, Depth::Root) })
+}
+
+fn request(parent: &str, query: fs::StructuredQuery) -> fs::RunQueryRequest {
     fs::RunQueryRequest {
         parent: parent.to_owned(),
         query_type: Some(fs::run_query_request::QueryType::StructuredQuery(query)),

@@ -7,7 +7,7 @@ use super::maintenance::{self, Maintenance};
 use super::operation::{Operation, far, range_of, window};
 use super::round::{After, Instant, Older, Round, Shape};
 use super::testbed::Testbed;
-use super::writers::{Ends, Tally, Writers, is_conflict};
+use super::writers::{Ends, Tally, Writers, add, is_conflict};
 use crate::effects::postgres::Connection;
 use crate::remembered::TableThen;
 use crate::sql_file;
@@ -98,8 +98,7 @@ async fn after(
         After::Quiet => {
             beside.end_older(round.after).await?;
             beside.stop_writers().await?;
-            let done = maintenance::all(&bed.server, round.shape).await?;
-            beside.add(done);
+            add(&mut beside.done, maintenance::all(&bed.server, round.shape).await?);
         }
     }
     Ok(())
@@ -165,10 +164,6 @@ impl Beside {
         Ok(Beside { writers, maintenance, older, done: Tally::new() })
     }
 
-    fn add(&mut self, done: Tally) {
-        done.into_iter().for_each(|(what, count)| *self.done.entry(what).or_default() += count);
-    }
-
     async fn go_on(&self, transactions: u64) -> Result<()> {
         match &self.writers {
             Some(writers) => writers.go_on(transactions).await,
@@ -192,8 +187,7 @@ impl Beside {
 
     async fn stop_writers(&mut self) -> Result<()> {
         if let Some(writers) = self.writers.take() {
-            let done = writers.stop().await?;
-            self.add(done);
+            add(&mut self.done, writers.stop().await?);
         }
         Ok(())
     }
@@ -202,8 +196,7 @@ impl Beside {
         self.stop_writers().await?;
         self.end_older(After::Quiet).await?;
         let Beside { maintenance, mut done, .. } = self;
-        let worked = maintenance.stop().await?;
-        worked.into_iter().for_each(|(what, count)| *done.entry(what).or_default() += count);
+        add(&mut done, maintenance.stop().await?);
         Ok(done)
     }
 }

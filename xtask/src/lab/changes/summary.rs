@@ -2,7 +2,7 @@
 
 use super::judge::Verdict;
 use super::round::{After, Round};
-use super::writers::Tally;
+use super::writers::{self, Tally};
 use crate::model::{Stop, grouped};
 use anyhow::Result;
 use serde::Serialize;
@@ -59,7 +59,7 @@ impl Campaign {
         if let Some(reason) = &verdict.unknown {
             *self.unknown.entry(reason.clone()).or_default() += 1;
         }
-        done.into_iter().for_each(|(what, count)| *self.done.entry(what).or_default() += count);
+        writers::add(&mut self.done, done);
         self.failures.extend(verdict.failures.iter().map(|failure| format!("{round}: {failure}")));
     }
 

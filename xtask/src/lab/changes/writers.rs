@@ -45,6 +45,10 @@ pub enum Way {
 /// What was done, by what it is.
 pub type Tally = BTreeMap<&'static str, usize>;
 
+pub fn add(tally: &mut Tally, more: Tally) {
+    more.into_iter().for_each(|(what, count)| *tally.entry(what).or_default() += count);
+}
+
 /// Whether others were in the way: what failed counts as rolled back.
 pub fn is_conflict(error: &anyhow::Error) -> bool {
     postgres::code(error).is_some_and(|code| CONFLICTS.contains(&code.as_str()))
@@ -105,7 +109,7 @@ impl Writers {
         let mut all = Tally::new();
         for writing in self.writing {
             let done = writing.await.context("a writer ended unexpectedly")??;
-            done.into_iter().for_each(|(what, count)| *all.entry(what).or_default() += count);
+            add(&mut all, done);
         }
         Ok(all)
     }

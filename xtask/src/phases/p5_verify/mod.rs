@@ -71,8 +71,9 @@ async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>, depth
         references::all(ctx, export, cutover),
         misplaced::count(ctx),
     )?;
-    let (tables, remembered): (Vec<TableProof>, Vec<Remembered>) = tables.into_iter().unzip();
-    remember(ctx, remembered)?;
+    let (tables, remembered): (Vec<TableProof>, Vec<Option<TableThen>>) = tables.into_iter().unzip();
+    let names = ctx.tables.iter().map(|t| t.name.to_string());
+    remember(ctx, names.zip(remembered).filter_map(|(name, then)| Some((name, then?))).collect())?;
     let misplaced = misplaced::check(ctx, cutover, counted, &tables).await?;
     let mut checks = vec![files, databases, structure, sequences, orphans, misplaced];
     checks.extend(references);
@@ -94,7 +95,7 @@ async fn table(
     table: &'static Table,
     cutover: CutoverState,
     then: Option<TableThen>,
-) -> Result<(TableProof, Remembered)> {
+) -> Result<(TableProof, Option<TableThen>)> {
     let started = Instant::now();
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let proof = match &table.home {
@@ -103,7 +104,7 @@ async fn table(
         }
         Home::Firestore(collection) => {
             let proof = documents::verify(ctx, export, table, collection, cutover).await;
-            proof.map(|proof| (proof, Remembered::default()))
+            proof.map(|proof| (proof, None))
         }
     };
     let (mut proof, remembered) = proof.or_else(|error| {
@@ -115,16 +116,15 @@ async fn table(
             findings: vec![finding.detail(format!("cannot be compared: {damage}"))],
             ..TableProof::default()
         };
-        Ok::<_, anyhow::Error>((proof, Remembered::default()))
+        Ok::<_, anyhow::Error>((proof, None))
     })?;
     proof.seconds = started.elapsed().as_secs_f64();
     Ok((proof, remembered))
 }
 
 /// What has been proven by digest is remembered. Of whatever server: it says itself whose history it is.
-fn remember(ctx: &Ctx, tables: Vec<Remembered>) -> Result<()> {
-    let mut tables = tables.into_iter().flatten().peekable();
-    if tables.peek().is_some() {
+fn remember(ctx: &Ctx, tables: Remembered) -> Result<()> {
+    if !tables.is_empty() {
         ctx.run.change_manifest(|manifest| {
             manifest.remembered.extend(tables);
             Ok(())

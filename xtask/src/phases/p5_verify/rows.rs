@@ -5,7 +5,7 @@ use crate::changes;
 use crate::effects::postgres::{self, Connection};
 use crate::findings::{Counts, Finding, FindingKind, Store, row_key};
 use crate::model::Database;
-use crate::remembered::{Remembered, TableThen};
+use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Services, TableExport, TableProof};
 use crate::run::overlay;
@@ -28,14 +28,14 @@ pub(super) async fn verify(
     record: &TableExport,
     (database, cutover): (Database, CutoverState),
     then: Option<&TableThen>,
-) -> Result<(TableProof, Remembered)> {
+) -> Result<(TableProof, Option<TableThen>)> {
     let mut connection = ctx.looking(database, "verify").await?;
     let expected = record.content.total();
     let mut proof = TableProof { expected_rows: expected.rows, ..TableProof::default() };
     if let Some(missing) = missing_columns(&mut connection, table, record).await? {
         proof.counts.other = 1;
         proof.findings.push(missing);
-        return Ok((proof, Remembered::default()));
+        return Ok((proof, None));
     }
     if cutover == CutoverState::After {
         proof.services = Some(Services::default());
@@ -48,7 +48,7 @@ pub(super) async fn verify(
         proof.unchanged_since = Some(then.at.clone());
         task.done(rows);
         connection.close().await?;
-        return Ok((proof, Remembered::default()));
+        return Ok((proof, None));
     }
     let remembered =
         by_digest(ctx, export, connection, (table, record), (database, cutover), &mut proof).await?;
@@ -63,7 +63,7 @@ async fn by_digest(
     (table, record): (&Table, &TableExport),
     (database, cutover): (Database, CutoverState),
     proof: &mut TableProof,
-) -> Result<Remembered> {
+) -> Result<Option<TableThen>> {
     let (expected, hash) = (record.content.total(), export.snapshot.hash);
     changes::begin(&mut connection, remembering::place(table.name)).await?;
     let found = match content(&mut connection, "public", table.name, &record.target_columns, hash).await {
@@ -71,7 +71,7 @@ async fn by_digest(
         Err(error) => {
             proof.counts.other = 1;
             proof.findings.push(unreadable(table, error)?);
-            return Ok(Remembered::default());
+            return Ok(None);
         }
     };
     proof.found_rows = found.total().rows;
@@ -98,7 +98,7 @@ async fn by_digest(
         let finding = Finding::new(FindingKind::Digest, database.into(), table.name);
         proof.findings.push(finding.detail(detail));
     }
-    Ok(Remembered::default())
+    Ok(None)
 }
 
 /// Values that cannot be read as what they have to be: a column has got another type. Other errors are

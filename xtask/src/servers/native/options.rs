@@ -1,7 +1,7 @@
 //! How a stack is to be started.
 
 /// How to start a stack.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The four PostgreSQL servers, all or none.
     pub postgres: bool,
@@ -13,10 +13,11 @@ pub struct Options {
 }
 
 /// Where the Firestore emulator comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum EmulatorChoice {
     Start,
     /// Use a running one (`host:port`); it is asked whether it answers, and left alone at the end.
     Running(String),
+    #[default]
     None,
 }
