@@ -256,6 +256,10 @@ impl Report {
         };
         let mut out = match (unknown, changed.len()) {
             (Some(why), _) => format!("  {as_of}; whether it has changed since cannot be said: {why}\n"),
+            // Of an earlier version of this tool.
+            (None, 0) if by_versions + by_digest == 0 => {
+                format!("  {as_of}; unchanged until {at}, by digests of every table\n")
+            }
             (None, 0) => format!(
                 "  {as_of}; unchanged until {at}: {by_versions} tables by row versions, {by_digest} by digest\n"
             ),
