@@ -16,6 +16,7 @@ mod support;
 #[path = "../support/tool.rs"]
 mod tool;
 
+mod archive;
 mod between;
 mod command_line;
 mod conditional_writes;
