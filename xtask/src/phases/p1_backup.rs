@@ -1,16 +1,17 @@
 //! Phase 1, backup: the archive and what can be read from it, the counts, and a digest of every table
 //! of the source, with which the way back is proven later.
 
-use crate::effects::dump::{ExportedSnapshot, Form};
+use crate::effects::dump::{ExportedSnapshot, Form, ReadBack};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{self, Backup, SnapshotInfo};
 use crate::servers::docker;
 use crate::shown::escaped;
 use crate::source::digests::{raw_digests, sequences, writes};
 use crate::source::snapshot::{RawName, Snapshot, worker};
+use crate::sql_file;
 use crate::steps::StepName;
-use crate::{sql, sql_file};
 use anyhow::{Context, Result, ensure};
+use datapath::digest::Digest;
 use datapath::files::FileInfo;
 use sqlx::Row;
 use sqlx::postgres::types::Oid;
@@ -35,16 +36,16 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let pg_dump = ctx.tools.version().await?;
     let writes = writes(ctx).await?;
     let left_out = left_out(ctx, &snapshot.info).await?;
-    let (files, counts, (raw, remembered), compose) = tokio::try_join!(
+    let ((files, dumped), (raw, remembered), compose) = tokio::try_join!(
         dump(ctx, snapshot, &left_out),
-        record_counts(ctx, snapshot),
         raw_digests(ctx, snapshot),
         compose_configuration(ctx),
     )?;
+    holds_every_row(&dumped, &snapshot.tables, &raw, &left_out)?;
     // After the last reading, as the exports' own are.
     let sequences = sequences(ctx).await?;
     let mut files = files;
-    files.insert(COUNTS.into(), counts);
+    files.insert(COUNTS.into(), record_counts(ctx, &raw)?);
     files.extend(compose);
     step.done(&format!("{} files, {} tables", files.len(), raw.len()))?;
     Ok(Backup {
@@ -60,10 +61,15 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     })
 }
 
-/// The archive, and everything that is made from it.
-async fn dump(ctx: &Ctx, snapshot: &Snapshot, left_out: &LeftOut) -> Result<BTreeMap<String, FileInfo>> {
+/// The archive, and everything that is made from it. Besides the files the rows that the archive holds, by the
+/// table's OID.
+async fn dump(
+    ctx: &Ctx,
+    snapshot: &Snapshot,
+    left_out: &LeftOut,
+) -> Result<(BTreeMap<String, FileInfo>, BTreeMap<u32, u64>)> {
     let step = ctx.run.step(StepName::Dump)?;
-    let (archive, plain) = (ctx.run.reserve(ARCHIVE)?, ctx.run.reserve(PLAIN)?);
+    let archive = ctx.run.reserve(ARCHIVE)?;
     let (schema, globals) = (ctx.run.reserve(SCHEMA)?, ctx.run.reserve(GLOBALS)?);
     let (source, purpose) = (&ctx.settings.source, ctx.purpose("dump"));
     let of = ExportedSnapshot { id: &snapshot.info.id, encoding: &snapshot.info.server.encoding };
@@ -76,31 +82,43 @@ async fn dump(ctx: &Ctx, snapshot: &Snapshot, left_out: &LeftOut) -> Result<BTre
     };
     tokio::try_join!(
         dump(Form::Archive, &archive, "the source"),
-        dump(Form::Plain, &plain, "the source as SQL"),
         dump(Form::Schema, &schema, "the source's schema"),
         async { ctx.tools.globals(source, &purpose, &globals).await.context("dumping the roles") },
     )?;
-    let read_back = ctx.tools.read_back(&archive, &plain).await;
-    read_back.with_context(|| format!("{ARCHIVE} does not read back as what was dumped"))?;
+    let read_back = ctx.tools.read_back(&archive, &schema, ctx.run.create_file(PLAIN)?).await;
+    let ReadBack { sql, rows } =
+        read_back.with_context(|| format!("{ARCHIVE} does not read back as what was dumped"))?;
 
-    holds_every_table(&ctx.tools.tables(&archive).await?, &snapshot.tables, left_out)?;
-
-    let mut files = BTreeMap::new();
-    for name in [ARCHIVE, PLAIN, SCHEMA, GLOBALS] {
+    let mut files = BTreeMap::from([(PLAIN.to_string(), sql)]);
+    for name in [ARCHIVE, SCHEMA, GLOBALS] {
         files.insert(name.to_string(), ctx.run.measure(name)?);
     }
     step.done(&manifest::left_out_lines(&left_out.why).join("; "))?;
-    Ok(files)
+    Ok((files, rows))
 }
 
-/// Every table has its rows in the archive, but those of which pg_dump takes none.
-fn holds_every_table(archive: &BTreeSet<u32>, tables: &[RawName], left_out: &LeftOut) -> Result<()> {
-    let wanted = |table: &&RawName| !left_out.tables.contains(&table.oid);
-    let missing = tables.iter().filter(wanted).filter(|table| !archive.contains(&table.oid));
-    let missing: Vec<String> = missing.map(|table| escaped(&table.full())).collect();
-    ensure!(missing.is_empty(), "{ARCHIVE} does not hold the rows of {}", missing.join(", "));
+/// The archive holds all rows of every table, but for those that pg_dump does not take. `dumped`: by OID.
+fn holds_every_row(
+    dumped: &BTreeMap<u32, u64>,
+    tables: &[RawName],
+    counted: &BTreeMap<String, Digest>,
+    left_out: &LeftOut,
+) -> Result<()> {
+    let mut missing = Vec::new();
+    for table in tables.iter().filter(|table| !left_out.whole.contains(&table.oid)) {
+        let (name, there) = (escaped(&table.full()), dumped.get(&table.oid));
+        let rows = counted.get(&table.full()).map(|counted| counted.rows).unwrap_or_default();
+        match there {
+            None => missing.push(format!("none of {name}")),
+            Some(_) if left_out.in_part.contains(&table.oid) => {}
+            Some(there) if rows == *there => {}
+            Some(there) => missing.push(format!("{there} of {name}, of which the source counts {rows}")),
+        }
+    }
+    ensure!(missing.is_empty(), "{ARCHIVE} does not hold the rows of the snapshot: {}", missing.join("; "));
     let known: BTreeSet<u32> = tables.iter().map(|table| table.oid).collect();
-    let strange: Vec<String> = archive.difference(&known).map(u32::to_string).collect();
+    let strange: Vec<String> =
+        dumped.keys().filter(|oid| !known.contains(oid)).map(ToString::to_string).collect();
     ensure!(
         strange.is_empty(),
         "{ARCHIVE} holds the rows of tables that the snapshot does not show, with these OIDs: {}",
@@ -113,33 +131,35 @@ fn holds_every_table(archive: &BTreeSet<u32>, tables: &[RawName], left_out: &Lef
 struct LeftOut {
     /// By name, each with why.
     why: BTreeMap<String, String>,
-    /// The OIDs of tables of which it takes no row.
-    tables: BTreeSet<u32>,
+    /// The OIDs of tables of which it takes no row, and of those of which it takes some.
+    whole: BTreeSet<u32>,
+    in_part: BTreeSet<u32>,
 }
 
 async fn left_out(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<LeftOut> {
     let mut worker = worker(ctx, snapshot, "left out").await?;
     let rows = worker.rows(sql_file!("phases/1-backup/left_out.sql").text).await?;
     worker.close().await?;
-    let mut left_out = LeftOut { why: BTreeMap::new(), tables: BTreeSet::new() };
+    let mut left_out = LeftOut { why: BTreeMap::new(), whole: BTreeSet::new(), in_part: BTreeSet::new() };
     for row in &rows {
         let (name, why): (String, String) = (row.try_get("name")?, row.try_get("why")?);
-        left_out.tables.extend(row.try_get::<Option<Oid>, _>("oid")?.map(|oid| oid.0));
+        if let Some(Oid(oid)) = row.try_get("oid")? {
+            let tables = if row.try_get("whole")? { &mut left_out.whole } else { &mut left_out.in_part };
+            tables.insert(oid);
+        }
         left_out.why.insert(name, why);
     }
     Ok(left_out)
 }
 
 /// The guide's counts, of every table that is migrated.
-async fn record_counts(ctx: &Ctx, snapshot: &Snapshot) -> Result<FileInfo> {
-    let mut worker = worker(ctx, &snapshot.info, "counts").await?;
+fn record_counts(ctx: &Ctx, counted: &BTreeMap<String, Digest>) -> Result<FileInfo> {
     let mut text = format!("{:<20} | {:>12}\n{:-<21}+{:->13}\n", "table_name", "record_count", "", "");
     for table in ctx.tables {
-        let query = sql::bind(sql_file!("phases/1-backup/record_counts.sql"), &[("table", table.source)]);
-        let row = worker.row(&query).await?;
-        text += &format!("{:<20} | {:>12}\n", row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?);
+        let name = format!("public.{}", table.source);
+        let rows = counted.get(&name).with_context(|| format!("{name} has not been counted"))?.rows;
+        text += &format!("{:<20} | {rows:>12}\n", table.source);
     }
-    worker.close().await?;
     ctx.run.write(COUNTS, &text)
 }
 

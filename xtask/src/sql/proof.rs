@@ -44,10 +44,10 @@ pub fn digest_raw_rows(schema: &str, table: &str, columns: &[Column], hash: Hash
     )
 }
 
-/// The keys of a bare table: rows, sum of hashes.
+/// The keys of a bare table: rows, rows with a key, sum of hashes.
 pub fn digest_keys(schema: &str, table: &str, hash: HashFn) -> String {
     format!(
-        "SELECT count(t.id), sum({})::text FROM ONLY {} t",
+        "SELECT count(*), count(t.id), sum({})::text FROM ONLY {} t",
         hash.of_text("t.id::text"),
         qualified(schema, table)
     )

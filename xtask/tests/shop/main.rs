@@ -16,6 +16,7 @@ mod support;
 #[path = "../support/tool.rs"]
 mod tool;
 
+mod archive;
 mod between;
 mod changes;
 mod command_line;

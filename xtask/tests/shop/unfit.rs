@@ -112,3 +112,24 @@ async fn a_server_without_room_for_the_locks() {
     superuser.run("SELECT pg_advisory_unlock_all()").await.unwrap();
     shop.xtask(&["migrate", "--quiet"]).expect_code(0);
 }
+
+/// What has room is not looked at row by row: that would read each table a second time.
+#[tokio::test]
+async fn a_source_whose_columns_are_no_wider_is_not_asked_what_does_not_fit() {
+    let shop = Shop::open(0).await;
+    shop.xtask(&["export"]).expect_code(0);
+    let looked_at = |shop: &Shop| -> Vec<String> {
+        let limits = shop.manifest().export.unwrap().snapshot.reading.limits;
+        let columns = |(table, columns): (String, Vec<(String, xtask::sql::Limit)>)| {
+            columns.into_iter().map(move |(column, _)| format!("{table}.{column}"))
+        };
+        limits.into_iter().flat_map(columns).collect()
+    };
+    assert_eq!(looked_at(&shop), ["products.tags"], "an index takes each tag, and none of any length");
+    let mut source = shop.source().await;
+    source.run("ALTER TABLE users ALTER firebase_uid TYPE varchar(300)").await.unwrap();
+    shop.xtask(&["export"]).expect_code(0);
+    let wider =
+        ["analytics_events", "api_logs", "orders", "product_reviews"].map(|t| format!("{t}.user_uid"));
+    assert_eq!(looked_at(&shop), [&wider[..], &["products.tags".to_string()]].concat());
+}

@@ -240,11 +240,9 @@ async fn count_and_audit(
     // Each of these statements reads the table, the audit at least once.
     ctx.throttle.pass(size.bytes).await;
     let hash = snapshot.hash;
-    let count = sql::bind(sql_file!("phases/1-backup/record_counts.sql"), &[("table", table.source)]);
-    let bare = u64::try_from(connection.row(&count).await?.try_get::<i64, _>(1)?)?;
-    ctx.throttle.pass(size.bytes).await;
     let row = connection.row(&sql::digest_keys("public", table.source, hash)).await?;
-    let keys = Digest::new(row.try_get(0)?, row.try_get(1)?)?;
+    let bare = u64::try_from(row.try_get::<i64, _>(0)?)?;
+    let keys = Digest::new(row.try_get(1)?, row.try_get(2)?)?;
     let mut audited = BTreeMap::new();
     let audit = sql::expand(ctx.tables, table.audit, &snapshot.reading)?;
     ctx.throttle.pass(size.bytes).await;
