@@ -122,6 +122,7 @@ fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
         ),
         (Some("3D000"), _) => "there is no database of this name on that server".to_string(),
         (Some("53300"), _) => "the server has no connection left: lower --jobs".to_string(),
+        (Some(OUT_OF_MEMORY), _) => MORE_LOCKS.to_string(),
         (Some("57P03"), _) => "the server is starting or stopping: try again in a moment".to_string(),
         (_, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             "nothing listens there: is the server started, is the port right?".to_string()
@@ -140,9 +141,15 @@ pub fn code(error: &anyhow::Error) -> Option<String> {
     of_database(error)?.code().map(|code| code.into_owned())
 }
 
+const OUT_OF_MEMORY: &str = "53200";
+
+/// What helps a server that has no room for another lock.
+pub const MORE_LOCKS: &str = "the server has no room for the locks of all tables and indexes at once: raise \
+     max_locks_per_transaction (64, if nobody has set it) and restart the server";
+
 /// Whether the server has no room for another lock: each table, index and sequence that is made or dropped is one.
 pub fn has_no_room_for_locks(error: &anyhow::Error) -> bool {
-    code(error).as_deref() == Some("53200")
+    code(error).as_deref() == Some(OUT_OF_MEMORY)
 }
 
 /// The server's own words of an error.

@@ -2,7 +2,7 @@
 
 use crate::effects::postgres;
 use crate::identity::{DatabaseIdentity, FirestoreIdentity, Identity, ServerName};
-use crate::model::Database;
+use crate::model::{Database, refused};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Manifest;
 use crate::settings::Server;
@@ -11,7 +11,10 @@ use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use sqlx::Row;
 
-/// What these servers say; with the targets what Firestore is.
+/// What these servers say; with the targets what Firestore is. It is asked before anything is changed.
+///
+/// # Errors
+/// Refuses where one of them cannot be asked.
 pub async fn look(ctx: &Ctx, names: &[ServerName]) -> Result<Identity> {
     let one = |name: ServerName| async move {
         let server = server(ctx, name);
@@ -28,7 +31,7 @@ pub async fn look(ctx: &Ctx, names: &[ServerName]) -> Result<Identity> {
         connection.close().await?;
         anyhow::Ok((name, identity))
     };
-    let databases = try_join_all(names.iter().copied().map(one)).await?;
+    let databases = try_join_all(names.iter().copied().map(one)).await.map_err(refused)?;
     let settings = &ctx.settings.firestore;
     let firestore = names.contains(&ServerName::Product).then(|| FirestoreIdentity {
         project: settings.project.clone(),

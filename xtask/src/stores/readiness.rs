@@ -34,10 +34,9 @@ pub async fn database(
     export: Option<&Export>,
 ) -> Result<(Vec<String>, bool)> {
     match looked_at(ctx, database, export).await {
-        Err(error) if postgres::has_no_room_for_locks(&error) => refuse!(
-            "{error:#}: the server has no room for the locks of all tables and indexes at once: raise \
-             max_locks_per_transaction (64, if nobody has set it) and restart the server"
-        ),
+        Err(error) if postgres::has_no_room_for_locks(&error) => {
+            refuse!("{error:#}: {}", postgres::MORE_LOCKS)
+        }
         Err(error) => Err(lock_waits::explained(ctx, ctx.settings.target(database), error).await),
         found => found,
     }
