@@ -67,9 +67,10 @@ pub fn cpu_of(servers: &[u32]) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Processor seconds of this process so far, without its children's; in steps of 10 ms.
+/// Processor seconds so far of this process and of the children that it has waited for, in steps of 10 ms.
 pub fn own_cpu() -> Result<f64> {
-    Ok(spent(std::process::id())?.own)
+    let ProcessTime { own, reaped, .. } = spent(std::process::id())?;
+    Ok(own + reaped)
 }
 
 fn all_processes() -> Result<BTreeMap<u32, ProcessTime>> {

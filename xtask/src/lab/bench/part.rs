@@ -77,7 +77,7 @@ pub struct Done {
 pub struct Passes {
     pub times: u32,
     pub seconds: f64,
-    /// Processor seconds of this process.
+    /// Processor seconds of this process and its children.
     pub cpu: f64,
 }
 
