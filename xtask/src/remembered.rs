@@ -221,6 +221,11 @@ mod tests {
             Ok(false),
             "a candidate is gone"
         );
+        assert_eq!(
+            then.is_unchanged(&buckets(&[(0, 3, 2)]), &[(7, 100)]),
+            Ok(false),
+            "a whole range is gone"
+        );
         // As many old versions as before, elsewhere: rows came from outside.
         assert!(then.is_unchanged(&buckets(&[(0, 3, 2), (5, 3, 3), (6, 1, 1)]), &[(7, 100)]).is_err());
     }
