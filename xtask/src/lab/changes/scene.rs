@@ -16,7 +16,7 @@ use fastrand::Rng;
 
 /// How often a change is tried again that others are in the way of; each try waits for them.
 const TRIES: usize = 100;
-/// As many changes in a sparse round, at most.
+/// Half of the sparse rounds have one change, the others as many at most.
 const SPARSE: usize = 3;
 
 /// Who works on the subject beside us.
@@ -112,13 +112,14 @@ async fn sparse(
     recent: Option<(i64, i64)>,
     rng: &mut Rng,
 ) -> Result<()> {
-    for _ in 0..rng.usize(1..=SPARSE) {
+    let changes = if rng.bool() { 1 } else { rng.usize(2..=SPARSE) };
+    for _ in 0..changes {
         let id = rng.i64(round.ids.0..round.ids.1);
-        let (operation, ids) = match (recent, rng.u32(..4)) {
+        let (operation, ids) = match (recent, rng.u32(..7)) {
             (Some(recent), 0..3) => (Operation::Update, recent),
-            (_, 0) => (Operation::Delete, (id, id)),
-            (_, 1) => (Operation::Delete, range_of(id)),
-            (_, 2) => (Operation::Insert, (round.ids.1 + 1, round.ids.1 + 3)),
+            (_, 0 | 3) => (Operation::Delete, (id, id)),
+            (_, 1 | 4) => (Operation::Delete, range_of(id)),
+            (_, 2 | 5) => (Operation::Insert, (round.ids.1 + 1, round.ids.1 + 3)),
             _ => (Operation::draw(rng), window(rng, round.ids)),
         };
         change(connection, operation, ids, rng).await?;
