@@ -22,6 +22,9 @@ pub enum CommandName {
     Repair,
     Replay,
     Cutover,
+    /// `rollback --dry-run`, and what `rollback` shows first.
+    LookForRollback,
+    Rollback,
     BenchPart,
     /// Of a newer tool, or not readable any more.
     Other(String),
@@ -31,7 +34,7 @@ impl CommandName {
     /// Whether it changes neither a store nor a file of the run that says what a store has to hold.
     pub fn only_looks(&self) -> bool {
         match self {
-            CommandName::Verify | CommandName::LookForRepairs => true,
+            CommandName::Verify | CommandName::LookForRepairs | CommandName::LookForRollback => true,
             CommandName::Backup
             | CommandName::Export
             | CommandName::Import
@@ -40,6 +43,7 @@ impl CommandName {
             | CommandName::Repair
             | CommandName::Replay
             | CommandName::Cutover
+            | CommandName::Rollback
             | CommandName::BenchPart
             | CommandName::Other(_) => false,
         }
@@ -66,6 +70,8 @@ impl fmt::Display for CommandName {
             CommandName::Repair => "repair",
             CommandName::Replay => "replay",
             CommandName::Cutover => "cutover",
+            CommandName::LookForRollback => "look at the rollback",
+            CommandName::Rollback => "rollback",
             CommandName::BenchPart => "bench-part",
             CommandName::Other(word) => word,
         })
@@ -85,6 +91,8 @@ impl From<String> for CommandName {
             "repair" => CommandName::Repair,
             "replay" => CommandName::Replay,
             "cutover" => CommandName::Cutover,
+            "look at the rollback" => CommandName::LookForRollback,
+            "rollback" => CommandName::Rollback,
             "bench-part" => CommandName::BenchPart,
             _ => CommandName::Other(word),
         }
@@ -112,6 +120,7 @@ pub enum StepName {
     SourceAgain,
     Freeze,
     Cutover,
+    Rollback,
     Replay,
     LookForRepairs,
     Repair,
@@ -142,6 +151,7 @@ impl fmt::Display for StepName {
             StepName::SourceAgain => "5 source again",
             StepName::Freeze => "freeze",
             StepName::Cutover => "cutover",
+            StepName::Rollback => "rollback",
             StepName::Replay => "replay",
             StepName::LookForRepairs => "look for repairs",
             StepName::Repair => "repair",
@@ -166,6 +176,7 @@ impl From<String> for StepName {
             "5 source again" => StepName::SourceAgain,
             "freeze" => StepName::Freeze,
             "cutover" => StepName::Cutover,
+            "rollback" => StepName::Rollback,
             "replay" => StepName::Replay,
             "look for repairs" => StepName::LookForRepairs,
             "repair" => StepName::Repair,

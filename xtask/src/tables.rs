@@ -18,6 +18,8 @@ pub struct Table {
     pub export: SqlFile,
     /// The rules of `export`, written a second time: `id`, `kind`.
     pub audit: SqlFile,
+    /// The mirror image of `export`: a row of the target as the old table holds it.
+    pub back: SqlFile,
     /// Of a collection: a migrated row's id and document, told a second time.
     pub document: Option<SqlFile>,
     /// Further files of the folder, for `\ir`.
@@ -156,6 +158,7 @@ macro_rules! table {
                 home: $home,
                 export: sql_file!(concat!("tables/", $name, "/2-export.sql")),
                 audit: sql_file!(concat!("tables/", $name, "/2-audit.sql")),
+                back: sql_file!(concat!("tables/", $name, "/4-rollback.sql")),
                 document: None,
                 fragments: &[],
                 file_only: &[],

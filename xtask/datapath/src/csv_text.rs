@@ -143,6 +143,27 @@ pub fn fields(row: &[u8]) -> Vec<Option<Cow<'_, [u8]>>> {
     }
 }
 
+/// The row that has these fields: what is NULL without quotes, everything else with them.
+pub fn row_of<'a>(fields: impl IntoIterator<Item = Option<Cow<'a, [u8]>>>) -> Vec<u8> {
+    let mut row = Vec::new();
+    for (place, field) in fields.into_iter().enumerate() {
+        if place > 0 {
+            row.push(b',');
+        }
+        let Some(text) = field else { continue };
+        row.push(b'"');
+        for byte in text.iter() {
+            if *byte == b'"' {
+                row.push(b'"');
+            }
+            row.push(*byte);
+        }
+        row.push(b'"');
+    }
+    row.push(b'\n');
+    row
+}
+
 /// Counts the lines of a CSV stream, whatever its pieces: line breaks inside quotes do not count.
 #[derive(Debug, Default)]
 pub struct RowCounter {

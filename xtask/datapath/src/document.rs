@@ -257,14 +257,21 @@ fn line(record: &csv::StringRecord) -> String {
 }
 
 fn null(column: &mut FieldColumn, policy: NullPolicy) -> Value {
-    let default = match (policy, column.field.kind) {
-        (NullPolicy::Keep, _) | (_, Kind::Time) => return Value::Null,
-        (NullPolicy::Default, Kind::Text(text)) => Value::Text(text.to_owned()),
-        (NullPolicy::Default, Kind::Integer(number)) => Value::Integer(number),
-        (NullPolicy::Default, Kind::Boolean(flag)) => Value::Boolean(flag),
-    };
-    column.defaults += 1;
+    let default = column.field.default(policy);
+    column.defaults += u64::from(default != Value::Null);
     default
+}
+
+impl Field {
+    /// What stands there for NULL.
+    pub fn default(&self, policy: NullPolicy) -> Value {
+        match (policy, self.kind) {
+            (NullPolicy::Keep, _) | (_, Kind::Time) => Value::Null,
+            (NullPolicy::Default, Kind::Text(text)) => Value::Text(text.to_owned()),
+            (NullPolicy::Default, Kind::Integer(number)) => Value::Integer(number),
+            (NullPolicy::Default, Kind::Boolean(flag)) => Value::Boolean(flag),
+        }
+    }
 }
 
 /// A value in an error: it is a customer's, and stands in the file at the place that the error names.

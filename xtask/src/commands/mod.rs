@@ -17,6 +17,7 @@ pub mod rehearse;
 pub mod repair;
 pub mod replay;
 pub mod resume;
+pub mod rollback;
 pub mod stack;
 pub mod status;
 pub mod verify;

@@ -79,6 +79,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
             manifest.cutover.get_or_insert_with(|| cutover.clone());
             Ok(())
         })?;
+        let_in(ctx).await?;
         return Ok(done(cutover, true));
     }
     let export = proven(ctx, &manifest)?;
@@ -196,6 +197,8 @@ pub async fn take_over(
 ) -> Result<Cutover> {
     freezer.still_frozen(frozen).await?;
     ctx.terminal.phase("Cut-over: every store");
+    // What is written to a collection from now on is the services' work.
+    let firestore = marks::instants(ctx).await?;
     let proof = p5_verify::run(ctx, manifest, export, Depth::Changes).await?;
     if !proof.is_green() {
         for finding in proof.findings() {
@@ -220,7 +223,14 @@ pub async fn take_over(
         }
     }
     announced(ctx, freezer, frozen).await?;
-    let cutover = Cutover { at: dir::now(), source: tables, source_sequences: sequences, stores };
+    let cutover = Cutover {
+        at: dir::now(),
+        source: tables,
+        source_sequences: sequences,
+        stores,
+        remembered: manifest.remembered.clone(),
+        firestore,
+    };
     // First where `unfreeze` looks; this is the instant:
     freezer.book().cutover(freezer.source(), ctx.run.id())?;
     *manifest = ctx.run.change_manifest(|manifest| {
@@ -232,7 +242,19 @@ pub async fn take_over(
         Ok(())
     })?;
     marks::record_cutover(ctx, MarkState::CutOver).await?;
+    let_in(ctx).await?;
     Ok(cutover)
+}
+
+/// Services that an earlier rollback has held out of the targets can write there again.
+async fn let_in(ctx: &Ctx) -> Result<()> {
+    for database in Database::ALL {
+        let freezer = Freezer::of_target(ctx, database)?;
+        if let Some(open) = freezer.open()? {
+            freezer.undo(&open.frozen).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Says in every store that the cut-over is about to be recorded, and looks whether the source is still held

@@ -9,3 +9,4 @@ pub mod p4_import;
 pub mod p5_verify;
 pub mod repair;
 pub mod replay;
+pub mod rollback;

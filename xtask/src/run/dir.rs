@@ -185,6 +185,7 @@ impl RunDir {
             proof: None,
             source: None,
             cutover: None,
+            rolled_back: Vec::new(),
             time: None,
         }
     }

@@ -2,6 +2,7 @@
 //! anything, so that also another process, after a crash, can undo it.
 
 use crate::effects::clock::now;
+use crate::settings::Server;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -68,6 +69,16 @@ impl FreezeLog {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether this tool holds a server's database back.
+    pub fn holds(&self, server: &Server) -> Result<bool> {
+        Ok(self.open(&FreezeLog::name_of(server))?.is_some())
+    }
+
+    /// As the book knows it.
+    pub fn name_of(server: &Server) -> String {
+        format!("{}:{}/{}", server.host, server.port, server.database)
     }
 
     /// The freeze of a source that has not been undone.

@@ -16,6 +16,8 @@ use datapath::files::{FileInfo, Piece};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use super::taken_over::{Cutover, RolledBack, Sequence, StoreState};
+
 /// Raised when a reader of an older manifest could not understand a newer one.
 pub const FORMAT: u32 = 1;
 
@@ -62,6 +64,9 @@ pub struct Manifest {
     /// Filled in by the cut-over: from then on what is foreign in a target is the services' work.
     #[serde(default)]
     pub cutover: Option<Cutover>,
+    /// Each time that it was taken back: it is nobody's any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rolled_back: Vec<RolledBack>,
     /// What `migrate` was expected to take, and what it took.
     #[serde(default)]
     pub time: Option<Timing>,
@@ -116,29 +121,6 @@ impl std::fmt::Display for Change {
             Change::Dropped => f.write_str("the table is gone"),
         }
     }
-}
-
-/// The instant at which the services took over, and what every store was then.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cutover {
-    pub at: String,
-    /// Every table of the source.
-    #[serde(default)]
-    pub source: BTreeMap<String, Digest>,
-    /// Every sequence of the source; `None`: it has never given out a number.
-    #[serde(default)]
-    pub source_sequences: BTreeMap<String, Option<i64>>,
-    /// Every table of the targets, every collection.
-    #[serde(default)]
-    pub stores: BTreeMap<String, StoreState>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreState {
-    pub content: Digest,
-    /// Of a table.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub sequence: Option<Sequence>,
 }
 
 /// Which tool and which SQL made the run.
@@ -302,21 +284,6 @@ pub struct TableExport {
     /// The file in pieces that end with a row, the header in the first.
     pub pieces: Vec<Piece>,
     pub seconds: f64,
-}
-
-/// A sequence's state, as `setval` takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sequence {
-    pub last: i64,
-    /// False only for a table that never held a row: the next id is `last` itself.
-    pub called: bool,
-}
-
-impl Sequence {
-    /// The id that the next row gets.
-    pub fn next(self) -> i64 {
-        if self.called { self.last.saturating_add(1) } else { self.last }
-    }
 }
 
 /// The result of a verification.

@@ -17,3 +17,4 @@ pub mod rehearsal_log;
 pub mod report;
 pub mod servers;
 pub mod status;
+pub mod taken_over;

@@ -163,6 +163,11 @@ pub fn set_sequence(schema: &str, table: &str, last: i64, called: bool) -> Strin
     format!("SELECT setval(pg_get_serial_sequence({table}, 'id'), {last}, {called})")
 }
 
+/// The same of a sequence by its quoted name.
+pub fn raise_sequence(quoted: &str, last: i64, called: bool) -> String {
+    format!("SELECT setval({}::regclass, {last}, {called})", literal(quoted))
+}
+
 /// Holds a database back: new sessions are read-only, and these roles cannot log in. All or nothing.
 pub fn freeze(database: &str, roles: &[String]) -> String {
     let roles = roles.iter().map(|r| format!("ALTER ROLE {} NOLOGIN; ", ident(r))).collect::<String>();

@@ -85,12 +85,18 @@ impl Rows {
     /// The hash of the migrated row `r` as its target must hold it: of the values as the target's columns
     /// hold them, or of the document.
     fn expected_hash(&self, hash: HashFn) -> String {
+        self.hash_without(hash, &[])
+    }
+
+    /// The same without columns whose value is assumed.
+    fn hash_without(&self, hash: HashFn, assumed: &[(&str, &str)]) -> String {
         if let Some(document) = &self.document {
             return format!(
                 "('x' || encode(substr(sha256(convert_to(({document})::text, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
             );
         }
-        let columns = self.target_columns();
+        let mut columns = self.target_columns();
+        columns.retain(|column| !assumed.iter().any(|(name, _)| *name == column.name));
         let value = |c: &Column| match self.casts.get(&c.name) {
             Some(into) => format!("r.{}::{}", ident(&c.name), into.sql),
             None => format!("r.{}", ident(&c.name)),
@@ -181,6 +187,23 @@ impl Rows {
             self.values(&self.target_columns()),
             self.select,
             literal(MIGRATED)
+        )
+    }
+
+    /// Every row as the file holds it.
+    pub fn as_filed(&self) -> String {
+        format!("SELECT {} FROM (\n{}\n) r", self.values(&self.columns), self.select)
+    }
+
+    /// Of rows by their ids (`ids`: a relation): `id`, the key as text, and the hash of what the target must hold of
+    /// it, whatever its outcome; columns with assumed values are left out.
+    pub fn hashes_of(&self, table: &Table, hash: HashFn, ids: &str) -> String {
+        format!(
+            "SELECT r.id::bigint, r.{key}::text, {hash} FROM (SELECT {values} FROM (\n{select}\n) r WHERE r.id IN ({ids})) r",
+            key = ident(table.collection().map_or("id", |collection| collection.id)),
+            hash = self.hash_without(hash, table.assumed),
+            values = self.values(&self.columns),
+            select = self.select,
         )
     }
 

@@ -8,10 +8,11 @@ use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, Manifest, Published};
 use crate::stores::ownership::published_runs;
+use crate::tables::Table;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::document::{Document, Value};
-use datapath::firestore::{Address, Fields, Firestore, Guarded, Version};
+use datapath::firestore::{Address, Fields, Firestore, Guarded, Instant, Version};
 use futures_util::future::try_join_all;
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -341,6 +342,29 @@ pub async fn withdraw_cutover(ctx: &Ctx) -> Result<()> {
     {
         let state = FirestoreState { state: MarkState::Published, at: crate::run::dir::now(), ..found };
         firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
+    }
+    Ok(())
+}
+
+/// An instant of each collection: what is written later is told by it.
+pub async fn instants(ctx: &Ctx) -> Result<BTreeMap<String, Instant>> {
+    let firestore = connect(ctx).await?;
+    let mut instants = BTreeMap::new();
+    for collection in ctx.tables.iter().filter_map(Table::collection) {
+        instants.insert(collection.name.to_string(), firestore.instant(collection.name).await?);
+    }
+    Ok(instants)
+}
+
+/// The services have gone back to the old database: this run's documents are not cut over any more.
+pub async fn taken_back_in_firestore(ctx: &Ctx) -> Result<()> {
+    let firestore = connect(ctx).await?;
+    let (found, version) = in_firestore(&firestore).await?;
+    let cut_over = |found: &FirestoreState| found.run == ctx.run.id() && found.state != MarkState::Published;
+    if let Some(found) = found.filter(cut_over) {
+        let state = FirestoreState { state: MarkState::Published, at: crate::run::dir::now(), ..found };
+        let others = firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
+        anyhow::ensure!(others.is_empty(), "somebody has changed Firestore's mark at this moment: again");
     }
     Ok(())
 }

@@ -2,11 +2,14 @@
 //! are.
 
 use crate::effects::postgres::Connection;
+use crate::model::Database;
+use crate::run::ctx::Ctx;
+use crate::run::freeze_log::FreezeLog;
 use crate::run::privileges::{self, Lacking, Privileges};
 use crate::settings::Server;
 use crate::tables::Table;
 use crate::{sql, sql_file};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sqlx::Row;
 
 /// The one encoding that holds every text.
@@ -25,8 +28,17 @@ pub async fn encoding(connection: &mut Connection, server: &Server) -> Result<Op
     }))
 }
 
-/// What keeps the sessions of services from writing; this tool's own could.
-pub async fn read_only(connection: &mut Connection) -> Result<Option<Lacking>> {
+/// What keeps the sessions of services from writing; this tool's own could. What a rollback holds back the next
+/// cut-over lets in again.
+pub async fn read_only(
+    ctx: &Ctx,
+    database: Database,
+    connection: &mut Connection,
+) -> Result<Option<Lacking>> {
+    let runs = ctx.run.path().parent().context("a run's directory has no parent")?;
+    if FreezeLog::at(runs).holds(ctx.settings.target(database))? {
+        return Ok(None);
+    }
     let rows = connection.rows(sql_file!("phases/4-import/read_only.sql").text).await?;
     let statements =
         rows.iter().map(|row| Ok(row.try_get::<String, _>(0)? + ";")).collect::<Result<Vec<_>>>()?;

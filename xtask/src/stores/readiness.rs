@@ -140,7 +140,7 @@ async fn lacking(
     let tables = tables::of_database(ctx.tables, database);
     let mut lacking = prerequisites::privileges(connection, tables).await?.missing;
     lacking.extend(prerequisites::encoding(connection, server).await?);
-    lacking.extend(prerequisites::read_only(connection).await?);
+    lacking.extend(prerequisites::read_only(ctx, database, connection).await?);
     Ok(lacking.iter().map(|Lacking { found, statement }| format!("{server}: {found}: {statement}")).collect())
 }
 

@@ -53,6 +53,7 @@ mod remarks;
 mod repair;
 mod replay;
 mod resume;
+mod rollback;
 mod secrets;
 mod seen;
 mod silence;

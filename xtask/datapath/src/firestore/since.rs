@@ -62,11 +62,21 @@ impl Firestore {
         then: Instant,
         mut tell: impl FnMut(String, Since) -> Result<()> + Send + 'a,
     ) -> BoxFuture<'a, Result<()>> {
+        self.since_by_version(collection, then, move |id, _, since| tell(id, since))
+    }
+
+    /// The same with the version that stands there: what a guarded change goes by.
+    pub fn since_by_version<'a>(
+        &'a self,
+        collection: &'a str,
+        then: Instant,
+        mut tell: impl FnMut(String, Version, Since) -> Result<()> + Send + 'a,
+    ) -> BoxFuture<'a, Result<()>> {
         let page = move |listed: Vec<(String, Version)>| {
             listed.into_iter().try_for_each(|(id, version)| {
                 let written = version.0.context("a document without its update time")?;
                 let since = if Instant::from(written) > then { Since::Written } else { Since::Unchanged };
-                tell(id, since)
+                tell(id, version, since)
             })
         };
         self.list_to(collection, Box::new(page))

@@ -28,7 +28,12 @@ pub(super) async fn look(ctx: &Arc<Ctx>, database: Database, pg_dump: Option<u32
     server::lock(&mut connection, &mut lines).await;
     let encoding = prerequisites::encoding(&mut connection, target).await;
     let of_itself = met(&mut lines, "encoding", "holds every text", encoding)
-        & met(&mut lines, "writable", "for new sessions", prerequisites::read_only(&mut connection).await);
+        & met(
+            &mut lines,
+            "writable",
+            "for new sessions",
+            prerequisites::read_only(ctx, database, &mut connection).await,
+        );
     let script = privileges::script(target, sql_file!("grants/migrate_target.sql"), "");
     let looked = prerequisites::privileges(&mut connection, tables::of_database(ctx.tables, database)).await;
     match (server::privileges(&mut lines, "privileges", looked, &script), of_itself) {

@@ -19,7 +19,9 @@ pub(super) async fn check(ctx: &Arc<Ctx>, cutover: CutoverState) -> Result<(Chec
     let (mut findings, mut remarks) = (Findings::default(), Vec::new());
     for database in Database::ALL {
         let mut connection = ctx.looking(database, "verify").await?;
-        if let Some(Lacking { found, statement }) = prerequisites::read_only(&mut connection).await? {
+        if let Some(Lacking { found, statement }) =
+            prerequisites::read_only(ctx, database, &mut connection).await?
+        {
             findings.extend([of(ctx, database).detail(format!("{found}: {statement}"))]);
         }
         // After the cut-over nothing is loaded there any more, whoever brought what is there.

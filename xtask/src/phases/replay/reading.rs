@@ -6,11 +6,12 @@ use crate::model::{MIGRATED, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
 use crate::run::overlay;
+use crate::source;
 use crate::source::digests::raw_rows;
 use crate::source::snapshot::worker;
 use crate::sql::{self, Only, Rows};
+use crate::sql_file;
 use crate::tables::{self, Table, To, USERS};
-use crate::{refuse, sql_file};
 use anyhow::{Context, Result, ensure};
 use datapath::csv_text::{field, fields};
 use datapath::digest::Digest;
@@ -222,18 +223,8 @@ fn quarantine(ctx: &Ctx, export: &Export, table: &Table) -> Result<BTreeMap<i64,
 /// The way to a table's rows, which must be the one that the export went.
 async fn rows_of(ctx: &Ctx, snapshot: &SnapshotInfo, table: &Table, export: &Export) -> Result<Rows> {
     let mut connection = worker(ctx, snapshot, "replay").await?;
-    let select = sql::expand(ctx.tables, table.export, &snapshot.reading)?;
-    let shape = connection.describe(&Rows::shape(&select)).await?;
+    let rows = source::rows::of(ctx, &mut connection, &snapshot.reading, (table, export)).await?;
     connection.close().await?;
-    let rows = Rows::new(table, select, shape, ctx.treatment(&snapshot.reading))?;
-    let exported = export.tables.get(table.name).map(|record| &record.columns);
-    if exported != Some(&rows.columns) {
-        refuse!(
-            "{} has other columns in the source than at the run's snapshot: {:?}, then {exported:?}",
-            table.name,
-            rows.columns
-        );
-    }
     Ok(rows)
 }
 

@@ -7,6 +7,15 @@ use crate::{refuse, sql, sql_file, sql_text};
 use anyhow::Result;
 use sqlx::Row;
 
+/// Whose sessions a freeze may have to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Those of any role, whoever comes between.
+    Anybody,
+    /// Those that are there.
+    WhoIsThere,
+}
+
 /// What the source is now.
 pub(super) struct SourceState {
     pub setting: Option<String>,
@@ -21,11 +30,12 @@ pub(super) async fn look(
     connection: &mut Connection,
     server: &Server,
     named: &[String],
+    ends: Ends,
 ) -> Result<SourceState> {
     let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
     let text = |name: &str| row.try_get::<String, _>(name);
     let me = sql_text::ident(&text("me")?);
-    let mut wrong = rights(connection).await?;
+    let mut wrong = rights(connection, ends).await?;
     wrong.extend(others::writers(connection).await?);
     let roles = roles_that_log_in(connection, named, &me, &mut wrong).await?;
     wrong.extend(overriding(connection, server, named).await?);
@@ -45,8 +55,10 @@ pub(super) async fn look(
 }
 
 /// Rights that are missing, whatever roles are to be kept out: a line each, with what `doctor` says gives it.
-async fn rights(connection: &mut Connection) -> Result<Vec<String>> {
-    let query = sql::bind(sql_file!("phases/0-doctor/privileges_freeze.sql"), &[("roles", "{}")]);
+async fn rights(connection: &mut Connection, ends: Ends) -> Result<Vec<String>> {
+    let anybody = if ends == Ends::Anybody { "true" } else { "false" };
+    let values = [("roles", "{}"), ("anybody", anybody)];
+    let query = sql::bind(sql_file!("phases/0-doctor/privileges_freeze.sql"), &values);
     let mut wrong = Vec::new();
     for row in connection.rows(&query).await? {
         if !row.try_get::<bool, _>("held")? {

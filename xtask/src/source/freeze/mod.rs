@@ -10,6 +10,7 @@ use super::Handling;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
+use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::{FreezeLog, Frozen, Open};
 use crate::run::lock::Locks;
@@ -17,7 +18,7 @@ use crate::run::lock_waits;
 use crate::settings::{Server, Settings};
 use crate::steps::StepName;
 use crate::{refuse, sql, sql_file};
-use allowed::look;
+use allowed::{Ends, look};
 use anyhow::{Context, Result};
 use others::EVER;
 use sqlx::Row;
@@ -34,6 +35,9 @@ pub struct Freezer {
     terminal: Terminal,
     /// The command that undoes it by hand.
     unfreeze: String,
+    /// What is frozen, for people.
+    what: String,
+    ends: Ends,
 }
 
 /// What a freeze came to.
@@ -60,7 +64,7 @@ impl Freezer {
         roles.sort();
         roles.dedup();
         Freezer {
-            source: format!("{}:{}/{}", server.host, server.port, server.database),
+            source: FreezeLog::name_of(&server),
             unfreeze: format!(
                 "cargo xtask unfreeze --env {} --backup-dir {}",
                 settings.environment,
@@ -70,7 +74,24 @@ impl Freezer {
             roles,
             book,
             terminal: terminal.clone(),
+            what: "the source".to_string(),
+            ends: Ends::Anybody,
         }
+    }
+
+    /// A target of a run, whose services are held out while they are taken back. As their role is often the tool's own,
+    /// none is kept from logging in.
+    pub fn of_target(ctx: &Ctx, database: Database) -> Result<Freezer> {
+        let server = ctx.settings.target(database).clone();
+        Ok(Freezer {
+            source: FreezeLog::name_of(&server),
+            unfreeze: sql::let_write(&server.database),
+            roles: Vec::new(),
+            server,
+            what: format!("{database} database"),
+            ends: Ends::WhoIsThere,
+            ..Freezer::of(ctx)?
+        })
     }
 
     /// Of a run: its book stands beside its directory.
@@ -110,7 +131,7 @@ impl Freezer {
         if let Some(open) = self.open()? {
             self.still_holds(&mut connection, &open).await?;
         } else {
-            look(&mut connection, &self.server, &self.roles).await?;
+            look(&mut connection, &self.server, &self.roles, self.ends).await?;
         }
         connection.close().await
     }
@@ -174,12 +195,12 @@ impl Freezer {
             self.still_holds(&mut connection, &open).await?;
             connection.close().await?;
             self.terminal.line(format!(
-                "the source has been frozen since {} and stays so: `{}` undoes it",
-                open.at, self.unfreeze
+                "{} has been frozen since {} and stays so: `{}` undoes it",
+                self.what, open.at, self.unfreeze
             ));
             return Ok(Held::Before(open));
         }
-        let state = look(&mut connection, &self.server, &self.roles).await?;
+        let state = look(&mut connection, &self.server, &self.roles, self.ends).await?;
         let frozen = Frozen {
             since: state.now,
             run: run.map(String::from),
@@ -224,8 +245,10 @@ impl Freezer {
             [] => String::new(),
             roles => format!(", {} cannot log in", roles.join(", ")),
         };
-        self.terminal
-            .line(format!("the source is frozen: new sessions are read-only{roles}, {ended} sessions ended"));
+        self.terminal.line(format!(
+            "{} is frozen: new sessions are read-only{roles}, {ended} sessions ended",
+            self.what
+        ));
         Ok(())
     }
 
@@ -261,7 +284,7 @@ impl Freezer {
             None => self.undo(frozen).await?,
         };
         locks.release().await;
-        self.terminal.line(format!("the source is not frozen any more: {}", undone.join("; ")));
+        self.terminal.line(format!("{} is not frozen any more: {}", self.what, undone.join("; ")));
         Ok(())
     }
 

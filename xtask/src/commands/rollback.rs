@@ -1,0 +1,172 @@
+//! The way back to the old database after a cut-over (`phases/rollback`).
+
+use crate::effects::cleanup::Cleanup;
+use crate::identity::ServerName;
+use crate::model::{Stop, grouped};
+use crate::phases::rollback::{self, Back, DeltaCounts, Deltas, Left, Scenario, TableBack};
+use crate::run::command::visibly;
+use crate::run::ctx::Ctx;
+use crate::run::lock::Locks;
+use crate::run::servers;
+use crate::session::{Command, RunArgs, Said, Servers, Session, print};
+use crate::steps::CommandName;
+use crate::stores::marks::Marks;
+use anyhow::Result;
+use std::sync::Arc;
+
+/// Back to the old database, with everything that the services have written since the cut-over
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What has happened since the cut-over
+    scenario: Since,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Only say what would come back: everything is tried in the old database, and undone
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// What becomes of what the services have written
+    #[arg(long, value_enum, default_value_t)]
+    deltas: Deltas,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Since {
+    /// The new services have not been started: nobody has used the new stores
+    BeforeStart,
+    /// They have been started: what they wrote comes back with them
+    AfterStart,
+}
+
+impl From<Since> for Scenario {
+    fn from(since: Since) -> Scenario {
+        match since {
+            Since::BeforeStart => Scenario::BeforeStart,
+            Since::AfterStart => Scenario::AfterStart,
+        }
+    }
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.existing_run(&self.run)?;
+        let (scenario, name) = (Scenario::from(self.scenario), Scenario::from(self.scenario).name());
+        let again = |dry: &str| session.then(&format!("rollback {name} --run {}{dry}", ctx.run.id()));
+        if self.dry_run {
+            let back = plan(&ctx, scenario, self.deltas).await?;
+            return said(session, &back, format!("Would go back ({name})"), Some(again("")));
+        }
+        session.permitted(&ctx.settings)?;
+        // Its plan first: what it shows has been tried.
+        if !session.common.json {
+            let back = plan(&ctx, scenario, self.deltas).await?;
+            ctx.terminal.always(&text(&back, "Plan, tried in the old database and undone"));
+        }
+        let back = session.or_say(&ctx, again(""), run(&ctx, scenario, self.deltas, session.cleanup)).await?;
+        let title = format!("✓ run {} is taken back ({name})", ctx.run.id());
+        said(session, &back, title, None)?;
+        judge(&back)
+    }
+}
+
+pub async fn plan(ctx: &Arc<Ctx>, scenario: Scenario, deltas: Deltas) -> Result<Back> {
+    let locks = Locks::all(ctx).await?;
+    let work = async {
+        belongs(ctx).await?;
+        rollback::plan(ctx, scenario, deltas).await
+    };
+    visibly(ctx, CommandName::LookForRollback, locks.guard(Box::pin(work))).await
+}
+
+pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, deltas: Deltas, cleanup: &Cleanup) -> Result<Back> {
+    let locks = Locks::all(ctx).await?;
+    let work = async {
+        belongs(ctx).await?;
+        rollback::run(ctx, scenario, deltas, cleanup).await
+    };
+    visibly(ctx, CommandName::Rollback, locks.guard(Box::pin(work))).await
+}
+
+/// The run's servers, and nobody else's stores.
+async fn belongs(ctx: &Arc<Ctx>) -> Result<()> {
+    let manifest = ctx.run.load_manifest()?;
+    servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
+    Marks::read(ctx).await?.hold(ctx)
+}
+
+fn said(session: &Session<'_>, back: &Back, title: String, next: Option<String>) -> Result<()> {
+    if session.common.json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(back)?));
+    }
+    session.say(Said { text: text(back, &title), next })
+}
+
+/// What went back, a line per table that received something, then what did not.
+pub fn text(back: &Back, title: &str) -> String {
+    let mut out = format!("{title}\n");
+    for (name, table) in back.tables.iter().filter(|(_, table)| !table.counts.is_empty()) {
+        let DeltaCounts { added, changed, deleted, without_a_place } = &table.counts;
+        let number = |n: &u64| grouped(*n);
+        out += &format!(
+            "  {name:<17} {:>9} new {:>9} changed {:>9} gone\n",
+            number(added),
+            number(changed),
+            number(deleted)
+        );
+        for (column, rows) in without_a_place {
+            out += &format!("    {column} has no place there: {} kept in rollback/delta\n", grouped(*rows));
+        }
+        out += &lines(table);
+    }
+    if back.received() == 0 {
+        out += "  the new stores have received nothing: there is nothing to move\n";
+    }
+    for (collection, documents) in &back.written_later {
+        out +=
+            &format!("  ✗ {collection}: {documents} documents were written afterwards, and are left there\n");
+    }
+    if !back.triggers.is_empty() {
+        out += &format!("  triggers that do not fire meanwhile: {}\n", back.triggers.join(", "));
+    }
+    out
+}
+
+/// Some of each kind are enough here: the run's files have them all.
+const SHOWN: usize = 5;
+
+fn lines(table: &TableBack) -> String {
+    let kinds: [(&str, &[Left]); 4] = [
+        ("✗ conflicts, both sides have changed", &table.conflicts),
+        ("✗ the old table does not take", &table.quarantined),
+        ("– gone, but needed by", &table.kept),
+        ("– back without a reference", &table.noted),
+    ];
+    let mut out = String::new();
+    if table.marked > 0 {
+        out += &format!("    {} users whose documents are gone get deleted_at\n", grouped(table.marked));
+    }
+    for (kind, left) in kinds.into_iter().filter(|(_, left)| !left.is_empty()) {
+        let some = left.iter().take(SHOWN).map(|left| match left.why.as_str() {
+            "" => left.key.clone(),
+            why => format!("{} ({why})", left.key),
+        });
+        let more = left.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        out += &format!("    {kind}: {}{more}\n", some.collect::<Vec<_>>().join(", "));
+    }
+    out
+}
+
+/// The error that gives exit code 3, where something did not come back.
+fn judge(back: &Back) -> Result<()> {
+    match back.left_behind() {
+        0 => Ok(()),
+        n => {
+            let what = format!("{n} rows or documents did not come back: rollback/conflicts has them");
+            Err(Stop::Differs(what).into())
+        }
+    }
+}

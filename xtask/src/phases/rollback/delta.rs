@@ -1,0 +1,224 @@
+//! What a table or collection has received since the run wrote it: every key that is not what it was, with the row as
+//! the run wrote it and as it is now. Told by row versions and update times where those can be trusted, else by
+//! digests of ranges; what is told is compared with the run's files in any case.
+
+use super::documents;
+use super::received::Delta;
+use super::summary::DeltaCounts;
+use crate::changes::{self, Key, Since};
+use crate::model::{Column, Database};
+use crate::remembered::TableThen;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::{Cutover, Export, TableExport};
+use crate::run::overlay;
+use crate::sql::{self, BUCKET};
+use crate::stores::{remembering, rows};
+use crate::tables::{Home, Table};
+use anyhow::{Context, Result};
+use datapath::csv_text::{self, field};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Looks at one table or collection as it is now.
+pub async fn of(ctx: &Arc<Ctx>, export: &Export, cutover: &Cutover, table: &'static Table) -> Result<Delta> {
+    let record = export.tables.get(table.name).context("the run does not know this table")?;
+    let looked = match &table.home {
+        Home::Firestore(collection) => {
+            let then = cutover.firestore.get(collection.name).copied();
+            documents::delta(ctx, export, record, (table, collection), then).await
+        }
+        Home::Postgres(database) => {
+            of_rows(ctx, export, record, (table, *database), cutover.remembered.get(table.name)).await
+        }
+    };
+    looked.with_context(|| format!("looking at what {} has received", table.name))
+}
+
+/// Which rows may be others than the run wrote.
+enum Candidates {
+    Ids(BTreeSet<i64>),
+    /// All of these ranges of ids.
+    Buckets(Vec<i64>),
+}
+
+impl Candidates {
+    fn contains(&self, id: i64) -> bool {
+        match self {
+            Candidates::Ids(ids) => ids.contains(&id),
+            Candidates::Buckets(buckets) => buckets.contains(&(id / BUCKET)),
+        }
+    }
+
+    fn condition(&self) -> String {
+        match self {
+            Candidates::Ids(ids) => sql::of_ids(&ids.iter().copied().collect::<Vec<_>>()),
+            Candidates::Buckets(buckets) => sql::of_buckets(buckets),
+        }
+    }
+}
+
+async fn of_rows(
+    ctx: &Ctx,
+    export: &Export,
+    record: &TableExport,
+    (table, database): (&'static Table, Database),
+    then: Option<&TableThen>,
+) -> Result<Delta> {
+    let mut delta = Delta::new(table, record);
+    let Some(candidates) = candidates(ctx, export, record, (table, database), then).await? else {
+        return Ok(delta);
+    };
+    let mut base: BTreeMap<i64, Vec<u8>> = BTreeMap::new();
+    overlay::each_row(&ctx.run, export, &table.file(), |id, row| {
+        if candidates.contains(id) {
+            base.insert(id, row.to_vec());
+        }
+    })?;
+    let proven = proven_columns(table, record);
+    let copy = sql::copy_theirs(
+        table,
+        &record.target_columns,
+        &proven,
+        export.snapshot.hash,
+        &candidates.condition(),
+    );
+    let (mut header, mut unchanged) = (true, BTreeSet::new());
+    let file_only = table.file_only.len();
+    let take = |line: &[u8]| {
+        if std::mem::take(&mut header) {
+            return Ok(());
+        }
+        let (hash, row) = field(line);
+        let id = csv_text::id(row).context("a row without an id")?;
+        let before = base.get(&id);
+        if before.is_some_and(|before| same(before, row, record, file_only)) {
+            unchanged.insert(id);
+            return Ok(());
+        }
+        let hash: i64 = std::str::from_utf8(&hash)?.parse().context("a row without its hash")?;
+        delta.hashes.insert(id.to_string(), hash);
+        delta.counts.count_row(table, record, row, before.is_none());
+        delta.theirs.extend(padded(row, file_only));
+        Ok(())
+    };
+    ctx.target(database, "rollback").await?.copy_rows(&copy, take).await?;
+    for (id, row) in base.iter().filter(|(id, _)| !unchanged.contains(id)) {
+        delta.counts.deleted += u64::from(!delta.hashes.contains_key(&id.to_string()));
+        delta.base.extend_from_slice(row);
+    }
+    Ok(delta)
+}
+
+/// The columns that say something of their own: what the run assumed is not in the old database.
+pub fn proven_columns(table: &Table, record: &TableExport) -> Vec<Column> {
+    let assumed = |column: &&Column| table.assumed.iter().any(|(name, _)| *name == column.name);
+    record.target_columns.iter().filter(|column| !assumed(column)).cloned().collect()
+}
+
+/// Whether a row of the file and one of the target are the same. The columns that stay in the file come last.
+fn same(file: &[u8], target: &[u8], record: &TableExport, file_only: usize) -> bool {
+    if file_only == 0 {
+        return file == target;
+    }
+    let (file, target) = (csv_text::fields(file), csv_text::fields(target));
+    let index = |column: &Column| record.columns.iter().position(|c| c.name == column.name);
+    let value = |column| index(column).and_then(|at| file.get(at).cloned()).flatten();
+    record.target_columns.iter().zip(target).all(|(column, found)| value(column) == found)
+}
+
+/// A row of the target with NULL for the columns that it does not have.
+fn padded(row: &[u8], file_only: usize) -> Vec<u8> {
+    let row = row.strip_suffix(b"\n").unwrap_or(row);
+    let mut out = row.to_vec();
+    out.extend(std::iter::repeat_n(b',', file_only));
+    out.push(b'\n');
+    out
+}
+
+impl DeltaCounts {
+    fn count_row(&mut self, table: &Table, record: &TableExport, row: &[u8], is_new: bool) {
+        match is_new {
+            true => self.added += 1,
+            false => self.changed += 1,
+        }
+        if table.assumed.is_empty() {
+            return;
+        }
+        let fields = csv_text::fields(row);
+        for (name, assumed) in table.assumed {
+            let at = record.target_columns.iter().position(|c| c.name == *name);
+            let value = at.and_then(|at| fields.get(at).cloned()).flatten();
+            if value.as_deref() != Some(assumed.as_bytes()) {
+                *self.without_a_place.entry(name.to_string()).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// `None`: nothing has changed.
+async fn candidates(
+    ctx: &Ctx,
+    export: &Export,
+    record: &TableExport,
+    (table, database): (&'static Table, Database),
+    then: Option<&TableThen>,
+) -> Result<Option<Candidates>> {
+    let mut connection = ctx.looking(database, "rollback").await?;
+    if let Some(then) = then.filter(|then| then.content == record.content.total()) {
+        let place = remembering::place(table.name);
+        changes::begin(&mut connection, place).await?;
+        let told = match changes::since(&mut connection, place, then).await? {
+            Since::Unchanged { .. } => Ok(None),
+            Since::Unknown(why) => Err(why),
+            Since::Changed { .. } => {
+                let ids = ids_of_file(ctx, export, table)?;
+                let mut changed = BTreeSet::new();
+                let of_range = |first: i64, last: i64| {
+                    let from = ids.partition_point(|id| *id < first);
+                    let to = ids.partition_point(|id| *id <= last);
+                    Ok(ids[from..to].to_vec())
+                };
+                let tell = |key: Key| {
+                    let (Key::Written(id) | Key::Deleted(id)) = key;
+                    changed.insert(id);
+                    Ok(())
+                };
+                let told = changes::changed_keys(&mut connection, place, then, of_range, tell).await?;
+                told.map(|()| Some(Candidates::Ids(changed)))
+            }
+        };
+        connection.run("COMMIT").await?;
+        match told {
+            Ok(candidates) => {
+                connection.close().await?;
+                return Ok(candidates.filter(|candidates| !candidates.is_empty()));
+            }
+            Err(why) => ctx.terminal.detail(format!("{} is digested: {why}", table.name)),
+        }
+    }
+    let hash = export.snapshot.hash;
+    let found = rows::content(&mut connection, "public", table.name, &record.target_columns, hash).await?;
+    connection.close().await?;
+    let both: BTreeSet<i64> = found.buckets.keys().chain(record.content.buckets.keys()).copied().collect();
+    let differ =
+        both.into_iter().filter(|bucket| found.buckets.get(bucket) != record.content.buckets.get(bucket));
+    let differ: Vec<i64> = differ.collect();
+    Ok(Some(Candidates::Buckets(differ)).filter(|candidates| !candidates.is_empty()))
+}
+
+impl Candidates {
+    fn is_empty(&self) -> bool {
+        match self {
+            Candidates::Ids(ids) => ids.is_empty(),
+            Candidates::Buckets(buckets) => buckets.is_empty(),
+        }
+    }
+}
+
+/// The ids of a table's file, in order: 8 bytes each.
+fn ids_of_file(ctx: &Ctx, export: &Export, table: &Table) -> Result<Vec<i64>> {
+    let mut ids = Vec::new();
+    overlay::each_row(&ctx.run, export, &table.file(), |id, _| ids.push(id))?;
+    ids.sort_unstable();
+    Ok(ids)
+}

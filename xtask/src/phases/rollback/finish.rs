@@ -1,0 +1,96 @@
+//! After the old database has what the stores held: numbers, marks, documents, and the old services let in. Each can be
+//! repeated; what was cut off is completed by the same call.
+
+use super::put;
+use super::summary::Back;
+use crate::model::Database;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::{Export, RolledBack};
+use crate::source::freeze::Freezer;
+use crate::stores::{marks, ownership, rows};
+use crate::tables::{self, Table};
+use crate::{sql, sql_file};
+use anyhow::{Context, Result};
+use datapath::document::Collection;
+use datapath::firestore::{Address, Firestore, Guarded, Instant, Since, Version};
+use sqlx::Row;
+use std::sync::Arc;
+
+/// Deletions in one call.
+const PIECE: usize = 500;
+
+pub async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, mut back: Back) -> Result<Back> {
+    for line in put::raise_sequences(ctx, &back.sequences).await? {
+        ctx.terminal.line(line);
+    }
+    for database in Database::ALL {
+        let taken = taken_back(ctx, export, &back, database).await;
+        taken.with_context(|| format!("recording in {database} that it was taken back"))?;
+    }
+    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+    for collection in ctx.tables.iter().filter_map(Table::collection) {
+        let Some(captured) = back.captured.get(collection.name) else { continue };
+        let left = delete_captured(&firestore, collection, *captured).await?;
+        if left > 0 {
+            back.written_later.insert(collection.name.to_string(), left);
+        }
+    }
+    marks::taken_back_in_firestore(ctx).await?;
+    ctx.run.change_manifest(|manifest| {
+        let taken =
+            RolledBack { at: dir::now(), scope: back.scope.clone(), cutover: manifest.cutover.take() };
+        manifest.proof = None;
+        manifest.rolled_back.push(taken);
+        Ok(())
+    })?;
+    let freezer = Freezer::of(ctx)?;
+    if let Some(open) = freezer.open()? {
+        let undone = freezer.undo(&open.frozen).await?;
+        ctx.terminal.line(format!("the source is not frozen any more: {}", undone.join("; ")));
+    }
+    Ok(back)
+}
+
+/// What the target holds now is known to this tool, so that a later run can take its place: it is in the old database,
+/// too. It is not cut over any more.
+async fn taken_back(ctx: &Ctx, export: &Export, back: &Back, database: Database) -> Result<()> {
+    let mut connection = ctx.target(database, "rollback").await?;
+    let mut export = export.clone();
+    for table in tables::of_database(ctx.tables, database) {
+        let received = back.tables.get(table.name).is_some_and(|table| !table.counts.is_empty());
+        if let (true, Some(record)) = (received, export.tables.get_mut(table.name)) {
+            let (columns, hash) = (&record.target_columns, export.snapshot.hash);
+            record.content = rows::content(&mut connection, "public", table.name, columns, hash).await?;
+        }
+    }
+    let record = ownership::record(ctx, &export, database).to_string();
+    connection.run("BEGIN").await?;
+    connection.run(&sql::record_run(ctx.run.id(), &record)).await?;
+    if connection.row(&sql::exists("xtask", "cutover")).await?.try_get::<bool, _>(0)? {
+        let run = [("run", ctx.run.id())];
+        connection.run(&sql::bind(sql_file!("phases/marks/taken_back.sql"), &run)).await?;
+    }
+    connection.run("COMMIT").await?;
+    connection.close().await
+}
+
+/// Deletes the documents that still are what was captured; how many others there are, which are left.
+async fn delete_captured(firestore: &Firestore, collection: &Collection, captured: Instant) -> Result<u64> {
+    let (mut captured_ones, mut left): (Vec<(String, Version)>, u64) = (Vec::new(), 0);
+    firestore
+        .since_by_version(collection.name, captured, |id, version, since| {
+            match since {
+                Since::Unchanged => captured_ones.push((id, version)),
+                Since::Written => left += 1,
+            }
+            Ok(())
+        })
+        .await?;
+    for piece in captured_ones.chunks(PIECE) {
+        let changes =
+            piece.iter().map(|(id, version)| (Guarded::Delete(id.clone()), version.clone())).collect();
+        left += firestore.change(collection.name, changes).await?.len() as u64;
+    }
+    Ok(left)
+}

@@ -1,0 +1,82 @@
+//! What one table or collection has received since the run wrote it: both sides of every key that is not what it was.
+
+use super::summary::DeltaCounts;
+use crate::model::Column;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::TableExport;
+use crate::tables::Table;
+use anyhow::{Context, Result};
+use datapath::csv_text::row_of;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What has happened to one table or collection.
+pub struct Delta {
+    pub table: &'static Table,
+    /// Of both sides, with the types of the target where it has the column.
+    pub columns: Vec<Column>,
+    /// Rows in CSV as the run wrote them, of keys that are changed or gone.
+    pub base: Vec<u8>,
+    /// Rows in CSV as they are now, of keys that are changed or new. Without an id: of a new document.
+    pub theirs: Vec<u8>,
+    /// By the key as text, the hash of the row as it is now; that the old database then tells the same is the proof.
+    pub hashes: BTreeMap<String, i64>,
+    pub counts: DeltaCounts,
+    /// Documents that no row can hold, by id: why.
+    pub refused: BTreeMap<String, String>,
+}
+
+impl Delta {
+    pub fn new(table: &'static Table, record: &TableExport) -> Delta {
+        let columns = record.columns.iter().map(|column| {
+            let of_target = record.target_columns.iter().find(|target| target.name == column.name);
+            of_target.unwrap_or(column).clone()
+        });
+        Delta {
+            table,
+            columns: columns.collect(),
+            base: Vec::new(),
+            theirs: Vec::new(),
+            hashes: BTreeMap::new(),
+            counts: DeltaCounts::default(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// For people: what has happened, in a few words.
+    pub fn summary(&self) -> String {
+        let DeltaCounts { added, changed, deleted, .. } = &self.counts;
+        format!("{} {added} new, {changed} changed, {deleted} gone", self.table.name)
+    }
+
+    /// Nothing of it goes back; what was counted is still said.
+    pub fn without_rows(mut self) -> Delta {
+        self.base.clear();
+        self.theirs.clear();
+        self.hashes.clear();
+        self.refused.clear();
+        self
+    }
+
+    /// Writes both sides into the run's directory.
+    pub fn save(&self, ctx: &Ctx) -> Result<()> {
+        let names = self.columns.iter().map(|c| Some(Cow::Borrowed(c.name.as_bytes())));
+        let header = row_of(names);
+        for (folder, rows) in [("delta", &self.theirs), ("delta/before", &self.base)] {
+            if !rows.is_empty() {
+                save(ctx, &format!("rollback/{folder}/{}", self.table.file()), &[&header, rows])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file of the run whole.
+pub fn save(ctx: &Ctx, name: &str, parts: &[&Vec<u8>]) -> Result<()> {
+    let mut file = ctx.run.create_file(name)?;
+    for part in parts {
+        file.write(part).with_context(|| format!("writing {name}"))?;
+    }
+    file.finish(None).with_context(|| format!("writing {name}"))?;
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! What a run remembers of the cut-over, and of the way back. Data only.
+
+use crate::remembered::Remembered;
+use datapath::digest::Digest;
+use datapath::firestore::Instant;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The instant at which the services took over, and what every store was then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cutover {
+    pub at: String,
+    /// Every table of the source.
+    #[serde(default)]
+    pub source: BTreeMap<String, Digest>,
+    /// Every sequence of the source; `None`: it has never given out a number.
+    #[serde(default)]
+    pub source_sequences: BTreeMap<String, Option<i64>>,
+    /// Every table of the targets, every collection.
+    #[serde(default)]
+    pub stores: BTreeMap<String, StoreState>,
+    /// The targets' tables as they were then, where row versions tell what has changed since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remembered: Remembered,
+    /// By collection, an instant before it was proven: what has been written since is told by it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub firestore: BTreeMap<String, Instant>,
+}
+
+/// The way back to the old database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    pub at: String,
+    /// `before-start`, `after-start`.
+    pub scope: String,
+    /// What the stores were when the services took over.
+    pub cutover: Option<Cutover>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreState {
+    pub content: Digest,
+    /// Of a table.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sequence: Option<Sequence>,
+}
+
+/// A sequence's state, as `setval` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequence {
+    pub last: i64,
+    /// False only for a table that never held a row: the next id is `last` itself.
+    pub called: bool,
+}
+
+impl Sequence {
+    /// The id that the next row gets.
+    pub fn next(self) -> i64 {
+        if self.called { self.last.saturating_add(1) } else { self.last }
+    }
+}

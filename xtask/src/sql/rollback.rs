@@ -1,0 +1,345 @@
+//! The way back into the old database: what the stores hold beside what the run wrote there and what the old
+//! database has, and the statements that make it agree. Besides its sides a table `t` has `put_t`: a row for each key
+//! with what has to be done.
+
+use super::blocks::list;
+use super::files::bind;
+use super::sides::{Side, put_table, temporary};
+use crate::sql_file;
+use crate::sql_text::{ident, literal, qualified};
+use crate::tables::{Table, To};
+
+/// A column of the old table.
+#[derive(Clone, Debug)]
+pub struct OldColumn {
+    pub name: String,
+    /// What a text is cast to: its type, without length.
+    pub kind: String,
+    pub nullable: bool,
+    /// A time stamp that has no zone (DESIGN fault 12).
+    pub without_zone: bool,
+    /// Whether a unique index, other than the key, holds it.
+    pub is_unique: bool,
+}
+
+/// A side as rows of the old table.
+fn mirrored(table: &Table, side: Side) -> String {
+    bind(table.back, &[("rows", &temporary(&side.of(table)))])
+}
+
+/// The mirror image's columns, to be described; it needs the sides.
+pub fn mirror(table: &Table) -> String {
+    mirrored(table, Side::Theirs)
+}
+
+/// The columns of the old table that come back: those that both it and the mirror image have.
+#[derive(Clone, Debug)]
+pub struct Put<'a> {
+    pub table: &'a Table,
+    pub columns: Vec<OldColumn>,
+    /// Those of the mirror image that the old table does not have: compared, not written.
+    pub compared: Vec<String>,
+    /// The zone of time stamps that have none.
+    pub zone: &'a str,
+}
+
+impl Put<'_> {
+    /// The column by which it is told whether a column has to follow.
+    fn compared_by<'n>(&'n self, name: &'n str) -> &'n str {
+        let by_user = self.compared.iter().any(|compared| compared == USER_UID);
+        if name == USER_ID && by_user { USER_UID } else { name }
+    }
+
+    /// What the table's rows are compared by.
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let columns =
+            self.columns.iter().map(|c| c.name.as_str()).filter(|name| self.compared_by(name) == *name);
+        columns.chain(self.compared.iter().map(String::as_str)).filter(|name| *name != "id")
+    }
+
+    /// Works out what has to be done with each key: `op` (insert, update, delete, none), `problem` where
+    /// it cannot, the values as text (`v1` …) and whether each has to be written (`w1` …).
+    pub fn create(&self) -> String {
+        let table = self.table;
+        let other = |a: &str, b: &str, name: &str| {
+            let name = ident(name);
+            format!("{a}.{name}::text COLLATE \"C\" IS DISTINCT FROM {b}.{name}::text COLLATE \"C\"")
+        };
+        let any = |conditions: Vec<String>| match conditions.is_empty() {
+            true => "false".to_string(),
+            false => format!("({})", conditions.join(" OR ")),
+        };
+        let both = |name: &str| {
+            format!("({} AND {} AND {})", other("t", "b", name), other("m", "b", name), other("m", "t", name))
+        };
+        let collides = any(self.all().map(both).collect());
+        let differs = |a: &str, b: &str| any(self.all().map(|name| other(a, b, name)).collect());
+        let uid_moved = self.compared.iter().any(|name| name == USER_UID).then(|| other("t", "b", USER_UID));
+        let (owner, not_one) = match &uid_moved {
+            None => (String::new(), String::new()),
+            Some(moved) => (
+                format!(
+                    "LEFT JOIN pg_temp.owners w ON w.uid = t.{}::text COLLATE \"C\" AND w.bearers > 1",
+                    ident(USER_UID)
+                ),
+                format!("WHEN w.bearers > 1 AND (b.id IS NULL OR {moved}) THEN 'uid_not_unique'"),
+            ),
+        };
+        let ids = if uid_moved.is_some() { "w.ids" } else { "NULL" };
+        // A document's row may be there already: of a user who was deleted, and came back.
+        let comes_back = if table.collection().is_some() { "o.id IS NOT NULL" } else { "false" };
+        let values: Vec<String> = (1..).zip(&self.columns).map(|(n, column)| self.value(n, column)).collect();
+        format!(
+            "CREATE TEMP TABLE {put} ON COMMIT DROP AS \
+             SELECT r.id::bigint AS id, r.op, r.problem, r.why, NULL::text AS note{names} FROM (SELECT *, \
+               CASE WHEN is_new AND {comes_back_now} THEN 'update' WHEN is_new THEN 'insert' \
+                    WHEN is_gone AND NOT is_here THEN 'none' WHEN is_gone THEN 'delete' \
+                    WHEN is_moved THEN 'update' ELSE 'none' END AS op FROM (\
+             SELECT coalesce(t.id, b.id) AS id, b.id IS NULL AS is_new, t.id IS NULL AS is_gone, \
+                    o.id IS NOT NULL AS is_here, {comes_back} AS comes_back, {moved} AS is_moved, \
+                    CASE WHEN b.id IS NULL AND o.id IS NOT NULL AND NOT {comes_back} THEN 'conflict' \
+                         WHEN b.id IS NOT NULL AND t.id IS NOT NULL AND o.id IS NULL THEN 'conflict' \
+                         WHEN b.id IS NOT NULL AND t.id IS NOT NULL AND {collides} THEN 'conflict' \
+                         WHEN t.id IS NULL AND m.id IS NOT NULL AND {changed} THEN 'conflict' {not_one} \
+                    END AS problem, {ids} AS why{values} \
+             FROM (\n{theirs}) t FULL JOIN (\n{base}) b ON b.id = t.id \
+             LEFT JOIN (\n{mine}) m ON m.id = coalesce(t.id, b.id) \
+             LEFT JOIN {old} o ON o.id = coalesce(t.id, b.id) {owner}) r) r",
+            put = ident(&put_table(table)),
+            comes_back_now = "comes_back",
+            names = (1..=self.columns.len()).map(|n| format!(", v{n}, w{n}")).collect::<String>(),
+            moved = differs("t", "b"),
+            changed = differs("m", "b"),
+            values = values.concat(),
+            theirs = mirrored(table, Side::Theirs),
+            base = mirrored(table, Side::Base),
+            mine = mirrored(table, Side::Mine),
+            old = qualified("public", table.source),
+        )
+    }
+
+    /// The value of the `n`th column, and whether it has to be written.
+    fn value(&self, n: usize, column: &OldColumn) -> String {
+        let (name, by) = (ident(&column.name), ident(self.compared_by(&column.name)));
+        format!(
+            ", CASE WHEN t.{name} IS NOT NULL THEN concat(t.{name}) END AS v{n}, b.id IS NULL OR \
+             t.{by}::text COLLATE \"C\" IS DISTINCT FROM b.{by}::text COLLATE \"C\" AS w{n}"
+        )
+    }
+
+    fn read(&self, n: usize, column: &OldColumn) -> String {
+        match column.without_zone {
+            true => format!("(p.v{n}::timestamptz AT TIME ZONE {})::{}", literal(self.zone), column.kind),
+            false => format!("p.v{n}::{}", column.kind),
+        }
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (usize, &OldColumn)> {
+        (1..).zip(&self.columns)
+    }
+
+    /// `and`: which of them, besides.
+    pub fn update(&self, and: &str) -> String {
+        let set = self.numbered().filter(|(_, column)| column.name != "id").map(|(n, column)| {
+            let (name, value) = (ident(&column.name), self.read(n, column));
+            format!("{name} = CASE WHEN p.w{n} THEN {value} ELSE o.{name} END")
+        });
+        format!(
+            "UPDATE {} o SET {} FROM {} p WHERE o.id = p.id AND p.op = 'update' AND p.problem IS NULL{and}",
+            qualified("public", self.table.source),
+            set.collect::<Vec<_>>().join(", "),
+            temporary(&put_table(self.table))
+        )
+    }
+
+    pub fn insert(&self, and: &str) -> String {
+        let values: Vec<String> = self.numbered().map(|(n, column)| self.read(n, column)).collect();
+        format!(
+            "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} p \
+             WHERE p.op = 'insert' AND p.problem IS NULL{and}",
+            qualified("public", self.table.source),
+            list(self.columns.iter().map(|c| c.name.as_str())),
+            values.join(", "),
+            temporary(&put_table(self.table))
+        )
+    }
+
+    /// What a unique index holds of rows that are about to change goes out of the way of the others first: two rows
+    /// may have exchanged it. `None`: there is no such column.
+    pub fn make_way(&self) -> Option<String> {
+        let unique: Vec<_> = self.numbered().filter(|(_, c)| c.is_unique && c.name != "id").collect();
+        if unique.is_empty() {
+            return None;
+        }
+        let set = unique.iter().map(|(n, column)| {
+            let name = ident(&column.name);
+            let away = match column.nullable {
+                true => format!("NULL::{}", column.kind),
+                false => format!("('xtask ' || o.id)::{}", column.kind),
+            };
+            format!("{name} = CASE WHEN p.w{n} THEN {away} ELSE o.{name} END")
+        });
+        let moves = unique.iter().map(|(n, _)| format!("p.w{n}")).collect::<Vec<_>>().join(" OR ");
+        Some(format!(
+            "UPDATE {} o SET {} FROM {} p \
+             WHERE o.id = p.id AND p.op = 'update' AND p.problem IS NULL AND ({moves})",
+            qualified("public", self.table.source),
+            set.collect::<Vec<_>>().join(", "),
+            temporary(&put_table(self.table)),
+        ))
+    }
+
+    /// References to rows that the old database does not have become NULL, where they may, and it is noted.
+    pub fn lose_references(&self) -> Vec<String> {
+        let column = |name: &str| self.numbered().find(|(_, c)| c.name == name && c.nullable);
+        let rows = self.table.references.iter().filter_map(|reference| match reference.to {
+            To::Row(_, parent) => column(reference.column).map(|(n, c)| (n, c, parent)),
+            To::User => None,
+        });
+        let rows = rows.map(|(n, column, parent)| {
+            format!(
+                "UPDATE {put} p SET v{n} = NULL, note = concat_ws(', ', p.note, {said} || p.v{n}) \
+                 WHERE p.problem IS NULL AND p.op IN ('insert', 'update') AND p.w{n} AND p.v{n} IS NOT NULL \
+                   AND NOT EXISTS (SELECT FROM {parent} x WHERE x.id = p.v{n}::bigint)",
+                put = temporary(&put_table(self.table)),
+                said = literal(&format!("no such row: {} ", column.name)),
+                parent = qualified("public", parent),
+            )
+        });
+        let users =
+            column(USER_ID).filter(|_| self.compared.iter().any(|name| name == USER_UID)).map(|(n, _)| {
+                format!(
+                    "UPDATE {put} p SET note = concat_ws(', ', p.note, 'no such user: user_uid ' || t.{uid}) \
+                 FROM {theirs} t WHERE t.id = p.id AND p.problem IS NULL AND p.op IN ('insert', 'update') \
+                   AND p.w{n} AND p.v{n} IS NULL AND t.{uid} IS NOT NULL",
+                    put = temporary(&put_table(self.table)),
+                    theirs = temporary(&Side::Theirs.of(self.table)),
+                    uid = ident(USER_UID),
+                )
+            });
+        rows.chain(users).collect()
+    }
+
+    /// Rows one by one, where they cannot be written together.
+    pub fn one_by_one(&self, op: &str) -> String {
+        let one = " AND p.id = written.id";
+        let statement = match op {
+            "insert" => self.insert(one),
+            "update" => self.update(one),
+            _ => self.delete(one),
+        };
+        let put = put_table(self.table);
+        bind(
+            sql_file!("phases/rollback/one_by_one.sql"),
+            &[("put", &put), ("op", op), ("statement", &statement)],
+        )
+    }
+
+    pub fn delete(&self, and: &str) -> String {
+        format!(
+            "DELETE FROM {} o USING {} p WHERE o.id = p.id AND p.op = 'delete' AND p.problem IS NULL{and}",
+            qualified("public", self.table.source),
+            temporary(&put_table(self.table))
+        )
+    }
+
+    /// Rows that have to go and that another row needs, which stays: how many more were found. `child`: quoted;
+    /// `itself`: its `put`, where it comes back too.
+    pub fn needed_by(&self, child: &str, itself: Option<&Table>, condition: &str) -> String {
+        let goes = itself.map(|table| {
+            format!(
+                " AND NOT EXISTS (SELECT FROM {} q WHERE q.id = c.id AND q.op = 'delete' AND q.problem IS NULL)",
+                temporary(&put_table(table))
+            )
+        });
+        format!(
+            "WITH needed AS (UPDATE {put} p SET op = 'keep', why = {child_name} FROM {old} o \
+             WHERE o.id = p.id AND p.op = 'delete' AND p.problem IS NULL \
+               AND EXISTS (SELECT FROM {child} c WHERE {condition}{goes}) RETURNING 1) SELECT count(*) FROM needed",
+            put = temporary(&put_table(self.table)),
+            old = qualified("public", self.table.source),
+            child_name = literal(child),
+            goes = goes.unwrap_or_default(),
+        )
+    }
+
+    /// Rows that cannot go, or whose documents are gone, are marked as deleted, where the table has a column for
+    /// it.
+    pub fn mark_deleted(&self, op: &str) -> Option<String> {
+        self.columns.iter().any(|c| c.name == DELETED_AT).then(|| {
+            format!(
+                "UPDATE {} o SET {deleted} = now() FROM {} p \
+                 WHERE o.id = p.id AND p.op = {} AND p.problem IS NULL AND o.{deleted} IS NULL",
+                qualified("public", self.table.source),
+                temporary(&put_table(self.table)),
+                literal(op),
+                deleted = ident(DELETED_AT),
+            )
+        })
+    }
+
+    /// After deletions: those that are done are not to be done again; `again`: those that a row needs are tried once more.
+    pub fn deleted(&self, again: Again) -> String {
+        let put = temporary(&put_table(self.table));
+        let done = format!(
+            "UPDATE {put} p SET op = 'deleted' WHERE p.op = 'delete' AND p.problem IS NULL \
+             AND NOT EXISTS (SELECT FROM {} o WHERE o.id = p.id)",
+            qualified("public", self.table.source)
+        );
+        match again {
+            Again::Yes => format!("{done}; UPDATE {put} p SET op = 'delete', why = NULL WHERE p.op = 'keep'"),
+            Again::No => done,
+        }
+    }
+
+    /// What became of the keys: `id`, `op`, `problem`, `why`, `note`; by id.
+    pub fn outcome(&self) -> String {
+        format!(
+            "SELECT p.id, p.op, p.problem, p.why, p.note FROM {} p ORDER BY p.id",
+            temporary(&put_table(self.table))
+        )
+    }
+
+    /// The ids whose rows have to be what the store holds, exactly.
+    pub fn written(&self) -> String {
+        format!(
+            "SELECT p.id FROM {} p WHERE p.op IN ('insert', 'update') AND p.problem IS NULL AND p.note IS NULL",
+            temporary(&put_table(self.table))
+        )
+    }
+
+    /// Rows that are to be gone, and are there.
+    pub fn still_there(&self) -> String {
+        format!(
+            "SELECT count(*) FROM {} p JOIN {} o ON o.id = p.id \
+             WHERE p.op IN ('delete', 'deleted') AND p.problem IS NULL",
+            temporary(&put_table(self.table)),
+            qualified("public", self.table.source)
+        )
+    }
+
+    /// Rows that did not come back, or not as they are: `id`, `problem`, `why`, `note`, and the three rows as JSON.
+    pub fn left(&self) -> String {
+        let side = |side: Side| format!("LEFT JOIN {}", temporary(&side.of(self.table)));
+        format!(
+            "SELECT p.id, coalesce(p.problem, p.op), p.why, p.note, to_jsonb(b)::text, to_jsonb(m)::text, to_jsonb(t)::text \
+             FROM {} p {} b ON b.id = p.id {} m ON m.id = p.id {} t ON t.id = p.id \
+             WHERE p.problem IS NOT NULL OR p.note IS NOT NULL OR p.op = 'keep' ORDER BY p.id",
+            temporary(&put_table(self.table)),
+            side(Side::Base),
+            side(Side::Mine),
+            side(Side::Theirs),
+        )
+    }
+}
+
+/// Whether what a row needs is looked at again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    Yes,
+    No,
+}
+
+const USER_ID: &str = "user_id";
+const USER_UID: &str = "user_uid";
+const DELETED_AT: &str = "deleted_at";

@@ -1,0 +1,310 @@
+//! The way back after a cut-over: what nobody has written changes nothing in the old database, and what the services
+//! have written is there afterwards, in every kind.
+
+use crate::source::state;
+use crate::support::{Said, Shop, assert_refused, assert_words};
+use datapath::document::{Document, Value};
+use datapath::firestore::Unconditional;
+use secrecy::ExposeSecret;
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::process::Command;
+use xtask::model::Database;
+use xtask::servers::native;
+
+/// The old database as pg_dump tells it, without this tool's own schema.
+fn dump(shop: &Shop) -> String {
+    let source = &shop.settings.source;
+    let dumped = Command::new(native::postgres_bindir().unwrap().join("pg_dump"))
+        .args(["--exclude-schema=xtask", "--host", &source.host, "--username", &source.user])
+        .args(["--port", &source.port.to_string(), &source.database])
+        .env("PGPASSWORD", source.password.expose_secret())
+        .output()
+        .unwrap();
+    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    let text = String::from_utf8(dumped.stdout).unwrap();
+    // A key of its own in each dump.
+    text.lines()
+        .filter(|l| !l.starts_with("\\restrict") && !l.starts_with("\\unrestrict"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+async fn cut_over(scale: u32) -> Shop {
+    let shop = Shop::open(scale).await;
+    shop.xtask(&["migrate", "--quiet"]).expect_code(0);
+    shop.xtask(&["cutover"]).expect_code(0);
+    shop
+}
+
+async fn values(shop: &Shop, query: &str) -> Vec<Option<String>> {
+    let rows = shop.source().await.rows(query).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn value(shop: &Shop, query: &str) -> Option<String> {
+    let mut values = values(shop, query).await;
+    assert_eq!(values.len(), 1, "{query}: {values:?}");
+    values.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_has_written_changes_nothing() {
+    let shop = Shop::open(0).await;
+    let before = dump(&shop);
+    shop.xtask(&["migrate", "--quiet"]).expect_code(0);
+    let said = shop.xtask(&["rollback", "before-start"]);
+    assert_refused("not cut over", &said, &["has not been cut over", "cargo xtask unfreeze"]);
+    shop.xtask(&["cutover"]).expect_code(0);
+    assert_eq!(dump(&shop), before);
+    let said = shop.xtask(&["rollback", "before-start", "--dry-run"]).expect_code(0);
+    assert_words(&said, &["Would go back (before-start)", "the new stores have received nothing"]);
+    assert_eq!(state(&shop, "postgres").await.0.as_deref(), Some("default_transaction_read_only=on"));
+    let said = shop.xtask(&["rollback", "before-start"]).expect_code(0);
+    assert_words(&said, &["is taken back (before-start)", "the new stores have received nothing"]);
+    assert_eq!(dump(&shop), before, "GetPut");
+    assert_eq!(state(&shop, "postgres").await, (None, true), "the old services can write");
+    assert!(shop.documents("users").await.is_empty() && shop.documents("user_sessions").await.is_empty());
+
+    let run = shop.latest();
+    for verb in ["rollback before-start", "rollback after-start", "verify", "cutover"] {
+        let arguments: Vec<&str> = verb.split(' ').chain(["--run", run.id()]).collect();
+        assert_refused(verb, &shop.xtask(&arguments), &["was taken back already, at", "(before-start)"]);
+    }
+    // And forward again.
+    shop.xtask(&["migrate", "--replace", "--quiet"]).expect_code(0);
+    shop.xtask(&["cutover"]).expect_code(0);
+    shop.xtask(&["verify"]).expect_code(0);
+    let mut product = shop.target(Database::Product).await;
+    let service = "SET default_transaction_read_only TO DEFAULT; UPDATE products SET stock = 1 WHERE id = 1";
+    product.run(service).await.unwrap();
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.into())
+}
+
+async fn set(shop: &Shop, collection: &str, id: &str, change: impl FnOnce(&mut BTreeMap<String, Value>)) {
+    let found = shop.firestore().await.read(collection, &[id.to_string()]).await.unwrap();
+    let mut fields = found.into_iter().next().unwrap().1.unwrap_or_default();
+    change(&mut fields);
+    let leak = |name: String| -> &'static str { name.leak() };
+    let fields = fields.into_iter().map(|(name, value)| (leak(name), value)).collect();
+    shop.firestore().await.set(collection, &Document { id: id.into(), fields }).await.unwrap();
+}
+
+/// A live user with sessions and orders.
+async fn a_user(shop: &Shop) -> (i64, String) {
+    let row = shop
+        .source()
+        .await
+        .row(
+            "SELECT u.id::bigint, u.firebase_uid FROM users u WHERE deleted_at IS NULL AND firebase_uid <> '' \
+             AND EXISTS (SELECT FROM user_sessions s WHERE s.user_id = u.id) \
+             AND EXISTS (SELECT FROM orders o WHERE o.user_id = u.id) ORDER BY id LIMIT 1",
+        )
+        .await
+        .unwrap();
+    (row.get(0), row.get(1))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_services_wrote_is_in_the_old_database() {
+    let shop = cut_over(0).await;
+    let (id, uid) = a_user(&shop).await;
+    // The catalogue.
+    let mut product = shop.target(Database::Product).await;
+    product
+        .run(
+            "INSERT INTO categories (name, slug, created_at) VALUES ('new ones', 'new-ones', '2026-11-01'); \
+             INSERT INTO products (name, price, category_id, sku, tags, created_at) \
+             SELECT 'lamp', 9.90, c.id, 'LAMP', '{a,\"b \\\"c\",NULL}', '2026-11-01 10:00:00.123456+00' \
+             FROM categories c WHERE c.slug = 'new-ones'; \
+             UPDATE products SET price = 123.45, description = E'two\\nlines', tags = NULL WHERE id = 1; \
+             DELETE FROM product_reviews WHERE id = (SELECT min(id) FROM product_reviews)",
+        )
+        .await
+        .unwrap();
+    // Orders, one of a user who is new.
+    let mut order = shop.target(Database::Order).await;
+    order
+        .run(
+            "INSERT INTO orders (user_uid, total_amount, status, created_at) VALUES ('uid-new', 19.80, 'paid', '2026-11-02'); \
+             INSERT INTO order_items (order_id, product_id, product_name, quantity, unit_price, created_at) \
+             SELECT max(id), 1, 'lamp', 2, 9.90, '2026-11-02' FROM orders; \
+             INSERT INTO payments (order_id, amount, currency, gateway_response, created_at) \
+             SELECT max(id), 19.80, 'EUR', '{\"b\": 1, \"a\": [null, \"x\"]}', '2026-11-02' FROM orders; \
+             UPDATE orders SET status = 'shipped', tracking_number = '' WHERE id = 1",
+        )
+        .await
+        .unwrap();
+    // An order that no review names, and one that a review does, which the new stores know nothing of.
+    let named =
+        values(&shop, "SELECT DISTINCT order_id::text FROM product_reviews WHERE order_id IS NOT NULL").await;
+    let there = "SELECT id::text FROM orders o WHERE id BETWEEN 2 AND 400 \
+                 AND EXISTS (SELECT FROM order_items i WHERE i.order_id = o.id) ORDER BY id";
+    let there: Vec<String> = order.rows(there).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let is_named = |id: &&String| named.contains(&Some(id.to_string()));
+    let gone = there.iter().find(|id| !is_named(id)).unwrap();
+    let needed = there.iter().find(is_named).unwrap();
+    order.run(&format!("DELETE FROM orders WHERE id IN ({gone}, {needed})")).await.unwrap();
+    let mut gateway = shop.target(Database::Gateway).await;
+    gateway
+        .run(&format!(
+            "INSERT INTO api_logs (service_name, path, method, status_code, latency_ms, user_uid, ip_address, created_at) \
+             VALUES ('gateway', '/api/orders', 'POST', 201, 12, '{uid}', '10.0.0.7', '2026-11-02'); \
+             INSERT INTO analytics_events (event_name, user_uid, properties, created_at) \
+             VALUES ('bought', 'uid-new', '{{\"n\": 1}}', '2026-11-02'), ('seen', NULL, NULL, '2026-11-02')"
+        ))
+        .await
+        .unwrap();
+    // Users and sessions.
+    set(&shop, "users", "uid-new", |fields| {
+        fields.insert("firebase_uid".into(), text("uid-new"));
+        fields.insert("email".into(), text("new@example.com"));
+        fields.insert("login_count".into(), Value::Integer(1));
+        fields.insert("created_at".into(), Value::Time(1_700_000_000_123_456));
+    })
+    .await;
+    set(&shop, "users", &uid, |fields| {
+        fields.insert("first_name".into(), text("Jos\u{e9} \"x\""));
+    })
+    .await;
+    let gone_user = value(
+        &shop,
+        &format!(
+            "SELECT max(firebase_uid) FROM users u WHERE deleted_at IS NULL AND firebase_uid <> '{uid}' \
+                  AND firebase_uid <> '' AND firebase_uid NOT LIKE '%/%' \
+                  AND NOT EXISTS (SELECT FROM user_sessions s WHERE s.user_id = u.id)"
+        ),
+    )
+    .await;
+    let came_back = value(
+        &shop,
+        "SELECT firebase_uid FROM users WHERE deleted_at IS NOT NULL AND firebase_uid <> '' LIMIT 1",
+    )
+    .await
+    .unwrap();
+    let firestore = shop.firestore().await;
+    if let Some(gone) = &gone_user {
+        firestore.delete("users", std::slice::from_ref(gone)).await.unwrap();
+    }
+    set(&shop, "users", &came_back, |fields| {
+        fields.insert("firebase_uid".into(), text(&came_back));
+        fields.insert("email".into(), text("back@example.com"));
+        fields.insert("created_at".into(), Value::Time(1_600_000_000_000_000));
+    })
+    .await;
+    let tokens =
+        values(&shop, &format!("SELECT session_token FROM user_sessions WHERE user_id = {id} ORDER BY id"))
+            .await;
+    firestore.delete("user_sessions", &[tokens[0].clone().unwrap()]).await.unwrap();
+    set(&shop, "user_sessions", "token-new", |fields| {
+        fields.insert("session_token".into(), text("token-new"));
+        fields.insert("user_uid".into(), text("uid-new"));
+        fields.insert("is_active".into(), Value::Boolean(true));
+        fields.insert("created_at".into(), Value::Time(1_700_000_001_000_000));
+    })
+    .await;
+
+    let said = shop.xtask(&["rollback", "before-start"]);
+    assert_refused(
+        "used",
+        &said,
+        &["the new stores have been used", "orders 1 new, 1 changed, 2 gone", "after-start"],
+    );
+    let before = dump(&shop);
+    let said = shop.xtask(&["rollback", "after-start", "--dry-run"]).expect_code(0);
+    assert_words(&said, &["Would go back (after-start)", "method has no place there: 1"]);
+    assert_eq!(dump(&shop), before, "a plan changes nothing");
+    let said: Said = shop.xtask(&["rollback", "after-start", "--show-values"]).expect_code(0);
+    let kept = format!("gone, but needed by: {needed} (product_reviews)");
+    assert_words(&said, &["Plan, tried in the old database", "is taken back (after-start)", &kept]);
+
+    let new = value(&shop, "SELECT id::text FROM users WHERE firebase_uid = 'uid-new' AND email = 'new@example.com' \
+                            AND login_count = 1 AND created_at = '2023-11-14 22:13:20.123456+00' AND status IS NULL")
+        .await
+        .unwrap();
+    for (query, wanted) in [
+        (format!("SELECT first_name FROM users WHERE id = {id}"), Some("Jos\u{e9} \"x\"")),
+        (
+            "SELECT p.name || ' ' || p.tags::text FROM products p JOIN categories c ON c.id = p.category_id \
+          WHERE c.slug = 'new-ones' AND p.created_at = '2026-11-01 10:00:00.123456+00'"
+                .into(),
+            Some("lamp {a,\"b \\\"c\",NULL}"),
+        ),
+        (
+            "SELECT price || description || coalesce(tags::text, ' none') FROM products WHERE id = 1".into(),
+            Some("123.45two\nlines none"),
+        ),
+        ("SELECT count(*)::text FROM product_reviews WHERE id = 1".into(), Some("0")),
+        (
+            format!(
+                "SELECT o.status || i.quantity || p.gateway_response::text FROM orders o JOIN order_items i ON i.order_id = o.id \
+                  JOIN payments p ON p.order_id = o.id WHERE o.user_id = {new}"
+            ),
+            Some("paid2{\"a\": [null, \"x\"], \"b\": 1}"),
+        ),
+        ("SELECT status || '<' || tracking_number || '>' FROM orders WHERE id = 1".into(), Some("shipped<>")),
+        (format!("SELECT count(*)::text FROM orders WHERE id = {gone}"), Some("0")),
+        (format!("SELECT count(*)::text FROM orders WHERE id = {needed}"), Some("1")),
+        (format!("SELECT count(*)::text FROM order_items WHERE order_id IN ({gone}, {needed})"), Some("0")),
+        (
+            format!(
+                "SELECT message || host(ip_address) || coalesce(level, ' no level') FROM system_logs \
+                  WHERE user_id = {id} AND created_at = '2026-11-02'"
+            ),
+            Some("/api/orders10.0.0.7 no level"),
+        ),
+        (
+            format!(
+                "SELECT string_agg(event_name || coalesce(user_id, 0), ' ' ORDER BY id) FROM analytics_events \
+                  WHERE created_at = '2026-11-02' AND coalesce(user_id, {new}) = {new}"
+            ),
+            None,
+        ),
+        ("SELECT user_id::text FROM user_sessions WHERE session_token = 'token-new'".into(), Some(&*new)),
+        (
+            format!(
+                "SELECT coalesce(deleted_at::text, 'lives') || email FROM users WHERE firebase_uid = '{came_back}'"
+            ),
+            Some("livesback@example.com"),
+        ),
+        (
+            format!(
+                "SELECT count(*)::text FROM user_sessions WHERE session_token = '{}'",
+                tokens[0].as_deref().unwrap()
+            ),
+            Some("0"),
+        ),
+    ] {
+        let found = value(&shop, &query).await;
+        if let Some(wanted) = wanted {
+            assert_eq!(found.as_deref(), Some(wanted), "{query}");
+        } else {
+            assert_eq!(found, Some(format!("bought{new} seen0")), "{query}");
+        }
+    }
+    if let Some(gone) = gone_user {
+        let deleted = format!(
+            "SELECT (deleted_at > now() - interval '1 hour')::text FROM users WHERE firebase_uid = '{gone}'"
+        );
+        assert_eq!(value(&shop, &deleted).await.as_deref(), Some("true"));
+    }
+    assert_eq!(state(&shop, "postgres").await, (None, true), "the old services can write");
+    // Their next rows do not take an id that the new services have given out.
+    shop.source()
+        .await
+        .run(
+            "INSERT INTO orders (total_amount, created_at) VALUES (1, now()); \
+                             INSERT INTO users (email, created_at) VALUES ('later@example.com', now()); \
+                             INSERT INTO products (name, price, created_at) VALUES ('later', 1, now())",
+        )
+        .await
+        .unwrap();
+    // And forward again, with all of it.
+    shop.source().await.run("DELETE FROM orders WHERE user_id IS NULL AND total_amount = 1").await.unwrap();
+    shop.xtask(&["migrate", "--replace", "--quiet"]).expect_code(0);
+    shop.xtask(&["cutover"]).expect_code(0);
+    shop.xtask(&["verify"]).expect_code(0);
+}
