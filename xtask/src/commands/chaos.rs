@@ -2,13 +2,13 @@
 //! `lab/chaos`, `lab/corruptions` and `lab/changes`.
 
 use crate::lab::chaos::verbs;
-use crate::lab::{changes, chaos, corruptions};
+use crate::lab::{changes, chaos, corruptions, rollbacks};
 use crate::session::{Command, Session, print};
 use anyhow::Result;
 
 /// The migration cut on purpose wherever it can be, resumed and compared, on disposable servers; or what it
 /// has left corrupted on purpose, one change at a time, and verified; or its verbs beside each other; or what
-/// has changed since an instant, asked beside writers
+/// has changed since an instant, asked beside writers; or the way back, after services that write
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Cuts that meet a run; half of them while somebody writes to the source
@@ -26,6 +26,10 @@ pub struct Args {
     /// the truth
     #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions", "verbs", "scale"])]
     pub changes: Option<usize>,
+    /// Rounds of migrate, cut-over, services that write, and the way back; the next migration tells whether
+    /// anything was lost, invented or changed
+    #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions", "verbs", "changes", "scale"])]
+    pub rollbacks: Option<usize>,
     /// The corruption, the scene of two verbs, or with --changes the round, of this number alone
     #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions"], requires = "seed")]
     pub only: Option<usize>,
@@ -51,6 +55,9 @@ impl Command for Args {
         }
         if let Some(rounds) = self.changes {
             return since(session, changes::Plan { rounds, seed, only: self.only }).await;
+        }
+        if let Some(rounds) = self.rollbacks {
+            return back(session, rollbacks::Plan { rounds, seed }).await;
         }
         match (self.corruptions, self.only) {
             (None, None) => cut(session, &self, seed).await,
@@ -95,6 +102,14 @@ async fn since(session: &Session<'_>, plan: changes::Plan) -> Result<()> {
     let number = plan.only.map_or(format!("{} rounds", plan.rounds), |only| format!("round {only}"));
     session.terminal.phase(&format!("What has changed since an instant: {number}, seed {}", plan.seed));
     let campaign = changes::run(&plan, &session.workspace, &session.terminal).await?;
+    shown(session, &campaign, &campaign.text())?;
+    campaign.judge()
+}
+
+async fn back(session: &Session<'_>, plan: rollbacks::Plan) -> Result<()> {
+    session.terminal.phase(&format!("The way back: {} rounds, seed {}", plan.rounds, plan.seed));
+    let environment = session.environment()?;
+    let campaign = rollbacks::run(&plan, &session.workspace, &environment, &session.terminal).await?;
     shown(session, &campaign, &campaign.text())?;
     campaign.judge()
 }

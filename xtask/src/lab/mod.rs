@@ -9,4 +9,5 @@ pub mod corruptions;
 mod emulator;
 pub mod faults;
 mod itself;
+pub mod rollbacks;
 pub mod usage;

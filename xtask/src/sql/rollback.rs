@@ -60,61 +60,52 @@ impl Put<'_> {
     /// Works out what has to be done with each key: `op` (insert, update, delete, none), `problem` where
     /// it cannot, the values as text (`v1` …) and whether each has to be written (`w1` …).
     pub fn create(&self) -> String {
-        let table = self.table;
         let other = |a: &str, b: &str, name: &str| {
             let name = ident(name);
             format!("{a}.{name}::text COLLATE \"C\" IS DISTINCT FROM {b}.{name}::text COLLATE \"C\"")
         };
-        let any = |conditions: Vec<String>| match conditions.is_empty() {
-            true => "false".to_string(),
-            false => format!("({})", conditions.join(" OR ")),
+        let any = |condition: &dyn Fn(&str) -> String| {
+            let conditions: Vec<String> = self.all().map(condition).collect();
+            format!("({})", if conditions.is_empty() { "false".to_string() } else { conditions.join(" OR ") })
         };
-        let both = |name: &str| {
-            format!("({} AND {} AND {})", other("t", "b", name), other("m", "b", name), other("m", "t", name))
-        };
-        let collides = any(self.all().map(both).collect());
-        let differs = |a: &str, b: &str| any(self.all().map(|name| other(a, b, name)).collect());
-        let uid_moved = self.compared.iter().any(|name| name == USER_UID).then(|| other("t", "b", USER_UID));
-        let (owner, not_one) = match &uid_moved {
-            None => (String::new(), String::new()),
-            Some(moved) => (
-                format!(
-                    "LEFT JOIN pg_temp.owners w ON w.uid = t.{}::text COLLATE \"C\" AND w.bearers > 1",
-                    ident(USER_UID)
-                ),
-                format!("WHEN w.bearers > 1 AND (b.id IS NULL OR {moved}) THEN 'uid_not_unique'"),
+        let moved = |name: &str| other("t", "b", name);
+        let changed = |name: &str| other("m", "b", name);
+        let collides =
+            |name: &str| format!("({} AND {} AND {})", moved(name), changed(name), other("m", "t", name));
+        let stays = |name: &str| format!("({} AND NOT ({}))", changed(name), moved(name));
+        let by_user = self.compared.iter().any(|name| name == USER_UID);
+        let (uid_moved, uid, owners) = match by_user {
+            true => (moved(USER_UID), format!("t.{}::text COLLATE \"C\"", ident(USER_UID)), "pg_temp.owners"),
+            false => (
+                "false".into(),
+                "NULL::text".into(),
+                "(SELECT NULL::text AS uid, 0 AS bearers, NULL::text AS ids)",
             ),
         };
-        let ids = if uid_moved.is_some() { "w.ids" } else { "NULL" };
-        // A document's row may be there already: of a user who was deleted, and came back.
-        let comes_back = if table.collection().is_some() { "o.id IS NOT NULL" } else { "false" };
-        let values: Vec<String> = (1..).zip(&self.columns).map(|(n, column)| self.value(n, column)).collect();
-        format!(
-            "CREATE TEMP TABLE {put} ON COMMIT DROP AS \
-             SELECT r.id::bigint AS id, r.op, r.problem, r.why, NULL::text AS note{names} FROM (SELECT *, \
-               CASE WHEN is_new AND {comes_back_now} THEN 'update' WHEN is_new THEN 'insert' \
-                    WHEN is_gone AND NOT is_here THEN 'none' WHEN is_gone THEN 'delete' \
-                    WHEN is_moved THEN 'update' ELSE 'none' END AS op FROM (\
-             SELECT coalesce(t.id, b.id) AS id, b.id IS NULL AS is_new, t.id IS NULL AS is_gone, \
-                    o.id IS NOT NULL AS is_here, {comes_back} AS comes_back, {moved} AS is_moved, \
-                    CASE WHEN b.id IS NULL AND o.id IS NOT NULL AND NOT {comes_back} THEN 'conflict' \
-                         WHEN b.id IS NOT NULL AND t.id IS NOT NULL AND o.id IS NULL THEN 'conflict' \
-                         WHEN b.id IS NOT NULL AND t.id IS NOT NULL AND {collides} THEN 'conflict' \
-                         WHEN t.id IS NULL AND m.id IS NOT NULL AND {changed} THEN 'conflict' {not_one} \
-                    END AS problem, {ids} AS why{values} \
-             FROM (\n{theirs}) t FULL JOIN (\n{base}) b ON b.id = t.id \
-             LEFT JOIN (\n{mine}) m ON m.id = coalesce(t.id, b.id) \
-             LEFT JOIN {old} o ON o.id = coalesce(t.id, b.id) {owner}) r) r",
-            put = ident(&put_table(table)),
-            comes_back_now = "comes_back",
-            names = (1..=self.columns.len()).map(|n| format!(", v{n}, w{n}")).collect::<String>(),
-            moved = differs("t", "b"),
-            changed = differs("m", "b"),
-            values = values.concat(),
-            theirs = mirrored(table, Side::Theirs),
-            base = mirrored(table, Side::Base),
-            mine = mirrored(table, Side::Mine),
-            old = qualified("public", table.source),
+        let table = self.table;
+        let sides = [Side::Theirs, Side::Base, Side::Mine].map(|side| mirrored(table, side));
+        let names = self.numbered().map(|(n, _)| format!(", r.v{n}, r.w{n}")).collect::<String>();
+        let values = self.numbered().map(|(n, column)| self.value(n, column)).collect::<String>();
+        let put = put_table(table);
+        bind(
+            sql_file!("phases/rollback/put.sql"),
+            &[
+                ("put", &*put),
+                ("theirs", &*sides[0]),
+                ("base", &*sides[1]),
+                ("mine", &*sides[2]),
+                ("old", &*qualified("public", table.source)),
+                ("comes_back", if table.collection().is_some() { "(o.id IS NOT NULL)" } else { "false" }),
+                ("moved", &*any(&moved)),
+                ("changed", &*any(&changed)),
+                ("collides", &*any(&collides)),
+                ("stays", &*any(&stays)),
+                ("uid_moved", &*uid_moved),
+                ("uid", &*uid),
+                ("owners", owners),
+                ("names", &*names),
+                ("values", &*values),
+            ],
         )
     }
 

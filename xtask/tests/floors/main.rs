@@ -683,6 +683,28 @@ fn every_sql_file_is_used() {
     assert!(unused.is_empty(), "no code uses {unused:?}");
 }
 
+/// What a merge leaves where two sides have changed the same lines.
+#[test]
+fn no_file_holds_the_marks_of_a_merge() {
+    fn walk(folder: &Path, marks: &[String], looked_at: &mut usize) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && !["target", ".git", "database-backups", "node_modules"].contains(&&*name) {
+                walk(&path, marks, looked_at);
+            }
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            *looked_at += 1;
+            let marked = text.lines().position(|line| marks.iter().any(|mark| line.starts_with(mark)));
+            assert_eq!(marked.map(|line| line + 1), None, "{}", path.display());
+        }
+    }
+    let mut looked_at = 0;
+    let marks = ["<".repeat(7) + " ", ">".repeat(7) + " "];
+    walk(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(), &marks, &mut looked_at);
+    assert!(looked_at > 300, "{looked_at} files");
+}
+
 #[test]
 fn sql_is_put_together_in_one_module() {
     let verbs = [

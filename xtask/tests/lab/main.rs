@@ -12,4 +12,5 @@ mod changes;
 mod chaos;
 mod corruptions;
 mod new_table;
+mod rollbacks;
 mod verbs;

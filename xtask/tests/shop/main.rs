@@ -46,6 +46,7 @@ mod pinned;
 mod plan;
 mod programs;
 mod proof;
+mod put_back;
 mod read_whole;
 mod refusals;
 mod rehearsal;

@@ -3,8 +3,10 @@
 
 use crate::source::state;
 use crate::support::{Said, Shop, assert_refused, assert_words};
+use crate::tool::Tool;
 use datapath::document::{Document, Value};
 use datapath::firestore::Unconditional;
+use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -307,4 +309,50 @@ async fn what_the_services_wrote_is_in_the_old_database() {
     shop.xtask(&["migrate", "--replace", "--quiet"]).expect_code(0);
     shop.xtask(&["cutover"]).expect_code(0);
     shop.xtask(&["verify"]).expect_code(0);
+}
+
+/// Killed wherever it is, the same command ends it, and nothing is there twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_step_the_same_command_ends_it() {
+    let shop = cut_over(0).await;
+    let mut order = shop.target(Database::Order).await;
+    let row = "INSERT INTO orders (user_uid, total_amount, created_at) VALUES ('nobody', 5, '2026-11-05')";
+    order.run(row).await.unwrap();
+    set(&shop, "users", "uid-new", |fields| {
+        fields.insert("firebase_uid".into(), text("uid-new"));
+        fields.insert("email".into(), text("new@example.com"));
+        fields.insert("created_at".into(), Value::Time(0));
+    })
+    .await;
+    let steps = [
+        "services held out",
+        "gateway database is frozen",
+        "Rollback: into the old database",
+        "the old database is the shop's again",
+        "orders_id_seq gives",
+        "the source is not frozen any more",
+    ];
+    for step in steps {
+        let mut tool = Tool::start(shop.command(&["rollback", "after-start", "--json"]));
+        tokio::task::block_in_place(|| match tool.says(step) {
+            true => tool.signal(Signal::SIGKILL),
+            false => {
+                let done = ["was taken back already", "the source is not frozen any more"];
+                let said = tool.stderr();
+                assert!(done.iter().any(|words| said.contains(words)), "{step}: {said}");
+            }
+        });
+    }
+    let said = shop.xtask(&["rollback", "after-start"]);
+    assert!([Some(0), Some(4)].contains(&said.code), "{}{}", said.stdout, said.stderr);
+    assert_eq!(shop.manifest().rolled_back.len(), 1);
+    for (query, wanted) in [
+        ("SELECT count(*)::text FROM orders WHERE created_at = '2026-11-05'", "1"),
+        ("SELECT count(*)::text FROM users WHERE firebase_uid = 'uid-new'", "1"),
+        ("SELECT count(*)::text FROM xtask.rollbacks", "1"),
+    ] {
+        assert_eq!(value(&shop, query).await.as_deref(), Some(wanted), "{query}");
+    }
+    assert_eq!(state(&shop, "postgres").await, (None, true), "the old services can write");
+    assert!(shop.documents("users").await.is_empty());
 }

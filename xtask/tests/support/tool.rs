@@ -152,6 +152,21 @@ impl Tool {
         self.wait_for(words, || fs::read_to_string(&err).unwrap().contains(words));
     }
 
+    /// Whether it says this before it ends.
+    pub fn says(&mut self, words: &str) -> bool {
+        let err = self.output.path().join("err");
+        let said = wait::for_state_blocking(words, within(60, 3), || {
+            if fs::read_to_string(&err).unwrap().contains(words) {
+                return Ok(State::Ready(true));
+            }
+            Ok(match self.child.try_wait().unwrap() {
+                Some(_) => State::Ready(false),
+                None => State::NotYet(self.stderr()),
+            })
+        });
+        said.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
     /// What it said, once it has ended, which it must within so many seconds.
     #[track_caller]
     pub fn ends_within(mut self, seconds: u64) -> Said {

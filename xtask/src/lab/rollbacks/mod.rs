@@ -1,0 +1,174 @@
+//! The way back, again and again: migrate, cut over, let the services write, go back; by the next run's export it is
+//! told whether anything was lost, invented or changed.
+
+mod judge;
+mod state;
+mod workload;
+
+use self::judge::Round;
+use self::state::Named;
+use super::itself;
+use crate::effects::terminal::Terminal;
+use crate::model::{Stop, grouped};
+use crate::phases::rollback::Back;
+use crate::run::dir::{self, RunDir};
+use crate::servers::local::{self, Wanted};
+use crate::servers::native::EmulatorChoice;
+use crate::settings::{Environment, Settings};
+use crate::tables::TABLES;
+use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A command that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Between two lines that say how far it is.
+const TOLD: usize = 10;
+
+pub struct Plan {
+    pub rounds: usize,
+    pub seed: u64,
+}
+
+/// What a campaign came to.
+#[derive(Debug, Default, Serialize)]
+pub struct Campaign {
+    pub seed: u64,
+    pub rounds: usize,
+    /// Rows and documents that the stores received.
+    pub received: u64,
+    /// Of them those that the tool listed: they did not come back, or not as they are.
+    pub listed: usize,
+    pub failures: Vec<String>,
+    pub seconds: f64,
+}
+
+impl Campaign {
+    fn count(&self, word: &str) -> usize {
+        self.failures.iter().filter(|line| line.contains(&format!(": {word}:"))).count()
+    }
+
+    pub fn text(&self) -> String {
+        let mut out: String = self.failures.iter().map(|line| format!("{line}\n")).collect();
+        out += &format!(
+            "seed {}: {} rounds, {} rows and documents received, {} listed; {} lost, {} invented, {} changed, {} \
+             touched that nobody had written; {:.0} s\n",
+            self.seed,
+            self.rounds,
+            grouped(self.received),
+            self.listed,
+            self.count("LOST"),
+            self.count("INVENTED"),
+            self.count("CHANGED"),
+            self.count("TOUCHED"),
+            self.seconds
+        );
+        out
+    }
+
+    /// # Errors
+    /// `Stop::Differs` where a law was broken, or nothing was looked at.
+    pub fn judge(&self) -> Result<()> {
+        if self.failures.is_empty() && self.received > 0 {
+            return Ok(());
+        }
+        Err(Stop::Differs(format!("{} failures in {} rounds", self.failures.len(), self.rounds)).into())
+    }
+}
+
+/// The servers that everything happens on.
+struct Bed {
+    stack: PathBuf,
+    runs: PathBuf,
+    settings: Settings,
+}
+
+/// # Errors
+/// Where the servers do not start, or a command of a round fails.
+pub async fn run(
+    plan: &Plan,
+    workspace: &Path,
+    environment: &Environment,
+    terminal: &Terminal,
+) -> Result<Campaign> {
+    let wanted = Wanted { workspace, scale: 0, emulator: EmulatorChoice::Start, install: false };
+    let (stack, settings) = local::start(wanted, environment, terminal).await?;
+    let home = stack.connections().dir.clone();
+    let runs = home.join("runs");
+    fs::DirBuilder::new().mode(0o700).create(&runs).with_context(|| runs.display().to_string())?;
+    let bed = Bed { stack: home, runs, settings };
+    let (started, mut rng) = (Instant::now(), Rng::with_seed(plan.seed));
+    let mut campaign = Campaign { seed: plan.seed, ..Campaign::default() };
+    bed.migrate().await?;
+    for number in 1..=plan.rounds {
+        let round =
+            bed.round(&mut rng).await.with_context(|| format!("round {number}, seed {}", plan.seed))?;
+        let (failures, listed) = judge::judge(&round);
+        campaign.rounds += 1;
+        campaign.received += round.back.received();
+        campaign.listed += listed;
+        for failure in failures {
+            terminal.line(format!("  round {number}: {failure}"));
+            campaign.failures.push(format!("round {number}: {failure}"));
+        }
+        if number.is_multiple_of(TOLD) {
+            let seconds = started.elapsed().as_secs_f64();
+            terminal.line(format!("  {number:>5} rounds, {seconds:.0} s, {} received", campaign.received));
+        }
+    }
+    campaign.seconds = started.elapsed().as_secs_f64();
+    stack.stop()?;
+    Ok(campaign)
+}
+
+impl Bed {
+    /// From a cut-over to the next export.
+    async fn round(&self, rng: &mut Rng) -> Result<Round> {
+        self.tool(&["cutover"], &[0]).await?;
+        let (old_before, stores_before) =
+            (state::old(&self.settings).await?, state::stores(&self.settings).await?);
+        workload::write(&self.settings, &stores_before, rng).await?;
+        let stores_after = state::stores(&self.settings).await?;
+        self.tool(&["rollback", "after-start", "--dry-run", "--json"], &[0]).await?;
+        ensure!(state::old(&self.settings).await? == old_before, "a plan has changed the old database");
+        let said =
+            self.tool(&["rollback", "after-start", "--json", "--max-diffs", "1000000"], &[0, 3]).await?;
+        let back: Back = serde_json::from_str(&said).with_context(|| format!("reading {said}"))?;
+        let old_after = state::old(&self.settings).await?;
+        self.migrate().await?;
+        let told = self.told()?;
+        Ok(Round { old_before, old_after, stores_before, stores_after, back, told })
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        self.tool(&["migrate", "--replace", "--max-quarantine", "1000000"], &[0]).await.map(drop)
+    }
+
+    /// The rows that the newest run read in the old database.
+    fn told(&self) -> Result<BTreeMap<&'static str, BTreeMap<i64, Named>>> {
+        let newest = dir::ids(&self.runs)?.pop().context("there is no run")?;
+        let run = RunDir::open(&self.runs, &newest)?;
+        TABLES.iter().map(|table| Ok((table.name, state::told(&run, table)?))).collect()
+    }
+
+    /// A command's stdout.
+    async fn tool(&self, arguments: &[&str], codes: &[i32]) -> Result<String> {
+        let program = itself::tool(arguments.iter().copied(), &self.stack, &self.runs)?;
+        let ended = tokio::time::timeout(PATIENCE, program.observed(|_| Ok(()))).await;
+        let (said, ()) = ended.with_context(|| format!("{} hangs", arguments.join(" ")))??;
+        let code = said.status.code().unwrap_or(-1);
+        let stderr = String::from_utf8_lossy(&said.stderr);
+        ensure!(
+            codes.contains(&code),
+            "{}: exit code {code}: {}",
+            arguments.join(" "),
+            itself::in_one_line(&stderr)
+        );
+        Ok(String::from_utf8(said.stdout)?)
+    }
+}

@@ -1,0 +1,234 @@
+//! What the old database takes of what comes back, and what it does not: stricter constraints, keys that were
+//! exchanged, uids that several users bear, documents that are no rows, rows that both sides have changed.
+
+use crate::support::{Shop, assert_words};
+use datapath::document::{Document, Value};
+use datapath::firestore::Unconditional;
+use sqlx::Row;
+use xtask::model::Database;
+
+async fn value(shop: &Shop, query: &str) -> String {
+    let row = shop.source().await.row(query).await.unwrap_or_else(|error| panic!("{query}: {error:#}"));
+    row.get::<Option<String>, _>(0).unwrap_or("NULL".into())
+}
+
+/// The services have taken over; `before`: done to the old database before the run.
+async fn cut_over(before: &str) -> Shop {
+    let shop = Shop::open(0).await;
+    shop.source().await.run(before).await.unwrap();
+    shop.xtask(&["migrate", "--quiet"]).expect_code(0);
+    shop.xtask(&["cutover"]).expect_code(0);
+    shop
+}
+
+async fn document(shop: &Shop, collection: &str, id: &str, fields: Vec<(&'static str, Value)>) {
+    shop.firestore().await.set(collection, &Document { id: id.into(), fields }).await.unwrap();
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.into())
+}
+
+fn read(shop: &Shop, file: &str) -> String {
+    std::fs::read_to_string(shop.latest().file(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_were_exchanged_or_given_to_another_row_come_back() {
+    let shop = cut_over("SELECT 1").await;
+    let slug = async |id: i64| value(&shop, &format!("SELECT slug FROM categories WHERE id = {id}")).await;
+    let (one, two) = (slug(1).await, slug(2).await);
+    let mut product = shop.target(Database::Product).await;
+    let sku = value(&shop, "SELECT sku FROM products WHERE id = 1").await;
+    product
+        .run(&format!(
+            "UPDATE categories SET slug = CASE id WHEN 1 THEN '{two}' ELSE '{one}' END WHERE id IN (1, 2); \
+             UPDATE products SET sku = NULL WHERE id = 1; \
+             INSERT INTO products (name, price, sku, created_at) VALUES ('heir', 1, '{sku}', now())"
+        ))
+        .await
+        .unwrap();
+    // A row takes the key of one that is gone.
+    let gone = "SELECT id::text || ' ' || slug FROM categories c WHERE slug IS NOT NULL AND NOT EXISTS (SELECT FROM products p WHERE p.category_id = c.id) \
+                AND NOT EXISTS (SELECT FROM categories k WHERE k.parent_id = c.id) ORDER BY c.id LIMIT 1";
+    product
+        .run("INSERT INTO categories (name, slug, created_at) VALUES ('leaf', 'leaf', now())")
+        .await
+        .unwrap();
+    let leaf = product.row(gone).await.ok().map(|row| row.get::<String, _>(0)).unwrap();
+    let (leaf, leaf_slug) = leaf.split_once(' ').unwrap();
+    product
+        .run(&format!(
+            "DELETE FROM categories WHERE id = {leaf}; \
+             INSERT INTO categories (name, slug, parent_id, created_at) VALUES ('child', '{leaf_slug}', NULL, now())"
+        ))
+        .await
+        .unwrap();
+    shop.xtask(&["rollback", "after-start"]).expect_code(0);
+    assert_eq!((slug(1).await, slug(2).await), (two, one));
+    assert_eq!(value(&shop, &format!("SELECT name FROM products WHERE sku = '{sku}'")).await, "heir");
+    assert_eq!(
+        value(&shop, &format!("SELECT name FROM categories WHERE slug = '{leaf_slug}'")).await,
+        "child"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_old_database_does_not_take_is_listed_and_the_rest_comes_back() {
+    let shop = cut_over(
+        "INSERT INTO users (firebase_uid, email, created_at, deleted_at) VALUES ('gone-1', 'taken@example.com', now(), now()); \
+         ALTER TABLE products ADD CHECK (price <> 1000.01); \
+         UPDATE payments SET currency = 'EUR' WHERE currency IS NULL; \
+         ALTER TABLE payments ALTER currency SET NOT NULL",
+    )
+    .await;
+    let taken =
+        value(&shop, "SELECT slug FROM categories WHERE deleted_at IS NULL ORDER BY id LIMIT 1").await;
+    let mut product = shop.target(Database::Product).await;
+    product
+        .run(&format!(
+            "INSERT INTO categories (name, slug, created_at) VALUES ('again', '{taken}', now()); \
+             INSERT INTO products (name, price, category_id, created_at) SELECT 'child of it', 5, max(id), now() FROM categories; \
+             UPDATE products SET price = 1000.01, stock = 77 WHERE id = 1; \
+             UPDATE products SET stock = 78 WHERE id = 2"
+        ))
+        .await
+        .unwrap();
+    let mut order = shop.target(Database::Order).await;
+    order
+        .run(
+            "INSERT INTO orders (user_uid, total_amount, created_at) VALUES ('uid-taken', 5, '2026-11-03'); \
+             INSERT INTO payments (order_id, amount, created_at) SELECT max(id), 5, now() FROM orders; \
+             INSERT INTO order_items (order_id, product_id, quantity, unit_price, created_at) SELECT max(id), 99999, 1, 5, '2026-11-03' FROM orders",
+        )
+        .await
+        .unwrap();
+    let created = ("created_at", Value::Time(1_700_000_000_000_000));
+    let user = |uid: &str, email: Value| vec![("firebase_uid", text(uid)), ("email", email), created.clone()];
+    document(&shop, "users", "uid-taken", user("uid-taken", text("taken@example.com"))).await;
+    document(&shop, "users", "uid-number", user("uid-number", Value::Integer(5))).await;
+    document(&shop, "users", "uid-other", user("another-uid", text("x@example.com"))).await;
+    document(&shop, "users", "uid-none", vec![("firebase_uid", text("uid-none")), created.clone()]).await;
+    let mut long = user("uid-long", text("l@example.com"));
+    long.push(("language", text("a language of more than ten letters")));
+    document(&shop, "users", "uid-long", long).await;
+    document(&shop, "users", "uid-good", user("uid-good", text("good@example.com"))).await;
+    let session = |token: &str, uid: &str| {
+        vec![
+            ("session_token", text(token)),
+            ("user_uid", text(uid)),
+            ("ip_address", text("no address")),
+            created.clone(),
+        ]
+    };
+    document(&shop, "user_sessions", "token-bad", session("token-bad", "uid-good")).await;
+
+    let said = shop.xtask(&["rollback", "after-start"]).expect_code(3);
+    assert_words(&said, &["is taken back (after-start)", "the old table does not take", "did not come back"]);
+    let left = |table: &str| read(&shop, &format!("rollback/conflicts/{table}.csv"));
+    for (table, words) in [
+        (
+            "users",
+            &[
+                "users_email_key",
+                "email is of another type",
+                "firebase_uid is not its id",
+                "23502 email",
+                "22001",
+            ][..],
+        ),
+        ("user_sessions", &["ip_address is no inet"]),
+        ("categories", &["categories_slug_key"]),
+        ("products", &["products_category_id_fkey", "products_price_check"]),
+        ("payments", &["23502 currency"]),
+        ("orders", &["no such user: user_uid uid-taken"]),
+        ("order_items", &["no such row: product_id 99999"]),
+    ] {
+        let found = left(table);
+        words.iter().for_each(|word| assert!(found.contains(word), "{table}: {word}\n{found}"));
+    }
+    for (query, wanted) in [
+        ("SELECT stock::text FROM products WHERE id = 2", "78"),
+        ("SELECT count(*)::text FROM products WHERE stock = 77", "0"),
+        (
+            "SELECT coalesce(user_id::text, 'nobody') || total_amount FROM orders WHERE created_at = '2026-11-03'",
+            "nobody5.00",
+        ),
+        (
+            "SELECT coalesce(product_id::text, 'none') FROM order_items WHERE created_at = '2026-11-03'",
+            "none",
+        ),
+        (
+            "SELECT string_agg(firebase_uid, ' ') FROM users WHERE firebase_uid LIKE 'uid-%' AND created_at = '2023-11-14 22:13:20+00'",
+            "uid-good",
+        ),
+    ] {
+        assert_eq!(value(&shop, query).await, wanted, "{query}");
+    }
+    assert!(!said.stderr.contains("taken@example.com") && !said.stdout.contains("token-bad"), "masked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_both_sides_have_changed_is_a_conflict_and_a_field_is_none() {
+    let shop = cut_over("SELECT 1").await;
+    let mut product = shop.target(Database::Product).await;
+    let ids = product.rows("SELECT id::text FROM products ORDER BY id LIMIT 3").await.unwrap();
+    let [a, b, c] = [0, 1, 2].map(|n: usize| ids[n].get::<String, _>(0));
+    product
+        .run(&format!("UPDATE products SET stock = 5, price = 7 WHERE id IN ({a}, {b}, {c})"))
+        .await
+        .unwrap();
+    let mut gateway = shop.target(Database::Gateway).await;
+    gateway.run("DELETE FROM api_logs WHERE id = 1").await.unwrap();
+    // Somebody has unfrozen the old database, and works there.
+    let mut source = shop.source().await;
+    source
+        .run(&format!(
+            "UPDATE products SET stock = 6 WHERE id = {a}; \
+             UPDATE products SET description = 'theirs' WHERE id = {b}; \
+             UPDATE products SET stock = 5, description = '' WHERE id = {c}; \
+             UPDATE system_logs SET message = 'changed' WHERE id = 1"
+        ))
+        .await
+        .unwrap();
+    let said = shop.xtask(&["rollback", "after-start"]).expect_code(3);
+    assert_words(&said, &[&format!("conflicts, both sides have changed: {a}")]);
+    let row = |id: &str| {
+        format!(
+            "SELECT stock || ' ' || price || ' ' || (description = 'theirs') FROM products WHERE id = {id}"
+        )
+    };
+    assert!(value(&shop, &row(&a)).await.starts_with("6 "), "nothing of a conflict is written");
+    assert_eq!(value(&shop, &row(&b)).await, "5 7.00 true", "other fields");
+    assert_eq!(value(&shop, &row(&c)).await, "5 7.00 false", "the same on both sides");
+    assert_eq!(value(&shop, "SELECT message FROM system_logs WHERE id = 1").await, "changed");
+    let conflict = read(&shop, "rollback/conflicts/products.csv");
+    for side in ["\"\"stock\"\": 6", "\"\"stock\"\": 5"] {
+        assert!(conflict.contains(side), "{side}: {conflict}");
+    }
+    assert!(read(&shop, "rollback/conflicts/api_logs.csv").contains("changed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_uid_that_several_users_bear_names_none_of_them() {
+    let shop = cut_over(
+        "ALTER TABLE users DROP CONSTRAINT users_firebase_uid_key; \
+         UPDATE users SET firebase_uid = 'shared' WHERE id IN (SELECT user_id FROM orders WHERE user_id IS NOT NULL ORDER BY id LIMIT 2); \
+         INSERT INTO users (firebase_uid, email, created_at) VALUES ('shared', 'second@example.com', now())",
+    )
+    .await;
+    let owners = "SELECT string_agg(id || ':' || user_id, ' ' ORDER BY id) FROM orders \
+                  WHERE user_id IN (SELECT id FROM users WHERE firebase_uid = 'shared')";
+    let before = value(&shop, owners).await;
+    let mut order = shop.target(Database::Order).await;
+    let changed = "UPDATE orders SET status = 'touched' WHERE user_uid = 'shared'; \
+                   INSERT INTO orders (user_uid, total_amount, created_at) VALUES ('shared', 1, '2026-11-04')";
+    order.run(changed).await.unwrap();
+    let said = shop.xtask(&["rollback", "after-start"]).expect_code(3);
+    assert_words(&said, &["uid_not_unique"]);
+    assert_eq!(value(&shop, owners).await, before, "those that were there keep their users");
+    let touched = "SELECT bool_and(status = 'touched')::text FROM orders \
+                   WHERE user_id IN (SELECT id FROM users WHERE firebase_uid = 'shared')";
+    assert_eq!(value(&shop, touched).await, "true");
+    assert_eq!(value(&shop, "SELECT count(*)::text FROM orders WHERE created_at = '2026-11-04'").await, "0");
+}
