@@ -287,6 +287,10 @@ async fn of_what_moves_rows_or_is_no_ordinary_table_nothing_is_remembered() {
             "DROP TABLE t; CREATE TEMP TABLE passing (id int PRIMARY KEY);
              CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler;
              CREATE TABLE elsewhere (id int PRIMARY KEY) USING other;
+             CREATE TYPE pair AS (a int, b text); CREATE TYPE pairs AS RANGE (subtype = pair);
+             CREATE DOMAIN known AS regclass; CREATE TABLE list (id int PRIMARY KEY, p pair[]);
+             CREATE TABLE ranges (id int PRIMARY KEY, p pairs); CREATE TABLE names (id int PRIMARY KEY, k known);
+             CREATE TABLE rows_of_it (id int PRIMARY KEY, p list);
              CREATE TABLE made (id int PRIMARY KEY, twice int);
              -- As PostgreSQL 18 has it.
              UPDATE pg_attribute SET attgenerated = 'v' WHERE attrelid = 'made'::regclass AND attname = 'twice';
@@ -303,9 +307,15 @@ async fn of_what_moves_rows_or_is_no_ordinary_table_nothing_is_remembered() {
     );
     let passing = Place { schema: &temporary, table: "passing", children: Children::Included };
     assert!(tried(&mut session, passing).await.unwrap_err().contains("is temporary"));
-    for (table, words) in
-        [("elsewhere", "is no heap"), ("made", "has columns that are made when they are read")]
-    {
+    let read_elsewhere = "has columns that are read by what stands elsewhere";
+    for (table, words) in [
+        ("elsewhere", "is no heap"),
+        ("made", "has columns that are made when they are read"),
+        ("list", read_elsewhere),
+        ("ranges", read_elsewhere),
+        ("names", read_elsewhere),
+        ("rows_of_it", read_elsewhere),
+    ] {
         let why = tried(&mut session, Place { table, ..T }).await.unwrap_err();
         assert_eq!(why, format!("public.{table} {words}"));
     }
