@@ -8,6 +8,7 @@ pub mod drift;
 pub mod freeze;
 pub mod sequences;
 pub mod snapshot;
+pub mod standby;
 
 use crate::effects::cleanup::Cleanup;
 
