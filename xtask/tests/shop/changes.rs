@@ -528,22 +528,27 @@ async fn what_an_instant_saw_is_on_disk() {
     session.run("UPDATE t SET v = 'late' WHERE id = 1").await.unwrap();
     let then = remembered(&mut session, T).await;
     let pid: i32 = sqlx::Row::get(&session.row("SELECT pg_backend_pid()").await.unwrap(), 0);
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let before: i32 = sqlx::Row::get(&session.row(checkpointer).await.unwrap(), 0);
     // One that dies takes all others with it; the server itself has been running all the time.
     crate::tool::send(pid.try_into().unwrap(), nix::sys::signal::Signal::SIGKILL);
     drop(session);
     let server = servers.server("source", "postgres");
-    let mut session =
-        wait::for_state("the server answers", within(30, 50), async || {
-            match postgres::connect(&server, "test").await {
-                Ok(mut session) => match session.row("SELECT pg_is_in_recovery()").await {
-                    Ok(_) => Ok(State::Ready(session)),
-                    Err(error) => Ok(State::NotYet(format!("{error:#}"))),
-                },
+    let mut session = wait::for_state("the server has begun anew", within(30, 50), async || {
+        match postgres::connect(&server, "test").await {
+            Ok(mut session) => match session.row(checkpointer).await {
+                // It lets sessions in until it has noticed.
+                Ok(row) if sqlx::Row::get::<i32, _>(&row, 0) == before => {
+                    Ok(State::NotYet("it has not noticed".to_string()))
+                }
+                Ok(_) => Ok(State::Ready(session)),
                 Err(error) => Ok(State::NotYet(format!("{error:#}"))),
-            }
-        })
-        .await
-        .unwrap();
+            },
+            Err(error) => Ok(State::NotYet(format!("{error:#}"))),
+        }
+    })
+    .await
+    .unwrap();
     assert_eq!(since(&mut session, T, &then).await, Since::Unchanged { rows: 2101 });
     let value: String = sqlx::Row::get(&session.row("SELECT v FROM t WHERE id = 1").await.unwrap(), 0);
     assert_eq!(value, "late");
