@@ -53,7 +53,13 @@ impl DatabaseIdentity {
         if self.system != recorded.system {
             Some("another cluster")
         } else if self.timeline != recorded.timeline {
-            Some("the same cluster on another timeline (restored to a point in time, or a standby took over)")
+            Some(match (&recorded.timeline, &self.timeline) {
+                (Some(_), None) => "another server of the same cluster (a standby)",
+                (None, _) => "another server of the same cluster (its primary, or a standby that took over)",
+                _ => {
+                    "the same cluster on another timeline (restored to a point in time, or a standby took over)"
+                }
+            })
         } else if self.oid != recorded.oid {
             Some("another database of that cluster (restored, or made again)")
         } else {

@@ -7,6 +7,14 @@ WITH RECURSIVE leaf AS (
     SELECT to_regclass(format('%I.%I', :'schema', :'table'))::oid AS oid
     UNION
     SELECT i.inhrelid FROM pg_inherits i JOIN leaf ON i.inhparent = leaf.oid WHERE :'children'::boolean
+), held (leaf, kind) AS (
+    -- The types of its columns, and what arrays, domains and ranges are made of.
+    SELECT a.attrelid, a.atttypid FROM pg_attribute a JOIN leaf ON leaf.oid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT held.leaf, unnest(ARRAY[y.typelem, y.typbasetype, r.rngsubtype])
+    FROM held JOIN pg_type y ON y.oid = held.kind
+    LEFT JOIN pg_range r ON y.oid IN (r.rngtypid, r.rngmultitypid)
 )
 SELECT c.oid,
        format('%I.%I', n.nspname, c.relname) AS name,
@@ -17,6 +25,13 @@ SELECT c.oid,
            WHEN row_security_active(c.oid) THEN 'has row security'
            WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
                         AND a.attgenerated NOT IN ('', 's')) THEN 'has columns that are made when they are read'
+           -- An attribute that a row type loses, a table that another name is given to: its rows read otherwise
+           -- then, and nobody has written one.
+           WHEN EXISTS (SELECT FROM held JOIN pg_type y ON y.oid = held.kind
+                        WHERE held.leaf = c.oid
+                          AND (y.typtype = 'c' OR y.typnamespace = 'pg_catalog'::regnamespace
+                                                  AND y.typname ~ '^(reg|aclitem$)'))
+               THEN 'has columns that are read by what stands elsewhere'
        END AS obstacle,
        c.relkind = 'r' AS holds_rows,
        c.oid = to_regclass(format('%I.%I', :'schema', :'table'))::oid AS is_root,

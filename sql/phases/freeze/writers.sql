@@ -16,4 +16,9 @@ SELECT format('prepared transaction %s of %I could still be committed', quote_li
        format('COMMIT PREPARED %s, or ROLLBACK PREPARED %s', quote_literal(gid), quote_literal(gid))
 FROM pg_prepared_xacts
 WHERE database = current_database()
+UNION ALL
+-- And nothing can be changed here that would hold the primary back.
+SELECT 'the server is a standby: its primary writes, and only there can it be held back',
+       'name the primary in the environment file'
+WHERE pg_is_in_recovery()
 ORDER BY 1

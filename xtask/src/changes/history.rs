@@ -61,19 +61,17 @@ async fn has_nonce(connection: &mut Connection, nonce: &str) -> Result<bool> {
     connection.row(&sql::has_nonce(nonce)).await?.try_get(0).context("looking for a nonce")
 }
 
-/// Everything that was seen so far is on disk. Writes no row.
+/// Everything that was seen so far is on disk: a commit after it has to be, and it comes first. Writes no row.
 ///
 /// # Errors
 /// In words, where that cannot be made sure.
 pub async fn flushed(connection: &mut Connection) -> Result<Result<(), String>> {
-    let seen: String = connection.row("SELECT pg_current_wal_insert_lsn()::text").await?.try_get(0)?;
     if let Err(error) = connection.run(sql::EMIT).await {
         // In the middle of its transaction.
         connection.run("ROLLBACK").await?;
         return Ok(Err(format!("it cannot be made sure that what was seen is on disk: {error:#}")));
     }
-    let flushed: bool = connection.row(&sql::is_flushed(&seen)).await?.try_get(0)?;
-    Ok(if flushed { Ok(()) } else { Err("what was seen is not on disk".to_string()) })
+    Ok(Ok(()))
 }
 
 /// The same where this tool may write: leaves a row behind, by which the history is known after a restart, too.

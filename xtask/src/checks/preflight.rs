@@ -6,6 +6,7 @@ use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::privileges::{self, Privileges};
+use crate::source::standby::{self, Standby};
 use crate::sql::HashFn;
 use crate::stores::readiness::{FOREIGN, obstacles};
 use anyhow::Result;
@@ -37,7 +38,8 @@ pub async fn servers(ctx: &Ctx) -> Result<HashFn> {
     Ok(HashFn::for_servers(infos.iter().map(|i| (i.major, i.encoding.as_str()))))
 }
 
-/// Whether all of the source can be read and dumped: the role's rights, and a pg_dump that knows the server.
+/// Whether all of the source can be read and dumped: the role's rights, a pg_dump that knows the server, and
+/// rows that are there.
 ///
 /// # Errors
 /// Refuses with all that is missing, each with what gives it.
@@ -46,11 +48,24 @@ pub async fn source_can_be_dumped(ctx: &Ctx) -> Result<()> {
         let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("preflight")).await?;
         let info = connection.info().await?;
         let privileges = privileges::of_source(ctx, &mut connection).await?;
+        let standby = standby::look(&mut connection).await?;
         connection.close().await?;
-        anyhow::Ok((info, privileges, ctx.tools.version().await?))
+        anyhow::Ok((info, privileges, standby, ctx.tools.version().await?))
     };
-    let (info, Privileges { missing, .. }, pg_dump) = looked.await.map_err(refused)?;
+    let (info, Privileges { missing, .. }, standby, pg_dump) = looked.await.map_err(refused)?;
     let source = &ctx.settings.source;
+    if let Some(Standby { replayed, unlogged }) = standby {
+        if let Some(tables) = unlogged {
+            refuse!(
+                "{source} is a standby, and has no rows of unlogged tables: {tables}. Name its primary in the \
+                 environment file, or there: ALTER TABLE … SET LOGGED\n{AGAIN}"
+            );
+        }
+        ctx.terminal.warn(format!(
+            "{source} is a standby: the run holds what it has replayed, which is {replayed}, and its primary may \
+             have more"
+        ));
+    }
     if pg_dump < info.major {
         refuse!(
             "pg_dump {pg_dump} in {} is older than {source} ({}): it cannot dump it. Install it: apt-get install \

@@ -84,6 +84,9 @@ pub struct SourceCheck {
     pub sequences: Vec<String>,
     /// Why nothing can be said.
     pub unknown: Option<String>,
+    /// Where it is a standby: what it had replayed, in words. Its primary may have changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<String>,
     /// How many tables were told by their row versions, without reading the rows, and how many by digest.
     #[serde(default)]
     pub by_versions: usize,

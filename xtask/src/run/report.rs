@@ -249,7 +249,12 @@ impl Report {
     /// As of which instant it is proven, and what the source has become since.
     fn of_when(&self) -> String {
         let Some(source) = &self.source else { return String::new() };
-        let SourceCheck { at, snapshot, changed, sequences, unknown, by_versions, by_digest } = source;
+        let SourceCheck { at, snapshot, changed, sequences, unknown, replayed, by_versions, by_digest } =
+            source;
+        let until = match replayed {
+            Some(replayed) => format!("{at} on a standby, which had replayed {replayed}"),
+            None => at.clone(),
+        };
         let as_of = match self.proven {
             Some(true) => format!("proven as of the snapshot {snapshot}"),
             _ => format!("snapshot {snapshot}"),
@@ -258,13 +263,13 @@ impl Report {
             (Some(why), _) => format!("  {as_of}; whether it has changed since cannot be said: {why}\n"),
             // Of an earlier version of this tool.
             (None, 0) if by_versions + by_digest == 0 => {
-                format!("  {as_of}; unchanged until {at}, by digests of every table\n")
+                format!("  {as_of}; unchanged until {until}, by digests of every table\n")
             }
             (None, 0) => format!(
-                "  {as_of}; unchanged until {at}: {by_versions} tables by row versions, {by_digest} by digest\n"
+                "  {as_of}; unchanged until {until}: {by_versions} tables by row versions, {by_digest} by digest\n"
             ),
-            (None, 1) => format!("  {as_of}; changed until {at} in 1 table:\n"),
-            (None, n) => format!("  {as_of}; changed until {at} in {n} tables:\n"),
+            (None, 1) => format!("  {as_of}; changed until {until} in 1 table:\n"),
+            (None, n) => format!("  {as_of}; changed until {until} in {n} tables:\n"),
         };
         for (table, change) in changed {
             out += &format!("  ! {table}: {change}\n");

@@ -9,6 +9,7 @@ use crate::run::manifest::{Backup, Change, Known, Manifest, SnapshotInfo, Source
 use crate::run::{dir, join};
 use crate::source::digests::{place, raw_digest, sequences, writes};
 use crate::source::snapshot::{RawName, Snapshot, worker};
+use crate::source::standby;
 use crate::steps::StepName;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
@@ -40,9 +41,13 @@ pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     let backup = manifest.backup.as_ref().context("the run has no backup")?;
     let known = known(ctx, manifest);
     let step = ctx.run.step(StepName::SourceAgain)?;
+    // Before the snapshot, which shows all of it.
+    let mut connection = ctx.looking_at_source("standby").await?;
+    let replayed = standby::look(&mut connection).await?.map(|standby| standby.replayed);
+    connection.close().await?;
     let snapshot = Snapshot::again(ctx, backup.snapshot.hash).await?;
     let at = snapshot.info.taken.clone();
-    let looked = contents(ctx, &snapshot, backup, &known).await?;
+    let looked = contents(ctx, &snapshot, backup).await?;
     snapshot.release().await?;
     let (writes, sequences) = (writes(ctx).await?, sequences(ctx).await?);
     let tables = looked.iter().map(|(name, (content, _))| (name.clone(), *content)).collect();
@@ -65,6 +70,7 @@ pub async fn look(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
         changed,
         sequences: moved,
         unknown: None,
+        replayed,
         by_versions: unchanged,
         by_digest: looked.len() - unchanged,
     };
@@ -77,12 +83,9 @@ async fn contents(
     ctx: &Arc<Ctx>,
     snapshot: &Snapshot,
     backup: &Backup,
-    known: &BTreeMap<String, Known>,
 ) -> Result<BTreeMap<String, (Digest, By)>> {
     let looks = snapshot.tables.iter().map(|name| {
         let then = backup.remembered.get(&name.full()).cloned();
-        // What replays have read since has been told by digests alone.
-        let then = then.filter(|then| known.get(&name.full()).is_some_and(|k| k.content == then.content));
         content(ctx.clone(), snapshot.info.clone(), name.clone(), then)
     });
     Ok(join::all(looks).await?.into_iter().collect())

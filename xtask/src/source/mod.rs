@@ -9,6 +9,7 @@ pub mod freeze;
 pub mod rows;
 pub mod sequences;
 pub mod snapshot;
+pub mod standby;
 
 use crate::effects::cleanup::Cleanup;
 

@@ -67,10 +67,6 @@ pub fn has_nonce(nonce: &str) -> String {
     format!("SELECT EXISTS (SELECT FROM xtask.instants WHERE nonce = {})", literal(nonce))
 }
 
-pub fn is_flushed(lsn: &str) -> String {
-    format!("SELECT pg_current_wal_flush_lsn() >= {}::pg_lsn", literal(lsn))
-}
-
 pub fn lock_to_look(schema: &str, table: &str) -> String {
     format!("LOCK TABLE {} IN ACCESS SHARE MODE", qualified(schema, table))
 }

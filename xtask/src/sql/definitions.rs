@@ -200,8 +200,6 @@ pub const MARK_OF_SESSION: &str = "SELECT current_setting('xtask.mark', true), p
 /// Seconds since 1970.
 pub const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::float8";
 
-pub const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
-
 /// A transaction that reads one instant and changes nothing.
 pub const BEGIN_LOOKING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 

@@ -11,7 +11,7 @@ use std::process::Command;
 use xtask::changes::{self, Children, Key, Place, Since, Then};
 use xtask::effects::postgres::{self, Connection};
 use xtask::effects::wait::{self, State};
-use xtask::remembered::TableThen;
+use xtask::remembered::{KeyKind, TableThen, Unbroken};
 use xtask::servers::local;
 use xtask::servers::native::{self, Connections, Options, Stack};
 use xtask::settings::Server;
@@ -98,6 +98,15 @@ async fn keys(session: &mut Connection, then: &TableThen, ids: &BTreeSet<i64>) -
     told
 }
 
+/// Why they cannot be told.
+async fn no_keys(session: &mut Connection, then: &TableThen, ids: &BTreeSet<i64>) -> String {
+    changes::begin(session, T).await.unwrap();
+    let ids_then = |first, last| Ok(ids.range(first..=last).copied().collect());
+    let told = changes::changed_keys(session, T, then, ids_then, |_| Ok(())).await.unwrap();
+    session.run("COMMIT").await.unwrap();
+    told.unwrap_err()
+}
+
 fn written(ids: &[i64]) -> BTreeSet<Key> {
     ids.iter().map(|id| Key::Written(*id)).collect()
 }
@@ -161,6 +170,10 @@ async fn one_row_gone_and_another_come_is_a_change() {
     // As many rows in all as before, and old versions fewer in one range only.
     session.run("DELETE FROM t WHERE id = 3; INSERT INTO t VALUES (3000, '')").await.unwrap();
     assert_eq!(since(&mut session, T, &then).await, Since::Changed { about: 1 });
+    // And with nothing gone.
+    let then = remembered(&mut session, T).await;
+    session.run("INSERT INTO t VALUES (3001, '')").await.unwrap();
+    assert_eq!(since(&mut session, T, &then).await, Since::Changed { about: 1 });
 }
 
 #[tokio::test]
@@ -210,9 +223,11 @@ async fn what_a_table_is_has_to_be_the_same() {
     let servers = Servers::start().await;
     let mut session = servers.session().await;
     let before = "CREATE TYPE mood AS ENUM ('sad', 'glad');
-        CREATE TABLE t (id int PRIMARY KEY, v text, m mood) PARTITION BY RANGE (id);
-        CREATE TABLE a PARTITION OF t FOR VALUES FROM (0) TO (10); INSERT INTO a VALUES (1, 'a', 'sad');
-        CREATE TABLE spare (id int PRIMARY KEY, v text, m mood); INSERT INTO spare VALUES (1, 'b', 'sad');
+        CREATE TABLE t (id int PRIMARY KEY, v text, m mood, c varchar(9), o oid,
+                        s int GENERATED ALWAYS AS (id) STORED) PARTITION BY RANGE (id);
+        CREATE TABLE a PARTITION OF t FOR VALUES FROM (0) TO (10);
+        INSERT INTO a VALUES (1, 'a', 'sad', 'c', 4294967295);
+        CREATE TABLE spare (LIKE t INCLUDING ALL); INSERT INTO spare VALUES (1, 'b', 'sad', 'c', 4294967295);
         CREATE TABLE old_t (id int PRIMARY KEY, v text, m mood)";
     let renew = "DROP TABLE IF EXISTS t, a, b, spare, old_t, gone CASCADE; DROP TYPE IF EXISTS mood";
     for (change, words) in [
@@ -224,37 +239,61 @@ async fn what_a_table_is_has_to_be_the_same() {
         ("ALTER TABLE t DROP v; ALTER TABLE t ADD v text", "defined otherwise"),
         ("ALTER TABLE t ADD w int DEFAULT 5", "defined otherwise"),
         ("ALTER TABLE t RENAME v TO w", "defined otherwise"),
+        // None of these writes a row, and the first reads as -1 then.
+        ("ALTER TABLE t ALTER o TYPE int", "defined otherwise"),
+        ("ALTER TABLE t ALTER c TYPE varchar(10)", "defined otherwise"),
+        ("ALTER TABLE t ALTER v TYPE text COLLATE \"C\"", "defined otherwise"),
+        ("ALTER TABLE t ALTER s DROP EXPRESSION", "defined otherwise"),
         ("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "defined otherwise"),
+        (
+            "ALTER TABLE t DETACH PARTITION a; ALTER TABLE t RENAME TO gone;
+             CREATE TABLE t (s int GENERATED ALWAYS AS (id) STORED, o oid, c varchar(9), m mood, v text, id int)
+                 PARTITION BY RANGE (id);
+             ALTER TABLE t ATTACH PARTITION a FOR VALUES FROM (0) TO (10)",
+            "defined otherwise",
+        ),
         ("ALTER TABLE t DROP CONSTRAINT t_pkey", "another key"),
         ("ALTER TABLE t RENAME TO gone; ALTER TABLE old_t RENAME TO t", "another table"),
-        ("CREATE EXTENSION pg_surgery", "pg_surgery"),
     ] {
         session.run(renew).await.unwrap();
         session.run(before).await.unwrap();
         let then = remembered(&mut session, T).await;
         assert_eq!(since(&mut session, T, &then).await, Since::Unchanged { rows: 1 });
-        let changed = session.run(change).await;
-        if change.contains("EXTENSION") && changed.is_err() {
-            // Its files are not on this machine: the catalogue says the same.
-            let there =
-                "INSERT INTO pg_extension SELECT 99999, 'pg_surgery', 10, 11, false, '1.0', NULL, NULL";
-            session.run("SET allow_system_table_mods = on").await.unwrap();
-            session.run(there).await.unwrap();
-        } else {
-            changed.unwrap();
-        }
+        session.run(change).await.unwrap();
         let why = unknown(&mut session, T, &then).await;
         assert!(why.contains(words), "{change}: {why}");
     }
-    session
-        .run("SET allow_system_table_mods = on; DELETE FROM pg_extension WHERE extname = 'pg_surgery'")
-        .await
-        .unwrap();
-    // Nor are there instants of what is no ordinary table.
-    session.run(renew).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_what_moves_rows_or_is_no_ordinary_table_nothing_is_remembered() {
+    let servers = Servers::start().await;
+    let mut session = servers.session().await;
+    filled(&mut session).await;
+    let then = remembered(&mut session, T).await;
+    session.run("SET allow_system_table_mods = on").await.unwrap();
+    for extension in ["citus", "pg_surgery", "timescaledb"] {
+        // Its files are not on every machine: the catalogue says the same.
+        let there =
+            format!("INSERT INTO pg_extension SELECT 99999, '{extension}', 10, 11, false, '1.0', NULL, NULL");
+        session.run(&there).await.unwrap();
+        let why = unknown(&mut session, T, &then).await;
+        assert!(why.contains(&format!("the extension {extension} moves rows")), "{why}");
+        assert_eq!(tried(&mut session, T).await.unwrap_err(), why);
+        session.run("DELETE FROM pg_extension WHERE oid = 99999").await.unwrap();
+    }
     session
         .run(
-            "CREATE TEMP TABLE passing (id int PRIMARY KEY);
+            "DROP TABLE t; CREATE TEMP TABLE passing (id int PRIMARY KEY);
+             CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler;
+             CREATE TABLE elsewhere (id int PRIMARY KEY) USING other;
+             CREATE TYPE pair AS (a int, b text); CREATE TYPE pairs AS RANGE (subtype = pair);
+             CREATE DOMAIN known AS regclass; CREATE TABLE list (id int PRIMARY KEY, p pair[]);
+             CREATE TABLE ranges (id int PRIMARY KEY, p pairs); CREATE TABLE names (id int PRIMARY KEY, k known);
+             CREATE TABLE rows_of_it (id int PRIMARY KEY, p list);
+             CREATE TABLE made (id int PRIMARY KEY, twice int);
+             -- As PostgreSQL 18 has it.
+             UPDATE pg_attribute SET attgenerated = 'v' WHERE attrelid = 'made'::regclass AND attname = 'twice';
              CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;
              CREATE TABLE t (id int) PARTITION BY RANGE (id);
              CREATE FOREIGN TABLE far PARTITION OF t FOR VALUES FROM (0) TO (9) SERVER s",
@@ -268,6 +307,142 @@ async fn what_a_table_is_has_to_be_the_same() {
     );
     let passing = Place { schema: &temporary, table: "passing", children: Children::Included };
     assert!(tried(&mut session, passing).await.unwrap_err().contains("is temporary"));
+    let read_elsewhere = "has columns that are read by what stands elsewhere";
+    for (table, words) in [
+        ("elsewhere", "is no heap"),
+        ("made", "has columns that are made when they are read"),
+        ("list", read_elsewhere),
+        ("ranges", read_elsewhere),
+        ("names", read_elsewhere),
+        ("rows_of_it", read_elsewhere),
+    ] {
+        let why = tried(&mut session, Place { table, ..T }).await.unwrap_err();
+        assert_eq!(why, format!("public.{table} {words}"));
+    }
+    let history = changes::history(&mut session).await.unwrap().unwrap();
+    let absent = Place { table: "absent", ..T };
+    let then = changes::remember(&mut session, absent, history, Default::default()).await.unwrap();
+    assert_eq!(then.unwrap_err(), "public.absent is not there");
+}
+
+/// Of a table with children, or without them, as it is asked for.
+#[tokio::test]
+async fn a_table_by_itself_is_another_than_one_with_what_inherits_from_it() {
+    let servers = Servers::start().await;
+    let mut session = servers.session().await;
+    filled(&mut session).await;
+    session.run("CREATE TABLE child () INHERITS (t); INSERT INTO child VALUES (1, '')").await.unwrap();
+    let apart = Place { children: Children::Apart, ..T };
+    let (whole, alone) = (remembered(&mut session, T).await, remembered(&mut session, apart).await);
+    assert_eq!((whole.leaves.len(), alone.leaves.len()), (2, 1));
+    session.run("DELETE FROM child").await.unwrap();
+    assert_eq!(since(&mut session, T, &whole).await, Since::Changed { about: 1 });
+    assert_eq!(since(&mut session, apart, &alone).await, Since::Unchanged { rows: 2101 });
+}
+
+#[tokio::test]
+async fn a_key_is_one_whole_number_that_is_always_there_and_there_once() {
+    let servers = Servers::start().await;
+    let mut session = servers.session().await;
+    for (table, key) in [
+        ("CREATE TABLE t (id int PRIMARY KEY)", KeyKind::Id),
+        ("CREATE TABLE t (id smallint NOT NULL, v int, UNIQUE (id) INCLUDE (v))", KeyKind::Id),
+        ("CREATE TABLE t (id bigint NOT NULL); CREATE INDEX ON t (id)", KeyKind::None),
+        ("CREATE TABLE t (id int UNIQUE)", KeyKind::None),
+        ("CREATE TABLE t (id int, v int, PRIMARY KEY (id, v))", KeyKind::None),
+        ("CREATE TABLE t (id int NOT NULL, v int); CREATE UNIQUE INDEX ON t (id) WHERE v > 0", KeyKind::None),
+        ("CREATE TABLE t (id int NOT NULL, other int PRIMARY KEY)", KeyKind::None),
+        ("CREATE TABLE t (id text PRIMARY KEY)", KeyKind::None),
+        ("CREATE TABLE t (id int NOT NULL); INSERT INTO t VALUES (1), (1)", KeyKind::None),
+    ] {
+        session.run("DROP TABLE IF EXISTS t").await.unwrap();
+        session.run(table).await.unwrap();
+        if table.contains("(1), (1)") {
+            // Leaves an index that is not valid.
+            session.run("CREATE UNIQUE INDEX CONCURRENTLY ON t (id)").await.unwrap_err();
+        }
+        let then = remembered(&mut session, T).await;
+        assert_eq!(then.leaves.values().map(|leaf| leaf.key).collect::<Vec<_>>(), [key], "{table}");
+    }
+    // Without one it is told whether, and not which.
+    let then = remembered(&mut session, T).await;
+    let why = no_keys(&mut session, &then, &BTreeSet::from([1])).await;
+    assert_eq!(why, "public.t has no key");
+}
+
+#[tokio::test]
+async fn rows_that_were_not_known_are_not_told_as_deleted() {
+    let servers = Servers::start().await;
+    let mut session = servers.session().await;
+    filled(&mut session).await;
+    let then = remembered(&mut session, T).await;
+    session.run("DELETE FROM t WHERE id IN (1, 2)").await.unwrap();
+    // 2 is missing among the ids of then.
+    let ids: BTreeSet<i64> = (-600..=1500).filter(|id| *id != 2).collect();
+    let why = no_keys(&mut session, &then, &ids).await;
+    assert_eq!(why, "public.t: 2 rows of range 0 are gone by their versions, 1 by their ids");
+}
+
+#[tokio::test]
+async fn nobody_changes_a_table_that_is_looked_at_and_it_is_looked_at_as_it_is_then() {
+    let servers = Servers::start().await;
+    let (mut session, mut other) = (servers.session().await, servers.session().await);
+    filled(&mut session).await;
+    changes::begin(&mut session, T).await.unwrap();
+    let alone = "LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT";
+    let kept_out = other.run(&format!("BEGIN; {alone}")).await.unwrap_err();
+    assert_eq!(postgres::code(&kept_out).as_deref(), Some("55P03"), "{kept_out:#}");
+    session.run("COMMIT").await.unwrap();
+    other
+        .run(&format!("ROLLBACK; BEGIN; {alone}; TRUNCATE t; INSERT INTO t VALUES (1, 'new')"))
+        .await
+        .unwrap();
+    let mut third = servers.session().await;
+    let committed = async {
+        let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 't'::regclass)";
+        let looks = wait::for_state("a look waits", within(30, 20), async || {
+            let there: bool = sqlx::Row::get(&third.row(waits).await?, 0);
+            Ok(if there { State::Ready(()) } else { State::NotYet("none does") })
+        });
+        looks.await.unwrap();
+        other.run("COMMIT").await.unwrap();
+    };
+    let (begun, ()) = tokio::join!(changes::begin(&mut session, T), committed);
+    begun.unwrap();
+    let rows: i64 = sqlx::Row::get(&session.row("SELECT count(*) FROM t").await.unwrap(), 0);
+    assert_eq!(rows, 1, "what a TRUNCATE made empty has been filled since");
+}
+
+/// Before their content is told and after it.
+#[tokio::test]
+async fn what_our_transactions_have_written_is_known_until_somebody_else_writes() {
+    let servers = Servers::start().await;
+    let mut session = servers.session().await;
+    for (change, same) in [
+        ("CREATE SCHEMA side; ALTER TABLE t SET SCHEMA side; ALTER TABLE side.t SET SCHEMA public", true),
+        ("VACUUM FULL t", true),
+        ("UPDATE t SET v = v WHERE id = 1", false),
+        ("DELETE FROM t WHERE id = 1", false),
+        ("INSERT INTO t VALUES (0, 'v')", false),
+        ("DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (1, 'v')", false),
+        ("ALTER TABLE t DROP v; ALTER TABLE t ADD v text", false),
+    ] {
+        session.run("DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v text)").await.unwrap();
+        session.run("BEGIN; INSERT INTO t SELECT g, 'v' FROM generate_series(1, 9) g").await.unwrap();
+        let ours: i64 =
+            sqlx::Row::get(&session.row("SELECT pg_current_xact_id()::text::bigint").await.unwrap(), 0);
+        session.run("COMMIT").await.unwrap();
+        changes::begin(&mut session, T).await.unwrap();
+        let written =
+            changes::written(&mut session, T, vec![ours.try_into().unwrap()]).await.unwrap().unwrap();
+        assert!(changes::still_written(&mut session, T, &written, 9).await.unwrap(), "{change}");
+        session.run("COMMIT").await.unwrap();
+        session.run(change).await.unwrap();
+        changes::begin(&mut session, T).await.unwrap();
+        let still = changes::still_written(&mut session, T, &written, 9).await.unwrap();
+        session.run("COMMIT").await.unwrap();
+        assert_eq!(still, same, "{change}");
+    }
 }
 
 #[tokio::test]
@@ -290,6 +465,27 @@ async fn who_looks_has_to_be_the_same_and_see_every_row() {
     let then = remembered(&mut reader, T).await;
     session.run("ALTER TABLE t ENABLE ROW LEVEL SECURITY").await.unwrap();
     assert!(unknown(&mut reader, T, &then).await.contains("has row security"));
+}
+
+/// The same statements, so the same OIDs; what was left behind came with a dump.
+#[tokio::test]
+async fn another_cluster_is_another_history() {
+    // Not two servers of one stack, which are copies of one cluster.
+    let servers = (Servers::start().await, Servers::start().await);
+    let (mut one, mut other) = (servers.0.session().await, servers.1.session().await);
+    let mut thens = Vec::new();
+    for session in [&mut one, &mut other] {
+        filled(session).await;
+        session.run("CREATE SCHEMA xtask").await.unwrap();
+        let mut then = remembered(session, T).await;
+        changes::marked(session, "6f1c").await.unwrap().unwrap();
+        then.history.unbroken = Unbroken::Nonce("6f1c".into());
+        assert_eq!(since(session, T, &then).await, Since::Unchanged { rows: 2101 });
+        thens.push(then);
+    }
+    let why = unknown(&mut other, T, &thens[0]).await;
+    assert!(why.contains("the cluster is"), "{why}");
+    assert_eq!(no_keys(&mut other, &thens[0], &(-600..=1500).collect()).await, why);
 }
 
 #[tokio::test]
@@ -319,28 +515,65 @@ async fn what_an_instant_saw_is_on_disk() {
     filled(&mut session).await;
     session.run("ALTER SYSTEM SET wal_writer_delay = '10s'").await.unwrap();
     session.run("SELECT pg_reload_conf(); CHECKPOINT").await.unwrap();
-    session.run("SET synchronous_commit = off; UPDATE t SET v = 'late' WHERE id = 1").await.unwrap();
+    session.run("SET synchronous_commit = off").await.unwrap();
+    // Sometimes the server is quick enough by itself.
+    for round in 0..20 {
+        session.run(&format!("UPDATE t SET v = 'v{round}' WHERE id = 2")).await.unwrap();
+        let seen = session.row("SELECT pg_current_wal_insert_lsn()::text").await.unwrap();
+        let seen: String = sqlx::Row::get(&seen, 0);
+        changes::flushed(&mut session).await.unwrap().unwrap();
+        let on_disk = session.row(&format!("SELECT pg_current_wal_flush_lsn() >= '{seen}'")).await.unwrap();
+        assert!(sqlx::Row::get::<bool, _>(&on_disk, 0), "{round}: {seen}");
+    }
+    session.run("UPDATE t SET v = 'late' WHERE id = 1").await.unwrap();
     let then = remembered(&mut session, T).await;
     let pid: i32 = sqlx::Row::get(&session.row("SELECT pg_backend_pid()").await.unwrap(), 0);
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let before: i32 = sqlx::Row::get(&session.row(checkpointer).await.unwrap(), 0);
     // One that dies takes all others with it; the server itself has been running all the time.
     crate::tool::send(pid.try_into().unwrap(), nix::sys::signal::Signal::SIGKILL);
     drop(session);
     let server = servers.server("source", "postgres");
-    let mut session =
-        wait::for_state("the server answers", within(30, 50), async || {
-            match postgres::connect(&server, "test").await {
-                Ok(mut session) => match session.row("SELECT pg_is_in_recovery()").await {
-                    Ok(_) => Ok(State::Ready(session)),
-                    Err(error) => Ok(State::NotYet(format!("{error:#}"))),
-                },
+    let mut session = wait::for_state("the server has begun anew", within(30, 50), async || {
+        match postgres::connect(&server, "test").await {
+            Ok(mut session) => match session.row(checkpointer).await {
+                // It lets sessions in until it has noticed.
+                Ok(row) if sqlx::Row::get::<i32, _>(&row, 0) == before => {
+                    Ok(State::NotYet("it has not noticed".to_string()))
+                }
+                Ok(_) => Ok(State::Ready(session)),
                 Err(error) => Ok(State::NotYet(format!("{error:#}"))),
-            }
-        })
-        .await
-        .unwrap();
+            },
+            Err(error) => Ok(State::NotYet(format!("{error:#}"))),
+        }
+    })
+    .await
+    .unwrap();
     assert_eq!(since(&mut session, T, &then).await, Since::Unchanged { rows: 2101 });
     let value: String = sqlx::Row::get(&session.row("SELECT v FROM t WHERE id = 1").await.unwrap(), 0);
     assert_eq!(value, "late");
+}
+
+/// Who may not, learns it, and goes on.
+#[tokio::test]
+async fn what_cannot_be_made_sure_or_left_behind_is_said() {
+    let servers = Servers::start().await;
+    let mut session = servers.session().await;
+    session
+        .run(
+            "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC;
+             CREATE ROLE reader LOGIN PASSWORD 'r'",
+        )
+        .await
+        .unwrap();
+    let mut server = servers.server("source", "postgres");
+    (server.user, server.password) = ("reader".into(), "r".to_string().into());
+    let mut reader = postgres::connect(&server, "test").await.unwrap();
+    let why = changes::flushed(&mut reader).await.unwrap().unwrap_err();
+    assert!(why.contains("cannot be made sure") && why.contains("pg_logical_emit_message"), "{why}");
+    let why = changes::marked(&mut reader, "6f1c").await.unwrap().unwrap_err();
+    assert!(why.contains("no row could be left in xtask.instants"), "{why}");
+    reader.run("SELECT 1").await.unwrap();
 }
 
 /// Beside a server's data, for its account.
@@ -392,7 +625,7 @@ async fn a_server_that_was_put_back_is_seen() {
     let running = remembered(&mut session, T).await;
     changes::marked(&mut session, "6f1c").await.unwrap().unwrap();
     let mut marked = running.clone();
-    marked.history.unbroken = xtask::remembered::Unbroken::Nonce("6f1c".into());
+    marked.history.unbroken = Unbroken::Nonce("6f1c".into());
     for then in [&running, &marked] {
         assert_eq!(since(&mut session, T, then).await, Since::Unchanged { rows: 2101 });
     }
@@ -420,7 +653,7 @@ async fn a_standby_tells_nothing_and_promoted_it_is_another_history() {
     session.run("CREATE SCHEMA xtask").await.unwrap();
     let mut then = remembered(&mut session, T).await;
     changes::marked(&mut session, "6f1c").await.unwrap().unwrap();
-    then.history.unbroken = xtask::remembered::Unbroken::Nonce("6f1c".into());
+    then.history.unbroken = Unbroken::Nonce("6f1c".into());
     let standby = Standby::follow(&shop).await;
     let mut promoted = standby.session().await;
     promoted.run("SELECT 1").await.unwrap();
@@ -446,6 +679,7 @@ async fn numbers_of_transactions_go_round() {
     let stop = ["stop", "--wait", "--mode=fast", "-D", &path];
     let start =
         ["start", "--wait", "--timeout=60", "-D", &path, "--options", &options, "--log", "restarted.log"];
+    let mut first = None;
     // In steps, since a server stops that has rows 2^31 old; shortly before 2^31 and 2^32 it is looked at.
     for number in [1_200_000_000, 2_147_483_648_u64 - 50, 3_300_000_000, 4_294_967_296 - 50] {
         program(&data, "pg_ctl", &stop);
@@ -470,7 +704,7 @@ async fn numbers_of_transactions_go_round() {
         session.run(&format!("UPDATE t SET v = '{number}' WHERE id IN (3, 4)")).await.unwrap();
         let mut then = remembered(&mut session, T).await;
         changes::marked(&mut session, &number.to_string()).await.unwrap().unwrap();
-        then.history.unbroken = xtask::remembered::Unbroken::Nonce(number.to_string());
+        then.history.unbroken = Unbroken::Nonce(number.to_string());
         for round in 0..100 {
             session.run("SELECT pg_current_xact_id()").await.unwrap();
             assert_eq!(
@@ -478,6 +712,15 @@ async fn numbers_of_transactions_go_round() {
                 Since::Unchanged { rows: 2101 },
                 "{number} + {round}"
             );
+        }
+        // The wrong way round, as after a pg_resetwal; or too far apart, with nothing written in between.
+        let later = TableThen { oldest: then.oldest + 1_000_000, ..then.clone() };
+        let apart = first.get_or_insert_with(|| then.clone());
+        for (then, wrong) in [(&later, true), (&*apart, then.oldest - apart.oldest > 2_000_000_000)] {
+            if wrong {
+                let why = unknown(&mut session, T, then).await;
+                assert!(why.contains("too far apart, or in the wrong order"), "{why}");
+            }
         }
         session.run("UPDATE t SET v = 'later' WHERE id = 4").await.unwrap();
         let all: BTreeSet<i64> = (-600..=1500).collect();

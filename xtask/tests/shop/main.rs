@@ -30,6 +30,7 @@ mod environments;
 mod field;
 mod firestore;
 mod freeze;
+mod from_a_standby;
 mod full_disk;
 mod guide_faults;
 mod hazards;

@@ -1,9 +1,14 @@
 //! What was proven and has not changed is not read again: at the end of a run, by verify, at the cut-over. What
 //! has changed is, and only that; with `--full` everything is.
 
-use crate::support::{Said, Shop, says};
+use crate::source::Elsewhere;
+use crate::support::{Said, Shop, assert_words, says};
+use datapath::digest::Digest;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use xtask::changes;
 use xtask::model::Database;
+use xtask::stores::remembering;
 
 /// By table: since when it stands unchanged, or null where its rows were read.
 fn unread(said: &Said) -> Vec<String> {
@@ -65,6 +70,61 @@ async fn only_what_has_changed_is_read_again() {
         .unwrap();
     assert_eq!(unread(&verified(&shop, 0, &[])), without(&["orders"]));
     assert_eq!(unread(&verified(&shop, 0, &[])), without(&[]));
+}
+
+#[tokio::test]
+async fn what_a_crash_could_undo_is_not_remembered() {
+    let shop = Shop::open(0).await;
+    // Who may not do this cannot make sure of anything.
+    let forbid = "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC";
+    let mut source = shop.source().await;
+    let password = secrecy::ExposeSecret::expose_secret(&shop.settings.source.password).to_string();
+    let role = format!("CREATE ROLE mover LOGIN PASSWORD '{password}'; GRANT pg_read_all_data TO mover");
+    source.run(&format!("{forbid}; {role}")).await.unwrap();
+    let said = Elsewhere::new(&shop, "mover", "").xtask(&shop, &["backup", "--verbose"]).expect_code(0);
+    assert_words(&said, &["public.users will have to be digested again: it cannot be made sure"]);
+    assert_eq!(shop.manifest().backup.unwrap().remembered, BTreeMap::new());
+
+    shop.xtask(&["migrate"]).expect_code(0);
+    let mut orders = shop.superuser(&shop.settings.order).await;
+    orders.run(&format!("{forbid}; DELETE FROM xtask.instants")).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(unread(&verified(&shop, 0, &[])), without(&["orders", "order_items", "payments"]));
+    }
+}
+
+#[tokio::test]
+async fn what_was_proven_to_be_something_else_is_read_again() {
+    let shop = Shop::open(0).await;
+    shop.xtask(&["migrate"]).expect_code(0);
+    let other = |manifest: &mut xtask::run::manifest::Manifest| {
+        // As many rows.
+        manifest.remembered.get_mut("orders").unwrap().content.add(Digest::new(0, Some("1")).unwrap());
+        Ok(())
+    };
+    shop.latest().change_manifest(other).unwrap();
+    assert_eq!(unread(&verified(&shop, 0, &[])), without(&["orders"]));
+    assert_eq!(unread(&verified(&shop, 0, &[])), without(&[]));
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_wrote_to_since_it_was_loaded_is_not_remembered() {
+    let shop = Shop::open(0).await;
+    shop.xtask(&["migrate"]).expect_code(0);
+    let (ctx, export) = (shop.ctx_of(shop.latest()), shop.manifest().export.unwrap());
+    let mut orders = shop.target(Database::Order).await;
+    let writers = orders.rows("SELECT DISTINCT xmin::text FROM orders").await.unwrap();
+    let writers = writers.iter().map(|row| sqlx::Row::get::<String, _>(row, 0).parse().unwrap()).collect();
+    let place = remembering::place("orders");
+    changes::begin(&mut orders, place).await.unwrap();
+    let written = changes::written(&mut orders, place, writers).await.unwrap().unwrap();
+    orders.run("COMMIT").await.unwrap();
+    let proven = BTreeMap::from([("orders", written)]);
+    let remembered = remembering::loaded(&ctx, &mut orders, &export, &proven).await.unwrap();
+    assert_eq!(remembered.keys().collect::<Vec<_>>(), ["orders"]);
+    orders.run("UPDATE orders SET id = id WHERE id = (SELECT min(id) FROM orders)").await.unwrap();
+    let remembered = remembering::loaded(&ctx, &mut orders, &export, &proven).await.unwrap();
+    assert_eq!(remembered, BTreeMap::new());
 }
 
 #[tokio::test]

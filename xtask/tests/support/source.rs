@@ -88,6 +88,14 @@ impl Elsewhere {
         Elsewhere { dir }
     }
 
+    /// From here on with another server as the source.
+    pub fn set_source(&self, from: &Server, to: &Server) {
+        let file = self.dir.path().join("shop.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let port = |server: &Server| format!("port = {}\n", server.port);
+        std::fs::write(file, text.replacen(&port(from), &port(to), 1)).unwrap();
+    }
+
     /// From here on with other lines of policy.
     pub fn set_policy(&self, policy: &str) {
         let file = self.dir.path().join("shop.toml");

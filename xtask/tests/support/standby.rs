@@ -61,6 +61,26 @@ impl Standby {
         command
     }
 
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Until it shows all that the source has committed by now.
+    pub async fn caught_up(&self, shop: &Shop) {
+        let mut source = shop.superuser(&shop.settings.source).await;
+        // Committed, so that it is flushed, and sent.
+        let row =
+            source.row("SELECT pg_logical_emit_message(true, 'test', 'caught up')::text").await.unwrap();
+        let lsn: String = sqlx::Row::get(&row, 0);
+        let mut standby = self.session().await;
+        let replayed = format!("SELECT pg_last_wal_replay_lsn() > '{lsn}'");
+        let state = wait::for_state("the standby catches up", within(60, 20), async || {
+            let there: bool = sqlx::Row::get(&standby.row(&replayed).await?, 0);
+            Ok(if there { State::Ready(()) } else { State::NotYet(format!("before {lsn}")) })
+        });
+        state.await.unwrap();
+    }
+
     pub async fn session(&self) -> Connection {
         postgres::connect(&self.server, "test").await.unwrap()
     }

@@ -10,6 +10,7 @@ use crate::run::freeze_log::Open;
 use crate::run::privileges;
 use crate::source::assess;
 use crate::source::freeze::Freezer;
+use crate::source::standby::{self, Standby};
 use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
@@ -164,7 +165,7 @@ async fn snapshot(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     let what = "snapshot";
     let fix = "name the primary server itself in the environment file";
     let looked = async {
-        let standby: bool = connection.row(sql::IS_STANDBY).await?.try_get(0)?;
+        let standby = standby::look(connection).await?;
         connection.run(sql::BEGIN_LOOKING).await?;
         let shared = shared_snapshot(ctx, connection).await;
         connection.run("ROLLBACK").await?;
@@ -173,10 +174,13 @@ async fn snapshot(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     };
     match looked.await {
         Err(error) => lines.failed(what, &error, fix),
-        Ok(false) => lines.met(what, "one session's is seen by another"),
-        Ok(true) => {
+        Ok(None) => lines.met(what, "one session's is seen by another"),
+        Ok(Some(Standby { unlogged: Some(unlogged), .. })) => {
+            lines.not_met(what, format!("this is a standby, which has no rows of {unlogged}"), fix);
+        }
+        Ok(Some(Standby { replayed, .. })) => {
             let found = "works, but this is a standby: replay ends long statements, or waits for them";
-            lines.warn(what, found, fix);
+            lines.warn(what, format!("{found}; it has replayed {replayed}"), fix);
         }
     }
 }
