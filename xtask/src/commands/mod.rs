@@ -14,6 +14,7 @@ pub mod import;
 pub mod migrate;
 pub mod plan;
 pub mod rehearse;
+pub mod rehearse_rollback;
 pub mod repair;
 pub mod replay;
 pub mod resume;

@@ -1,8 +1,11 @@
 //! The rehearsal: the real migration, pointed at disposable servers.
 
 use super::migrate;
+use crate::commands::rehearse_rollback::{forward_again, there_and_back};
+use crate::commands::rollback::Since;
 use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
+use crate::phases::rollback::Scenario;
 use crate::run::command::Times;
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::RunDir;
@@ -32,6 +35,13 @@ pub struct Args {
     /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it
     #[arg(long)]
     pub baseline: bool,
+    /// Besides, cut over and go back to the old database: with nothing written meanwhile, or with services that write in
+    /// all four stores
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub rollback: Option<Since>,
+    /// The whole story: migrate, cut over, services that write, back, migrate again, cut over, verify
+    #[arg(long, conflicts_with_all = ["rollback", "baseline"])]
+    pub full: bool,
 }
 
 impl Command for Args {
@@ -44,7 +54,13 @@ impl Command for Args {
             local::require(&wanted, &session.terminal)?;
         }
         let runs = session.common.backup_dir.clone();
-        let plan = RehearsalPlan { runtime, keep: self.keep, runs, baseline: self.baseline };
+        let back = match self.full {
+            true => Some(Since::AfterStart),
+            false => self.rollback,
+        };
+        let back = back.map(Scenario::from);
+        let plan =
+            RehearsalPlan { runtime, keep: self.keep, runs, baseline: self.baseline, back, full: self.full };
         let environment = session.environment()?;
         let running = run(wanted, plan, &environment, session.options()?, session.cleanup);
         let rehearsed = Box::pin(running).await?;
@@ -68,6 +84,10 @@ pub struct RehearsalPlan {
     pub runs: Option<PathBuf>,
     /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it.
     pub baseline: bool,
+    /// Whether it is cut over, and taken back.
+    pub back: Option<Scenario>,
+    /// And forward again.
+    pub full: bool,
 }
 
 /// What a rehearsal came to.
@@ -91,9 +111,19 @@ pub async fn run(
     let (servers, settings) = times.of(Part::Servers, Box::pin(starting)).await?;
     let stays = plan.keep || plan.runs.is_some();
     let parent = if stays { runs } else { servers.home().join("runs") };
-    let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options));
-    let result = measured(&ctx, plan.baseline, times).await;
+    let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options.clone()));
+    let mut result = measured(&ctx, plan.baseline, times).await;
     note(&ctx, scale, &result);
+    if let (Some(scenario), Ok(report)) = (plan.back, &result)
+        && report.proven == Some(true)
+    {
+        let back = there_and_back(&ctx, scenario, cleanup).await;
+        result = match back {
+            Ok(()) if plan.full => forward_again(&ctx, options, cleanup).await,
+            Ok(()) => result,
+            Err(error) => Err(error),
+        };
+    }
     // Also after a failure: --keep is there to look at it.
     if result.is_err() {
         servers.post_mortem(&ctx.settings).await.iter().for_each(|line| terminal.always(line));

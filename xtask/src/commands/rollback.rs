@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Since {
+pub enum Since {
     /// The new services have not been started: nobody has used the new stores
     BeforeStart,
     /// They have been started: what they wrote comes back with them

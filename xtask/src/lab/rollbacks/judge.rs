@@ -3,7 +3,7 @@
 
 use super::state::{Named, Old, Stores};
 use crate::phases::rollback::Back;
-use crate::tables::{Home, TABLES, Table, USERS};
+use crate::tables::{Home, TABLES, Table};
 use datapath::document::{NullPolicy, Value};
 use datapath::firestore::Fields;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,11 +177,9 @@ fn touched<'r>(round: &'r Round, table: &'r Table) -> Box<dyn Fn(i64) -> bool + 
         Some(collection) => {
             let documents =
                 |stores: &'r Stores, key: &str| stores.documents.get(&format!("{}/{key}", collection.name));
-            let place = if table.name == USERS { 1 } else { 2 };
             Box::new(move |id| {
                 let row = round.old_after[table.source].get(&id).or(round.old_before[table.source].get(&id));
-                let Some(key) = row.and_then(|row| row.split(',').nth(place)) else { return false };
-                let key = key.trim_matches('"');
+                let key = row.map(|row| row.key.as_str()).unwrap_or_default();
                 documents(&round.stores_before, key) != documents(&round.stores_after, key)
             })
         }

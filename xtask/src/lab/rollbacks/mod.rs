@@ -7,6 +7,7 @@ mod workload;
 
 use self::judge::Round;
 use self::state::Named;
+pub use self::workload::Collisions;
 use super::itself;
 use crate::effects::terminal::Terminal;
 use crate::model::{Stop, grouped};
@@ -81,6 +82,12 @@ impl Campaign {
     }
 }
 
+/// What services write, by this seed.
+pub async fn services_write(settings: &Settings, seed: u64, collisions: Collisions) -> Result<()> {
+    let before = state::stores(settings).await?;
+    workload::write(settings, &before, &mut Rng::with_seed(seed), collisions).await
+}
+
 /// The servers that everything happens on.
 struct Bed {
     stack: PathBuf,
@@ -132,7 +139,7 @@ impl Bed {
         self.tool(&["cutover"], &[0]).await?;
         let (old_before, stores_before) =
             (state::old(&self.settings).await?, state::stores(&self.settings).await?);
-        workload::write(&self.settings, &stores_before, rng).await?;
+        workload::write(&self.settings, &stores_before, rng, Collisions::Some).await?;
         let stores_after = state::stores(&self.settings).await?;
         self.tool(&["rollback", "after-start", "--dry-run", "--json"], &[0]).await?;
         ensure!(state::old(&self.settings).await? == old_before, "a plan has changed the old database");

@@ -17,8 +17,15 @@ use std::io::BufReader;
 /// A row by the names of its columns.
 pub type Named = BTreeMap<String, Option<String>>;
 
-/// By table of the monolith and id, the row as text.
-pub type Old = BTreeMap<&'static str, BTreeMap<i64, String>>;
+/// A row as text, and the key that the new store knows it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldRow {
+    pub key: String,
+    text: String,
+}
+
+/// By table of the monolith and id.
+pub type Old = BTreeMap<&'static str, BTreeMap<i64, OldRow>>;
 
 /// Everything that the four stores hold.
 #[derive(Clone, Default)]
@@ -33,9 +40,13 @@ pub async fn old(settings: &Settings) -> Result<Old> {
     let mut connection = postgres::connect(&settings.source, "chaos").await?;
     let mut old = Old::new();
     for table in TABLES {
-        let query = sql::bind(sql_file!("chaos/rollbacks/old_rows.sql"), &[("table", table.source)]);
+        let key = table.collection().map_or("id", |collection| collection.id);
+        let values = [("table", table.source), ("key", key)];
+        let query = sql::bind(sql_file!("chaos/rollbacks/old_rows.sql"), &values);
         let rows = connection.rows(&query).await?;
-        let rows = rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get("text")?)));
+        let rows = rows.iter().map(|row| {
+            Ok((row.try_get("id")?, OldRow { key: row.try_get("key")?, text: row.try_get("text")? }))
+        });
         old.insert(table.source, rows.collect::<Result<_>>()?);
     }
     connection.close().await?;

@@ -15,12 +15,26 @@ use std::collections::BTreeMap;
 /// Of each kind, about.
 const WRITES: usize = 6;
 
+/// Whether some of it is what the old database does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collisions {
+    Some,
+    None,
+}
+
 /// `before`: what the stores hold.
-pub async fn write(settings: &Settings, before: &Stores, rng: &mut Rng) -> Result<()> {
+pub async fn write(
+    settings: &Settings,
+    before: &Stores,
+    rng: &mut Rng,
+    collisions: Collisions,
+) -> Result<()> {
     let firestore = Firestore::connect(&Address::from(&settings.firestore)).await?;
-    let mut uids = users(settings, &firestore, before, rng).await?;
+    let mut uids = users(settings, &firestore, before, (rng, collisions)).await?;
     sessions(&firestore, before, &uids, rng).await?;
-    uids.extend(["nobody-bears-this".to_string()]);
+    if collisions == Collisions::Some {
+        uids.push("nobody-bears-this".to_string());
+    }
     for database in Database::ALL {
         let file = match database {
             Database::Product => sql_file!("chaos/rollbacks/product.sql"),
@@ -42,7 +56,7 @@ async fn users(
     settings: &Settings,
     firestore: &Firestore,
     before: &Stores,
-    rng: &mut Rng,
+    (rng, collisions): (&mut Rng, Collisions),
 ) -> Result<Vec<String>> {
     let known = of(before, "users/");
     let mut uids: Vec<String> = Vec::new();
@@ -50,13 +64,13 @@ async fn users(
         let uid = format!("uid-{:08x}", rng.u32(..));
         // The e-mail is somebody's already, now and then.
         let email = match rng.u32(..8) {
-            0 => "same@example.com".to_string(),
+            0 if collisions == Collisions::Some => "same@example.com".to_string(),
             _ => format!("{uid}@example.com"),
         };
         let mut fields = vec![("firebase_uid", text(&uid)), ("created_at", Value::Time(rng.i64(0..1 << 50)))];
         match rng.u32(..8) {
-            0 => {}
-            1 => fields.push(("email", Value::Integer(7))),
+            0 if collisions == Collisions::Some => {}
+            1 if collisions == Collisions::Some => fields.push(("email", Value::Integer(7))),
             _ => fields.push(("email", text(&email))),
         }
         set(firestore, "users", &uid, fields).await?;
