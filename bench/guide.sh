@@ -8,7 +8,7 @@
 # empty tables, and text instead of CSV where psql reads the file again: its COPY ends at a line that is
 # just \. (a review in the fixtures has one). Counted once where the guide counts twice.
 #
-# Takes PGPASSWORD, SOURCE_PORT, PRODUCT_PORT, ORDER_PORT, GATEWAY_PORT (all on 127.0.0.1), WORK (where
+# Takes PGPASSWORD, SOURCE_PORT, PRODUCT_PORT, ORDER_PORT, GATEWAY_PORT (all on 127.0.0.1), WORKSPACE, WORK (where
 # bench wrote select/, schema/ and tables), BACKUP_DIR, for firestore also FIRESTORE_EMULATOR_HOST,
 # FIRESTORE_PROJECT and NODE_DIR.
 set -euo pipefail
@@ -37,6 +37,10 @@ backup)
         monolith psql -X -q -A -t -c "SELECT '$table', count(*) FROM $table"
     done > "$BACKUP_DIR/record_counts.txt"
     monolith pg_dump --schema-only --file="$BACKUP_DIR/schema_only.sql"
+    # Where there is a Compose; without one the tool copies the file, too.
+    cd "$WORKSPACE"
+    docker-compose config > "$BACKUP_DIR/docker-compose-before.yml" 2> /dev/null \
+        || cp docker-compose.yml "$BACKUP_DIR/docker-compose-before.yml"
     ;;
 export)
     while IFS=$'\t' read -r database table _; do

@@ -23,7 +23,7 @@ use std::time::Duration;
 const LOCK: [(&str, &str); 2] = [("class", "2020893043"), ("object", "1")];
 
 /// How long a look whether the locks are still there waits on the server, in seconds.
-const MOMENT: &str = "0.25";
+const MOMENT: &str = "0.5";
 
 /// A look that takes longer counts as a lock that is lost.
 const PATIENCE: Duration = Duration::from_secs(30);

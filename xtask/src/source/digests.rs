@@ -1,6 +1,7 @@
 //! What the source holds, table by table and row by row, as digests; its sequences and its statistics.
 
 use crate::changes::{self, Children, Place, Then};
+use crate::effects::idle::Idle;
 use crate::effects::postgres::Connection;
 use crate::model::Column;
 use crate::remembered::Remembered;
@@ -48,9 +49,13 @@ pub async fn raw_digests(
     ctx: &Arc<Ctx>,
     snapshot: &Snapshot,
 ) -> Result<(BTreeMap<String, Digest>, Remembered)> {
-    let tasks =
-        snapshot.tables.iter().cloned().map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), table));
+    let idle = Arc::new(Idle::default());
+    let tasks = snapshot
+        .tables
+        .iter()
+        .map(|table| raw_digest(ctx.clone(), snapshot.info.clone(), idle.clone(), table.clone()));
     let digested = join::all(tasks).await?;
+    idle.end().await?;
     let digests = digested.iter().map(|(name, content, _)| (name.clone(), *content)).collect();
     let mut flushed = Ok(());
     if digested.iter().any(|(_, _, then)| then.is_ok()) {
@@ -68,21 +73,23 @@ pub async fn raw_digests(
     Ok((digests, remembered))
 }
 
+/// `idle`: sessions in this snapshot.
 pub async fn raw_digest(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
+    idle: Arc<Idle>,
     name: RawName,
 ) -> Result<(String, Digest, Then)> {
     let _permit = ctx.source_permit(name.estimated_rows).await;
     ctx.throttle.pass(name.bytes).await;
     let task = ctx.terminal.task("digest", &name.table, 0);
-    let mut worker = worker(&ctx, &snapshot, "digest").await?;
+    let mut worker = idle.take(worker(&ctx, &snapshot, "digest")).await?;
     let columns = columns(&mut worker, &name.schema, &name.table).await?;
     let hash = snapshot.hash.for_raw(&snapshot.server.encoding);
     let history = changes::history(&mut worker).await?;
     let hash = hash.of_row("t", &columns);
     let (content, then) = changes::digest_and_remember(&mut worker, place(&name), history, &hash).await?;
-    worker.close().await?;
+    idle.put(worker);
     task.done(content.rows);
     Ok((name.full(), content, then))
 }

@@ -3,6 +3,7 @@
 //! about how many rows, where versions do not.
 
 use crate::changes::{self, Since};
+use crate::effects::idle::Idle;
 use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Backup, Change, Known, Manifest, SnapshotInfo, SourceCheck};
@@ -84,11 +85,22 @@ async fn contents(
     snapshot: &Snapshot,
     backup: &Backup,
 ) -> Result<BTreeMap<String, (Digest, By)>> {
+    let idle = Arc::new(Sessions::default());
     let looks = snapshot.tables.iter().map(|name| {
         let then = backup.remembered.get(&name.full()).cloned();
-        content(ctx.clone(), snapshot.info.clone(), name.clone(), then)
+        content(ctx.clone(), snapshot.info.clone(), idle.clone(), (name.clone(), then))
     });
-    Ok(join::all(looks).await?.into_iter().collect())
+    let looked = join::all(looks).await?.into_iter().collect();
+    idle.changes.end().await?;
+    idle.digests.end().await?;
+    Ok(looked)
+}
+
+/// Sessions in the snapshot that have nothing to do.
+#[derive(Default)]
+struct Sessions {
+    changes: Idle,
+    digests: Arc<Idle>,
 }
 
 /// By what a table's content is known.
@@ -104,23 +116,23 @@ enum By {
 async fn content(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
-    name: RawName,
-    then: Option<TableThen>,
+    idle: Arc<Sessions>,
+    (name, then): (RawName, Option<TableThen>),
 ) -> Result<(String, (Digest, By))> {
     let mut of_versions = None;
     if let Some(then) = then {
         let _permit = ctx.source_permit(name.estimated_rows).await;
         ctx.throttle.pass(name.bytes).await;
-        let mut worker = worker(&ctx, &snapshot, "changes").await?;
+        let mut worker = idle.changes.take(worker(&ctx, &snapshot, "changes")).await?;
         let since = changes::since(&mut worker, place(&name), &then).await?;
-        worker.close().await?;
+        idle.changes.put(worker);
         match since {
             Since::Unchanged { .. } => return Ok((name.full(), (then.content, By::Versions))),
             Since::Changed { about } => of_versions = Some(about),
             Since::Unknown(why) => ctx.terminal.detail(format!("{} is digested again: {why}", name.full())),
         }
     }
-    let (name, content, _) = raw_digest(ctx, snapshot, name).await?;
+    let (name, content, _) = raw_digest(ctx, snapshot, idle.digests.clone(), name).await?;
     Ok((name, (content, By::Digest { about: of_versions })))
 }
 

@@ -41,7 +41,8 @@ pub fn documents(
     let file = table.file();
     let info = export.files.get(&file).with_context(|| format!("the manifest does not know {file}"))?.clone();
     let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
-    let (sender, receiver) = mpsc::channel(4);
+    // Reading the file is faster than what is done with its documents.
+    let (sender, receiver) = mpsc::channel(1);
     let ctx = ctx.clone();
     let mut rows = crate::run::overlay::open(&ctx.run, export, &file)?;
     let reading = tokio::task::spawn_blocking(move || {

@@ -96,6 +96,7 @@ impl References {
             program = program.env(key, shop.port(server)?);
         }
         program = program.env("PGPASSWORD", shop.password()).env("JOBS", self.jobs.to_string());
+        program = program.env("WORKSPACE", &self.workspace);
         program = program.env("WORK", &shop.work).env("BACKUP_DIR", shop.runs());
         if let Node::Ready(dir) = &self.node {
             program = program.env("NODE_DIR", dir).env("FIRESTORE_EMULATOR_HOST", shop.emulator_host()?);

@@ -5,6 +5,7 @@
 //! its slowest index (an inverted one: no server builds it with more than one process) begins early.
 
 use crate::changes::{self, Children, Place, Written};
+use crate::effects::idle::Idle;
 use crate::effects::postgres::Connection;
 use crate::model::{Column, Database, Stop};
 use crate::run::ctx::Ctx;
@@ -32,8 +33,7 @@ pub(super) struct Loading {
     export: Arc<Export>,
     database: Database,
     plan: BuildPlan,
-    /// Sessions that are idle.
-    idle: Mutex<Vec<Connection>>,
+    idle: Idle,
     /// By table: the transactions that have loaded it.
     transactions: Mutex<BTreeMap<&'static str, Vec<u32>>>,
     /// By table: what was proven, and who wrote it.
@@ -184,10 +184,7 @@ impl Loading {
 
     /// Ends the sessions; returns by table what was proven.
     pub async fn end(&self) -> Result<BTreeMap<&'static str, Written>> {
-        let idle = std::mem::take(&mut *lock(&self.idle));
-        for session in idle {
-            session.close().await?;
-        }
+        self.idle.end().await?;
         Ok(std::mem::take(&mut *lock(&self.proven)))
     }
 
@@ -197,18 +194,17 @@ impl Loading {
 
     /// A session that builds in the staging schema: one that is idle, else a new one.
     async fn session(&self) -> Result<Connection> {
-        let idle = lock(&self.idle).pop();
-        if let Some(session) = idle {
-            return Ok(session);
-        }
-        let mut session = self.ctx.target(self.database, "load").await?;
-        session.run(&sql::for_building(STAGING)).await?;
-        Ok(session)
+        let open = async {
+            let mut session = self.ctx.target(self.database, "load").await?;
+            session.run(&sql::for_building(STAGING)).await?;
+            Ok(session)
+        };
+        self.idle.take(open).await
     }
 
     /// For sessions whose statement has come to its end; one that failed is dropped.
     fn free(&self, session: Connection) {
-        lock(&self.idle).push(session);
+        self.idle.put(session);
     }
 }
 

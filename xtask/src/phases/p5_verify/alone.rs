@@ -1,7 +1,7 @@
 //! What the verification looks at, a part at a time, before the cut-over: for bench, which measures them apart.
 
 use super::cutover_state::CutoverState::Before;
-use super::{checks, databases, references, table};
+use super::{checks, databases, end, references, sessions, table};
 use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::join;
@@ -17,12 +17,15 @@ pub async fn content(
     remembered: &Remembered,
 ) -> Result<BTreeMap<String, TableProof>> {
     let tables = ctx.tables.iter().filter(|table| table.database().is_some());
+    let idle = sessions();
     let proofs = tables.map(|one| {
-        let (ctx, export) = (ctx.clone(), export.clone());
+        let (ctx, export, idle) = (ctx.clone(), export.clone(), idle.clone());
         let then = remembered.get(one.name).cloned();
-        async move { Ok((one.name.to_string(), table(&ctx, &export, one, Before, then).await?.0)) }
+        async move { Ok((one.name.to_string(), table(&ctx, &export, one, Before, (then, &idle)).await?.0)) }
     });
-    Ok(join::all(proofs).await?.into_iter().collect())
+    let proofs = join::all(proofs).await?.into_iter().collect();
+    end(&idle).await?;
+    Ok(proofs)
 }
 
 /// The databases as such, what their tables are, and their sequences.

@@ -13,8 +13,9 @@ mod rows;
 
 use self::cutover_state::CutoverState;
 use self::obstacles::damage_of;
+use crate::effects::idle::Idle;
 use crate::findings::{Counts, Finding, FindingKind, Findings, Store};
-use crate::model::MIGRATED;
+use crate::model::{Database, MIGRATED};
 use crate::remembered::{Remembered, TableThen};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
@@ -54,11 +55,14 @@ async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>, depth
     let started = Instant::now();
     let cutover = if manifest.cutover.is_some() { CutoverState::After } else { CutoverState::Before };
     let step = ctx.run.step(StepName::Verify)?;
+    let idle = sessions();
     let tables = crate::run::join::all(ctx.tables.iter().map(|t| {
-        let (ctx, export) = (ctx.clone(), export.clone());
+        let (ctx, export, idle) = (ctx.clone(), export.clone(), idle.clone());
         let then = manifest.remembered.get(t.name).filter(|_| depth == Depth::Changes).cloned();
         async move {
-            table(&ctx, &export, t, cutover, then).await.with_context(|| format!("verifying {}", t.name))
+            table(&ctx, &export, t, cutover, (then, &idle))
+                .await
+                .with_context(|| format!("verifying {}", t.name))
         }
     }));
     let (files, tables, (databases, remarks), structure, sequences, orphans, references, counted) = tokio::try_join!(
@@ -71,6 +75,7 @@ async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>, depth
         references::all(ctx, export, cutover),
         misplaced::count(ctx),
     )?;
+    end(&idle).await?;
     let (tables, remembered): (Vec<TableProof>, Vec<Option<TableThen>>) = tables.into_iter().unzip();
     let names = ctx.tables.iter().map(|t| t.name.to_string());
     remember(ctx, names.zip(remembered).filter_map(|(name, then)| Some((name, then?))).collect())?;
@@ -89,18 +94,33 @@ async fn looked(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Arc<Export>, depth
     Ok(proof)
 }
 
+/// Sessions of each database that have nothing to do.
+type Sessions = Arc<BTreeMap<Database, Idle>>;
+
+fn sessions() -> Sessions {
+    Arc::new(Database::ALL.map(|database| (database, Idle::default())).into())
+}
+
+async fn end(sessions: &Sessions) -> Result<()> {
+    for idle in sessions.values() {
+        idle.end().await?;
+    }
+    Ok(())
+}
+
 async fn table(
     ctx: &Arc<Ctx>,
     export: &Arc<Export>,
     table: &'static Table,
     cutover: CutoverState,
-    then: Option<TableThen>,
+    (then, sessions): (Option<TableThen>, &Sessions),
 ) -> Result<(TableProof, Option<TableThen>)> {
     let started = Instant::now();
     let record = export.tables.get(table.name).context("the run's manifest does not know this table")?;
     let proof = match &table.home {
         Home::Postgres(database) => {
-            rows::verify(ctx, export, table, record, (*database, cutover), then.as_ref()).await
+            let idle = sessions.get(database).context("no sessions of this database")?;
+            rows::verify(ctx, export, table, record, (*database, cutover), (then.as_ref(), idle)).await
         }
         Home::Firestore(collection) => {
             let proof = documents::verify(ctx, export, table, collection, cutover).await;

@@ -2,6 +2,7 @@
 
 use super::cutover_state::CutoverState;
 use crate::changes;
+use crate::effects::idle::Idle;
 use crate::effects::postgres::{self, Connection};
 use crate::findings::{Counts, Finding, FindingKind, Store, row_key};
 use crate::model::Database;
@@ -27,9 +28,10 @@ pub(super) async fn verify(
     table: &Table,
     record: &TableExport,
     (database, cutover): (Database, CutoverState),
-    then: Option<&TableThen>,
+    (then, idle): (Option<&TableThen>, &Idle),
 ) -> Result<(TableProof, Option<TableThen>)> {
-    let mut connection = ctx.looking(database, "verify").await?;
+    let _permit = ctx.target_permit(database, record.content.total().rows).await;
+    let mut connection = idle.take(ctx.looking(database, "verify")).await?;
     let expected = record.content.total();
     let mut proof = TableProof { expected_rows: expected.rows, ..TableProof::default() };
     if let Some(missing) = missing_columns(&mut connection, table, record).await? {
@@ -47,7 +49,7 @@ pub(super) async fn verify(
         (proof.found_rows, proof.counts.equal) = (rows, rows);
         proof.unchanged_since = Some(then.at.clone());
         task.done(rows);
-        connection.close().await?;
+        idle.put(connection);
         return Ok((proof, None));
     }
     let remembered =

@@ -196,13 +196,19 @@ fn program(plugin: bool) -> &'static Path {
     Path::new(if plugin { "docker" } else { "docker-compose" })
 }
 
-/// What the compose files of a directory come to.
+/// What the compose files of a directory come to. Asked of whichever Compose there is, without asking for its
+/// version first: that costs as much as the answer.
+///
+/// # Errors
+/// As [`Compose::find`] and [`Compose::config`].
 pub async fn configuration(directory: &Path) -> Result<String> {
-    Compose::find()
-        .await?
-        .config(&Project::of(directory))
-        .await
-        .context("asking Compose for its configuration")
+    let project = Project::of(directory);
+    for plugin in [true, false] {
+        if let Ok(text) = (Compose { plugin, version: String::new() }).config(&project).await {
+            return Ok(text);
+        }
+    }
+    Compose::find().await?.config(&project).await.context("asking Compose for its configuration")
 }
 
 /// The files that Compose reads there: the main one first, `.env` last; none: there is no project.
