@@ -22,6 +22,8 @@ pub enum CommandName {
     Repair,
     Replay,
     Cutover,
+    /// The backup into a new database, or in the place of the old one.
+    Restore,
     BenchPart,
     /// Of a newer tool, or not readable any more.
     Other(String),
@@ -31,7 +33,7 @@ impl CommandName {
     /// Whether it changes neither a store nor a file of the run that says what a store has to hold.
     pub fn only_looks(&self) -> bool {
         match self {
-            CommandName::Verify | CommandName::LookForRepairs => true,
+            CommandName::Verify | CommandName::LookForRepairs | CommandName::Restore => true,
             CommandName::Backup
             | CommandName::Export
             | CommandName::Import
@@ -66,6 +68,7 @@ impl fmt::Display for CommandName {
             CommandName::Repair => "repair",
             CommandName::Replay => "replay",
             CommandName::Cutover => "cutover",
+            CommandName::Restore => "restore",
             CommandName::BenchPart => "bench-part",
             CommandName::Other(word) => word,
         })
@@ -85,6 +88,7 @@ impl From<String> for CommandName {
             "repair" => CommandName::Repair,
             "replay" => CommandName::Replay,
             "cutover" => CommandName::Cutover,
+            "restore" => CommandName::Restore,
             "bench-part" => CommandName::BenchPart,
             _ => CommandName::Other(word),
         }
@@ -112,6 +116,7 @@ pub enum StepName {
     SourceAgain,
     Freeze,
     Cutover,
+    Restore,
     Replay,
     LookForRepairs,
     Repair,
@@ -142,6 +147,7 @@ impl fmt::Display for StepName {
             StepName::SourceAgain => "5 source again",
             StepName::Freeze => "freeze",
             StepName::Cutover => "cutover",
+            StepName::Restore => "restore",
             StepName::Replay => "replay",
             StepName::LookForRepairs => "look for repairs",
             StepName::Repair => "repair",
@@ -166,6 +172,7 @@ impl From<String> for StepName {
             "5 source again" => StepName::SourceAgain,
             "freeze" => StepName::Freeze,
             "cutover" => StepName::Cutover,
+            "restore" => StepName::Restore,
             "replay" => StepName::Replay,
             "look for repairs" => StepName::LookForRepairs,
             "repair" => StepName::Repair,
@@ -262,7 +269,7 @@ mod tests {
     fn every_word_means_one_thing() {
         let steps = "1 backup|1 dump|2 export|2 export orders|3 firestore|3 firestore users|3 replace users|\
                      4 import|4 import product|4 import order|4 import gateway|4 statistics|5 verify|\
-                     5 source again|freeze|cutover|replay|look for repairs|repair|policy|export again";
+                     5 source again|freeze|cutover|restore|replay|look for repairs|repair|policy|export again";
         for word in steps.split('|') {
             let step = StepName::from(word.to_string());
             assert!(!matches!(step, StepName::Other(_)), "{word}");
@@ -270,7 +277,7 @@ mod tests {
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
         }
         let commands = "backup|export|import|migrate|migrate --resume|verify|look for repairs|repair|replay|\
-                        cutover|bench-part";
+                        cutover|restore|bench-part";
         for word in commands.split('|') {
             let command = CommandName::from(word.to_string());
             assert!(!matches!(command, CommandName::Other(_)), "{word}");

@@ -70,6 +70,7 @@ commands! {
     Cutover: c::cutover::Args,
     Repair: c::repair::Args,
     Replay: c::replay::Args,
+    Restore: c::restore::Args,
     Bench: c::bench::Args,
     Chaos: c::chaos::Args,
     Completions: Completions,

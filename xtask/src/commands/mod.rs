@@ -16,6 +16,7 @@ pub mod plan;
 pub mod rehearse;
 pub mod repair;
 pub mod replay;
+pub mod restore;
 pub mod resume;
 pub mod stack;
 pub mod status;

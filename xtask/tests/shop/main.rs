@@ -52,6 +52,7 @@ mod rehearsal;
 mod remarks;
 mod repair;
 mod replay;
+mod restore;
 mod resume;
 mod secrets;
 mod seen;
