@@ -6,7 +6,8 @@ SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LC_COL
        || CASE WHEN p.provider = 'icu' AND p.locale IS NOT NULL THEN format(' ICU_LOCALE %L', p.locale) ELSE '' END
        || CASE WHEN p.provider = 'builtin' THEN format(' BUILTIN_LOCALE %L', p.locale) ELSE '' END
        || CASE WHEN p.icu_rules IS NOT NULL THEN format(' ICU_RULES %L', p.icu_rules) ELSE '' END
-       || format(' TABLESPACE %I', p.tablespace) AS statement
+       -- To name the default one takes a right that nobody needs who does not name it.
+       || CASE WHEN p.tablespace <> 'pg_default' THEN format(' TABLESPACE %I', p.tablespace) ELSE '' END AS statement
 FROM jsonb_to_record(:'properties'::jsonb) p (owner text, encoding text, "collate" text, ctype text, provider text,
                                              locale text, icu_rules text, tablespace text)
 CROSS JOIN (SELECT current_setting('server_version_num')::int AS number) v

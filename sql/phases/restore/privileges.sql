@@ -1,6 +1,6 @@
 -- What this session's role needs to make a database that belongs to `owner` and to give it a name: each with
 -- whether it is held, and the statement that gives what is missing. `database`: one that is to be put aside.
--- psql: \set owner shop_owner \set database ecommerce_db
+-- psql: \set owner shop_owner \set database ecommerce_db \set tablespace pg_default
 SELECT 'CREATEDB' AS "grant", r.rolcreatedb OR r.rolsuper AS held,
        format('ALTER ROLE %I CREATEDB', current_user) AS statement
 FROM pg_roles r
@@ -22,4 +22,9 @@ SELECT 'membership in pg_signal_backend', pg_has_role('pg_signal_backend', 'USAG
        format('GRANT pg_signal_backend TO %I', current_user)
 FROM pg_database d
 WHERE d.datname = :'database'
+UNION ALL
+SELECT 'CREATE on tablespace ' || quote_ident(spcname), has_tablespace_privilege(oid, 'CREATE'),
+       format('GRANT CREATE ON TABLESPACE %I TO %I', spcname, current_user)
+FROM pg_tablespace
+WHERE spcname = :'tablespace' AND spcname <> 'pg_default'
 ORDER BY 1

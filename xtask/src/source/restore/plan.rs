@@ -286,7 +286,11 @@ async fn rights(
         Goal::Beside(_) => "",
         Goal::InPlace(_) => source,
     };
-    let values = [("owner", properties.owner.as_str()), ("database", aside)];
+    let values = [
+        ("owner", properties.owner.as_str()),
+        ("database", aside),
+        ("tablespace", properties.tablespace.as_str()),
+    ];
     let query = sql::bind(sql_file!("phases/restore/privileges.sql"), &values);
     let missing = privileges::look(connection, &query).await?.missing;
     let mut wrong: Vec<String> =

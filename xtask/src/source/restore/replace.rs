@@ -128,8 +128,8 @@ pub(super) async fn look(
         ));
     }
     let mut sessions = Vec::new();
+    obstacles.extend(hanging(connection, &database).await?);
     for name in [&database, restored] {
-        obstacles.extend(hanging(connection, name).await?);
         let (found, above_us) = sessions_in(connection, name).await?;
         obstacles.extend(above_us);
         sessions.extend(found);
@@ -224,13 +224,17 @@ pub async fn replace(
     // Who is kept out of the old one is not let into the new one: `unfreeze` does that.
     statements.extend(frozen.then(|| sql::make_read_only(restored)));
     statements.push(sql::rename_database(restored, &plan.database));
-    know_it(ctx, new.oid, &plan.database)?;
-    connection.close().await?;
+    let before = know_it(ctx, Some(new.oid))?;
     let end: &[&str] = match consent {
         Consent::Given => &[&plan.database, restored],
         Consent::Missing => &[],
     };
-    let sessions_ended = change_names(ctx, &statements, end).await?;
+    let changed = change_names(ctx, &statements, end).await;
+    if changed.is_err() && !has_its_name(&mut connection, &plan.database, new.oid).await {
+        know_it(ctx, before)?;
+    }
+    let sessions_ended = changed?;
+    connection.close().await?;
     let done = match &aside {
         Some(aside) => format!("{restored} is {} now, which was put aside as {aside}", plan.database),
         None => format!("{restored} is {} now", plan.database),
@@ -253,16 +257,24 @@ async fn nobody_at_work(ctx: &Ctx, database: &str) -> Result<String> {
     Ok(place::name(database, &format!("{ASIDE}{now}")))
 }
 
-/// From here on the run's source is the restored one: written down before it is, so that the same call goes on.
-fn know_it(ctx: &Ctx, oid: i64, database: &str) -> Result<()> {
+/// From here on the run's source is the one with this OID: written down before it is, so that the same call goes
+/// on. Returns what it was.
+fn know_it(ctx: &Ctx, oid: Option<i64>) -> Result<Option<i64>> {
+    let mut before = None;
     ctx.run.change_manifest(|manifest| {
-        if let Some(source) = manifest.servers.databases.get_mut(&ServerName::Source) {
-            source.oid = oid;
-            source.database = database.to_string();
+        if let (Some(source), Some(oid)) = (manifest.servers.databases.get_mut(&ServerName::Source), oid) {
+            before = Some(std::mem::replace(&mut source.oid, oid));
         }
         Ok(())
     })?;
-    Ok(())
+    Ok(before)
+}
+
+/// Whether the names were changed although we have not heard of it; where that cannot be seen, we take it so: the
+/// same call finds out.
+async fn has_its_name(connection: &mut Connection, database: &str, oid: i64) -> bool {
+    let there = place::look(connection, database).await;
+    there.map_or(true, |there| there.is_some_and(|there| there.oid == oid))
 }
 
 /// Changes the names in one transaction, and ends meanwhile who is in the way; how many. While the server waits
