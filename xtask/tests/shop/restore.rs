@@ -4,7 +4,7 @@
 use crate::restarted::Restarted;
 use crate::source::{Elsewhere, log_in, run, shop_with_a_service};
 use crate::support::{Said, Shop, assert_refused, assert_words, says};
-use crate::tool::{Tool, contents, processes_naming, within};
+use crate::tool::{Tool, contents, processes_naming, send, stopped, within};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use std::process::Command;
 use xtask::effects::cleanup::Cleanup;
 use xtask::effects::postgres::{self, Connection};
 use xtask::effects::wait::{self, State};
+use xtask::identity::ServerName;
 use xtask::run::command::visibly;
 use xtask::run::dir::RunDir;
 use xtask::servers::native;
@@ -89,6 +90,7 @@ const ODD: &str = "
     ALTER ROLE app IN DATABASE ecommerce_db SET search_path = '';
     COMMENT ON DATABASE ecommerce_db IS 'it''s \"odd\"';
     REVOKE ALL ON DATABASE ecommerce_db FROM PUBLIC;
+    REVOKE TEMPORARY ON DATABASE ecommerce_db FROM \"shop owner\";
     GRANT CONNECT ON DATABASE ecommerce_db TO app WITH GRANT OPTION;
     SET ROLE app; GRANT CONNECT ON DATABASE ecommerce_db TO helper; RESET ROLE;
     SET default_transaction_read_only = off;
@@ -237,7 +239,11 @@ async fn everything_that_stands_in_the_way_is_said_at_once() {
     assert_eq!(databases(&shop).await, before);
     // The plan alone says the same.
     let said = there.xtask(&shop, &["restore", "--run", &run, "--into", "taken", "-n"]).expect_code(4);
+    says(&said, &["into the new database taken"]);
     assert_words(&said, &rights);
+    let said =
+        there.xtask(&shop, &["restore", "--run", &run, "--into", "taken", "-n", "--json"]).expect_code(4);
+    assert_eq!(said.json()["obstacles"].as_array().unwrap().len(), 4, "{}", said.stdout);
     // Neither both goals nor none.
     there.xtask(&shop, &["restore", "--run", &run]).expect_code(2);
     there.xtask(&shop, &["restore", "--run", &run, "--into", "x", "--in-place"]).expect_code(2);
@@ -254,7 +260,13 @@ async fn everything_that_stands_in_the_way_is_said_at_once() {
     source.run(owner).await.unwrap();
     there.xtask(&shop, &["backup"]).expect_code(0);
     let run = shop.latest().id().to_string();
-    there.xtask(&shop, &["restore", "--run", &run, "--into", "mine"]).expect_code(0);
+    let said =
+        there.xtask(&shop, &["restore", "--run", &run, "--into", "mine", "--json"]).expect_code(0).json();
+    let rows: u64 = shop.manifest().backup.unwrap().raw.values().map(|table| table.rows).sum();
+    assert_eq!(
+        (&said["database"], &said["rows"], &said["replaced"]),
+        (&"mine".into(), &rows.into(), &Value::Null)
+    );
     assert_eq!(definitions(&beside(&shop, "mine")), definitions(&shop.settings.source));
 }
 
@@ -578,4 +590,54 @@ async fn sessions_that_come_again_are_kept_out_while_the_names_change() {
     let said = tokio::task::block_in_place(|| shop.xtask(&arguments));
     knocking.abort();
     says(&said.expect_code(0), &["it is ecommerce_db now", "sessions were ended"]);
+}
+
+/// A session that does not go, as one whose process hangs: both names stay, and the run's source is the old one
+/// still; killed meanwhile, the same command goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_cannot_be_ended_leaves_both_names_as_they_are() {
+    let shop = shop_with_a_service().await;
+    let run_id = backed_up(&shop);
+    let arguments = ["restore", "--run", &run_id, "--in-place", "--end-sessions"];
+    let mut holding = log_in(&shop.settings.source, "shop_app").await.unwrap();
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut holding).await.unwrap();
+    let pid = u32::try_from(pid).unwrap();
+    let before = databases(&shop).await;
+    let names_as_they_were = async || {
+        let now = databases(&shop).await;
+        assert_eq!((&now[0], now.len()), (&before[0], 2), "{now:?}");
+        assert_eq!(now[1].0, format!("ecommerce_db_restored_{run_id}"));
+        now[1].1
+    };
+    assert!(stopped(pid));
+    let said = tokio::task::block_in_place(|| shop.xtask(&arguments)).expect_code(1);
+    assert_words(&said, &["is restored and proven", "waited 30 s for"]);
+    names_as_they_were().await;
+    let known = |shop: &Shop| shop.manifest().servers.databases[&ServerName::Source].oid;
+    assert_eq!(known(&shop), before[0].1);
+
+    let renaming = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%RENAME TO%' AND state = 'active' \
+                    AND application_name LIKE 'xtask % restore %'";
+    let mut postgres = in_database(&shop, "postgres").await;
+    let mut renames = async |wanted: bool| {
+        let what = if wanted { "the change of names to wait" } else { "it to end" };
+        let state = wait::for_state(what, within(60, 5), async || {
+            let there = postgres.row(renaming).await?.try_get::<i64, _>(0)? > 0;
+            Ok(if there == wanted { State::Ready(()) } else { State::NotYet(there.to_string()) })
+        });
+        state.await.unwrap();
+    };
+    let killed = Tool::start(shop.command(&arguments));
+    renames(true).await;
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(tokio::task::block_in_place(|| killed.ends_within(20)).code, None);
+    renames(false).await;
+    let restored = names_as_they_were().await;
+    assert_eq!(known(&shop), restored, "so that the same command goes on");
+    send(pid, Signal::SIGCONT);
+    let said = tokio::task::block_in_place(|| shop.xtask(&arguments)).expect_code(0);
+    says(&said, &["restored by an earlier call", "it is ecommerce_db now"]);
+    let now = databases(&shop).await;
+    assert_eq!(now[0], ("ecommerce_db".to_string(), restored));
+    assert_eq!(now[1].1, before[0].1);
 }
