@@ -164,8 +164,7 @@ impl Tools {
             "--exit-on-error".into(),
             archive.display().to_string(),
         ];
-        // Its sessions are processes of its own, which have to end with it.
-        self.client("pg_restore", server, purpose, arguments).own_group().read().await.map(drop)
+        self.client("pg_restore", server, purpose, arguments).read().await.map(drop)
     }
 
     /// Dumps the definitions of a database, in this encoding, and compares them with those in a file.

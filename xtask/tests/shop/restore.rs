@@ -346,7 +346,7 @@ async fn a_restore_that_is_not_what_was_backed_up_is_dropped_or_kept_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_off_it_leaves_nothing_that_the_same_command_does_not_put_right() {
-    let shop = Shop::open(0).await;
+    let shop = shop_with_a_service().await;
     let large = "CREATE TABLE large AS SELECT id, md5(id::text) AS text FROM generate_series(1, 400000) id; \
                  CREATE INDEX ON large (text)";
     shop.source().await.run(large).await.unwrap();
@@ -374,6 +374,9 @@ async fn cut_off_it_leaves_nothing_that_the_same_command_does_not_put_right() {
         killed.signal(Signal::SIGKILL);
         assert_eq!(tokio::task::block_in_place(|| killed.ends_within(20)).code, None);
         assert_eq!(names(&shop).await, ["again_unproven", "ecommerce_db"], "nothing under its name");
+        let unproven = beside(&shop, "again_unproven");
+        let error = log_in(&unproven, "shop_app").await.unwrap_err().to_string();
+        assert!(error.contains("permission denied for database"), "{error}");
     }
     let said = tokio::task::block_in_place(|| shop.xtask(&arguments)).expect_code(0);
     says(&said, &["✓ PROVEN again: 12 tables"]);
@@ -599,9 +602,12 @@ async fn a_session_that_cannot_be_ended_leaves_both_names_as_they_are() {
     let shop = shop_with_a_service().await;
     let run_id = backed_up(&shop);
     let arguments = ["restore", "--run", &run_id, "--in-place", "--end-sessions"];
-    let mut holding = log_in(&shop.settings.source, "shop_app").await.unwrap();
-    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut holding).await.unwrap();
-    let pid = u32::try_from(pid).unwrap();
+    let hanging = async |server: &Server| {
+        let mut session = log_in(server, "shop_app").await.unwrap();
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut session).await.unwrap();
+        assert!(stopped(pid.cast_unsigned()));
+        (pid.cast_unsigned(), session)
+    };
     let before = databases(&shop).await;
     let names_as_they_were = async || {
         let now = databases(&shop).await;
@@ -609,13 +615,16 @@ async fn a_session_that_cannot_be_ended_leaves_both_names_as_they_are() {
         assert_eq!(now[1].0, format!("ecommerce_db_restored_{run_id}"));
         now[1].1
     };
-    assert!(stopped(pid));
+    let (pid, _session) = hanging(&shop.settings.source).await;
     let said = tokio::task::block_in_place(|| shop.xtask(&arguments)).expect_code(1);
     assert_words(&said, &["is restored and proven", "waited 30 s for"]);
     names_as_they_were().await;
     let known = |shop: &Shop| shop.manifest().servers.databases[&ServerName::Source].oid;
     assert_eq!(known(&shop), before[0].1);
+    send(pid, Signal::SIGCONT);
 
+    // In the restored one: the first of the two names could be changed.
+    let (pid, _session) = hanging(&beside(&shop, &format!("ecommerce_db_restored_{run_id}"))).await;
     let renaming = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%RENAME TO%' AND state = 'active' \
                     AND application_name LIKE 'xtask % restore %'";
     let mut postgres = in_database(&shop, "postgres").await;
