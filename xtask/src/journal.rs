@@ -83,7 +83,9 @@ impl<Name: From<String> + PartialEq> Span<Name> {
 impl Command {
     /// Whether it leaves the run as it was. Of one whose beginning is lost that is told by its steps.
     pub fn only_looks(&self) -> bool {
-        let looks = |step: &Span<StepName>| matches!(step.step, StepName::Verify | StepName::LookForRepairs);
+        let looks = |step: &Span<StepName>| {
+            matches!(step.step, StepName::Verify | StepName::LookForRepairs | StepName::Restore)
+        };
         match self.process {
             Some(_) => self.whole.step.only_looks(),
             None => self.steps.iter().all(looks),

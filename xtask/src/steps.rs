@@ -25,6 +25,8 @@ pub enum CommandName {
     /// `rollback --dry-run`, and what `rollback` shows first.
     LookForRollback,
     Rollback,
+    /// The backup into a new database, or in the place of the old one.
+    Restore,
     BenchPart,
     /// Of a newer tool, or not readable any more.
     Other(String),
@@ -34,7 +36,10 @@ impl CommandName {
     /// Whether it changes neither a store nor a file of the run that says what a store has to hold.
     pub fn only_looks(&self) -> bool {
         match self {
-            CommandName::Verify | CommandName::LookForRepairs | CommandName::LookForRollback => true,
+            CommandName::Verify
+            | CommandName::LookForRepairs
+            | CommandName::LookForRollback
+            | CommandName::Restore => true,
             CommandName::Backup
             | CommandName::Export
             | CommandName::Import
@@ -72,6 +77,7 @@ impl fmt::Display for CommandName {
             CommandName::Cutover => "cutover",
             CommandName::LookForRollback => "look at the rollback",
             CommandName::Rollback => "rollback",
+            CommandName::Restore => "restore",
             CommandName::BenchPart => "bench-part",
             CommandName::Other(word) => word,
         })
@@ -93,6 +99,7 @@ impl From<String> for CommandName {
             "cutover" => CommandName::Cutover,
             "look at the rollback" => CommandName::LookForRollback,
             "rollback" => CommandName::Rollback,
+            "restore" => CommandName::Restore,
             "bench-part" => CommandName::BenchPart,
             _ => CommandName::Other(word),
         }
@@ -121,6 +128,7 @@ pub enum StepName {
     Freeze,
     Cutover,
     Rollback,
+    Restore,
     Replay,
     LookForRepairs,
     Repair,
@@ -152,6 +160,7 @@ impl fmt::Display for StepName {
             StepName::Freeze => "freeze",
             StepName::Cutover => "cutover",
             StepName::Rollback => "rollback",
+            StepName::Restore => "restore",
             StepName::Replay => "replay",
             StepName::LookForRepairs => "look for repairs",
             StepName::Repair => "repair",
@@ -177,6 +186,7 @@ impl From<String> for StepName {
             "freeze" => StepName::Freeze,
             "cutover" => StepName::Cutover,
             "rollback" => StepName::Rollback,
+            "restore" => StepName::Restore,
             "replay" => StepName::Replay,
             "look for repairs" => StepName::LookForRepairs,
             "repair" => StepName::Repair,
@@ -273,7 +283,7 @@ mod tests {
     fn every_word_means_one_thing() {
         let steps = "1 backup|1 dump|2 export|2 export orders|3 firestore|3 firestore users|3 replace users|\
                      4 import|4 import product|4 import order|4 import gateway|4 statistics|5 verify|\
-                     5 source again|freeze|cutover|replay|look for repairs|repair|policy|export again";
+                     5 source again|freeze|cutover|restore|replay|look for repairs|repair|policy|export again";
         for word in steps.split('|') {
             let step = StepName::from(word.to_string());
             assert!(!matches!(step, StepName::Other(_)), "{word}");
@@ -281,7 +291,7 @@ mod tests {
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
         }
         let commands = "backup|export|import|migrate|migrate --resume|verify|look for repairs|repair|replay|\
-                        cutover|bench-part";
+                        cutover|restore|bench-part";
         for word in commands.split('|') {
             let command = CommandName::from(word.to_string());
             assert!(!matches!(command, CommandName::Other(_)), "{word}");

@@ -71,6 +71,7 @@ commands! {
     Repair: c::repair::Args,
     Replay: c::replay::Args,
     Rollback: c::rollback::Args,
+    Restore: c::restore::Args,
     Bench: c::bench::Args,
     Chaos: c::chaos::Args,
     Completions: Completions,

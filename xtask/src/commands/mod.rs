@@ -17,6 +17,7 @@ pub mod rehearse;
 pub mod rehearse_rollback;
 pub mod repair;
 pub mod replay;
+pub mod restore;
 pub mod resume;
 pub mod rollback;
 pub mod stack;

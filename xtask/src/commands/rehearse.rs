@@ -174,7 +174,7 @@ async fn baseline(ctx: &Ctx) -> Result<f64> {
     connection.run(&sql::create_database(&scratch.database, &source.user)).await?;
     let started = Instant::now();
     ctx.tools.plain_dump(source, &archive).await?;
-    ctx.tools.restore(&scratch, &archive, 4).await?;
+    ctx.tools.restore(&scratch, "baseline", &archive, 4).await?;
     let seconds = started.elapsed().as_secs_f64();
     connection.run(&sql::drop_database(&scratch.database)).await?;
     connection.close().await?;

@@ -155,15 +155,45 @@ impl Tools {
         self.client("pg_dump", server, "baseline", arguments).read().await.map(drop)
     }
 
-    /// Restores an archive into an empty database.
-    pub async fn restore(&self, server: &Server, archive: &Path, jobs: usize) -> Result<()> {
+    /// Restores an archive into an empty database, with as many sessions as `jobs`. Where it fails, what it has
+    /// made until then stays.
+    pub async fn restore(&self, server: &Server, purpose: &str, archive: &Path, jobs: usize) -> Result<()> {
         let arguments = vec![
             format!("--dbname={}", conninfo(&server.database)),
             format!("--jobs={jobs}"),
             "--exit-on-error".into(),
             archive.display().to_string(),
         ];
-        self.client("pg_restore", server, "baseline", arguments).read().await.map(drop)
+        self.client("pg_restore", server, purpose, arguments).read().await.map(drop)
+    }
+
+    /// Dumps the definitions of a database, in this encoding, and compares them with those in a file.
+    ///
+    /// # Errors
+    /// Where it cannot be dumped. A line that differs is no error, it is returned.
+    pub async fn definitions_differ(
+        &self,
+        server: &Server,
+        purpose: &str,
+        encoding: &str,
+        definitions: &Path,
+    ) -> Result<Option<String>> {
+        let mut recorded = BufReader::with_capacity(
+            1 << 18,
+            File::open(definitions).with_context(|| format!("reading {}", definitions.display()))?,
+        );
+        let mut arguments = vec![
+            format!("--dbname={}", conninfo(&server.database)),
+            format!("--encoding={encoding}"),
+            "--lock-wait-timeout=60s".into(),
+        ];
+        arguments.extend(Form::Schema.arguments().iter().map(|a| a.to_string()));
+        let dump = self.client("pg_dump", server, purpose, arguments);
+        // A catalogue of many tables takes pg_dump a while before its first line.
+        let compared = move |dump: &mut dyn BufRead| {
+            Ok(same_lines(dump, &mut recorded).err().map(|difference| format!("{difference:#}")))
+        };
+        dump.pipe(Duration::from_secs(300), compared).await
     }
 
     /// Reads the whole archive, writes it into `sql` as SQL, and compares its definitions with those that were

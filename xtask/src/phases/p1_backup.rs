@@ -4,9 +4,12 @@
 use crate::effects::dump::{ExportedSnapshot, Form, ReadBack};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{self, Backup, SnapshotInfo};
+use crate::run::properties::Properties;
 use crate::servers::docker;
 use crate::shown::escaped;
 use crate::source::digests::{raw_digests, sequences, writes};
+use crate::source::freeze::Freezer;
+use crate::source::restore;
 use crate::source::snapshot::{RawName, Snapshot, worker};
 use crate::sql_file;
 use crate::steps::StepName;
@@ -36,6 +39,7 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let pg_dump = ctx.tools.version().await?;
     let writes = writes(ctx).await?;
     let left_out = left_out(ctx, &snapshot.info).await?;
+    let properties = properties(ctx, &snapshot.info).await?;
     let ((files, dumped), (raw, remembered), compose) = tokio::try_join!(
         dump(ctx, snapshot, &left_out),
         raw_digests(ctx, snapshot),
@@ -57,7 +61,21 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
         left_out: left_out.why,
         writes,
         sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect(),
+        properties: Some(properties),
         seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// What no dump holds of the database, as it was before a freeze.
+async fn properties(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<Properties> {
+    let mut worker = worker(ctx, snapshot, "properties").await?;
+    let database = &ctx.settings.source.database;
+    let properties = restore::properties(&mut worker, database).await?;
+    worker.close().await?;
+    let properties = properties.with_context(|| format!("{database} is not among the server's databases"))?;
+    Ok(match Freezer::of(ctx)?.open()? {
+        Some(open) => properties.read_only_as_before(open.frozen.setting.as_deref()),
+        None => properties,
     })
 }
 

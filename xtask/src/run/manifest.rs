@@ -6,6 +6,7 @@ use crate::identity::Identity;
 use crate::ledger::Outcomes;
 use crate::model::{Column, ServerInfo, grouped};
 use crate::remembered::Remembered;
+use crate::run::properties::Properties;
 use crate::shown::escaped;
 use crate::sql::{HashFn, Reading};
 use crate::steps::CommandName;
@@ -186,6 +187,9 @@ pub struct Backup {
     /// Where every sequence of the source stood after the last reading.
     #[serde(default)]
     pub sequences: BTreeMap<String, Option<i64>>,
+    /// What of the database no dump holds; `None`: the run is of a version that did not record it.
+    #[serde(default)]
+    pub properties: Option<Properties>,
     pub seconds: f64,
 }
 

@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod overlay;
 pub mod permits;
 pub mod privileges;
+pub mod properties;
 pub mod rehearsal_log;
 pub mod report;
 pub mod servers;

@@ -6,6 +6,7 @@ pub mod backpressure;
 pub mod digests;
 pub mod drift;
 pub mod freeze;
+pub mod restore;
 pub mod rows;
 pub mod sequences;
 pub mod snapshot;

@@ -45,6 +45,7 @@ fn help_and_usage() {
         "migrate",
         "status",
         "verify",
+        "restore",
         "completions",
     ] {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");

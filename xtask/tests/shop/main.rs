@@ -54,6 +54,7 @@ mod rehearsal;
 mod remarks;
 mod repair;
 mod replay;
+mod restore;
 mod resume;
 mod rollback;
 mod secrets;

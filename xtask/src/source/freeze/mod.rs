@@ -4,7 +4,7 @@
 
 mod allowed;
 mod held;
-mod others;
+pub(in crate::source) mod others;
 
 use super::Handling;
 use crate::effects::cleanup::{Cleanup, Pending};

@@ -14,10 +14,10 @@ const PATIENCE: Patience =
     Patience { deadline: Duration::from_secs(30), interval: Duration::from_millis(20) };
 
 /// The instants before and after everything.
-pub(super) const EVER: (&str, &str) = ("-infinity", "infinity");
+pub(in crate::source) const EVER: (&str, &str) = ("-infinity", "infinity");
 
 /// A session that is not this process's.
-pub(super) struct SourceSession {
+pub(in crate::source) struct SourceSession {
     pid: i32,
     began: String,
     role: String,
@@ -36,13 +36,19 @@ impl std::fmt::Display for SourceSession {
     }
 }
 
-/// Those that began in this span of time.
-pub(super) async fn sessions(
+/// Those of this database that began in this span of time.
+pub(super) async fn sessions(connection: &mut Connection, span: (&str, &str)) -> Result<Vec<SourceSession>> {
+    sessions_of(connection, "", span).await
+}
+
+/// The same of another database of the server; an empty name: of this one.
+pub(in crate::source) async fn sessions_of(
     connection: &mut Connection,
+    database: &str,
     (from, to): (&str, &str),
 ) -> Result<Vec<SourceSession>> {
     let own = sql::array(own_sessions::keys().iter().map(String::as_str));
-    let values = [("from", from), ("to", to), ("own", own.as_str())];
+    let values = [("database", database), ("from", from), ("to", to), ("own", own.as_str())];
     let query = sql::bind(sql_file!("phases/freeze/sessions.sql"), &values);
     let session = |row: &sqlx::postgres::PgRow| {
         Ok(SourceSession {
@@ -59,12 +65,21 @@ pub(super) async fn sessions(
 /// Ends the sessions that began then, and waits until they are gone; how many.
 pub(super) async fn end(connection: &mut Connection, span: (&str, &str)) -> Result<usize> {
     let sessions = sessions(connection, span).await?;
-    for session in &sessions {
+    end_these(connection, &sessions).await?;
+    Ok(sessions.len())
+}
+
+/// Ends these sessions, and waits until they are gone.
+pub(in crate::source) async fn end_these(
+    connection: &mut Connection,
+    sessions: &[SourceSession],
+) -> Result<()> {
+    for session in sessions {
         let pid = session.pid.to_string();
         let query = sql::bind(sql_file!("phases/freeze/end.sql"), &[("pid", &pid)]);
         connection.run(&query).await.with_context(|| format!("ending {session}"))?;
     }
-    for session in &sessions {
+    for session in sessions {
         let values = [("pid", &*session.pid.to_string()), ("began", &session.began)];
         let query = sql::bind(sql_file!("phases/freeze/there.sql"), &values);
         let what = format!("{session} to end");
@@ -73,7 +88,7 @@ pub(super) async fn end(connection: &mut Connection, span: (&str, &str)) -> Resu
             waiting.again(&"it is still there").await?;
         }
     }
-    Ok(sessions.len())
+    Ok(())
 }
 
 /// Who may keep a role or the database from being changed: a line each.

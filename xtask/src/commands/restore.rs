@@ -1,0 +1,203 @@
+//! A run's backup as a database: beside the source's own, or in its place.
+
+use crate::effects::cleanup::Cleanup;
+use crate::model::grouped;
+use crate::run::command::visibly;
+use crate::run::ctx::Ctx;
+use crate::run::freeze_log::FreezeLog;
+use crate::session::{Command, RunArgs, Servers, Session, print};
+use crate::shown::escaped;
+use crate::source::freeze::Freezer;
+use crate::source::restore::{self, Consent, Goal, NotProven, Plan, Replaced, Restored, Unproven};
+use crate::sql;
+use crate::steps::CommandName;
+use anyhow::Result;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// The run's backup as a new database on the source's server, proven against what was backed up
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("goal").required(true).args(["into", "in_place"])))]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The name of the new database
+    #[arg(long, value_name = "DATABASE")]
+    into: Option<String>,
+    /// Then it takes the place of the source's database, which is kept under another name
+    #[arg(long)]
+    in_place: bool,
+    /// With --in-place: end the sessions of others that the plan lists
+    #[arg(long, requires = "in_place")]
+    end_sessions: bool,
+    /// Keep a new database that is not what was backed up, under the name DATABASE_unproven
+    #[arg(long, conflicts_with = "in_place")]
+    keep: bool,
+    /// Show the plan and make nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Args {
+    fn goal(&self) -> Goal {
+        match &self.into {
+            Some(name) => Goal::Beside(name.clone()),
+            None if self.end_sessions => Goal::InPlace(Consent::Given),
+            None => Goal::InPlace(Consent::Missing),
+        }
+    }
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let ctx = session.existing_run(&self.run)?;
+        let (goal, run) = (self.goal(), ctx.run.id().to_string());
+        let plan = plan(&ctx, &goal).await?;
+        if self.dry_run {
+            let goal = match &self.into {
+                Some(name) => format!("--into {name}"),
+                None => "--in-place".to_string(),
+            };
+            session.done(&plan, plan.text(), session.then(&format!("restore --run {run} {goal}")))?;
+            return plan.possible();
+        }
+        session.terminal.line(plan.text().trim_end());
+        session.permitted(&ctx.settings)?;
+        let unproven = if self.keep { Unproven::Keep } else { Unproven::Drop };
+        let done = match run_as_planned(&ctx, &plan, &goal, unproven, session.cleanup).await {
+            Ok(done) => done,
+            Err(error) => return Err(differences_said(session, error)?),
+        };
+        let next = next(session, &ctx, &done)?;
+        session.done(&done, done.text(), next)
+    }
+}
+
+/// What a command did, for people and programs.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    #[serde(flatten)]
+    pub restored: Restored,
+    pub replaced: Option<Replaced>,
+}
+
+/// # Errors
+/// As [`Plan::look`]; before anything is made that is a refusal.
+pub async fn plan(ctx: &Arc<Ctx>, goal: &Goal) -> Result<Plan> {
+    let manifest = ctx.run.load_manifest()?;
+    ctx.terminal.phase("Restore: the plan");
+    Plan::look(ctx, &manifest, goal).await.map_err(crate::model::refused)
+}
+
+/// # Errors
+/// As [`restore::restore_in_place`].
+pub async fn run_as_planned(
+    ctx: &Arc<Ctx>,
+    plan: &Plan,
+    goal: &Goal,
+    unproven: Unproven,
+    cleanup: &Cleanup,
+) -> Result<Done> {
+    plan.possible()?;
+    let manifest = ctx.run.load_manifest()?;
+    let work = async {
+        match goal {
+            Goal::Beside(_) => {
+                let restored = restore::restore(ctx, &manifest, plan, unproven, cleanup).await?;
+                Ok(Done { restored, replaced: None })
+            }
+            Goal::InPlace(consent) => {
+                let (restored, replaced) =
+                    restore::restore_in_place(ctx, &manifest, plan, *consent, cleanup).await?;
+                Ok(Done { restored, replaced: Some(replaced) })
+            }
+        }
+    };
+    visibly(ctx, CommandName::Restore, Box::pin(work)).await
+}
+
+/// What differs is data, too.
+fn differences_said(session: &Session<'_>, error: anyhow::Error) -> Result<anyhow::Error> {
+    if let (true, Some(NotProven { kept, differences })) = (session.common.json, error.downcast_ref()) {
+        let json = serde_json::json!({ "proven": false, "kept": kept, "differences": differences });
+        print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+    }
+    Ok(error)
+}
+
+/// The command to type next.
+fn next(session: &Session<'_>, ctx: &Ctx, done: &Done) -> Result<String> {
+    let source = &ctx.settings.source;
+    let Some(replaced) = &done.replaced else {
+        let database = &done.restored.database;
+        return Ok(format!(
+            "look at it: psql -h {} -p {} -U {} -d '{}'; to be rid of it: {}",
+            source.host,
+            source.port,
+            source.user,
+            escaped(database).replace('\'', "'\\''"),
+            sql::drop_by_hand(database)
+        ));
+    };
+    let freezer = Freezer::new(&ctx.settings, FreezeLog::at(&session.runs()), &session.terminal);
+    let start = match freezer.open()? {
+        Some(open) => {
+            let run = open.cutover.map(|run| format!(" --run {run}")).unwrap_or_default();
+            format!("{}, then start the services", session.then(&format!("unfreeze{run}")))
+        }
+        None => "start the services".to_string(),
+    };
+    Ok(match &replaced.put_aside {
+        Some(aside) => {
+            format!("{start}; when nobody needs the old database any more: {}", sql::drop_by_hand(aside))
+        }
+        None => start,
+    })
+}
+
+impl Done {
+    /// The verdict first.
+    pub fn text(&self) -> String {
+        let Restored { run, database, tables, rows, seconds, .. } = &self.restored;
+        let again = if self.restored.before { ", restored by an earlier call" } else { "" };
+        let mut out = format!(
+            "✓ PROVEN {}: {tables} tables, {} rows, as run {run} backed them up{again} · {seconds:.1} s\n",
+            escaped(database),
+            grouped(*rows)
+        );
+        if let Some(Replaced { database, put_aside, sessions_ended, frozen }) = &self.replaced {
+            out += &format!("  it is {} now", escaped(database));
+            out += &put_aside
+                .iter()
+                .map(|aside| format!(", the old one is kept as {}", escaped(aside)))
+                .collect::<String>();
+            out += &match sessions_ended {
+                0 => "\n".to_string(),
+                ended => format!("; {ended} sessions were ended\n"),
+            };
+            if *frozen {
+                out += "  it is held back as the old one was: new sessions are read-only\n";
+            }
+        }
+        out += &self.restored.properties_from.line().map(|line| format!("  {line}\n")).unwrap_or_default();
+        for line in crate::run::manifest::left_out_lines(&self.restored.left_out) {
+            out += &format!("  not in the dump, and not proven: {line}\n");
+        }
+        if self.restored.large_objects > 0 {
+            let n = grouped(self.restored.large_objects);
+            out +=
+                &format!("  {n} large objects are restored, and not proven: no digest was taken of them\n");
+        }
+        if let Some(why) = &self.restored.definitions_not_compared {
+            out += &format!("  definitions are not compared: {why}\n");
+        }
+        for sequence in &self.restored.sequences_raised {
+            out += &format!("  raised to where the backup saw it: {sequence}\n");
+        }
+        out
+    }
+}
