@@ -17,6 +17,9 @@ pub struct Args {
     /// Also what holding the source back needs
     #[arg(long)]
     pub freeze: bool,
+    /// Also what the way back to the old database needs
+    #[arg(long)]
+    pub rollback: bool,
     /// Why services cannot reach their databases: every container, from inside and from here
     #[arg(long)]
     pub network: bool,
@@ -36,7 +39,7 @@ impl Command for Args {
             Ok(found) => {
                 session.containers = found;
                 let ctx = session.looking(&SourceArgs::default(), Existing::Refuse)?;
-                let wanted = doctor::Wanted { freeze: self.freeze };
+                let wanted = doctor::Wanted { freeze: self.freeze, rollback: self.rollback };
                 run(&ctx, wanted, of_containers).await
             }
             Err(error) => without_servers(of_containers, &error),

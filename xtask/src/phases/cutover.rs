@@ -11,6 +11,7 @@ use crate::run::dir;
 use crate::run::freeze_log::Frozen;
 use crate::run::lock_waits;
 use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
+use crate::run::privileges;
 use crate::run::servers;
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
@@ -87,6 +88,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     let freezer = Freezer::of(ctx)?;
     ctx.terminal.phase("Cut-over: the source");
     freezer.preflight().await?;
+    way_back(ctx).await?;
     // Before anybody is sent away: is there any use in it?
     if let Err(error) = unchanged(ctx, &manifest).await {
         return Err(no_use_in_it(ctx, &marks, &freezer, error).await);
@@ -106,6 +108,23 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
             Err(left_behind(ctx, &freezer, cleanup, held, error).await)
         }
     }
+}
+
+/// Whether there would be a way back: nobody is to find out when it is needed.
+async fn way_back(ctx: &Ctx) -> Result<()> {
+    let mut connection = ctx.looking_at_source("cutover").await?;
+    let missing = privileges::of_rollback(ctx, &mut connection).await?.missing;
+    connection.close().await?;
+    if let Some(first) = missing.first() {
+        ctx.terminal.warn(format!(
+            "`rollback` could not write to the old database: {} privileges are missing, the first: {}. All that are \
+             needed: {}",
+            missing.len(),
+            first.statement,
+            privileges::script_for_rollback(ctx)
+        ));
+    }
+    Ok(())
 }
 
 /// A source that has changed is migrated again: a cut-over that was cut off before it was recorded must not

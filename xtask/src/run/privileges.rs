@@ -44,6 +44,18 @@ pub async fn of_source(ctx: &Ctx, connection: &mut Connection) -> Result<Privile
     look(connection, &sql::bind(file, &[("limits", if limits { "true" } else { "false" })])).await
 }
 
+/// All that the way back needs there.
+pub async fn of_rollback(ctx: &Ctx, connection: &mut Connection) -> Result<Privileges> {
+    let tables = sql::array(ctx.tables.iter().map(|table| table.source));
+    let file = sql_file!("phases/0-doctor/privileges_rollback.sql");
+    look(connection, &sql::bind(file, &[("tables", &tables)])).await
+}
+
+/// The command that gives all of [`of_rollback`].
+pub fn script_for_rollback(ctx: &Ctx) -> String {
+    script(&ctx.settings.source, sql_file!("grants/rollback.sql"), "")
+}
+
 /// The command that gives all of [`of_source`].
 pub fn script_for_source(ctx: &Ctx) -> String {
     script(&ctx.settings.source, sql_file!("grants/migrate_source.sql"), "")

@@ -1,6 +1,8 @@
 //! The way back after a cut-over: what nobody has written changes nothing in the old database, and what the services
 //! have written is there afterwards, in every kind.
 
+use crate::doctor::{ROLE, grant_all, psql, role};
+use crate::places::Places;
 use crate::source::state;
 use crate::support::{Said, Shop, assert_refused, assert_words};
 use crate::tool::Tool;
@@ -355,4 +357,77 @@ async fn killed_at_any_step_the_same_command_ends_it() {
     }
     assert_eq!(state(&shop, "postgres").await, (None, true), "the old services can write");
     assert!(shop.documents("users").await.is_empty());
+}
+
+/// A role that is no superuser; and what the old database does by itself does not happen meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_least_grants_are_enough_and_triggers_do_not_fire() {
+    let shop = Shop::open(0).await;
+    role(&shop).await;
+    let places = Places::of(&shop, Some(ROLE));
+    let audit = "CREATE ROLE keeper; ALTER TABLE products OWNER TO keeper; CREATE TABLE audit (what text); \
+                 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$BEGIN INSERT INTO audit VALUES (TG_OP); NEW.updated_at := now(); RETURN NEW; END$$; \
+                 CREATE TRIGGER noted BEFORE INSERT OR UPDATE ON products FOR EACH ROW EXECUTE FUNCTION note(); \
+                 CREATE TRIGGER quiet BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION note(); \
+                 ALTER TABLE products DISABLE TRIGGER quiet";
+    shop.superuser(&shop.settings.source).await.run(audit).await.unwrap();
+    grant_all(&shop);
+    psql(&shop.settings.source, "freeze.sql", &["role=mover", "roles={}"]);
+    for database in Database::ALL {
+        psql(shop.settings.target(database), "freeze.sql", &["role=mover", "roles={}"]);
+    }
+    places.run(&["migrate", "--quiet", "--accept", "trigger"]).expect_code(0);
+    let said = places.run(&["cutover"]).expect_code(0);
+    assert_words(&said, &["`rollback` could not write to the old database", "sql/grants/rollback.sql"]);
+    let mut product = shop.superuser(&shop.settings.product).await;
+    product.run("UPDATE products SET stock = 4711, updated_at = '2020-01-01' WHERE id = 1").await.unwrap();
+    product.close().await.unwrap();
+    let said = places.run(&["rollback", "after-start"]);
+    let words = [
+        "INSERT on users is missing: GRANT INSERT ON public.users TO mover",
+        "ownership of products, which has triggers",
+    ];
+    assert_refused("grants", &said, &words);
+    places.run(&["doctor", "--rollback"]).expect_code(4);
+    psql(&shop.settings.source, "rollback.sql", &["role=mover"]);
+    let said = places.run(&["doctor", "--rollback", "--json"]);
+    let met = said.json()["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|l| l["what"] == "rollback" && l["verdict"] == "met");
+    assert!(met, "{}", said.stdout);
+    let said = places.run(&["rollback", "after-start"]).expect_code(0);
+    assert_words(&said, &["triggers that do not fire meanwhile: noted on products"]);
+    let row = "SELECT stock || ' ' || updated_at FROM products WHERE id = 1";
+    assert_eq!(value(&shop, row).await.as_deref(), Some("4711 2020-01-01 00:00:00+00"));
+    assert_eq!(value(&shop, "SELECT count(*)::text FROM audit").await.as_deref(), Some("0"));
+    let enabled = "SELECT string_agg(tgname::text || tgenabled::text, ' ' ORDER BY tgname) FROM pg_trigger \
+                   WHERE NOT tgisinternal AND tgrelid = 'products'::regclass";
+    assert_eq!(value(&shop, enabled).await.as_deref(), Some("notedO quietD"));
+}
+
+/// A source that somebody has damaged is brought back from the backup first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_old_database_is_restored_and_then_taken_back() {
+    let shop = cut_over(0).await;
+    let before = dump(&shop);
+    shop.source().await.run("DELETE FROM payments WHERE id = 1; DROP TABLE schema_migrations").await.unwrap();
+    let said = shop.xtask(&["rollback", "before-start"]);
+    let run = shop.latest();
+    let restore = format!("cargo xtask restore --run {} --in-place", run.id());
+    assert_refused(
+        "damaged",
+        &said,
+        &["public.payments: about 1 row", "public.schema_migrations", &restore, "after-start"],
+    );
+    assert!(shop.manifest().rolled_back.is_empty());
+    shop.xtask(&["restore", "--run", run.id(), "--in-place", "--end-sessions"]).expect_code(0);
+    let said = shop.xtask(&["rollback", "before-start"]).expect_code(0);
+    assert_eq!(dump(&shop), before);
+    // The one that was put aside stays as it was.
+    let held = "SELECT count(*)::text FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
+                WHERE d.datname = current_database()";
+    assert_eq!(value(&shop, held).await.as_deref(), Some("0"), "the old services can write: {}", said.stderr);
 }

@@ -8,6 +8,8 @@ use crate::model::ServerInfo;
 pub struct Wanted {
     /// Also what holding the source back needs.
     pub freeze: bool,
+    /// Also what the way back needs.
+    pub rollback: bool,
 }
 
 /// What was found of one server.

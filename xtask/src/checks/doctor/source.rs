@@ -47,6 +47,10 @@ pub(super) async fn look(ctx: &Arc<Ctx>, wanted: Wanted, pg_dump: Option<u32>) -
     if wanted.freeze {
         freeze(ctx, &mut connection, &mut lines).await;
     }
+    if wanted.rollback {
+        let looked = privileges::of_rollback(ctx, &mut connection).await;
+        server::privileges(&mut lines, "rollback", looked, &privileges::script_for_rollback(ctx));
+    }
     if held {
         if tables(ctx, &mut connection, &mut lines).await {
             hazards(ctx, &mut lines).await;

@@ -16,7 +16,7 @@ mod summary;
 mod table;
 
 pub use put::End;
-pub use summary::{Back, DeltaCounts, Left, TableBack};
+pub use summary::{Back, DeltaCounts, Left, Scenario, TableBack};
 
 use self::received::Delta;
 use crate::effects::cleanup::{Cleanup, Pending};
@@ -25,6 +25,7 @@ use crate::model::Database;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, Manifest};
+use crate::run::privileges;
 use crate::source::freeze::{Freezer, Held};
 use crate::steps::StepName;
 use crate::stores::marks;
@@ -32,24 +33,6 @@ use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
 use std::sync::Arc;
-
-/// What goes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenario {
-    /// Everything, as long as nobody has used the new stores: nothing has to be moved.
-    BeforeStart,
-    /// Everything, with what the services have written since.
-    AfterStart,
-}
-
-impl Scenario {
-    pub fn name(self) -> &'static str {
-        match self {
-            Scenario::BeforeStart => "before-start",
-            Scenario::AfterStart => "after-start",
-        }
-    }
-}
 
 /// What becomes of what the services have written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +70,7 @@ fn going(ctx: &Ctx) -> Result<Going> {
 /// What would go back, tried in the old database and undone; nothing is held out, so it is of this moment.
 pub async fn plan(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas) -> Result<Back> {
     let going = going(ctx)?;
+    permitted(ctx).await?;
     if let Some(back) = recorded(ctx, scenario).await? {
         return Ok(back);
     }
@@ -101,6 +85,7 @@ pub async fn plan(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas) -> Result<Ba
 pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas, cleanup: &Cleanup) -> Result<Back> {
     let step = ctx.run.step(StepName::Rollback)?;
     let going = going(ctx)?;
+    permitted(ctx).await?;
     let back = match recorded(ctx, scenario).await? {
         Some(back) => back,
         None => {
@@ -122,6 +107,25 @@ pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas, cleanup: &Cle
     let back = finish::all(ctx, &going.export, back).await?;
     step.done(&serde_json::to_string(&back)?)?;
     Ok(back)
+}
+
+/// # Errors
+/// Refuses with every privilege that is missing on the old database.
+async fn permitted(ctx: &Ctx) -> Result<()> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
+    let missing = privileges::of_rollback(ctx, &mut connection).await?.missing;
+    connection.close().await?;
+    if !missing.is_empty() {
+        let source = &ctx.settings.source;
+        let lines = missing.iter().map(|m| format!("{}: {}", m.found, m.statement));
+        refuse!(
+            "{} may not write {source} as it has to:\n  {}\nAll that are needed: {}",
+            source.user,
+            lines.collect::<Vec<_>>().join("\n  "),
+            privileges::script_for_rollback(ctx)
+        );
+    }
+    Ok(())
 }
 
 /// Captures what the stores received, and puts it into the old database.
@@ -151,7 +155,7 @@ async fn tried(
         }
         deltas = deltas.into_iter().map(Delta::without_rows).collect();
     }
-    put::put(ctx, &going.manifest, &going.export, &deltas, (scenario.name(), &captured, end)).await
+    put::put(ctx, &going.manifest, &going.export, &deltas, (scenario, &captured, end)).await
 }
 
 /// Nobody else writes to the targets any more.

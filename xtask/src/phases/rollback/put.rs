@@ -5,7 +5,7 @@
 use super::order::{in_order, references};
 use super::proof;
 use super::received::{Delta, save};
-use super::summary::Back;
+use super::summary::{Back, Scenario};
 use super::table::{OldDatabase, Round, TablePut};
 use crate::effects::postgres::{self, Connection};
 use crate::model::{Database, grouped};
@@ -13,7 +13,7 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Manifest, Sequence};
 use crate::source::{drift, sequences};
 use crate::tables::{Home, Table, USERS};
-use crate::{sql, sql_file};
+use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::csv_text::row_of;
 use datapath::firestore::Instant;
@@ -37,14 +37,27 @@ pub async fn put(
     manifest: &Manifest,
     export: &Export,
     deltas: &[Delta],
-    (scope, captured, end): (&str, &BTreeMap<String, Instant>, End),
+    (scenario, captured, end): (Scenario, &BTreeMap<String, Instant>, End),
 ) -> Result<Back> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
     connection.run("BEGIN").await?;
     let tables: Vec<&Table> = deltas.iter().map(|delta| delta.table).collect();
     connection.run(&sql::lock_old(&tables)).await.context("locking the old tables")?;
     // With the locks held nobody can write there any more.
-    let changed = drift::look(ctx, manifest).await?.check.changed.into_keys();
+    let changed = drift::look(ctx, manifest).await?.check.changed;
+    if scenario == Scenario::BeforeStart && !changed.is_empty() {
+        refuse!(
+            "the old database is not what run {run} read in it:\n  {}\nIf that is damage, `cargo xtask restore --run \
+             {run} --in-place` brings the backup back first; if it is somebody's work, `rollback after-start` keeps it",
+            changed
+                .iter()
+                .map(|(table, change)| format!("{table}: {change}"))
+                .collect::<Vec<_>>()
+                .join("\n  "),
+            run = ctx.run.id()
+        );
+    }
+    let changed = changed.into_keys();
     let changed = changed.filter_map(|name| Some(name.strip_prefix("public.")?.to_string())).collect();
     let next = sequences::of_tables(ctx).await?;
     let references = references(&mut connection).await?;
@@ -54,7 +67,8 @@ pub async fn put(
 
     let (puts, mut connection) = all(&old, connection, deltas, &next).await?;
     let captured = captured.clone();
-    let mut back = Back { scope: scope.to_string(), triggers: triggers.names, captured, ..Back::default() };
+    let mut back =
+        Back { scope: scenario.name().to_string(), triggers: triggers.names, captured, ..Back::default() };
     for put in &puts {
         back.tables.insert(put.table().name.to_string(), put.outcome(ctx, &mut connection).await?);
     }
@@ -70,7 +84,7 @@ pub async fn put(
         End::Undo => connection.run("ROLLBACK").await?,
         End::Commit => {
             let summary = serde_json::to_string(&back)?;
-            let values = [("run", ctx.run.id()), ("scope", scope), ("summary", &summary)];
+            let values = [("run", ctx.run.id()), ("scope", scenario.name()), ("summary", &summary)];
             connection.run(&sql::bind(sql_file!("phases/rollback/record.sql"), &values)).await?;
             connection.run("COMMIT").await?;
         }

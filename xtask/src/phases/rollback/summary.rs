@@ -5,6 +5,24 @@ use datapath::firestore::Instant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// What goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Everything, as long as nobody has used the new stores: nothing has to be moved.
+    BeforeStart,
+    /// Everything, with what the services have written since.
+    AfterStart,
+}
+
+impl Scenario {
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::BeforeStart => "before-start",
+            Scenario::AfterStart => "after-start",
+        }
+    }
+}
+
 /// What went back, or would; also what the old database itself remembers of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Back {
