@@ -232,3 +232,40 @@ async fn a_uid_that_several_users_bear_names_none_of_them() {
     assert_eq!(value(&shop, touched).await, "true");
     assert_eq!(value(&shop, "SELECT count(*)::text FROM orders WHERE created_at = '2026-11-04'").await, "0");
 }
+
+/// What would be rounded, padded or written in another way is no row that came back exactly.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_old_table_would_hold_otherwise_is_listed() {
+    let shop = cut_over("ALTER TABLE orders ALTER tax_amount TYPE numeric(10,1)").await;
+    let mut order = shop.target(Database::Order).await;
+    let rows = "INSERT INTO orders (user_uid, total_amount, created_at, tax_amount) \
+                SELECT user_uid, 1, '2026-11-06', tax FROM orders, (VALUES (7.7), (7.77)) v (tax) WHERE id = 1; \
+                UPDATE orders SET tax_amount = 8.88 WHERE id = 1; \
+                UPDATE orders SET status = 'other' WHERE id = 2";
+    order.run(rows).await.unwrap();
+    let created = ("created_at", Value::Time(0));
+    for (uid, address) in [("uid-short", "2001:db8::1"), ("uid-long", "2001:0DB8::0001")] {
+        let email = text(&format!("{uid}@example.com"));
+        let fields = vec![
+            ("firebase_uid", text(uid)),
+            ("email", email),
+            ("ip_address", text(address)),
+            created.clone(),
+        ];
+        document(&shop, "users", uid, fields).await;
+    }
+    let said = shop.xtask(&["rollback", "after-start", "--show-values"]).expect_code(3);
+    assert_words(
+        &said,
+        &[
+            "uid-long (the old table would hold it otherwise",
+            "1 (the old table would hold it otherwise",
+            "3 rows or documents did not come back",
+        ],
+    );
+    let counts = "SELECT count(*)::text FROM orders WHERE created_at = '2026-11-06'";
+    assert_eq!(value(&shop, counts).await, "1", "the other of the two");
+    assert_eq!(value(&shop, "SELECT status FROM orders WHERE id = 2").await, "other");
+    assert_eq!(value(&shop, "SELECT count(*)::text FROM users WHERE firebase_uid LIKE 'uid-%'").await, "1");
+    assert!(read(&shop, "rollback/delta/orders.csv").contains("8.88"), "all of it is in the files");
+}

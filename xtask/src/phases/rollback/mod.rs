@@ -18,10 +18,12 @@ mod table;
 pub use put::End;
 pub use summary::{Back, DeltaCounts, Left, Scenario, TableBack};
 
+use self::proof::Otherwise;
+use self::put::Put;
 use self::received::Delta;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres;
-use crate::model::Database;
+use crate::model::{Database, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, Manifest};
@@ -33,6 +35,9 @@ use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
 use std::sync::Arc;
+
+/// How often rows that the old database would tell otherwise are left out before it is given up.
+const ATTEMPTS: usize = 4;
 
 /// What becomes of what the services have written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -149,13 +154,32 @@ async fn tried(
         );
     }
     ctx.terminal.phase("Rollback: into the old database");
+    if what != Deltas::Discard && end == End::Commit {
+        deltas.iter().try_for_each(|delta| delta.save(ctx))?;
+    }
     if what != Deltas::Apply {
-        if (what, end) == (Deltas::Keep, End::Commit) {
-            deltas.iter().try_for_each(|delta| delta.save(ctx))?;
-        }
         deltas = deltas.into_iter().map(Delta::without_rows).collect();
     }
-    put::put(ctx, &going.manifest, &going.export, &deltas, (scenario, &captured, end)).await
+    let mut otherwise = Otherwise::new();
+    for _ in 0..ATTEMPTS {
+        let put = put::put(ctx, &going.manifest, &going.export, &deltas, (scenario, &captured, end));
+        match put.await? {
+            Put::Done(back) => return Ok(back),
+            Put::Otherwise(found) => otherwise = found,
+        }
+        // What is listed does not keep the rest from coming back.
+        let without = |delta: Delta| match otherwise.get(delta.table.name) {
+            Some(keys) => delta.without(keys),
+            None => Ok(delta),
+        };
+        deltas = deltas.into_iter().map(without).collect::<Result<_>>()?;
+    }
+    let tables: Vec<&str> = otherwise.into_keys().collect();
+    let what = format!(
+        "the old database does not tell the same as the stores: {}; nothing has been changed there",
+        tables.join(", ")
+    );
+    Err(Stop::Differs(what).into())
 }
 
 /// Nobody else writes to the targets any more.

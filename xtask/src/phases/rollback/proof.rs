@@ -3,46 +3,40 @@
 
 use super::table::{OldDatabase, TablePut};
 use crate::effects::postgres::Connection;
-use crate::findings::document_key;
 use crate::model::Stop;
-use crate::tables::{Table, USERS};
-use anyhow::Result;
+use crate::tables::USERS;
+use anyhow::{Context, Result};
 use sqlx::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// By table, the keys of which the old database tells something else than the store holds: its columns round, pad or
+/// write in another way.
+pub type Otherwise = BTreeMap<&'static str, BTreeSet<String>>;
 
 /// # Errors
-/// `Stop::Differs` with the keys that differ.
+/// `Stop::Differs` where a row is there that had to go.
 pub async fn put_get(
     old: &OldDatabase<'_>,
     puts: &[TablePut<'_>],
     connection: &mut Connection,
-) -> Result<()> {
-    let mut wrong = Vec::new();
+) -> Result<Otherwise> {
+    let mut otherwise = Otherwise::new();
     for put in puts {
         let different = different(old, put, connection).await?;
         if !different.is_empty() {
-            let some: Vec<&str> = different.iter().take(old.ctx.max_diffs).map(String::as_str).collect();
-            wrong.push(format!("{}: {} rows, {}", put.table().source, different.len(), some.join(", ")));
+            otherwise.insert(put.table().name, different);
         }
     }
-    if !wrong.is_empty() {
-        let what = format!(
-            "the old database would not tell the same as the stores; nothing has been changed there:\n  {}",
-            wrong.join("\n  ")
-        );
-        return Err(Stop::Differs(what).into());
-    }
-    Ok(())
+    Ok(otherwise)
 }
 
-/// The keys of which the old database tells something else than the store holds.
 async fn different(
     old: &OldDatabase<'_>,
     put: &TablePut<'_>,
     connection: &mut Connection,
-) -> Result<Vec<String>> {
+) -> Result<BTreeSet<String>> {
     let table = put.table();
-    let mut wrong = Vec::new();
+    let mut wrong = BTreeSet::new();
     let written: Vec<i64> = ids(connection, &put.sql().written()).await?;
     if !written.is_empty() {
         let hash = old.export.snapshot.hash;
@@ -60,7 +54,8 @@ async fn different(
                 theirs.is_some() && theirs.copied() == *hash
             });
             if !same {
-                wrong.push(told.get(&id).map_or(format!("id {id}"), |(key, _)| shown(old, table, key)));
+                let (key, _) = told.get(&id).with_context(|| format!("{} {id} is not told", table.source))?;
+                wrong.insert(key.clone());
             }
         }
     }
@@ -69,13 +64,11 @@ async fn different(
         _ => connection.row(&put.sql().still_there()).await?.try_get(0)?,
     };
     if there > 0 {
-        wrong.push(format!("{there} that had to be deleted"));
+        let what =
+            format!("{there} rows of {} that had to go are there; nothing has been changed", table.source);
+        return Err(Stop::Differs(what).into());
     }
     Ok(wrong)
-}
-
-fn shown(old: &OldDatabase<'_>, table: &Table, key: &str) -> String {
-    document_key(table, key).said(old.ctx.values).to_string()
 }
 
 async fn ids(connection: &mut Connection, query: &str) -> Result<Vec<i64>> {

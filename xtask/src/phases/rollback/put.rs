@@ -3,7 +3,7 @@
 //! happened. A plan is the same transaction, rolled back.
 
 use super::order::{in_order, references};
-use super::proof;
+use super::proof::{self, Otherwise};
 use super::received::{Delta, save};
 use super::summary::{Back, Scenario};
 use super::table::{OldDatabase, Round, TablePut};
@@ -30,15 +30,20 @@ pub enum End {
     Commit,
 }
 
-/// # Errors
-/// `Stop::Differs` where the old database would not tell the same as the stores; then nothing has been changed.
+/// What a transaction came to.
+pub enum Put {
+    Done(Back),
+    /// The old database would tell these otherwise: nothing has been changed.
+    Otherwise(Otherwise),
+}
+
 pub async fn put(
     ctx: &Arc<Ctx>,
     manifest: &Manifest,
     export: &Export,
     deltas: &[Delta],
     (scenario, captured, end): (Scenario, &BTreeMap<String, Instant>, End),
-) -> Result<Back> {
+) -> Result<Put> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
     connection.run("BEGIN").await?;
     let tables: Vec<&Table> = deltas.iter().map(|delta| delta.table).collect();
@@ -73,7 +78,11 @@ pub async fn put(
         back.tables.insert(put.table().name.to_string(), put.outcome(ctx, &mut connection).await?);
     }
     back.sequences = wanted_sequences(ctx, &puts, &next).await?;
-    proof::put_get(&old, &puts, &mut connection).await?;
+    let otherwise = proof::put_get(&old, &puts, &mut connection).await?;
+    if !otherwise.is_empty() {
+        connection.run("ROLLBACK").await?;
+        return Ok(Put::Otherwise(otherwise));
+    }
     if end == End::Commit {
         write_down(ctx, &puts, &mut connection).await?;
     }
@@ -90,7 +99,7 @@ pub async fn put(
         }
     }
     connection.close().await?;
-    Ok(back)
+    Ok(Put::Done(back))
 }
 
 /// Users first, because the rows of all others are told whose they are; then parents first, and what has to go from
@@ -199,7 +208,6 @@ async fn write_down(ctx: &Ctx, puts: &[TablePut<'_>], connection: &mut Connectio
     let mut ids = row_of(["table", "id", "key"].map(|name| Some(Cow::Borrowed(name.as_bytes()))));
     for put in puts {
         let table = put.table();
-        put.delta.save(ctx)?;
         let left = put.left(connection).await?;
         if left.iter().filter(|byte| **byte == b'\n').count() > 1 {
             save(ctx, &format!("rollback/conflicts/{}", table.file()), &[&left])?;

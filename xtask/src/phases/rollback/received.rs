@@ -6,9 +6,9 @@ use crate::run::ctx::Ctx;
 use crate::run::manifest::TableExport;
 use crate::tables::Table;
 use anyhow::{Context, Result};
-use datapath::csv_text::row_of;
+use datapath::csv_text::{self, Lines, row_of};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What has happened to one table or collection.
 pub struct Delta {
@@ -56,6 +56,28 @@ impl Delta {
         self.hashes.clear();
         self.refused.clear();
         self
+    }
+
+    /// Without these keys: the old table would hold them otherwise.
+    pub fn without(mut self, keys: &BTreeSet<String>) -> Result<Delta> {
+        let name = self.table.collection().map_or("id", |collection| collection.id);
+        let place = self.columns.iter().position(|c| c.name == name).context("no column for the key")?;
+        let key = |row: &[u8]| {
+            let key = csv_text::fields(row).into_iter().nth(place).flatten();
+            key.map(|key| String::from_utf8_lossy(&key).into_owned()).unwrap_or_default()
+        };
+        for side in [&mut self.base, &mut self.theirs] {
+            let (mut lines, mut row, mut kept) = (Lines::new(&side[..]), Vec::new(), Vec::new());
+            while lines.next(&mut row)? {
+                if !keys.contains(&key(&row)) {
+                    kept.extend_from_slice(&row);
+                }
+            }
+            *side = kept;
+        }
+        let why = "the old table would hold it otherwise: rounded, padded, or in another notation";
+        self.refused.extend(keys.iter().map(|key| (key.clone(), why.to_string())));
+        Ok(self)
     }
 
     /// Writes both sides into the run's directory.
