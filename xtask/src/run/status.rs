@@ -46,6 +46,8 @@ pub struct Status {
     pub proven: Option<bool>,
     pub verified: Option<String>,
     pub findings: u64,
+    /// When it was taken back, and how: the shop is on its old database again.
+    pub taken_back: Option<String>,
     /// The command that goes on, for `cargo xtask`.
     pub next: Option<String>,
 }
@@ -75,6 +77,8 @@ impl Status {
     fn headline(&self) -> String {
         match self.state {
             RunState::Running => "under way".into(),
+            // Whatever was refused afterwards.
+            _ if self.taken_back.is_some() => "taken back: the shop is on its old database".into(),
             RunState::BegunElsewhere => {
                 "begun on another host: only there can be seen whether it is alive".into()
             }
@@ -112,6 +116,9 @@ impl Status {
     }
 
     fn result(&self) -> String {
+        if let Some(taken) = &self.taken_back {
+            return format!("  taken back at {taken}\n");
+        }
         match (self.proven, &self.verified) {
             (Some(true), Some(at)) => format!("  proof of {at}: every store holds what the snapshot held\n"),
             (Some(false), Some(at)) => format!("  proof of {at}: {} findings\n", self.findings),
@@ -157,7 +164,17 @@ pub fn read(path: &Path, id: &str) -> Result<Status> {
         proven: proof.map(Proof::is_green),
         verified: proof.map(|p| p.finished.clone()),
         findings: proof.map_or(0, Proof::wrong),
-        next: next(&manifest, id, state),
+        taken_back: manifest.rolled_back.last().map(|taken| format!("{} ({})", taken.at, taken.scope)),
+        next: match last_writer(&journal).map(|command| &command.whole.step) {
+            // What has been done of it the old database itself knows.
+            Some(CommandName::Rollback)
+                if manifest.rolled_back.is_empty()
+                    && matches!(state, RunState::Killed | RunState::Failed) =>
+            {
+                Some(format!("rollback after-start --run {id}"))
+            }
+            _ => next(&manifest, id, state),
+        },
         journal,
     })
 }
@@ -178,8 +195,11 @@ pub fn state(journal: &Journal) -> RunState {
     if let Some(alive) = states().find(|s| matches!(s, RunState::Running)) {
         return alive;
     }
-    let writes = commands().find(|c| !c.only_looks());
-    writes.or(journal.commands.last()).map_or(RunState::Done, state_of)
+    last_writer(journal).or(journal.commands.last()).map_or(RunState::Done, state_of)
+}
+
+fn last_writer(journal: &Journal) -> Option<&Command> {
+    journal.commands.iter().rev().find(|command| !command.only_looks())
 }
 
 pub fn state_of(command: &Command) -> RunState {
@@ -204,6 +224,7 @@ pub fn next(manifest: &Manifest, id: &str, state: RunState) -> Option<String> {
     };
     match (state, green) {
         (RunState::Running | RunState::BegunElsewhere, _) => None,
+        _ if !manifest.rolled_back.is_empty() => Some("migrate --replace".to_string()),
         (RunState::Killed | RunState::Failed, _) => Some(goes_on()),
         (RunState::Done, Some(_)) => Some(format!("verify --run {id}")),
         (RunState::Done, None) if manifest.command == CommandName::Backup => Some("export".to_string()),

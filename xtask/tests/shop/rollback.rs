@@ -75,6 +75,11 @@ async fn what_nobody_has_written_changes_nothing() {
         let arguments: Vec<&str> = verb.split(' ').chain(["--run", run.id()]).collect();
         assert_refused(verb, &shop.xtask(&arguments), &["was taken back already, at", "(before-start)"]);
     }
+    let said = shop.xtask(&["status", "--run", run.id()]).expect_code(0);
+    assert_words(
+        &said,
+        &["taken back: the shop is on its old database", "(before-start)", "migrate --replace"],
+    );
     // And forward again.
     shop.xtask(&["migrate", "--replace", "--quiet"]).expect_code(0);
     shop.xtask(&["cutover"]).expect_code(0);
@@ -337,7 +342,13 @@ async fn killed_at_any_step_the_same_command_ends_it() {
     for step in steps {
         let mut tool = Tool::start(shop.command(&["rollback", "after-start", "--json"]));
         tokio::task::block_in_place(|| match tool.says(step) {
-            true => tool.signal(Signal::SIGKILL),
+            true => {
+                tool.signal(Signal::SIGKILL);
+                tool.wait_for_its_end();
+                let said = shop.xtask(&["status"]);
+                let words = ["rollback after-start --run", "taken back: the shop is on its old database"];
+                assert!(words.iter().any(|words| said.stderr.contains(words) || said.stdout.contains(words)));
+            }
             false => {
                 let done = ["was taken back already", "the source is not frozen any more"];
                 let said = tool.stderr();

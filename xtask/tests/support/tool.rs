@@ -152,6 +152,11 @@ impl Tool {
         self.wait_for(words, || fs::read_to_string(&err).unwrap().contains(words));
     }
 
+    /// However it ends.
+    pub fn wait_for_its_end(&mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// Whether it says this before it ends.
     pub fn says(&mut self, words: &str) -> bool {
         let err = self.output.path().join("err");

@@ -110,7 +110,7 @@ pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas, cleanup: &Cle
     };
     ctx.terminal.phase("Rollback: the old database is the shop's again");
     let back = finish::all(ctx, &going.export, back).await?;
-    step.done(&serde_json::to_string(&back)?)?;
+    step.done(&format!("{} received, {} did not come back", back.received(), back.left_behind()))?;
     Ok(back)
 }
 

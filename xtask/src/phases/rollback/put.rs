@@ -8,12 +8,12 @@ use super::received::{Delta, save};
 use super::summary::{Back, Scenario};
 use super::table::{OldDatabase, Round, TablePut};
 use crate::effects::postgres::{self, Connection};
-use crate::model::{Database, grouped};
+use crate::model::{Database, Stop, grouped};
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Export, Manifest, Sequence};
+use crate::run::manifest::{Change, Export, Manifest, Sequence};
 use crate::source::{drift, sequences};
 use crate::tables::{Home, Table, USERS};
-use crate::{refuse, sql, sql_file};
+use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::csv_text::row_of;
 use datapath::firestore::Instant;
@@ -51,16 +51,7 @@ pub async fn put(
     // With the locks held nobody can write there any more.
     let changed = drift::look(ctx, manifest).await?.check.changed;
     if scenario == Scenario::BeforeStart && !changed.is_empty() {
-        refuse!(
-            "the old database is not what run {run} read in it:\n  {}\nIf that is damage, `cargo xtask restore --run \
-             {run} --in-place` brings the backup back first; if it is somebody's work, `rollback after-start` keeps it",
-            changed
-                .iter()
-                .map(|(table, change)| format!("{table}: {change}"))
-                .collect::<Vec<_>>()
-                .join("\n  "),
-            run = ctx.run.id()
-        );
+        return Err(not_as_it_was(ctx, &changed));
     }
     let changed = changed.into_keys();
     let changed = changed.filter_map(|name| Some(name.strip_prefix("public.")?.to_string())).collect();
@@ -100,6 +91,18 @@ pub async fn put(
     }
     connection.close().await?;
     Ok(Put::Done(back))
+}
+
+/// Where nothing is to come back, the old database has to be what it was.
+fn not_as_it_was(ctx: &Ctx, changed: &BTreeMap<String, Change>) -> anyhow::Error {
+    let tables = changed.iter().map(|(table, change)| format!("{table}: {change}"));
+    let what = format!(
+        "the old database is not what run {run} read in it:\n  {}\nIf that is damage, `cargo xtask restore --run {run} \
+         --in-place` brings the backup back first; if it is somebody's work, `rollback after-start` keeps it",
+        tables.collect::<Vec<_>>().join("\n  "),
+        run = ctx.run.id()
+    );
+    Stop::Refused(what).into()
 }
 
 /// Users first, because the rows of all others are told whose they are; then parents first, and what has to go from
