@@ -65,6 +65,12 @@ fn add_coupons(root: &Path) {
          CASE WHEN num_nulls(code, created_at) > 0 OR id IN (:undecodable_coupons) OR id IN (:unfit_coupons)\n            \
          THEN 'quarantined' ELSE 'migrated' END AS kind\nFROM coupons\n",
     );
+    append(
+        root,
+        "sql/tables/coupons/4-rollback.sql",
+        "-- coupons ← gateway_database.\nSELECT r.id, owner.user_id, r.user_uid, r.code, r.created_at\nFROM :rows r\n\
+         LEFT JOIN pg_temp.owners owner ON owner.uid = r.user_uid::text COLLATE \"C\" AND owner.bearers = 1\n",
+    );
     let tables = root.join("xtask/src/tables.rs");
     let text = fs::read_to_string(&tables).unwrap();
     let entry = "    table!(\"coupons\" from \"coupons\" in Home::Postgres(Database::Gateway),\n        \
