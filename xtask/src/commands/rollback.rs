@@ -66,7 +66,12 @@ impl Command for Args {
             ctx.terminal.always(&text(&back, "Plan, tried in the old database and undone"));
         }
         let back = session.or_say(&ctx, again(""), run(&ctx, scenario, self.deltas, session.cleanup)).await?;
-        let title = format!("✓ run {} is taken back ({name})", ctx.run.id());
+        let without = match self.deltas {
+            Deltas::Apply => "",
+            Deltas::Keep => ", without what the services wrote: it is in rollback/delta",
+            Deltas::Discard => ", without what the services wrote",
+        };
+        let title = format!("✓ run {} is taken back ({name}{without})", ctx.run.id());
         said(session, &back, title, None)?;
         judge(&back)
     }

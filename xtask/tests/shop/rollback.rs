@@ -5,7 +5,7 @@ use crate::doctor::{ROLE, grant_all, psql, role};
 use crate::places::Places;
 use crate::source::state;
 use crate::support::{Said, Shop, assert_refused, assert_words};
-use crate::tool::Tool;
+use crate::tool::{Tool, within};
 use datapath::document::{Document, Value};
 use datapath::firestore::Unconditional;
 use nix::sys::signal::Signal;
@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::process::Command;
+use xtask::effects::wait::{self, State};
 use xtask::model::Database;
 use xtask::servers::native;
 
@@ -441,4 +442,55 @@ async fn a_damaged_old_database_is_restored_and_then_taken_back() {
     let held = "SELECT count(*)::text FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
                 WHERE d.datname = current_database()";
     assert_eq!(value(&shop, held).await.as_deref(), Some("0"), "the old services can write: {}", said.stderr);
+}
+
+/// The session is lost between the commit and its answer: nobody is let in to the new stores again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_no_failure() {
+    let shop = cut_over(0).await;
+    shop.target(Database::Order).await.run("UPDATE orders SET status = 'late' WHERE id = 1").await.unwrap();
+    let mut superuser = shop.superuser(&shop.settings.source).await;
+    // A commit is on disk, and waits for a standby that never answers.
+    superuser.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
+    superuser.run("SELECT pg_reload_conf()").await.unwrap();
+    let tool = Tool::start(shop.command(&["rollback", "after-start", "--json"]));
+    let waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE wait_event = 'SyncRep' AND application_name LIKE '%rollback%'";
+    let lost = wait::for_state("a commit that waits", within(60, 20), async || {
+        let ended: i64 = superuser.row(waiting).await?.get(0);
+        Ok(if ended > 0 { State::Ready(()) } else { State::NotYet(tool.stderr()) })
+    });
+    lost.await.unwrap();
+    superuser.run("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+    superuser.run("SELECT pg_reload_conf()").await.unwrap();
+    let said = tokio::task::block_in_place(|| tool.ends_within(60)).expect_code(0);
+    assert_words(&said, &["it was committed all the same"]);
+    assert_eq!(value(&shop, "SELECT status FROM orders WHERE id = 1").await.as_deref(), Some("late"));
+    assert_eq!(shop.manifest().rolled_back.len(), 1);
+    let mut order = shop.target(Database::Order).await;
+    let held =
+        order.row("SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%read_only=on%'");
+    assert_eq!(held.await.unwrap().get::<i64, _>(0), 1, "the new services stay out");
+}
+
+/// What the services wrote stays in the files, and goes nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn deltas_that_are_kept_change_nothing_but_numbers() {
+    let shop = cut_over(0).await;
+    let mut order = shop.target(Database::Order).await;
+    let writes = "UPDATE orders SET status = 'late' WHERE id = 1; \
+                  INSERT INTO orders (user_uid, total_amount, created_at) VALUES ('nobody', 5, now())";
+    order.run(writes).await.unwrap();
+    let rows = "SELECT md5(string_agg(o::text, '' ORDER BY id)) FROM orders o";
+    let before = value(&shop, rows).await;
+    let said = shop.xtask(&["rollback", "after-start", "--deltas", "keep"]).expect_code(0);
+    assert_words(&said, &["without what the services wrote: it is in rollback/delta"]);
+    assert_eq!(value(&shop, rows).await, before);
+    let delta = std::fs::read_to_string(shop.latest().file("rollback/delta/orders.csv")).unwrap();
+    assert!(delta.contains("late") && delta.contains("nobody"), "{delta}");
+    let next: i64 = shop.source().await.row("SELECT nextval('orders_id_seq')").await.unwrap().get(0);
+    // The session that wrote has been ended.
+    let mut order = shop.target(Database::Order).await;
+    let given: i64 = order.row("SELECT max(id)::bigint FROM orders").await.unwrap().get(0);
+    assert!(next > given, "{next} was given out by the new service: {given}");
 }

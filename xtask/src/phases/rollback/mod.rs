@@ -97,21 +97,49 @@ pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas, cleanup: &Cle
             ctx.terminal.phase("Rollback: services held out of the new stores");
             let held = hold(ctx, cleanup).await?;
             let went = tried(ctx, &going, scenario, (what, End::Commit)).await;
-            match &went {
-                Ok(_) => held.into_iter().for_each(|pending| cleanup.keep(pending)),
-                Err(_) => {
-                    for pending in held {
-                        cleanup.undo(pending).await?;
-                    }
-                }
-            }
-            went?
+            after_it(ctx, scenario, went, (held, cleanup)).await?
         }
     };
     ctx.terminal.phase("Rollback: the old database is the shop's again");
     let back = finish::all(ctx, &going.export, back).await?;
     step.done(&format!("{} received, {} did not come back", back.received(), back.left_behind()))?;
     Ok(back)
+}
+
+/// Services are let in again only where the old database itself says that nothing has been committed: a session can be
+/// lost between a commit and its answer.
+async fn after_it(
+    ctx: &Ctx,
+    scenario: Scenario,
+    went: Result<Back>,
+    (held, cleanup): (Vec<Pending>, &Cleanup),
+) -> Result<Back> {
+    let committed = match &went {
+        Ok(_) => Ok(true),
+        Err(_) => recorded(ctx, scenario).await.map(|recorded| recorded.is_some()),
+    };
+    match (went, committed) {
+        (Err(error), Ok(false)) => {
+            for pending in held {
+                cleanup.undo(pending).await?;
+            }
+            Err(error)
+        }
+        (went, committed) => {
+            held.into_iter().for_each(|pending| cleanup.keep(pending));
+            match (went, committed) {
+                (Ok(back), _) => Ok(back),
+                (Err(error), Ok(_)) => {
+                    ctx.terminal.warn(format!("it was committed all the same: {error:#}"));
+                    recorded(ctx, scenario).await?.context("the old database remembers it no more")
+                }
+                (Err(error), Err(unknown)) => Err(error.context(format!(
+                    "whether it was committed cannot be asked ({unknown:#}): the services stay held out of the new \
+                     stores, and the same command goes on"
+                ))),
+            }
+        }
+    }
 }
 
 /// # Errors
