@@ -11,11 +11,15 @@ use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use sqlx::Row;
 
-/// What these servers say; with the targets what Firestore is. It is asked before anything is changed.
+/// What these servers say; with the targets what Firestore is. For a run that is about to begin.
 ///
 /// # Errors
 /// Refuses where one of them cannot be asked.
 pub async fn look(ctx: &Ctx, names: &[ServerName]) -> Result<Identity> {
+    asked(ctx, names).await.map_err(refused)
+}
+
+async fn asked(ctx: &Ctx, names: &[ServerName]) -> Result<Identity> {
     let one = |name: ServerName| async move {
         let server = server(ctx, name);
         let mut connection = postgres::connect(server, &ctx.purpose("identity")).await?;
@@ -31,7 +35,7 @@ pub async fn look(ctx: &Ctx, names: &[ServerName]) -> Result<Identity> {
         connection.close().await?;
         anyhow::Ok((name, identity))
     };
-    let databases = try_join_all(names.iter().copied().map(one)).await.map_err(refused)?;
+    let databases = try_join_all(names.iter().copied().map(one)).await?;
     let settings = &ctx.settings.firestore;
     let firestore = names.contains(&ServerName::Product).then(|| FirestoreIdentity {
         project: settings.project.clone(),
@@ -78,7 +82,7 @@ pub async fn belongs(
             manifest.environment
         );
     }
-    let found = look(ctx, names).await.context("looking whose servers these are")?;
+    let found = asked(ctx, names).await.context("looking whose servers these are")?;
     if let (Some(recorded), Some(found)) = (&manifest.servers.firestore, &found.firestore)
         && recorded != found
     {

@@ -219,14 +219,19 @@ async fn a_uid_that_several_users_bear_names_none_of_them() {
     .await;
     let owners = "SELECT string_agg(id || ':' || user_id, ' ' ORDER BY id) FROM orders \
                   WHERE user_id IN (SELECT id FROM users WHERE firebase_uid = 'shared')";
-    let before = value(&shop, owners).await;
+    // One of theirs goes to nobody: it names none of them any more.
+    let moved = "SELECT max(id)::text FROM orders WHERE user_id IN (SELECT id FROM users WHERE firebase_uid = 'shared')";
+    let moved = value(&shop, moved).await;
+    let before = value(&shop, &owners.replacen("WHERE", &format!("WHERE id <> {moved} AND"), 1)).await;
     let mut order = shop.target(Database::Order).await;
+    order.run(&format!("UPDATE orders SET user_uid = 'nobody' WHERE id = {moved}")).await.unwrap();
     let changed = "UPDATE orders SET status = 'touched' WHERE user_uid = 'shared'; \
                    INSERT INTO orders (user_uid, total_amount, created_at) VALUES ('shared', 1, '2026-11-04')";
     order.run(changed).await.unwrap();
     let said = shop.xtask(&["rollback", "after-start"]).expect_code(3);
     assert_words(&said, &["uid_not_unique"]);
     assert_eq!(value(&shop, owners).await, before, "those that were there keep their users");
+    assert_eq!(value(&shop, &format!("SELECT user_id::text FROM orders WHERE id = {moved}")).await, "NULL");
     let touched = "SELECT bool_and(status = 'touched')::text FROM orders \
                    WHERE user_id IN (SELECT id FROM users WHERE firebase_uid = 'shared')";
     assert_eq!(value(&shop, touched).await, "true");
