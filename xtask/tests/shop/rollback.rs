@@ -435,7 +435,7 @@ async fn a_damaged_old_database_is_restored_and_then_taken_back() {
         &["public.payments: about 1 row", "public.schema_migrations", &restore, "after-start"],
     );
     assert!(shop.manifest().rolled_back.is_empty());
-    shop.xtask(&["restore", "--run", run.id(), "--in-place", "--end-sessions"]).expect_code(0);
+    shop.xtask(&["restore", "--run", run.id(), "--in-place"]).expect_code(0);
     let said = shop.xtask(&["rollback", "before-start"]).expect_code(0);
     assert_eq!(dump(&shop), before);
     // The one that was put aside stays as it was.

@@ -26,6 +26,13 @@ pub(in crate::source) struct SourceSession {
     pub above_us: bool,
 }
 
+impl SourceSession {
+    /// By its name, which anybody can set: for what only waits a little.
+    pub fn is_of_this_tool(&self) -> bool {
+        self.application.starts_with("xtask ")
+    }
+}
+
 impl std::fmt::Display for SourceSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "session {} of {}", self.pid, self.role)?;

@@ -5,7 +5,7 @@
 
 use super::place;
 use crate::effects::postgres::{self, Connection};
-use crate::effects::wait::{Patience, Waiting};
+use crate::effects::wait::{self, Patience, State, Waiting};
 use crate::identity::ServerName;
 use crate::model::{AGAIN, grouped};
 use crate::run::ctx::Ctx;
@@ -30,6 +30,9 @@ const ASIDE: &str = "_before_rollback_";
 
 /// What the server says of a database that somebody is in.
 const IN_USE: &str = "55006";
+
+/// How long a session may be seen whose client is gone.
+const ENDING: Patience = Patience { deadline: Duration::from_secs(2), interval: Duration::from_millis(50) };
 
 /// How long sessions that come in again and again may keep a name from being changed.
 const PATIENCE: Patience =
@@ -184,7 +187,13 @@ async fn hanging(connection: &mut Connection, database: &str) -> Result<Vec<Stri
 
 /// Sessions of others, and those of them that this role may not end: a line each.
 async fn sessions_in(connection: &mut Connection, database: &str) -> Result<(Vec<String>, Vec<String>)> {
-    let sessions = others::sessions_of(connection, database, EVER).await?;
+    // Those of a command of this tool that has just ended are there until the server has noticed.
+    let looked = wait::until(ENDING, async || {
+        let sessions = others::sessions_of(connection, database, EVER).await?;
+        let may_end = !sessions.is_empty() && sessions.iter().all(|session| session.is_of_this_tool());
+        Ok(if may_end { State::NotYet(sessions) } else { State::Ready(sessions) })
+    });
+    let (State::Ready(sessions) | State::NotYet(sessions)) = looked.await?;
     let above = sessions.iter().filter(|session| session.above_us);
     let above = above.map(|session| {
         format!("{session} in {database} is a superuser's, which this role may not end: end it yourself")
