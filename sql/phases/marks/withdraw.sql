@@ -1,2 +1,2 @@
--- The cut-over of this run was begun here, and did not happen.
-DELETE FROM xtask.cutover WHERE run = :'run' AND state = 'cutting-over'
+-- The cut-over of this run, as far as it is in these states, is none any more. psql: \set states {cutting-over}
+DELETE FROM xtask.cutover WHERE run = :'run' AND state = ANY (:'states'::text[])

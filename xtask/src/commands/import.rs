@@ -53,6 +53,9 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     let Some(export) = manifest.export.clone() else {
         refuse!("run {} has no complete export: start over with `cargo xtask export`", ctx.run.id());
     };
+    let found = servers::belongs(ctx, &manifest, &ServerName::TARGETS, &[]).await?;
+    let marks = Marks::read(ctx).await.map_err(refused)?;
+    marks.not_taken_back(ctx)?;
     if let Some(cutover) = &manifest.cutover {
         refuse!(
             "run {}: the services took over at {}: what stands in the targets is theirs, and nothing takes its \
@@ -70,8 +73,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
             ctx.run.id()
         );
     }
-    let found = servers::belongs(ctx, &manifest, &ServerName::TARGETS, &[]).await?;
-    Marks::read(ctx).await.map_err(refused)?.may_be_loaded(ctx, Some(&manifest))?;
+    marks.may_be_loaded(ctx, Some(&manifest))?;
     // Before the first write: a collection cannot be taken back.
     let damaged = dir::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {

@@ -79,27 +79,26 @@ impl Command for Args {
 
 pub async fn plan(ctx: &Arc<Ctx>, scenario: Scenario, deltas: Deltas) -> Result<Back> {
     let locks = Locks::all(ctx).await?;
-    let work = async {
-        belongs(ctx).await?;
-        rollback::plan(ctx, scenario, deltas).await
-    };
+    let work = async { rollback::plan(ctx, &belongs(ctx).await?, scenario, deltas).await };
     visibly(ctx, CommandName::LookForRollback, locks.guard(Box::pin(work))).await
 }
 
 pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, deltas: Deltas, cleanup: &Cleanup) -> Result<Back> {
     let locks = Locks::all(ctx).await?;
-    let work = async {
-        belongs(ctx).await?;
-        rollback::run(ctx, scenario, deltas, cleanup).await
-    };
+    let work = async { rollback::run(ctx, &belongs(ctx).await?, (scenario, deltas), cleanup).await };
     visibly(ctx, CommandName::Rollback, locks.guard(Box::pin(work))).await
 }
 
-/// The run's servers, and nobody else's stores.
-async fn belongs(ctx: &Arc<Ctx>) -> Result<()> {
+/// The run's servers, and nobody else's stores: what these say of themselves.
+async fn belongs(ctx: &Arc<Ctx>) -> Result<Marks> {
     let manifest = ctx.run.load_manifest()?;
     servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
-    Marks::read(ctx).await?.hold(ctx)
+    let marks = Marks::read(ctx).await?;
+    match manifest.rolled_back.is_empty() {
+        true => marks.hold_or_held(ctx)?,
+        false => marks.hold(ctx)?,
+    }
+    Ok(marks)
 }
 
 fn said(session: &Session<'_>, back: &Back, title: String, next: Option<String>) -> Result<()> {

@@ -65,6 +65,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     let mut manifest = ctx.run.load_manifest()?;
     servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
     let marks = Marks::read(ctx).await?;
+    marks.not_taken_back(ctx)?;
     let services = ctx.settings.services.in_order();
     let services = services.map(|(name, place)| (name, place.map(str::to_string))).to_vec();
     let done = |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services };

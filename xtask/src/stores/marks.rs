@@ -84,6 +84,8 @@ pub struct Marks {
     firestore: Option<FirestoreState>,
     /// Of all stores that have one.
     cutovers: Vec<Mark>,
+    /// By run: when, and how.
+    taken_back: BTreeMap<String, String>,
 }
 
 impl Marks {
@@ -94,13 +96,15 @@ impl Marks {
             // Of another version of this tool, none that can be compared.
             let newest = newest.map(|newest| (newest.wrote().unwrap_or_default(), newest.run));
             let mark = in_database(ctx, &mut connection, database).await?;
+            let taken_back = taken_back_in(&mut connection).await?;
             connection.close().await?;
-            anyhow::Ok((database, newest, mark))
+            anyhow::Ok((database, newest, mark, taken_back))
         };
-        let (mut published, mut cutovers) = (BTreeMap::new(), Vec::new());
-        for (database, newest, mark) in try_join_all(Database::ALL.map(one)).await? {
+        let (mut published, mut cutovers, mut taken_back) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        for (database, newest, mark, taken) in try_join_all(Database::ALL.map(one)).await? {
             published.extend(newest.map(|(tables, run)| (database, (run, tables))));
             cutovers.extend(mark);
+            taken_back.extend(taken);
         }
         let firestore = in_firestore(&connect(ctx).await?).await?.0;
         let of_firestore = firestore.iter().filter(|state| state.state != MarkState::Published);
@@ -110,7 +114,7 @@ impl Marks {
             state: state.state,
             at: state.at.clone(),
         }));
-        Ok(Marks { published, firestore, cutovers })
+        Ok(Marks { published, firestore, cutovers, taken_back })
     }
 
     /// Whether the services have taken over, or may have.
@@ -131,11 +135,25 @@ impl Marks {
         databases.chain(firestore).collect()
     }
 
+    /// # Errors
+    /// Refuses a run that was taken back: the shop is on its old database, and goes forward with a new one.
+    pub fn not_taken_back(&self, ctx: &Ctx) -> Result<()> {
+        let run = ctx.run.id();
+        if let Some(taken) = self.taken_back.get(run) {
+            refuse!(
+                "run {run} was taken back already, at {taken}: the shop is on its old database. `cargo xtask migrate \
+                 --replace` makes a new run"
+            );
+        }
+        Ok(())
+    }
+
     /// For what loads the stores.
     ///
     /// # Errors
     /// Refuses after a cut-over, in stores of another environment, and where a newer run has come between.
     pub fn may_be_loaded(&self, ctx: &Ctx, manifest: Option<&Manifest>) -> Result<()> {
+        self.not_taken_back(ctx)?;
         if let Some(mark) = self.cutover() {
             refuse!(
                 "{mark} ({}): what stands in the stores is theirs, and nothing takes its place. Nothing has been \
@@ -180,6 +198,12 @@ impl Marks {
     /// # Errors
     /// Refuses where the stores hold another run.
     pub fn hold(&self, ctx: &Ctx) -> Result<()> {
+        self.not_taken_back(ctx)?;
+        self.hold_or_held(ctx)
+    }
+
+    /// The same for the way back, which may have been cut off after the first store was told of it.
+    pub fn hold_or_held(&self, ctx: &Ctx) -> Result<()> {
         let run = ctx.run.id();
         if let Some(mark) = self.cutovers.iter().find(|mark| mark.run != run) {
             refuse!("{mark} ({}): the stores are not those of run {run}. Say --run {}", mark.store, mark.run);
@@ -244,6 +268,17 @@ async fn in_database(ctx: &Ctx, connection: &mut Connection, database: Database)
         state: MarkState::read(row.try_get("state")?)?,
         at: row.try_get("at")?,
     }))
+}
+
+async fn taken_back_in(connection: &mut Connection) -> Result<Vec<(String, String)>> {
+    if !connection.row(&sql::exists("xtask", "taken_back")).await?.try_get::<bool, _>(0)? {
+        return Ok(Vec::new());
+    }
+    let line = |row: &sqlx::postgres::PgRow| {
+        let (at, scope): (String, String) = (row.try_get("at")?, row.try_get("scope")?);
+        Ok((row.try_get("run")?, format!("{at} ({scope})")))
+    };
+    connection.rows(sql_file!("phases/marks/taken_back_runs.sql").text).await?.iter().map(line).collect()
 }
 
 async fn in_firestore(firestore: &Firestore) -> Result<(Option<FirestoreState>, Version)> {
@@ -327,22 +362,49 @@ async fn set_in_firestore(ctx: &Ctx, state: MarkState) -> Result<()> {
 
 /// Takes back in every store that this run's cut-over has begun; where it is done, nothing changes.
 pub async fn withdraw_cutover(ctx: &Ctx) -> Result<()> {
+    let begun = [MarkState::CuttingOver];
     for database in Database::ALL {
         let mut connection = ctx.target(database, "cutover").await?;
-        if in_database(ctx, &mut connection, database).await?.is_some() {
-            let run = [("run", ctx.run.id())];
-            connection.run(&sql::bind(sql_file!("phases/marks/withdraw.sql"), &run)).await?;
-        }
+        withdraw(ctx, &mut connection, &begun).await?;
         connection.close().await?;
     }
+    withdraw_in_firestore(ctx, &begun).await
+}
+
+/// The services have gone back to the old database, `scope` says how: in the transaction that is open.
+pub async fn taken_back(ctx: &Ctx, connection: &mut Connection, scope: &str) -> Result<()> {
+    let values = [("run", ctx.run.id()), ("scope", scope)];
+    connection.run(&sql::bind(sql_file!("phases/marks/taken_back.sql"), &values)).await?;
+    withdraw(ctx, connection, &CUT_OVER).await
+}
+
+/// The same in Firestore, which remembers no runs: they are not cut over any more.
+pub async fn taken_back_in_firestore(ctx: &Ctx) -> Result<()> {
+    withdraw_in_firestore(ctx, &CUT_OVER).await
+}
+
+/// However far a cut-over has come.
+const CUT_OVER: [MarkState; 2] = [MarkState::CuttingOver, MarkState::CutOver];
+
+async fn withdraw(ctx: &Ctx, connection: &mut Connection, states: &[MarkState]) -> Result<()> {
+    if !connection.row(&sql::exists("xtask", "cutover")).await?.try_get::<bool, _>(0)? {
+        return Ok(());
+    }
+    let states = sql::array(states.iter().map(|state| state.word()));
+    let values = [("run", ctx.run.id()), ("states", &states)];
+    connection.run(&sql::bind(sql_file!("phases/marks/withdraw.sql"), &values)).await
+}
+
+/// # Errors
+/// Where somebody changes the mark at this moment.
+async fn withdraw_in_firestore(ctx: &Ctx, states: &[MarkState]) -> Result<()> {
     let firestore = connect(ctx).await?;
     let (found, version) = in_firestore(&firestore).await?;
-    if let Some(found) =
-        found.filter(|found| found.run == ctx.run.id() && found.state == MarkState::CuttingOver)
-    {
-        let state = FirestoreState { state: MarkState::Published, at: crate::run::dir::now(), ..found };
-        firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
-    }
+    let is_meant = |found: &FirestoreState| found.run == ctx.run.id() && states.contains(&found.state);
+    let Some(found) = found.filter(is_meant) else { return Ok(()) };
+    let state = FirestoreState { state: MarkState::Published, at: crate::run::dir::now(), ..found };
+    let others = firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
+    anyhow::ensure!(others.is_empty(), "somebody has changed Firestore's mark at this moment");
     Ok(())
 }
 
@@ -354,19 +416,6 @@ pub async fn instants(ctx: &Ctx) -> Result<BTreeMap<String, Instant>> {
         instants.insert(collection.name.to_string(), firestore.instant(collection.name).await?);
     }
     Ok(instants)
-}
-
-/// The services have gone back to the old database: this run's documents are not cut over any more.
-pub async fn taken_back_in_firestore(ctx: &Ctx) -> Result<()> {
-    let firestore = connect(ctx).await?;
-    let (found, version) = in_firestore(&firestore).await?;
-    let cut_over = |found: &FirestoreState| found.run == ctx.run.id() && found.state != MarkState::Published;
-    if let Some(found) = found.filter(cut_over) {
-        let state = FirestoreState { state: MarkState::Published, at: crate::run::dir::now(), ..found };
-        let others = firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
-        anyhow::ensure!(others.is_empty(), "somebody has changed Firestore's mark at this moment: again");
-    }
-    Ok(())
 }
 
 /// Says in every store that the services take over, or have: the databases first.

@@ -2,10 +2,11 @@
 //! command comes from. Each refusal leaves stores and run as they were.
 
 use crate::places::Places;
-use crate::support::{Said, Shop, assert_words};
+use crate::support::{Said, Shop, assert_refused, assert_words};
 use crate::tool::{Place, Tool, targets};
 use datapath::document::{Document, Value};
 use datapath::firestore::{Fields, Unconditional};
+use sqlx::Row;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,6 +129,73 @@ async fn an_older_copy_of_a_run_does_not_undo_the_services_work() {
         assert_words(&said, words);
         assert!(stores(&shop).await == before, "{arguments:?} has changed a store");
     }
+}
+
+/// A second machine has the runs as they were before the cut-over, a third one as they were after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_taken_back_is_so_for_every_copy() {
+    let shop = migrated().await;
+    let run = shop.latest().id().to_string();
+    let before_cutover = copied(&shop);
+    shop.xtask(&["cutover"]).expect_code(0);
+    let after_cutover = copied(&shop);
+    shop.xtask(&["rollback", "before-start"]).expect_code(0);
+    let taken_back = stores(&shop).await;
+    for copy in [&before_cutover, &after_cutover] {
+        for arguments in [
+            &["cutover"][..],
+            &["verify"],
+            &["repair", "--apply"],
+            &["replay"],
+            &["import"],
+            &["migrate", "--resume", &run],
+        ] {
+            let said = with_runs(&shop, copy.path(), arguments);
+            assert_refused(
+                &format!("{arguments:?}"),
+                &said,
+                &["was taken back already, at", "(before-start)"],
+            );
+            assert!(stores(&shop).await == taken_back, "{arguments:?} has changed a store");
+        }
+    }
+}
+
+/// The way back from a machine that has heard neither of the cut-over nor of the freeze.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_from_before_the_cut_over_takes_it_back_all_the_same() {
+    let shop = migrated().await;
+    let copy = copied(&shop);
+    shop.xtask(&["cutover"]).expect_code(0);
+    shop.target(Database::Order).await.run("UPDATE orders SET status = 'late' WHERE id = 1").await.unwrap();
+    let said = with_runs(&shop, copy.path(), &["rollback", "before-start"]);
+    assert_refused("used", &said, &["the new stores have been used: orders 0 new, 1 changed, 0 gone"]);
+    let said = with_runs(&shop, copy.path(), &["rollback", "after-start"]).expect_code(0);
+    let by_hand = "ALTER DATABASE \"ecommerce_db\" RESET default_transaction_read_only";
+    assert_words(&said, &["is taken back (after-start)", "the old database is still read-only", by_hand]);
+    let late = shop.source().await.row("SELECT status FROM orders WHERE id = 1").await.unwrap();
+    assert_eq!(late.get::<String, _>(0), "late");
+    // Where it was frozen it is known, and given back.
+    let said = shop.xtask(&["unfreeze", "--run", shop.latest().id()]).expect_code(0);
+    assert_words(&said, &["default_transaction_read_only reset"]);
+}
+
+/// A replay that another copy has made changed what the stores hold: this one does not know what the run wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_from_before_a_replay_takes_nothing_back() {
+    let shop = migrated().await;
+    let copy = copied(&shop);
+    let fix = "UPDATE orders SET user_id = (SELECT min(id) FROM users WHERE firebase_uid <> '' AND deleted_at IS NULL) \
+               WHERE user_id IS NULL";
+    shop.source().await.run(fix).await.unwrap();
+    shop.xtask(&["replay"]).expect_code(0);
+    shop.xtask(&["verify"]).expect_code(0);
+    shop.xtask(&["cutover"]).expect_code(0);
+    let before = stores(&shop).await;
+    let said = with_runs(&shop, copy.path(), &["rollback", "after-start"]);
+    assert_refused("older", &said, &["is not the newest of run", "use that copy"]);
+    assert!(stores(&shop).await == before);
+    shop.xtask(&["rollback", "before-start"]).expect_code(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

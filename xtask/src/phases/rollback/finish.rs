@@ -8,13 +8,12 @@ use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Export, RolledBack};
 use crate::source::freeze::Freezer;
+use crate::sql;
 use crate::stores::{marks, ownership, rows};
 use crate::tables::{self, Table};
-use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::document::Collection;
 use datapath::firestore::{Address, Firestore, Guarded, Instant, Since, Version};
-use sqlx::Row;
 use std::sync::Arc;
 
 /// Deletions in one call.
@@ -44,12 +43,26 @@ pub async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, mut back: Back) -> Result
         manifest.rolled_back.push(taken);
         Ok(())
     })?;
+    let_in(ctx).await?;
+    Ok(back)
+}
+
+/// The old services can write again; or it is said why not.
+async fn let_in(ctx: &Ctx) -> Result<()> {
     let freezer = Freezer::of(ctx)?;
     if let Some(open) = freezer.open()? {
         let undone = freezer.undo(&open.frozen).await?;
         ctx.terminal.line(format!("the source is not frozen any more: {}", undone.join("; ")));
+    } else if freezer.setting().await?.as_deref() == Some("on") {
+        ctx.terminal.warn(format!(
+            "the old database is still read-only for new sessions, and {} does not know who has frozen it: `cargo xtask \
+             unfreeze --run {}` where that was, or by hand: {}",
+            freezer.book().path().display(),
+            ctx.run.id(),
+            sql::let_write(&ctx.settings.source.database)
+        ));
     }
-    Ok(back)
+    Ok(())
 }
 
 /// What the target holds now is known to this tool, so that a later run can take its place: it is in the old database,
@@ -67,10 +80,7 @@ async fn taken_back(ctx: &Ctx, export: &Export, back: &Back, database: Database)
     let record = ownership::record(ctx, &export, database).to_string();
     connection.run("BEGIN").await?;
     connection.run(&sql::record_run(ctx.run.id(), &record)).await?;
-    if connection.row(&sql::exists("xtask", "cutover")).await?.try_get::<bool, _>(0)? {
-        let run = [("run", ctx.run.id())];
-        connection.run(&sql::bind(sql_file!("phases/marks/taken_back.sql"), &run)).await?;
-    }
+    marks::taken_back(ctx, &mut connection, &back.scope).await?;
     connection.run("COMMIT").await?;
     connection.close().await
 }

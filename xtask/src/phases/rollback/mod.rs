@@ -30,7 +30,7 @@ use crate::run::manifest::{Cutover, Export, Manifest};
 use crate::run::privileges;
 use crate::source::freeze::{Freezer, Held};
 use crate::steps::StepName;
-use crate::stores::marks;
+use crate::stores::marks::{self, Marks};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
@@ -59,9 +59,10 @@ struct Going {
 }
 
 /// # Errors
-/// Refuses a run that was never cut over.
-fn going(ctx: &Ctx) -> Result<Going> {
-    let manifest = ctx.run.load_manifest()?;
+/// Refuses a run that was never cut over, as far as the stores know.
+fn going(ctx: &Ctx, marks: &Marks) -> Result<Going> {
+    let mut manifest = ctx.run.load_manifest()?;
+    marks.teach(&mut manifest);
     let run = ctx.run.id();
     let (Some(export), Some(cutover)) = (manifest.export.clone(), manifest.cutover.clone()) else {
         refuse!(
@@ -73,12 +74,13 @@ fn going(ctx: &Ctx) -> Result<Going> {
 }
 
 /// What would go back, tried in the old database and undone; nothing is held out, so it is of this moment.
-pub async fn plan(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas) -> Result<Back> {
-    let going = going(ctx)?;
+pub async fn plan(ctx: &Arc<Ctx>, marks: &Marks, scenario: Scenario, what: Deltas) -> Result<Back> {
+    let going = going(ctx, marks)?;
     permitted(ctx).await?;
     if let Some(back) = recorded(ctx, scenario).await? {
         return Ok(back);
     }
+    marks.hold_this(ctx, &going.export)?;
     tried(ctx, &going, scenario, (what, End::Undo)).await
 }
 
@@ -87,13 +89,19 @@ pub async fn plan(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas) -> Result<Ba
 /// # Errors
 /// Refuses where somebody has used the new stores and the scenario says that nobody has. What was held out is let in
 /// again where nothing went back.
-pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, what: Deltas, cleanup: &Cleanup) -> Result<Back> {
+pub async fn run(
+    ctx: &Arc<Ctx>,
+    marks: &Marks,
+    (scenario, what): (Scenario, Deltas),
+    cleanup: &Cleanup,
+) -> Result<Back> {
     let step = ctx.run.step(StepName::Rollback)?;
-    let going = going(ctx)?;
+    let going = going(ctx, marks)?;
     permitted(ctx).await?;
     let back = match recorded(ctx, scenario).await? {
         Some(back) => back,
         None => {
+            marks.hold_this(ctx, &going.export)?;
             ctx.terminal.phase("Rollback: services held out of the new stores");
             let held = hold(ctx, cleanup).await?;
             let went = tried(ctx, &going, scenario, (what, End::Commit)).await;
@@ -114,30 +122,32 @@ async fn after_it(
     went: Result<Back>,
     (held, cleanup): (Vec<Pending>, &Cleanup),
 ) -> Result<Back> {
-    let committed = match &went {
-        Ok(_) => Ok(true),
-        Err(_) => recorded(ctx, scenario).await.map(|recorded| recorded.is_some()),
-    };
-    match (went, committed) {
-        (Err(error), Ok(false)) => {
-            for pending in held {
-                cleanup.undo(pending).await?;
-            }
-            Err(error)
-        }
-        (went, committed) => {
+    let lost = match went {
+        Ok(back) => {
             held.into_iter().for_each(|pending| cleanup.keep(pending));
-            match (went, committed) {
-                (Ok(back), _) => Ok(back),
-                (Err(error), Ok(_)) => {
-                    ctx.terminal.warn(format!("it was committed all the same: {error:#}"));
-                    recorded(ctx, scenario).await?.context("the old database remembers it no more")
-                }
-                (Err(error), Err(unknown)) => Err(error.context(format!(
-                    "whether it was committed cannot be asked ({unknown:#}): the services stay held out of the new \
-                     stores, and the same command goes on"
-                ))),
-            }
+            return Ok(back);
+        }
+        Err(lost) => lost,
+    };
+    let committed = recorded(ctx, scenario).await;
+    if let Ok(None) = committed {
+        for pending in held {
+            cleanup.undo(pending).await?;
+        }
+        return Err(lost);
+    }
+    held.into_iter().for_each(|pending| cleanup.keep(pending));
+    match committed {
+        Ok(Some(back)) => {
+            ctx.terminal.warn(format!("it was committed all the same: {lost:#}"));
+            Ok(back)
+        }
+        unknown => {
+            let why = unknown.err().map(|why| format!(" ({why:#})")).unwrap_or_default();
+            Err(lost.context(format!(
+                "whether it was committed cannot be asked{why}: the services stay held out of the new stores, and \
+                 the same command goes on"
+            )))
         }
     }
 }
