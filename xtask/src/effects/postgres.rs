@@ -144,7 +144,7 @@ pub fn code(error: &anyhow::Error) -> Option<String> {
 const OUT_OF_MEMORY: &str = "53200";
 
 /// What helps a server that has no room for another lock.
-pub const MORE_LOCKS: &str = "the server has no room for the locks of all tables and indexes at once: raise \
+const MORE_LOCKS: &str = "the server has no room for the locks of all tables and indexes at once: raise \
      max_locks_per_transaction (64, if nobody has set it) and restart the server";
 
 /// Whether the server has no room for another lock: each table, index and sequence that is made or dropped is one.
@@ -227,7 +227,7 @@ impl Connection {
     /// Runs one or several statements.
     pub async fn run(&mut self, text: &str) -> Result<()> {
         let ran = answer(self.watch.as_ref(), postgres::run(&mut self.inner, text.to_string())).await;
-        ran.with_context(|| format!("{}: {}", self.label, first_line(text)))
+        ran.map_err(|error| self.told(error, text))
     }
 
     /// Runs a statement that holds a secret: in an error stands `what` in its place, and nothing that
@@ -256,7 +256,7 @@ impl Connection {
 
     pub async fn rows(&mut self, text: &str) -> Result<Vec<PgRow>> {
         let rows = answer(self.watch.as_ref(), postgres::rows(&mut self.inner, text.to_string())).await;
-        rows.with_context(|| format!("{}: {}", self.label, first_line(text)))
+        rows.map_err(|error| self.told(error, text))
     }
 
     /// The one row that a query must return.
@@ -328,6 +328,15 @@ impl Connection {
         let copied = copy.into(&mut self.inner, Box::new(from));
         let rows = copied_by(self.watch.as_ref(), &activity, copied).await?;
         Ok((rows, self))
+    }
+
+    /// An error of a statement, with what helps where that is known.
+    fn told(&self, error: anyhow::Error, text: &str) -> anyhow::Error {
+        let place = self.place(text);
+        match has_no_room_for_locks(&error) {
+            true => error.context(format!("{place}: {MORE_LOCKS}")),
+            false => error.context(place),
+        }
     }
 
     /// The server and the statement, for an error.

@@ -3,7 +3,6 @@
 use crate::effects::postgres;
 use crate::findings::Values;
 use crate::model::{Database, Existing, refused};
-use crate::refuse;
 use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
@@ -34,9 +33,7 @@ pub async fn database(
     export: Option<&Export>,
 ) -> Result<(Vec<String>, bool)> {
     match looked_at(ctx, database, export).await {
-        Err(error) if postgres::has_no_room_for_locks(&error) => {
-            refuse!("{error:#}: {}", postgres::MORE_LOCKS)
-        }
+        Err(error) if postgres::has_no_room_for_locks(&error) => Err(refused(error)),
         Err(error) => Err(lock_waits::explained(ctx, ctx.settings.target(database), error).await),
         found => found,
     }

@@ -105,7 +105,7 @@ async fn a_server_without_room_for_the_locks() {
     assert!(format!("{full:#}").contains("out of shared memory"), "{full:#}");
     let words = ["out of shared memory", "max_locks_per_transaction", "restart the server"];
     // Not even a session has room, or it has and the tables have not: whoever is the first to notice.
-    for (first, last) in [(1, 4), (5, 15), (16, 40)] {
+    for (first, last) in [(1, 4), (5, 10), (11, 15), (16, 20), (21, 25), (26, 30), (31, 35), (36, 40)] {
         let release = format!("SELECT count(pg_advisory_unlock(n)) FROM generate_series({first}, {last}) n");
         superuser.run(&release).await.unwrap();
         let said = shop.xtask(&["migrate"]);

@@ -16,7 +16,7 @@ use self::looks::{Findings, connect, findings};
 
 use crate::effects::postgres::Connection;
 use crate::hazards::{self, Blocked, Found, HAZARDS, Hazard, Look, SAMPLE};
-use crate::model::{AGAIN, Stop};
+use crate::model::{AGAIN, Stop, refused};
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::sql::{self, Reading};
@@ -34,9 +34,9 @@ pub struct Assessment {
 }
 
 /// # Errors
-/// As [`judge`]; refuses as well where a table is not to be had.
+/// As [`judge`]; refuses as well where something could not be looked at.
 pub async fn source(ctx: &Arc<Ctx>) -> Result<Assessment> {
-    judge(ctx, look(ctx).await?)
+    judge(ctx, look(ctx).await.map_err(refused)?)
 }
 
 /// # Errors
