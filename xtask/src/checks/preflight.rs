@@ -76,7 +76,7 @@ pub async fn source_can_be_dumped(ctx: &Ctx) -> Result<()> {
         );
     }
     if !missing.is_empty() {
-        let lines = missing.iter().map(|m| format!("{}: {}", m.found, m.statement));
+        let lines = missing.iter().map(ToString::to_string);
         refuse!(
             "{source} cannot be read whole by {}:\n  {}\nAll that are needed: {}\n{AGAIN}",
             source.user,

@@ -2,7 +2,6 @@
 
 use super::migrate;
 use crate::commands::rehearse_rollback::{forward_again, there_and_back};
-use crate::commands::rollback::Since;
 use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
 use crate::phases::rollback::Scenario;
@@ -38,7 +37,7 @@ pub struct Args {
     /// Besides, cut over and go back to the old database: with nothing written meanwhile, or with services that write in
     /// all four stores
     #[arg(long, value_enum, value_name = "WHEN")]
-    pub rollback: Option<Since>,
+    pub rollback: Option<Scenario>,
     /// The whole story: migrate, cut over, services that write, back, migrate again, cut over, verify
     #[arg(long, conflicts_with_all = ["rollback", "baseline"])]
     pub full: bool,
@@ -55,10 +54,9 @@ impl Command for Args {
         }
         let runs = session.common.backup_dir.clone();
         let back = match self.full {
-            true => Some(Since::AfterStart),
+            true => Some(Scenario::AfterStart),
             false => self.rollback,
         };
-        let back = back.map(Scenario::from);
         let plan =
             RehearsalPlan { runtime, keep: self.keep, runs, baseline: self.baseline, back, full: self.full };
         let environment = session.environment()?;

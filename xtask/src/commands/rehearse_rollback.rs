@@ -11,7 +11,7 @@ use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::RunDir;
 use crate::run::report::Report;
 use crate::source::Handling;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::sync::Arc;
 
 /// Every rehearsal writes the same.
@@ -38,8 +38,7 @@ pub async fn there_and_back(ctx: &Arc<Ctx>, scenario: Scenario, cleanup: &Cleanu
 
 /// The same shop once more: migrated in the place of what was taken back, cut over, verified.
 pub async fn forward_again(ctx: &Arc<Ctx>, options: Options, cleanup: &Cleanup) -> Result<Report> {
-    let parent = ctx.run.path().parent().context("a run's directory has no parent")?;
-    let mut again = Ctx::new(ctx.settings.clone(), ctx.tables, RunDir::create(parent)?, options);
+    let mut again = Ctx::new(ctx.settings.clone(), ctx.tables, RunDir::create(ctx.run.runs())?, options);
     again.existing = Existing::Replace;
     let again = Arc::new(again);
     let report = migrate::run(&again, &Handling::default()).await?;

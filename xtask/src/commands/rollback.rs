@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What has happened since the cut-over
-    scenario: Since,
+    scenario: Scenario,
     #[command(flatten)]
     run: RunArgs,
     /// Only say what would come back: everything is tried in the old database, and undone
@@ -29,23 +29,6 @@ pub struct Args {
     deltas: Deltas,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Since {
-    /// The new services have not been started: nobody has used the new stores
-    BeforeStart,
-    /// They have been started: what they wrote comes back with them
-    AfterStart,
-}
-
-impl From<Since> for Scenario {
-    fn from(since: Since) -> Scenario {
-        match since {
-            Since::BeforeStart => Scenario::BeforeStart,
-            Since::AfterStart => Scenario::AfterStart,
-        }
-    }
-}
-
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
@@ -53,7 +36,7 @@ impl Command for Args {
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.existing_run(&self.run)?;
-        let (scenario, name) = (Scenario::from(self.scenario), Scenario::from(self.scenario).name());
+        let (scenario, name) = (self.scenario, self.scenario.name());
         let again = |dry: &str| session.then(&format!("rollback {name} --run {}{dry}", ctx.run.id()));
         if self.dry_run {
             let back = plan(&ctx, scenario, self.deltas).await?;

@@ -20,11 +20,10 @@ use crate::steps::StepName;
 use crate::stores::marks::{self, MarkState, Marks};
 use crate::stores::{documents, rows};
 use crate::tables::{self, Home, Table};
-use crate::{refuse, sql, sql_file};
+use crate::{refuse, sql};
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use serde::Serialize;
-use sqlx::Row;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -86,7 +85,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     }
     let export = proven(ctx, &manifest)?;
     marks.hold_this(ctx, &export)?;
-    let freezer = Freezer::of(ctx)?;
+    let freezer = Freezer::of(ctx);
     ctx.terminal.phase("Cut-over: the source");
     freezer.preflight().await?;
     way_back(ctx).await?;
@@ -269,7 +268,7 @@ pub async fn take_over(
 /// Services that an earlier rollback has held out of the targets can write there again.
 async fn let_in(ctx: &Ctx) -> Result<()> {
     for database in Database::ALL {
-        let freezer = Freezer::of_target(ctx, database)?;
+        let freezer = Freezer::of_target(ctx, database);
         if let Some(open) = freezer.open()? {
             freezer.undo(&open.frozen).await?;
         }
@@ -318,11 +317,8 @@ async fn raised_sequences(ctx: &Ctx) -> Result<BTreeMap<&'static str, Sequence>>
     for database in Database::ALL {
         let mut connection = ctx.looking(database, "cutover").await?;
         for table in tables::of_database(ctx.tables, database) {
-            let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
-            let name: Option<String> = connection.row(&query).await?.try_get(0)?;
-            let (Some(name), Some(wanted)) = (name, source.get(table.name)) else { continue };
-            let row = connection.row(&sql::sequence_state(&name)).await?;
-            let mut stands = Sequence { last: row.try_get(0)?, called: row.try_get(1)? };
+            let stands = Sequence::of_target(&mut connection, table.name).await?;
+            let (Some((name, mut stands)), Some(wanted)) = (stands, source.get(table.name)) else { continue };
             if stands.next() < wanted.next() {
                 let set = sql::set_sequence("public", table.name, wanted.last, wanted.called);
                 let raising = || format!("raising {name} from {} to {}", stands.next(), wanted.next());

@@ -73,7 +73,7 @@ async fn properties(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<Properties> {
     let properties = restore::properties(&mut worker, database).await?;
     worker.close().await?;
     let properties = properties.with_context(|| format!("{database} is not among the server's databases"))?;
-    Ok(match Freezer::of(ctx)?.open()? {
+    Ok(match Freezer::of(ctx).open()? {
         Some(open) => properties.read_only_as_before(open.frozen.setting.as_deref()),
         None => properties,
     })

@@ -104,6 +104,11 @@ impl RunDir {
         &self.path
     }
 
+    /// The directory of runs that it is in.
+    pub fn runs(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// Where a file of the run stands, by its name in the manifest.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -127,10 +132,10 @@ impl RunDir {
         HashedFile::create(path)
     }
 
-    /// Writes a small file whole.
-    pub fn write(&self, name: &str, text: &str) -> Result<FileInfo> {
+    /// Writes a file whole that is in memory.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<FileInfo> {
         let mut file = self.create_file(name)?;
-        file.write(text.as_bytes())?;
+        file.write(content.as_ref())?;
         file.finish(None)
     }
 

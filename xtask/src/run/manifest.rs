@@ -17,7 +17,8 @@ use datapath::files::{FileInfo, Piece};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub use super::taken_over::{Cutover, RolledBack, Sequence, StoreState};
+pub use super::sequence::Sequence;
+pub use super::taken_over::{Cutover, RolledBack, StoreState};
 
 /// Raised when a reader of an older manifest could not understand a newer one.
 pub const FORMAT: u32 = 1;

@@ -16,6 +16,7 @@ pub mod privileges;
 pub mod properties;
 pub mod rehearsal_log;
 pub mod report;
+pub mod sequence;
 pub mod servers;
 pub mod status;
 pub mod taken_over;

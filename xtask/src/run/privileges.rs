@@ -7,6 +7,7 @@ use crate::sql_text::SqlFile;
 use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
+use std::fmt;
 
 /// What a look at privileges came to.
 pub struct Privileges {
@@ -21,6 +22,12 @@ pub struct Lacking {
     pub found: String,
     /// What gives it, with its semicolon.
     pub statement: String,
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.found, self.statement)
+    }
 }
 
 /// `query`: one of the files `privileges_….sql`, bound.

@@ -165,16 +165,7 @@ pub fn read(path: &Path, id: &str) -> Result<Status> {
         verified: proof.map(|p| p.finished.clone()),
         findings: proof.map_or(0, Proof::wrong),
         taken_back: manifest.rolled_back.last().map(|taken| format!("{} ({})", taken.at, taken.scope)),
-        next: match last_writer(&journal).map(|command| &command.whole.step) {
-            // What has been done of it the old database itself knows.
-            Some(CommandName::Rollback)
-                if manifest.rolled_back.is_empty()
-                    && matches!(state, RunState::Killed | RunState::Failed) =>
-            {
-                Some(format!("rollback after-start --run {id}"))
-            }
-            _ => next(&manifest, id, state),
-        },
+        next: next(&manifest, &journal, id, state),
         journal,
     })
 }
@@ -215,9 +206,13 @@ pub fn state_of(command: &Command) -> RunState {
     }
 }
 
-pub fn next(manifest: &Manifest, id: &str, state: RunState) -> Option<String> {
+pub fn next(manifest: &Manifest, journal: &Journal, id: &str, state: RunState) -> Option<String> {
     let green = manifest.proof.as_ref().map(Proof::is_green);
     let goes_on = || match manifest.command {
+        // What has been done of it the old database itself knows.
+        _ if last_writer(journal).is_some_and(|c| c.whole.step == CommandName::Rollback) => {
+            format!("rollback after-start --run {id}")
+        }
         CommandName::Backup => "backup".to_string(),
         CommandName::Export if manifest.export.is_none() => "export".to_string(),
         _ => format!("migrate --resume {id}"),

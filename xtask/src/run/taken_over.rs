@@ -1,6 +1,7 @@
 //! What a run remembers of the cut-over, and of the way back. Data only.
 
 use crate::remembered::Remembered;
+use crate::run::sequence::Sequence;
 use datapath::digest::Digest;
 use datapath::firestore::Instant;
 use serde::{Deserialize, Serialize};
@@ -43,19 +44,4 @@ pub struct StoreState {
     /// Of a table.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sequence: Option<Sequence>,
-}
-
-/// A sequence's state, as `setval` takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sequence {
-    pub last: i64,
-    /// False only for a table that never held a row: the next id is `last` itself.
-    pub called: bool,
-}
-
-impl Sequence {
-    /// The id that the next row gets.
-    pub fn next(self) -> i64 {
-        if self.called { self.last.saturating_add(1) } else { self.last }
-    }
 }

@@ -19,8 +19,7 @@ pub async fn of_tables(ctx: &Ctx) -> Result<BTreeMap<&'static str, Sequence>> {
             let (name, found): (Option<String>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
             largest = found;
             let Some(name) = name else { continue };
-            let state = connection.row(&sql::sequence_state(&name)).await?;
-            let state = Sequence { last: state.try_get(0)?, called: state.try_get(1)? };
+            let state = Sequence::read(&mut connection, &name).await?;
             // Of several the one that is furthest: no id is given out twice.
             last = if state.next() > last.next() { state } else { last };
         }

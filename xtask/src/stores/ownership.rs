@@ -99,7 +99,7 @@ struct EarlierRun {
 /// The runs that may have written documents, the most likely first, and those of them that are recorded in
 /// a target, but whose directory is not beside this run's.
 async fn runs(ctx: &Arc<Ctx>) -> Result<(Vec<RunDir>, Vec<String>)> {
-    let parent = ctx.run.path().parent().context("a run directory has a folder around it")?;
+    let parent = ctx.run.runs();
     let mut recorded: Vec<String> = Vec::new();
     for database in Database::ALL {
         let mut connection = ctx.target(database, "earlier").await?;
@@ -210,7 +210,7 @@ fn place(ctx: &Ctx, table: &Table, id: &str) -> String {
 }
 
 fn folder(ctx: &Ctx) -> String {
-    ctx.run.path().parent().unwrap_or(ctx.run.path()).display().to_string()
+    ctx.run.runs().display().to_string()
 }
 
 /// Documents of a collection that are what some run wrote.

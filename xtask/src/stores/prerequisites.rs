@@ -9,7 +9,7 @@ use crate::run::privileges::{self, Lacking, Privileges};
 use crate::settings::Server;
 use crate::tables::Table;
 use crate::{sql, sql_file};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sqlx::Row;
 
 /// The one encoding that holds every text.
@@ -35,8 +35,7 @@ pub async fn read_only(
     database: Database,
     connection: &mut Connection,
 ) -> Result<Option<Lacking>> {
-    let runs = ctx.run.path().parent().context("a run's directory has no parent")?;
-    if FreezeLog::at(runs).holds(ctx.settings.target(database))? {
+    if FreezeLog::at(ctx.run.runs()).holds(ctx.settings.target(database))? {
         return Ok(None);
     }
     let rows = connection.rows(sql_file!("phases/4-import/read_only.sql").text).await?;

@@ -7,7 +7,6 @@ use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::manifest::Export;
-use crate::run::privileges::Lacking;
 use crate::source::sequences;
 use crate::stores::prerequisites;
 use crate::stores::{documents, ownership, remembering, rows, schema, swap};
@@ -138,7 +137,7 @@ async fn lacking(
     let mut lacking = prerequisites::privileges(connection, tables).await?.missing;
     lacking.extend(prerequisites::encoding(connection, server).await?);
     lacking.extend(prerequisites::read_only(ctx, database, connection).await?);
-    Ok(lacking.iter().map(|Lacking { found, statement }| format!("{server}: {found}: {statement}")).collect())
+    Ok(lacking.iter().map(|lacking| format!("{server}: {lacking}")).collect())
 }
 
 /// Rows that stay where they are, and so are in the way, a line each.

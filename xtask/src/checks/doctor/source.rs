@@ -81,7 +81,7 @@ async fn freeze(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
     if !server::privileges(lines, "freeze", privileges::look(connection, &query).await, &script) {
         return;
     }
-    let looked = async { Freezer::of(ctx)?.preflight().await };
+    let looked = async { Freezer::of(ctx).preflight().await };
     if let Err(error) = looked.await {
         lines.failed("freeze", &error, "as it says there; then look again: cargo xtask doctor --freeze");
     }
@@ -91,7 +91,7 @@ async fn freeze(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
 async fn frozen(ctx: &Ctx, lines: &mut Lines) {
     let what = "frozen";
     let looked = async {
-        let freezer = Freezer::of(ctx)?;
+        let freezer = Freezer::of(ctx);
         anyhow::Ok((freezer.open()?, freezer.setting().await?, freezer.unfreeze().to_string()))
     };
     let (open, setting, unfreeze) = match looked.await {

@@ -95,8 +95,7 @@ async fn sequences(settings: &Settings, export: &Export) -> Result<Vec<String>> 
             let expected = export.tables.get(table.name).map(|t| t.sequence.next());
             let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
             let name: String = connection.row(&query).await?.try_get("sequence")?;
-            let state = connection.row(&sql::sequence_state(&name)).await?;
-            let found = Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
+            let found = Sequence::read(&mut connection, &name).await?.next();
             if Some(found) != expected {
                 lines.push(format!("{}: the next id is {found}, expected {expected:?}", table.name));
             }

@@ -69,8 +69,7 @@ async fn sequences(ctx: &Ctx, export: &Export, database: Database) -> Result<(Ve
             continue;
         }
         let largest = row.try_get::<Option<i64>, _>("largest")?.unwrap_or(0);
-        let state = connection.row(&sql::sequence_state(&name)).await?;
-        let found = Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next();
+        let found = Sequence::read(&mut connection, &name).await?.next();
         let wanted = record.sequence.next().max(largest + 1);
         looked_at += 1;
         let detail = if found < wanted {

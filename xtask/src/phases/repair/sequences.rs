@@ -69,10 +69,7 @@ pub(super) async fn find(
         // The services may have given it another one.
         let at_work = owned.as_ref().filter(|_| owner == Owner::Others).or(named.as_ref());
         let found = match at_work {
-            Some(sequence) => {
-                let state = connection.row(&sql::sequence_state(sequence)).await?;
-                Sequence { last: state.try_get(0)?, called: state.try_get(1)? }.next()
-            }
+            Some(sequence) => Sequence::read(connection, sequence).await?.next(),
             None => 1,
         };
         let is_spent = found > i64::from(i32::MAX);

@@ -49,7 +49,7 @@ pub async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, mut back: Back) -> Result
 
 /// The old services can write again; or it is said why not.
 async fn let_in(ctx: &Ctx) -> Result<()> {
-    let freezer = Freezer::of(ctx)?;
+    let freezer = Freezer::of(ctx);
     if let Some(open) = freezer.open()? {
         let undone = freezer.undo(&open.frozen).await?;
         ctx.terminal.line(format!("the source is not frozen any more: {}", undone.join("; ")));

@@ -15,11 +15,10 @@ mod received;
 mod summary;
 mod table;
 
-pub use put::End;
 pub use summary::{Back, DeltaCounts, Left, Scenario, TableBack};
 
 use self::proof::Otherwise;
-use self::put::Put;
+use self::put::{Attempt, End};
 use self::received::Delta;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres;
@@ -160,7 +159,7 @@ async fn permitted(ctx: &Ctx) -> Result<()> {
     connection.close().await?;
     if !missing.is_empty() {
         let source = &ctx.settings.source;
-        let lines = missing.iter().map(|m| format!("{}: {}", m.found, m.statement));
+        let lines = missing.iter().map(ToString::to_string);
         refuse!(
             "{} may not write {source} as it has to:\n  {}\nAll that are needed: {}",
             source.user,
@@ -202,8 +201,8 @@ async fn tried(
     for _ in 0..ATTEMPTS {
         let put = put::put(ctx, &going.manifest, &going.export, &deltas, (scenario, &captured, end));
         match put.await? {
-            Put::Done(back) => return Ok(back),
-            Put::Otherwise(found) => otherwise = found,
+            Attempt::Done(back) => return Ok(back),
+            Attempt::Otherwise(found) => otherwise = found,
         }
         // What is listed does not keep the rest from coming back.
         let without = |delta: Delta| match otherwise.get(delta.table.name) {
@@ -224,7 +223,7 @@ async fn tried(
 async fn hold(ctx: &Ctx, cleanup: &Cleanup) -> Result<Vec<Pending>> {
     let mut held = Vec::new();
     for database in Database::ALL {
-        match Freezer::of_target(ctx, database)?.freeze(Some(ctx.run.id()), cleanup).await {
+        match Freezer::of_target(ctx, database).freeze(Some(ctx.run.id()), cleanup).await {
             Ok(Held::Now(pending, _)) => held.push(pending),
             Ok(Held::Before(_)) => {}
             Err(error) => {

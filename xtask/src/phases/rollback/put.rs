@@ -4,7 +4,7 @@
 
 use super::order::{in_order, references};
 use super::proof::{self, Otherwise};
-use super::received::{Delta, save};
+use super::received::Delta;
 use super::summary::{Back, Scenario};
 use super::table::{OldDatabase, Round, TablePut};
 use crate::effects::postgres::{self, Connection};
@@ -31,7 +31,7 @@ pub enum End {
 }
 
 /// What a transaction came to.
-pub enum Put {
+pub enum Attempt {
     Done(Back),
     /// The old database would tell these otherwise: nothing has been changed.
     Otherwise(Otherwise),
@@ -43,7 +43,7 @@ pub async fn put(
     export: &Export,
     deltas: &[Delta],
     (scenario, captured, end): (Scenario, &BTreeMap<String, Instant>, End),
-) -> Result<Put> {
+) -> Result<Attempt> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
     connection.run("BEGIN").await?;
     let tables: Vec<&Table> = deltas.iter().map(|delta| delta.table).collect();
@@ -72,7 +72,7 @@ pub async fn put(
     let otherwise = proof::put_get(&old, &puts, &mut connection).await?;
     if !otherwise.is_empty() {
         connection.run("ROLLBACK").await?;
-        return Ok(Put::Otherwise(otherwise));
+        return Ok(Attempt::Otherwise(otherwise));
     }
     if end == End::Commit {
         write_down(ctx, &puts, &mut connection).await?;
@@ -90,7 +90,7 @@ pub async fn put(
         }
     }
     connection.close().await?;
-    Ok(Put::Done(back))
+    Ok(Attempt::Done(back))
 }
 
 /// Where nothing is to come back, the old database has to be what it was.
@@ -192,17 +192,9 @@ fn new_documents(put: &TablePut<'_>) -> i64 {
 
 async fn of_target(ctx: &Ctx, database: Database, table: &Table) -> Result<Option<Sequence>> {
     let mut connection = ctx.looking(database, "rollback").await?;
-    let query = sql::bind(sql_file!("phases/5-verify/sequence.sql"), &[("table", table.name)]);
-    let name: Option<String> = connection.row(&query).await?.try_get(0)?;
-    let sequence = match name {
-        None => None,
-        Some(name) => {
-            let row = connection.row(&sql::sequence_state(&name)).await?;
-            Some(Sequence { last: row.try_get(0)?, called: row.try_get(1)? })
-        }
-    };
+    let sequence = Sequence::of_target(&mut connection, table.name).await?;
     connection.close().await?;
-    Ok(sequence)
+    Ok(sequence.map(|(_, sequence)| sequence))
 }
 
 /// The run's files about it, complete before anything is final: what the stores received, what did not come back, and
@@ -213,7 +205,7 @@ async fn write_down(ctx: &Ctx, puts: &[TablePut<'_>], connection: &mut Connectio
         let table = put.table();
         let left = put.left(connection).await?;
         if left.iter().filter(|byte| **byte == b'\n').count() > 1 {
-            save(ctx, &format!("rollback/conflicts/{}", table.file()), &[&left])?;
+            ctx.run.write(&format!("rollback/conflicts/{}", table.file()), left)?;
         }
         let Some(collection) = table.collection() else { continue };
         for row in connection.rows(&sql::given_ids(table, collection.id)).await? {
@@ -222,7 +214,8 @@ async fn write_down(ctx: &Ctx, puts: &[TablePut<'_>], connection: &mut Connectio
             ids.extend(row_of(fields.map(|field| Some(Cow::Owned(field.into_bytes())))));
         }
     }
-    save(ctx, "rollback/user_ids.csv", &[&ids])
+    ctx.run.write("rollback/user_ids.csv", ids)?;
+    Ok(())
 }
 
 /// After the transaction: numbers are not part of it. Again as often as it is called.
@@ -234,8 +227,7 @@ pub async fn raise_sequences(ctx: &Ctx, wanted: &BTreeMap<String, Sequence>) -> 
         let query = sql::bind(sql_file!("phases/1-backup/sequence.sql"), &[("table", table.source)]);
         for row in connection.rows(&query).await? {
             let Some(name): Option<String> = row.try_get(0)? else { continue };
-            let state = connection.row(&sql::sequence_state(&name)).await?;
-            let stands = Sequence { last: state.try_get(0)?, called: state.try_get(1)? };
+            let stands = Sequence::read(&mut connection, &name).await?;
             if stands.next() < wanted.next() {
                 connection.run(&sql::raise_sequence(&name, wanted.last, wanted.called)).await?;
                 let next = grouped(u64::try_from(wanted.next()).unwrap_or_default());

@@ -86,19 +86,12 @@ impl Delta {
         let header = row_of(names);
         for (folder, rows) in [("delta", &self.theirs), ("delta/before", &self.base)] {
             if !rows.is_empty() {
-                save(ctx, &format!("rollback/{folder}/{}", self.table.file()), &[&header, rows])?;
+                ctx.run.write(
+                    &format!("rollback/{folder}/{}", self.table.file()),
+                    [&header[..], rows].concat(),
+                )?;
             }
         }
         Ok(())
     }
-}
-
-/// Writes a file of the run whole.
-pub fn save(ctx: &Ctx, name: &str, parts: &[&Vec<u8>]) -> Result<()> {
-    let mut file = ctx.run.create_file(name)?;
-    for part in parts {
-        file.write(part).with_context(|| format!("writing {name}"))?;
-    }
-    file.finish(None).with_context(|| format!("writing {name}"))?;
-    Ok(())
 }

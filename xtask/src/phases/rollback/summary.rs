@@ -5,12 +5,12 @@ use datapath::firestore::Instant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What goes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What has happened since the cut-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
-    /// Everything, as long as nobody has used the new stores: nothing has to be moved.
+    /// The new services have not been started: nobody has used the new stores
     BeforeStart,
-    /// Everything, with what the services have written since.
+    /// They have been started: what they wrote comes back with them
     AfterStart,
 }
 

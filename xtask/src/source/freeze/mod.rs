@@ -81,23 +81,22 @@ impl Freezer {
 
     /// A target of a run, whose services are held out while they are taken back. As their role is often the tool's own,
     /// none is kept from logging in.
-    pub fn of_target(ctx: &Ctx, database: Database) -> Result<Freezer> {
+    pub fn of_target(ctx: &Ctx, database: Database) -> Freezer {
         let server = ctx.settings.target(database).clone();
-        Ok(Freezer {
+        Freezer {
             source: FreezeLog::name_of(&server),
             unfreeze: sql::let_write(&server.database),
             roles: Vec::new(),
             server,
             what: format!("{database} database"),
             ends: Ends::WhoIsThere,
-            ..Freezer::of(ctx)?
-        })
+            ..Freezer::of(ctx)
+        }
     }
 
     /// Of a run: its book stands beside its directory.
-    pub fn of(ctx: &Ctx) -> Result<Freezer> {
-        let runs = ctx.run.path().parent().context("a run's directory has no parent")?;
-        Ok(Freezer::new(&ctx.settings, FreezeLog::at(runs), &ctx.terminal))
+    pub fn of(ctx: &Ctx) -> Freezer {
+        Freezer::new(&ctx.settings, FreezeLog::at(ctx.run.runs()), &ctx.terminal)
     }
 
     pub fn book(&self) -> &FreezeLog {
@@ -331,7 +330,7 @@ impl Freezer {
 /// Before a run begins: can the source be frozen, where that is wanted?
 pub async fn preflight(ctx: &Ctx, handling: &Handling) -> Result<()> {
     match handling.freeze {
-        Some(_) => Freezer::of(ctx)?.preflight().await,
+        Some(_) => Freezer::of(ctx).preflight().await,
         None => Ok(()),
     }
 }
@@ -341,7 +340,7 @@ pub async fn preflight(ctx: &Ctx, handling: &Handling) -> Result<()> {
 pub async fn during<T>(ctx: &Ctx, handling: &Handling, work: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(cleanup) = &handling.freeze else { return work.await };
     let step = ctx.run.step(StepName::Freeze)?;
-    let held = Freezer::of(ctx)?.freeze(Some(ctx.run.id()), cleanup).await?;
+    let held = Freezer::of(ctx).freeze(Some(ctx.run.id()), cleanup).await?;
     let result = work.await;
     if let Held::Now(pending, _) = held {
         let undone = cleanup.undo(pending).await;

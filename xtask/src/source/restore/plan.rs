@@ -293,8 +293,7 @@ async fn rights(
     ];
     let query = sql::bind(sql_file!("phases/restore/privileges.sql"), &values);
     let missing = privileges::look(connection, &query).await?.missing;
-    let mut wrong: Vec<String> =
-        missing.into_iter().map(|lacking| format!("{}: {}", lacking.found, lacking.statement)).collect();
+    let mut wrong: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let json = serde_json::to_string(properties)?;
     let query = sql::bind(sql_file!("phases/restore/gone.sql"), &[("properties", &json)]);
     for row in connection.rows(&query).await? {

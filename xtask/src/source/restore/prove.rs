@@ -99,8 +99,7 @@ pub struct Proof {
 
 /// The context with this database in the place of the source.
 pub(super) fn with_source(ctx: &Ctx, database: &str) -> Result<Arc<Ctx>> {
-    let runs = ctx.run.path().parent().context("a run's directory has no parent")?;
-    let run = RunDir::open(runs, ctx.run.id())?;
+    let run = RunDir::open(ctx.run.runs(), ctx.run.id())?;
     let mut there = ctx.of_run(run, ctx.settings.policy.null_policy);
     there.settings.source.database = database.to_string();
     Ok(Arc::new(there))

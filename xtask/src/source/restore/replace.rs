@@ -227,7 +227,7 @@ pub async fn replace(
         true => Some(nobody_at_work(ctx, &plan.database).await?),
         false => None,
     };
-    let frozen = Freezer::of(ctx)?.open()?.is_some();
+    let frozen = Freezer::of(ctx).open()?.is_some();
     let mut statements = Vec::new();
     statements.extend(aside.as_ref().map(|aside| sql::rename_database(&plan.database, aside)));
     // Who is kept out of the old one is not let into the new one: `unfreeze` does that.
