@@ -24,9 +24,75 @@ impl Database {
             Database::Gateway => "gateway",
         }
     }
+
+    /// The service whose it is.
+    pub fn service(self) -> Service {
+        match self {
+            Database::Product => Service::Product,
+            Database::Order => Service::Order,
+            Database::Gateway => Service::Gateway,
+        }
+    }
 }
 
 impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One of the shop's services. Each has a store of its own: the users' is Firestore.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// user-service: users and their sessions, in Firestore
+    User,
+    /// product-service
+    Product,
+    /// order-service
+    Order,
+    /// api-gateway
+    Gateway,
+}
+
+impl Service {
+    /// In the order in which they are started: who is asked before who asks.
+    pub const ALL: [Service; 4] = [Service::User, Service::Product, Service::Order, Service::Gateway];
+
+    /// `user`, `product`, `order`, `gateway`: the key in environment files.
+    pub fn key(self) -> &'static str {
+        match self {
+            Service::User => "user",
+            Service::Product => "product",
+            Service::Order => "order",
+            Service::Gateway => "gateway",
+        }
+    }
+
+    /// As the guide calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::User => "user-service",
+            Service::Product => "product-service",
+            Service::Order => "order-service",
+            Service::Gateway => "api-gateway",
+        }
+    }
+
+    /// Its database; `None`: Firestore.
+    pub fn database(self) -> Option<Database> {
+        match self {
+            Service::User => None,
+            Service::Product => Some(Database::Product),
+            Service::Order => Some(Database::Order),
+            Service::Gateway => Some(Database::Gateway),
+        }
+    }
+}
+
+impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }

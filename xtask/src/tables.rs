@@ -1,7 +1,7 @@
 //! TABLES: the one description of every table, in load order. What a row becomes is said by the
 //! SELECT in the table's folder under `sql/tables`; everything else about a table is said here.
 
-use crate::model::Database;
+use crate::model::{Database, Service};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
 use datapath::document::{Collection, Field, Kind};
@@ -63,6 +63,11 @@ impl Table {
             Home::Postgres(database) => Some(database),
             Home::Firestore(_) => None,
         }
+    }
+
+    /// The service whose it becomes.
+    pub fn service(&self) -> Service {
+        self.database().map_or(Service::User, Database::service)
     }
 
     pub fn collection(&self) -> Option<&Collection> {

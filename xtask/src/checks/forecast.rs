@@ -361,7 +361,7 @@ async fn read(
         }
     };
     let ended = match connection.copy_rows(&rows.copy_sorted(hash), take).await {
-        Ok(()) => true,
+        Ok(_) => true,
         Err(error) if error.is::<Enough>() => false,
         Err(error) => return Err(error).with_context(|| format!("reading some rows of {}", table.name)),
     };

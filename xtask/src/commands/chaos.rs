@@ -11,9 +11,10 @@ use anyhow::Result;
 /// has changed since an instant, asked beside writers; or the way back, after services that write
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Cuts that meet a run; half of them while somebody writes to the source
-    #[arg(long, default_value_t = 200, value_name = "N")]
-    pub cuts: usize,
+    /// Cuts that meet a run; half of them while somebody writes to the source. With --rollbacks: kills of the way back
+    /// [default: 200, with --rollbacks 0]
+    #[arg(long, value_name = "N")]
+    pub cuts: Option<usize>,
     /// No cuts: single changes to rows, documents, definitions and files of one migrated shop, each looked at
     /// by verify and undone
     #[arg(long, value_name = "N", conflicts_with = "cuts")]
@@ -28,7 +29,7 @@ pub struct Args {
     pub changes: Option<usize>,
     /// Rounds of migrate, cut-over, services that write, and the way back; the next migration tells whether
     /// anything was lost, invented or changed
-    #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions", "verbs", "changes", "scale"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["corruptions", "verbs", "changes", "scale"])]
     pub rollbacks: Option<usize>,
     /// The corruption, the scene of two verbs, or with --changes the round, of this number alone
     #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions"], requires = "seed")]
@@ -40,6 +41,9 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub scale: Option<u32>,
 }
+
+/// Of a campaign that does not say how many.
+const CUTS: usize = 200;
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Verbs {
@@ -57,7 +61,7 @@ impl Command for Args {
             return since(session, changes::Plan { rounds, seed, only: self.only }).await;
         }
         if let Some(rounds) = self.rollbacks {
-            return back(session, rollbacks::Plan { rounds, seed }).await;
+            return back(session, rollbacks::Plan { rounds, seed, cuts: self.cuts.unwrap_or(0) }).await;
         }
         match (self.corruptions, self.only) {
             (None, None) => cut(session, &self, seed).await,
@@ -71,8 +75,8 @@ impl Command for Args {
 }
 
 async fn cut(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
-    let plan = chaos::Plan { cuts: args.cuts, seed, scale: args.scale.unwrap_or(1) };
-    session.terminal.phase(&format!("{} cuts, seed {seed}", args.cuts));
+    let plan = chaos::Plan { cuts: args.cuts.unwrap_or(CUTS), seed, scale: args.scale.unwrap_or(1) };
+    session.terminal.phase(&format!("{} cuts, seed {seed}", plan.cuts));
     let campaign = chaos::run(&plan, &session.workspace, session.environment()?, &session.terminal).await?;
     shown(session, &campaign, &campaign.text())?;
     campaign.judge()
@@ -80,7 +84,7 @@ async fn cut(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
 
 async fn beside(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let scale = args.scale.unwrap_or(0);
-    let plan = verbs::Plan { cuts: args.cuts, seed, scale, only: args.only };
+    let plan = verbs::Plan { cuts: args.cuts.unwrap_or(CUTS), seed, scale, only: args.only };
     let (_, environment) = session.environment_file()?;
     session.terminal.phase(&format!("Verbs beside each other, seed {seed}"));
     let campaign = verbs::run(&plan, &session.workspace, &environment, &session.terminal).await?;
@@ -107,7 +111,9 @@ async fn since(session: &Session<'_>, plan: changes::Plan) -> Result<()> {
 }
 
 async fn back(session: &Session<'_>, plan: rollbacks::Plan) -> Result<()> {
-    session.terminal.phase(&format!("The way back: {} rounds, seed {}", plan.rounds, plan.seed));
+    session
+        .terminal
+        .phase(&format!("The way back: {} rounds, {} cuts, seed {}", plan.rounds, plan.cuts, plan.seed));
     let environment = session.environment()?;
     let campaign = rollbacks::run(&plan, &session.workspace, &environment, &session.terminal).await?;
     shown(session, &campaign, &campaign.text())?;

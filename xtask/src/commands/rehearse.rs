@@ -1,7 +1,7 @@
 //! The rehearsal: the real migration, pointed at disposable servers.
 
 use super::migrate;
-use crate::commands::rehearse_rollback::{forward_again, there_and_back};
+use crate::commands::rehearse_rollback::{forward_again, role_of_its_own, there_and_back};
 use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
 use crate::phases::rollback::Scenario;
@@ -35,8 +35,8 @@ pub struct Args {
     #[arg(long)]
     pub baseline: bool,
     /// Besides, cut over and go back to the old database: with nothing written meanwhile, or with services that write in
-    /// all four stores
-    #[arg(long, value_enum, value_name = "WHEN")]
+    /// all four stores; or one service alone
+    #[arg(long, value_name = "before-start|after-start|service:NAME")]
     pub rollback: Option<Scenario>,
     /// The whole story: migrate, cut over, services that write, back, migrate again, cut over, verify
     #[arg(long, conflicts_with_all = ["rollback", "baseline"])]
@@ -106,7 +106,10 @@ pub async fn run(
     let mut times = Times::default();
     let runs = plan.runs.clone().unwrap_or_else(|| wanted.workspace.join("database-backups"));
     let starting = Servers::start(plan.runtime, wanted, environment, &terminal, cleanup);
-    let (servers, settings) = times.of(Part::Servers, Box::pin(starting)).await?;
+    let (servers, mut settings) = times.of(Part::Servers, Box::pin(starting)).await?;
+    if let Some(service) = plan.back.and_then(Scenario::alone) {
+        role_of_its_own(&mut settings, service).await?;
+    }
     let stays = plan.keep || plan.runs.is_some();
     let parent = if stays { runs } else { servers.home().join("runs") };
     let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options.clone()));

@@ -3,15 +3,19 @@
 use crate::commands::rollback::{self, text};
 use crate::commands::{cutover, migrate, verify};
 use crate::effects::cleanup::Cleanup;
+use crate::effects::postgres;
 use crate::lab::rollbacks::{Collisions, services_write};
-use crate::model::{Existing, Stop};
+use crate::model::{Existing, Service, Stop};
 use crate::phases::p5_verify::Depth;
-use crate::phases::rollback::{Deltas, Scenario};
+use crate::phases::rollback::{Compared, Deltas, Scenario, Wanted};
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::RunDir;
 use crate::run::report::Report;
+use crate::settings::Settings;
 use crate::source::Handling;
+use crate::sql;
 use anyhow::Result;
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 
 /// Every rehearsal writes the same.
@@ -24,16 +28,30 @@ const SEED: u64 = 1;
 pub async fn there_and_back(ctx: &Arc<Ctx>, scenario: Scenario, cleanup: &Cleanup) -> Result<()> {
     ctx.terminal.phase("Rehearsal: cut-over, services, and the way back");
     cutover::run(ctx, cleanup).await?;
-    if scenario == Scenario::AfterStart {
+    if scenario != Scenario::BeforeStart {
         services_write(&ctx.settings, SEED, Collisions::None).await?;
     }
-    let back = rollback::run(ctx, scenario, Deltas::Apply, cleanup).await?;
-    ctx.terminal.always(&text(&back, &format!("✓ taken back ({})", scenario.name())));
+    let wanted = Wanted { scenario, deltas: Deltas::Apply, compared: Compared::All };
+    let back = rollback::run(ctx, wanted, cleanup).await?;
+    ctx.terminal.always(&text(&back, &format!("✓ taken back ({scenario})")));
     match (back.left_behind(), back.received(), scenario) {
-        (0, 0, Scenario::AfterStart) => Err(Stop::Differs("the services wrote nothing".into()).into()),
+        (0, 0, Scenario::AfterStart | Scenario::Service(_)) => {
+            Err(Stop::Differs("the services wrote nothing".into()).into())
+        }
         (0, ..) => Ok(()),
         (left, ..) => Err(Stop::Differs(format!("{left} rows or documents did not come back")).into()),
     }
+}
+
+/// The shop's old service gets a role by which it alone can be let in again.
+pub async fn role_of_its_own(settings: &mut Settings, service: Service) -> Result<()> {
+    let role = format!("old_{}", service.key());
+    let mut connection = postgres::connect(&settings.source, "rehearse").await?;
+    let password = settings.source.password.expose_secret();
+    connection.run_secret("creating the role of a service", &sql::create_role(&role, password)).await?;
+    connection.close().await?;
+    settings.services.roles.insert(service, role);
+    Ok(())
 }
 
 /// The same shop once more: migrated in the place of what was taken back, cut over, verified.

@@ -2,8 +2,9 @@
 
 use crate::effects::cleanup::Cleanup;
 use crate::identity::ServerName;
-use crate::model::{Stop, grouped};
-use crate::phases::rollback::{self, Back, DeltaCounts, Deltas, Left, Scenario, TableBack};
+use crate::model::{Service, Stop, grouped};
+use crate::phases::rollback::{self, Back, Compared, DeltaCounts, Deltas, Left, Scenario, TableBack, Wanted};
+use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
@@ -17,8 +18,11 @@ use std::sync::Arc;
 /// Back to the old database, with everything that the services have written since the cut-over
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What has happened since the cut-over
-    scenario: Scenario,
+    /// What has happened since the cut-over, or that one service goes back alone
+    scenario: ScenarioName,
+    /// The service that goes back alone
+    #[arg(required_if_eq("scenario", "service"))]
+    service: Option<Service>,
     #[command(flatten)]
     run: RunArgs,
     /// Only say what would come back: everything is tried in the old database, and undone
@@ -27,6 +31,32 @@ pub struct Args {
     /// What becomes of what the services have written
     #[arg(long, value_enum, default_value_t)]
     deltas: Deltas,
+    /// Compares every row and document by value before it is committed, those that no service has written, too
+    #[arg(long)]
+    full: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ScenarioName {
+    /// The new services have not been started: nobody has used the new stores
+    BeforeStart,
+    /// They have been started: what they wrote comes back with them
+    AfterStart,
+    /// One service goes back alone, with what it wrote; the others stay with the new stores
+    Service,
+}
+
+impl Args {
+    fn wanted(&self) -> Result<Wanted> {
+        let scenario = match (self.scenario, self.service) {
+            (ScenarioName::BeforeStart, None) => Scenario::BeforeStart,
+            (ScenarioName::AfterStart, None) => Scenario::AfterStart,
+            (ScenarioName::Service, Some(service)) => Scenario::Service(service),
+            _ => refuse!("a service is named only by `rollback service <user|product|order|gateway>`"),
+        };
+        let compared = if self.full { Compared::All } else { Compared::Written };
+        Ok(Wanted { scenario, deltas: self.deltas, compared })
+    }
 }
 
 impl Command for Args {
@@ -35,40 +65,44 @@ impl Command for Args {
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        let wanted = self.wanted()?;
         let ctx = session.existing_run(&self.run)?;
-        let (scenario, name) = (self.scenario, self.scenario.name());
-        let again = |dry: &str| session.then(&format!("rollback {name} --run {}{dry}", ctx.run.id()));
+        let name = wanted.scenario;
+        let again = || session.then(&format!("rollback {name} --run {}", ctx.run.id()));
         if self.dry_run {
-            let back = plan(&ctx, scenario, self.deltas).await?;
-            return said(session, &back, format!("Would go back ({name})"), Some(again("")));
+            let back = plan(&ctx, wanted).await?;
+            return said(session, &back, format!("Would go back ({name})"), Some(again()));
         }
         session.permitted(&ctx.settings)?;
         // Its plan first: what it shows has been tried.
         if !session.common.json {
-            let back = plan(&ctx, scenario, self.deltas).await?;
+            let back = plan(&ctx, wanted).await?;
             ctx.terminal.always(&text(&back, "Plan, tried in the old database and undone"));
         }
-        let back = session.or_say(&ctx, again(""), run(&ctx, scenario, self.deltas, session.cleanup)).await?;
+        let back = session.or_say(&ctx, again(), run(&ctx, wanted, session.cleanup)).await?;
         let without = match self.deltas {
             Deltas::Apply => "",
             Deltas::Keep => ", without what the services wrote: it is in rollback/delta",
             Deltas::Discard => ", without what the services wrote",
         };
-        let title = format!("✓ run {} is taken back ({name}{without})", ctx.run.id());
+        let title = match name.alone() {
+            Some(service) => format!("✓ {service} of run {} is taken back{without}", ctx.run.id()),
+            None => format!("✓ run {} is taken back ({name}{without})", ctx.run.id()),
+        };
         said(session, &back, title, None)?;
         judge(&back)
     }
 }
 
-pub async fn plan(ctx: &Arc<Ctx>, scenario: Scenario, deltas: Deltas) -> Result<Back> {
+pub async fn plan(ctx: &Arc<Ctx>, wanted: Wanted) -> Result<Back> {
     let locks = Locks::all(ctx).await?;
-    let work = async { rollback::plan(ctx, &belongs(ctx).await?, scenario, deltas).await };
+    let work = async { rollback::plan(ctx, &belongs(ctx).await?, wanted).await };
     visibly(ctx, CommandName::LookForRollback, locks.guard(Box::pin(work))).await
 }
 
-pub async fn run(ctx: &Arc<Ctx>, scenario: Scenario, deltas: Deltas, cleanup: &Cleanup) -> Result<Back> {
+pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted, cleanup: &Cleanup) -> Result<Back> {
     let locks = Locks::all(ctx).await?;
-    let work = async { rollback::run(ctx, &belongs(ctx).await?, (scenario, deltas), cleanup).await };
+    let work = async { rollback::run(ctx, &belongs(ctx).await?, wanted, cleanup).await };
     visibly(ctx, CommandName::Rollback, locks.guard(Box::pin(work))).await
 }
 
@@ -129,7 +163,7 @@ fn lines(table: &TableBack) -> String {
         ("✗ conflicts, both sides have changed", &table.conflicts),
         ("✗ the old table does not take", &table.quarantined),
         ("– gone, but needed by", &table.kept),
-        ("– back without a reference", &table.noted),
+        ("– back, but", &table.noted),
     ];
     let mut out = String::new();
     if table.marked > 0 {

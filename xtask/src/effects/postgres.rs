@@ -298,11 +298,16 @@ impl Connection {
 
     /// Streams a `COPY … TO STDOUT` in CSV, row by row, the header first. Takes the connection, because
     /// nothing can be trusted on it after an error.
-    pub async fn copy_rows(mut self, text: &str, row: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<()> {
+    pub async fn copy_rows(
+        mut self,
+        text: &str,
+        row: impl FnMut(&[u8]) -> Result<()> + Send,
+    ) -> Result<Connection> {
         let (place, activity) = (self.place(text), Activity::default());
         let copy = Copy { statement: text, place: &place, activity: &activity };
         let copied = copy.out(&mut self.inner, Box::new(row), None);
-        copied_by(self.watch.as_ref(), &activity, copied).await
+        copied_by(self.watch.as_ref(), &activity, copied).await?;
+        Ok(self)
     }
 
     /// The same at a pace: while the reader waits, the server cannot send.

@@ -10,4 +10,5 @@ mod emulator;
 pub mod faults;
 mod itself;
 pub mod rollbacks;
+mod signal;
 pub mod usage;

@@ -4,7 +4,7 @@
 
 use crate::effects::cleanup::Cleanup;
 use crate::identity::ServerName;
-use crate::model::{Database, Stop};
+use crate::model::{Database, Service, Stop};
 use crate::phases::p5_verify::{self, Depth};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
@@ -34,7 +34,7 @@ pub struct Done {
     /// Whether an earlier call has done it.
     pub before: bool,
     /// Where each answers, as far as the environment says it.
-    pub services: Vec<(&'static str, Option<String>)>,
+    pub services: Vec<(Service, Option<String>)>,
 }
 
 impl Done {
@@ -65,8 +65,9 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
     let marks = Marks::read(ctx).await?;
     marks.not_taken_back(ctx)?;
-    let services = ctx.settings.services.in_order();
-    let services = services.map(|(name, place)| (name, place.map(str::to_string))).to_vec();
+    marks.whole(ctx)?;
+    let endpoints = &ctx.settings.services.endpoints;
+    let services = Service::ALL.map(|service| (service, endpoints.get(&service).cloned())).to_vec();
     let done = |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services };
     if marks.cutover_is_complete() {
         marks.hold(ctx)?;

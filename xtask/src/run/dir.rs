@@ -191,6 +191,7 @@ impl RunDir {
             source: None,
             cutover: None,
             rolled_back: Vec::new(),
+            services_back: Vec::new(),
             time: None,
         }
     }

@@ -37,6 +37,8 @@ pub struct Open {
     pub frozen: Frozen,
     /// The run that was cut over while it was frozen: from then on it stays so.
     pub cutover: Option<String>,
+    /// Roles that may log in and write all the same: of services that have gone back alone.
+    pub let_in: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,7 +55,13 @@ struct FreezeLine {
 enum Event {
     Freeze(Frozen),
     Unfreeze,
-    Cutover { run: String },
+    Cutover {
+        run: String,
+    },
+    #[serde(rename = "let-in")]
+    LetIn {
+        role: String,
+    },
 }
 
 impl FreezeLog {
@@ -102,11 +110,18 @@ impl FreezeLog {
                 continue;
             }
             match line.event {
-                Event::Freeze(frozen) => open = Some(Open { at: line.at, frozen, cutover: None }),
+                Event::Freeze(frozen) => {
+                    open = Some(Open { at: line.at, frozen, cutover: None, let_in: Vec::new() });
+                }
                 Event::Unfreeze => open = None,
                 Event::Cutover { run } => {
                     if let Some(open) = &mut open {
                         open.cutover = Some(run);
+                    }
+                }
+                Event::LetIn { role } => {
+                    if let Some(open) = open.as_mut().filter(|open| !open.let_in.contains(&role)) {
+                        open.let_in.push(role);
                     }
                 }
             }
@@ -126,6 +141,11 @@ impl FreezeLog {
 
     pub fn cutover(&self, source: &str, run: &str) -> Result<()> {
         self.append(source, Event::Cutover { run: run.to_string() })
+    }
+
+    /// Before the role is let in.
+    pub fn let_in(&self, source: &str, role: &str) -> Result<()> {
+        self.append(source, Event::LetIn { role: role.to_string() })
     }
 
     /// On disk when it returns.

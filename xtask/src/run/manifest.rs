@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use super::sequence::Sequence;
-pub use super::taken_over::{Cutover, RolledBack, StoreState};
+pub use super::taken_over::{Cutover, RolledBack, ServiceBack, StoreState};
 
 /// Raised when a reader of an older manifest could not understand a newer one.
 pub const FORMAT: u32 = 1;
@@ -69,6 +69,9 @@ pub struct Manifest {
     /// Each time that it was taken back: it is nobody's any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rolled_back: Vec<RolledBack>,
+    /// Services that have gone back alone since the cut-over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services_back: Vec<ServiceBack>,
     /// What `migrate` was expected to take, and what it took.
     #[serde(default)]
     pub time: Option<Timing>,

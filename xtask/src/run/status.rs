@@ -7,7 +7,7 @@ use crate::journal::{Command, Journal, Span};
 use crate::model::grouped;
 use crate::run::command::Progress;
 use crate::run::dir;
-use crate::run::manifest::{Manifest, Proof};
+use crate::run::manifest::{Manifest, Proof, ServiceBack};
 use crate::steps::{CommandName, Event};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -48,6 +48,8 @@ pub struct Status {
     pub findings: u64,
     /// When it was taken back, and how: the shop is on its old database again.
     pub taken_back: Option<String>,
+    /// Services that have gone back alone, and when.
+    pub services_back: Vec<ServiceBack>,
     /// The command that goes on, for `cargo xtask`.
     pub next: Option<String>,
 }
@@ -69,6 +71,9 @@ impl Status {
                 "  {} lines of the journal are not whole: their writer was cut off\n",
                 self.journal.torn
             );
+        }
+        for ServiceBack { service, at } in &self.services_back {
+            out += &format!("  {service} went back to the old database at {at}\n");
         }
         out += &self.under_way();
         out + &self.result()
@@ -165,6 +170,7 @@ pub fn read(path: &Path, id: &str) -> Result<Status> {
         verified: proof.map(|p| p.finished.clone()),
         findings: proof.map_or(0, Proof::wrong),
         taken_back: manifest.rolled_back.last().map(|taken| format!("{} ({})", taken.at, taken.scope)),
+        services_back: manifest.services_back.clone(),
         next: next(&manifest, &journal, id, state),
         journal,
     })
@@ -210,9 +216,7 @@ pub fn next(manifest: &Manifest, journal: &Journal, id: &str, state: RunState) -
     let green = manifest.proof.as_ref().map(Proof::is_green);
     let goes_on = || match manifest.command {
         // What has been done of it the old database itself knows.
-        _ if last_writer(journal).is_some_and(|c| c.whole.step == CommandName::Rollback) => {
-            format!("rollback after-start --run {id}")
-        }
+        _ if let Some(scenario) = rollback_under_way(journal) => format!("rollback {scenario} --run {id}"),
         CommandName::Backup => "backup".to_string(),
         CommandName::Export if manifest.export.is_none() => "export".to_string(),
         _ => format!("migrate --resume {id}"),
@@ -228,6 +232,13 @@ pub fn next(manifest: &Manifest, journal: &Journal, id: &str, state: RunState) -
         }
         (RunState::Done, None) => Some(goes_on()),
     }
+}
+
+/// How the last command took the run back, where it did.
+fn rollback_under_way(journal: &Journal) -> Option<&str> {
+    let rollback = last_writer(journal).filter(|command| command.whole.step == CommandName::Rollback)?;
+    let noted = rollback.steps.iter().find(|step| step.event == Event::Note);
+    Some(noted.map_or("after-start", |step| &step.detail))
 }
 
 /// When a step began, how long it took and what it said, `since` it is under way; `dead`: it is not.

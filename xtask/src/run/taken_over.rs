@@ -1,5 +1,6 @@
 //! What a run remembers of the cut-over, and of the way back. Data only.
 
+use crate::model::Service;
 use crate::remembered::Remembered;
 use crate::run::sequence::Sequence;
 use datapath::digest::Digest;
@@ -32,10 +33,17 @@ pub struct Cutover {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledBack {
     pub at: String,
-    /// `before-start`, `after-start`.
+    /// `before-start`, `after-start`; `service …`: it was the last one.
     pub scope: String,
     /// What the stores were when the services took over.
     pub cutover: Option<Cutover>,
+}
+
+/// A service that has gone back alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceBack {
+    pub service: Service,
+    pub at: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,13 +3,14 @@
 use super::parts::{Policy, Services};
 use super::reader::{At, Notes, Section};
 use super::shown::Entry;
-use super::values::{self, Place, SecretFrom, TlsMode};
+use super::values::{self, Parsed, Place, SecretFrom, TlsMode};
 use crate::forecast::Prices;
-use crate::model::Database;
+use crate::model::{Database, Service};
 use anyhow::Result;
 use datapath::document::NullPolicy;
+use std::collections::BTreeMap;
 use std::path::Path;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 #[derive(Debug)]
 pub(super) struct File {
@@ -144,14 +145,18 @@ fn prices(mut section: Section<'_>) -> Option<Prices> {
 }
 
 fn services(mut section: Section<'_>) -> Services {
-    let services = Services {
-        product: section.get("product", values::endpoint),
-        order: section.get("order", values::endpoint),
-        user: section.get("user", values::endpoint),
-        gateway: section.get("gateway", values::endpoint),
-    };
+    let endpoints = of_services(&mut section, values::endpoint);
+    let mut roles = section.table("roles");
+    let services = Services { endpoints, roles: of_services(&mut roles, values::text) };
+    roles.finish();
     section.finish();
     services
+}
+
+/// A value for each service that has one.
+fn of_services<T>(section: &mut Section<'_>, parse: fn(&DeValue<'_>) -> Parsed<T>) -> BTreeMap<Service, T> {
+    let values = Service::ALL.map(|service| (service, section.get(service.key(), parse)));
+    values.into_iter().filter_map(|(service, value)| Some((service, value?))).collect()
 }
 
 fn policy(mut section: Section<'_>) -> Policy {

@@ -1,10 +1,11 @@
 //! What an environment comes to: servers, Firestore, services, policy.
 
 use crate::forecast::Prices;
-use crate::model::Database;
+use crate::model::{Database, Service};
 use datapath::document::NullPolicy;
 use datapath::firestore::Address;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,15 @@ impl Settings {
             Database::Order => &self.order,
             Database::Gateway => &self.gateway,
         }
+    }
+
+    /// The roles of the source that a freeze keeps from logging in, by name.
+    pub fn frozen_roles(&self) -> Vec<String> {
+        let mut roles = self.policy.freeze_roles.clone();
+        roles.extend(self.services.roles.values().cloned());
+        roles.sort();
+        roles.dedup();
+        roles
     }
 }
 
@@ -94,25 +104,13 @@ pub struct Firestore {
     pub max_cost: Option<f64>,
 }
 
-/// Where the services answer: a URL, or `container:NAME`.
+/// The shop's services, as far as the environment knows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services {
-    pub product: Option<String>,
-    pub order: Option<String>,
-    pub user: Option<String>,
-    pub gateway: Option<String>,
-}
-
-impl Services {
-    /// Each with where it answers, in the order in which they are started: who is asked before who asks.
-    pub fn in_order(&self) -> [(&'static str, Option<&str>); 4] {
-        [
-            ("user-service", self.user.as_deref()),
-            ("product-service", self.product.as_deref()),
-            ("order-service", self.order.as_deref()),
-            ("api-gateway", self.gateway.as_deref()),
-        ]
-    }
+    /// Where each answers: a URL, or `container:NAME`.
+    pub endpoints: BTreeMap<Service, String>,
+    /// The role by which each logs in to the old database.
+    pub roles: BTreeMap<Service, String>,
 }
 
 /// What an environment allows and asks for.
@@ -132,7 +130,7 @@ pub struct Policy {
     pub max_active_sessions: Option<u64>,
     /// How far the source's replicas may be behind before the exports wait.
     pub max_replication_lag: Option<Duration>,
-    /// The services' login roles on the source, which a freeze sets NOLOGIN.
+    /// Login roles on the source which a freeze sets NOLOGIN, beside those of the services.
     pub freeze_roles: Vec<String>,
     /// The true encoding of a SQL_ASCII source.
     pub source_encoding: Option<String>,

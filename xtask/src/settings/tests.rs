@@ -1,7 +1,7 @@
 //! Environment files as a person writes them, good and bad, in a made-up world.
 
 use super::*;
-use crate::model::Stop;
+use crate::model::{Service, Stop};
 use anyhow::Result;
 use datapath::document::NullPolicy;
 use secrecy::ExposeSecret;
@@ -136,7 +136,8 @@ fn what_is_no_toml_or_has_no_tables() {
 fn a_file_says_all_that_there_is() {
     let firestore = "project = \"p\"\ndatabase = \"other\"\nrate = 500\nmax_cost = 12.5\ncredentials = \"key\"\n\
                      [firestore.prices]\nreads = 0.06\nwrites = 0.18\ndeletes = 0\ncurrency = \"EUR\"\n\
-                     [services]\nproduct = \"http://a/\"\nuser = \"container:b\"";
+                     [services]\nproduct = \"http://a/\"\nuser = \"container:b\"\n\
+                     [services.roles]\norder = \"b\"\ngateway = \"c\"";
     let policy = "confirm = true\nmax_quarantine = 7\nemulator = false\nrehearsal_max_age = \"7d\"\n\
                   source_rate = 50\nmax_active_sessions = 3\nmax_replication_lag = \"10s\"\n\
                   freeze_roles = [\"a\", \"b\"]\nsource_encoding = \"LATIN1\"\nnull_policy = \"keep\"\n\
@@ -148,7 +149,10 @@ fn a_file_says_all_that_there_is() {
     assert_eq!(s.firestore.credentials, Some("/env/key".into()));
     let prices = Prices { reads: 0.06, writes: 0.18, deletes: 0.0, currency: "EUR".into() };
     assert_eq!(s.firestore.prices, Some(prices));
-    assert_eq!((s.services.product.as_deref(), s.services.order), (Some("http://a/"), None));
+    let endpoints = &s.services.endpoints;
+    assert_eq!(endpoints.get(&Service::Product).map(String::as_str), Some("http://a/"));
+    assert_eq!(endpoints.get(&Service::Order), None);
+    assert_eq!(s.frozen_roles(), ["a", "b", "c"]);
     let p = s.policy;
     assert_eq!((p.confirm, p.max_quarantine, p.emulator), (true, Some(7), false));
     assert_eq!(p.rehearsal_max_age, Some(Duration::from_secs(604_800)));

@@ -229,6 +229,20 @@ pub fn reset_replication_role(role: &str, database: &str) -> String {
     )
 }
 
+/// One role can log in and write to a database that is read-only for everybody else.
+pub fn let_role_write(database: &str, role: &str, log_in: bool) -> String {
+    let (database, role) = (ident(database), ident(role));
+    let log_in = if log_in { format!("ALTER ROLE {role} LOGIN; ") } else { String::new() };
+    format!(
+        "BEGIN; {log_in}ALTER ROLE {role} IN DATABASE {database} SET default_transaction_read_only = off; COMMIT"
+    )
+}
+
+/// It is as read-only again as the others.
+pub fn role_as_others(database: &str, role: &str) -> String {
+    format!("ALTER ROLE {} IN DATABASE {} RESET default_transaction_read_only", ident(role), ident(database))
+}
+
 pub fn let_write(database: &str) -> String {
     format!("ALTER DATABASE {} RESET default_transaction_read_only;", ident(database))
 }

@@ -4,7 +4,9 @@
 
 use super::blocks::list;
 use super::files::bind;
+use super::hazards::array;
 use super::sides::{Side, put_table, temporary};
+use crate::model::Column;
 use crate::sql_file;
 use crate::sql_text::{ident, literal, qualified};
 use crate::tables::{Table, To};
@@ -299,6 +301,57 @@ impl Put<'_> {
         )
     }
 
+    /// The ids of those that came back without something, and are otherwise to be what the store holds.
+    pub fn noted(&self) -> String {
+        format!(
+            "SELECT p.id FROM {} p WHERE p.op IN ('insert', 'update') AND p.problem IS NULL AND p.note IS NOT NULL",
+            temporary(&put_table(self.table))
+        )
+    }
+
+    /// Of rows by their ids (`ids`: a relation), the keys of those that differ from the store's in a column that was to
+    /// be written and is no reference. `rows`: the table's SELECT with its values as the file holds them.
+    pub fn noted_otherwise(&self, rows: &str, columns: &[Column]) -> String {
+        let table = self.table;
+        let is_reference = |c: &&Column| table.references.iter().any(|reference| reference.column == c.name);
+        let assumed = |c: &&Column| table.assumed.iter().any(|(name, _)| *name == c.name);
+        let differ = columns
+            .iter()
+            .filter(|c| !is_reference(c) && !assumed(c) && !table.file_only.contains(&c.name.as_str()));
+        let differ = differ.map(|c| {
+            let name = ident(&c.name);
+            let value = |side: &str| format!("{side}.{name}::{}::text COLLATE \"C\"", c.kind);
+            let other = |a: &str, b: &str| format!("{} IS DISTINCT FROM {}", value(a), value(b));
+            format!("({} AND (b.id IS NULL OR {}))", other("r", "t"), other("t", "b"))
+        });
+        format!(
+            "SELECT coalesce(t.{key}::text, '') FROM (\n{rows}\n) r JOIN {theirs} t ON t.id = r.id \
+             LEFT JOIN {base} b ON b.id = r.id WHERE r.id IN ({ids}) AND ({differ})",
+            key = ident(table.collection().map_or("id", |collection| collection.id)),
+            theirs = temporary(&Side::Theirs.of(table)),
+            base = temporary(&Side::Base.of(table)),
+            ids = self.noted(),
+            differ = differ.collect::<Vec<_>>().join(" OR "),
+        )
+    }
+
+    /// Every key that has been looked at.
+    pub fn keys(&self) -> String {
+        format!("SELECT p.id FROM {} p", temporary(&put_table(self.table)))
+    }
+
+    /// Of what did not come back: its id, and what other stores name it by (`key`).
+    pub fn left_keys(&self, key: &str) -> String {
+        format!(
+            "SELECT p.id::text, coalesce(t.{key}::text, b.{key}::text, '') FROM {} p \
+             LEFT JOIN {} t ON t.id = p.id LEFT JOIN {} b ON b.id = p.id WHERE p.problem IS NOT NULL",
+            temporary(&put_table(self.table)),
+            temporary(&Side::Theirs.of(self.table)),
+            temporary(&Side::Base.of(self.table)),
+            key = ident(key),
+        )
+    }
+
     /// Rows that are to be gone, and are there.
     pub fn still_there(&self) -> String {
         format!(
@@ -322,6 +375,16 @@ impl Put<'_> {
             side(Side::Theirs),
         )
     }
+}
+
+/// How many rows of a target refer to each of these keys: key, rows.
+pub fn referring(table: &Table, column: &str, keys: &[&str]) -> String {
+    format!(
+        "SELECT c.{column}::text, count(*) FROM {} c WHERE c.{column}::text = ANY ({}::text[]) GROUP BY 1",
+        qualified("public", table.name),
+        literal(&array(keys.iter().copied())),
+        column = ident(column),
+    )
 }
 
 /// Whether what a row needs is looked at again later.

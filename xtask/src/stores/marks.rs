@@ -4,50 +4,21 @@
 //! No transaction spans four stores: the first one that says that a cut-over has begun speaks for all.
 
 use crate::effects::postgres::Connection;
-use crate::model::Database;
+use crate::model::{Database, Service};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, Manifest, Published};
+use crate::stores::firestore_mark::{
+    CUT_OVER, FirestoreState, connect, in_firestore, set_in_firestore, withdraw_in_firestore,
+};
 use crate::stores::ownership::published_runs;
-use crate::tables::Table;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
-use datapath::document::{Document, Value};
-use datapath::firestore::{Address, Fields, Firestore, Guarded, Instant, Version};
 use futures_util::future::try_join_all;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The collection of Firestore's mark, and its one document; closed to clients by the rules.
-pub const COLLECTION: &str = "xtask";
-pub const DOCUMENT: &str = "state";
-
-/// How far a store is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MarkState {
-    /// A run writes, or has written.
-    Published,
-    /// The cut-over was recorded in some store: `cutover` completes it.
-    CuttingOver,
-    CutOver,
-}
-
-impl MarkState {
-    fn word(self) -> &'static str {
-        match self {
-            MarkState::Published => "published",
-            MarkState::CuttingOver => "cutting-over",
-            MarkState::CutOver => "cut-over",
-        }
-    }
-
-    fn read(word: &str) -> Result<MarkState> {
-        [MarkState::Published, MarkState::CuttingOver, MarkState::CutOver]
-            .into_iter()
-            .find(|state| state.word() == word)
-            .with_context(|| format!("another version of this tool has written the state {word:?} there"))
-    }
-}
+pub use crate::stores::firestore_mark::{COLLECTION, DOCUMENT, MarkState, claim_firestore, instants};
 
 /// What a store says of a cut-over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,15 +39,6 @@ impl fmt::Display for Mark {
     }
 }
 
-/// What Firestore says: it belongs to one environment's runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FirestoreState {
-    environment: String,
-    run: String,
-    state: MarkState,
-    at: String,
-}
-
 /// What all stores say.
 pub struct Marks {
     /// The run that was published last, and its tables as they were then.
@@ -86,6 +48,8 @@ pub struct Marks {
     cutovers: Vec<Mark>,
     /// By run: when, and how.
     taken_back: BTreeMap<String, String>,
+    /// Services that have gone back alone: of which run, and when.
+    services_back: BTreeMap<Service, (String, String)>,
 }
 
 impl Marks {
@@ -100,21 +64,30 @@ impl Marks {
             connection.close().await?;
             anyhow::Ok((database, newest, mark, taken_back))
         };
-        let (mut published, mut cutovers, mut taken_back) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        let (mut published, mut cutovers) = (BTreeMap::new(), Vec::new());
+        let (mut taken_back, mut services_back) = (BTreeMap::new(), BTreeMap::new());
         for (database, newest, mark, taken) in try_join_all(Database::ALL.map(one)).await? {
             published.extend(newest.map(|(tables, run)| (database, (run, tables))));
             cutovers.extend(mark);
-            taken_back.extend(taken);
+            for taken in taken {
+                match taken.alone() {
+                    Some(service) => drop(services_back.insert(service, (taken.run, taken.at))),
+                    None => drop(taken_back.insert(taken.run, format!("{} ({})", taken.at, taken.scope))),
+                }
+            }
         }
         let firestore = in_firestore(&connect(ctx).await?).await?.0;
-        let of_firestore = firestore.iter().filter(|state| state.state != MarkState::Published);
+        if let Some(state) = firestore.iter().find(|state| state.state == MarkState::TakenBack) {
+            services_back.insert(Service::User, (state.run.clone(), state.at.clone()));
+        }
+        let of_firestore = firestore.iter().filter(|state| state.state.is_cutover());
         cutovers.extend(of_firestore.map(|state| Mark {
             store: format!("Firestore project {}", ctx.settings.firestore.project),
             run: state.run.clone(),
             state: state.state,
             at: state.at.clone(),
         }));
-        Ok(Marks { published, firestore, cutovers, taken_back })
+        Ok(Marks { published, firestore, cutovers, taken_back, services_back })
     }
 
     /// Whether the services have taken over, or may have.
@@ -145,7 +118,33 @@ impl Marks {
                  --replace` makes a new run"
             );
         }
+        match self.gone_back(run) {
+            gone if gone.len() == Service::ALL.len() => refuse!(
+                "run {run} was taken back already, service by service: the shop is on its old database. `cargo xtask \
+                 migrate --replace` makes a new run"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// Refuses a run of which a service has gone back alone.
+    pub fn whole(&self, ctx: &Ctx) -> Result<()> {
+        let run = ctx.run.id();
+        if let Some(service) = self.gone_back(run).first() {
+            refuse!(
+                "{service} of run {run} has gone back to the old database: the run stays cut over for the others, and is \
+                 not cut over again. `cargo xtask rollback after-start --run {run}` takes them back, too; then `cargo \
+                 xtask migrate --replace` makes a new run"
+            );
+        }
         Ok(())
+    }
+
+    /// The services of this run that have gone back alone.
+    fn gone_back(&self, run: &str) -> Vec<Service> {
+        let of_run = self.services_back.iter().filter(|(_, (of, _))| of == run);
+        of_run.map(|(service, _)| *service).collect()
     }
 
     /// For what loads the stores.
@@ -223,7 +222,8 @@ impl Marks {
     /// Refuses where a replay was written into a database that this directory does not know of.
     pub fn hold_this(&self, ctx: &Ctx, export: &Export) -> Result<()> {
         self.hold(ctx)?;
-        for (database, (run, tables)) in &self.published {
+        let gone = self.gone_back(ctx.run.id());
+        for (database, (run, tables)) in self.published.iter().filter(|(d, _)| !gone.contains(&d.service())) {
             let server = ctx.settings.target(*database);
             let other = tables.iter().find(|(name, published)| {
                 let record = export.tables.get(*name);
@@ -252,10 +252,6 @@ impl Marks {
     }
 }
 
-async fn connect(ctx: &Ctx) -> Result<Firestore> {
-    Firestore::connect(&Address::from(&ctx.settings.firestore)).await
-}
-
 async fn in_database(ctx: &Ctx, connection: &mut Connection, database: Database) -> Result<Option<Mark>> {
     if !connection.row(&sql::exists("xtask", "cutover")).await?.try_get::<bool, _>(0)? {
         return Ok(None);
@@ -270,94 +266,29 @@ async fn in_database(ctx: &Ctx, connection: &mut Connection, database: Database)
     }))
 }
 
-async fn taken_back_in(connection: &mut Connection) -> Result<Vec<(String, String)>> {
+/// What a database says of a run that was taken back, or of its service alone.
+struct TakenBack {
+    run: String,
+    /// As `phases/rollback` writes it.
+    scope: String,
+    at: String,
+}
+
+impl TakenBack {
+    fn alone(&self) -> Option<Service> {
+        let name = self.scope.strip_prefix("service ")?;
+        Service::ALL.into_iter().find(|service| service.key() == name)
+    }
+}
+
+async fn taken_back_in(connection: &mut Connection) -> Result<Vec<TakenBack>> {
     if !connection.row(&sql::exists("xtask", "taken_back")).await?.try_get::<bool, _>(0)? {
         return Ok(Vec::new());
     }
     let line = |row: &sqlx::postgres::PgRow| {
-        let (at, scope): (String, String) = (row.try_get("at")?, row.try_get("scope")?);
-        Ok((row.try_get("run")?, format!("{at} ({scope})")))
+        Ok(TakenBack { run: row.try_get("run")?, scope: row.try_get("scope")?, at: row.try_get("at")? })
     };
     connection.rows(sql_file!("phases/marks/taken_back_runs.sql").text).await?.iter().map(line).collect()
-}
-
-async fn in_firestore(firestore: &Firestore) -> Result<(Option<FirestoreState>, Version)> {
-    let mut found = firestore.read_versions(COLLECTION, &[DOCUMENT.to_string()]).await?;
-    let (fields, version) = found.remove(DOCUMENT).context("no answer for Firestore's mark")?;
-    Ok((fields.as_ref().map(FirestoreState::read).transpose()?, version))
-}
-
-impl FirestoreState {
-    fn read(fields: &Fields) -> Result<FirestoreState> {
-        let text = |name: &str| match fields.get(name) {
-            Some(Value::Text(text)) => Ok(text.clone()),
-            other => {
-                anyhow::bail!("document {COLLECTION}/{DOCUMENT} in Firestore has no text {name:?}: {other:?}")
-            }
-        };
-        Ok(FirestoreState {
-            environment: text("environment")?,
-            run: text("run")?,
-            state: MarkState::read(&text("state")?)?,
-            at: text("at")?,
-        })
-    }
-
-    fn document(&self) -> Document {
-        let text = |value: &str| Value::Text(value.to_string());
-        Document {
-            id: DOCUMENT.to_string(),
-            fields: vec![
-                ("environment", text(&self.environment)),
-                ("run", text(&self.run)),
-                ("state", text(self.state.word())),
-                ("at", text(&self.at)),
-            ],
-        }
-    }
-}
-
-/// Says in Firestore whose its collections are, before the first document is written there.
-///
-/// # Errors
-/// Refuses where somebody else says so at the same moment.
-pub async fn claim_firestore(ctx: &Ctx) -> Result<()> {
-    set_in_firestore(ctx, MarkState::Published).await
-}
-
-async fn set_in_firestore(ctx: &Ctx, state: MarkState) -> Result<()> {
-    let firestore = connect(ctx).await?;
-    let (found, version) = in_firestore(&firestore).await?;
-    let wanted = FirestoreState {
-        environment: ctx.settings.environment.clone(),
-        run: ctx.run.id().to_string(),
-        state,
-        at: crate::run::dir::now(),
-    };
-    // The instant of the cut-over is the first that was written.
-    if let Some(found) = &found
-        && found.run == wanted.run
-        && (found.state == state || found.state == MarkState::CutOver)
-    {
-        return Ok(());
-    }
-    if let Some(found) = found.filter(|found| state == MarkState::Published && found.state != state) {
-        refuse!(
-            "the services took over from run {} at {}, or are about to: nothing was written to Firestore",
-            found.run,
-            found.at
-        );
-    }
-    let change = Guarded::Set(wanted.document());
-    if !firestore.change(COLLECTION, vec![(change, version)]).await?.is_empty()
-        && in_firestore(&firestore).await?.0.as_ref() != Some(&wanted)
-    {
-        refuse!(
-            "another run has just claimed the collections of Firestore project {}: nothing was written there",
-            ctx.settings.firestore.project
-        );
-    }
-    Ok(())
 }
 
 /// Takes back in every store that this run's cut-over has begun; where it is done, nothing changes.
@@ -368,7 +299,7 @@ pub async fn withdraw_cutover(ctx: &Ctx) -> Result<()> {
         withdraw(ctx, &mut connection, &begun).await?;
         connection.close().await?;
     }
-    withdraw_in_firestore(ctx, &begun).await
+    withdraw_in_firestore(ctx, &begun, MarkState::Published).await
 }
 
 /// The services have gone back to the old database, `scope` says how: in the transaction that is open.
@@ -378,13 +309,11 @@ pub async fn taken_back(ctx: &Ctx, connection: &mut Connection, scope: &str) -> 
     withdraw(ctx, connection, &CUT_OVER).await
 }
 
-/// The same in Firestore, which remembers no runs: they are not cut over any more.
-pub async fn taken_back_in_firestore(ctx: &Ctx) -> Result<()> {
-    withdraw_in_firestore(ctx, &CUT_OVER).await
+/// The same in Firestore, which remembers no runs: they are not cut over any more. `instead`: what is
+/// said of it then.
+pub async fn taken_back_in_firestore(ctx: &Ctx, instead: MarkState) -> Result<()> {
+    withdraw_in_firestore(ctx, &CUT_OVER, instead).await
 }
-
-/// However far a cut-over has come.
-const CUT_OVER: [MarkState; 2] = [MarkState::CuttingOver, MarkState::CutOver];
 
 async fn withdraw(ctx: &Ctx, connection: &mut Connection, states: &[MarkState]) -> Result<()> {
     if !connection.row(&sql::exists("xtask", "cutover")).await?.try_get::<bool, _>(0)? {
@@ -393,29 +322,6 @@ async fn withdraw(ctx: &Ctx, connection: &mut Connection, states: &[MarkState]) 
     let states = sql::array(states.iter().map(|state| state.word()));
     let values = [("run", ctx.run.id()), ("states", &states)];
     connection.run(&sql::bind(sql_file!("phases/marks/withdraw.sql"), &values)).await
-}
-
-/// # Errors
-/// Where somebody changes the mark at this moment.
-async fn withdraw_in_firestore(ctx: &Ctx, states: &[MarkState]) -> Result<()> {
-    let firestore = connect(ctx).await?;
-    let (found, version) = in_firestore(&firestore).await?;
-    let is_meant = |found: &FirestoreState| found.run == ctx.run.id() && states.contains(&found.state);
-    let Some(found) = found.filter(is_meant) else { return Ok(()) };
-    let state = FirestoreState { state: MarkState::Published, at: crate::run::dir::now(), ..found };
-    let others = firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
-    anyhow::ensure!(others.is_empty(), "somebody has changed Firestore's mark at this moment");
-    Ok(())
-}
-
-/// An instant of each collection: what is written later is told by it.
-pub async fn instants(ctx: &Ctx) -> Result<BTreeMap<String, Instant>> {
-    let firestore = connect(ctx).await?;
-    let mut instants = BTreeMap::new();
-    for collection in ctx.tables.iter().filter_map(Table::collection) {
-        instants.insert(collection.name.to_string(), firestore.instant(collection.name).await?);
-    }
-    Ok(instants)
 }
 
 /// Says in every store that the services take over, or have: the databases first.

@@ -2,6 +2,7 @@
 //! May import: run and all below it.
 
 pub mod documents;
+mod firestore_mark;
 pub mod hanging;
 pub mod marks;
 pub mod ownership;

@@ -59,6 +59,7 @@ mod resume;
 mod rollback;
 mod secrets;
 mod seen;
+mod service_back;
 mod silence;
 mod status;
 mod strangers;

@@ -71,7 +71,7 @@ pub(super) async fn look(ctx: &Arc<Ctx>, wanted: Wanted, pg_dump: Option<u32>) -
 }
 
 async fn freeze(ctx: &Ctx, connection: &mut Connection, lines: &mut Lines) {
-    let roles = sql::array(ctx.settings.policy.freeze_roles.iter().map(String::as_str));
+    let roles = sql::array(ctx.settings.frozen_roles().iter().map(String::as_str));
     let query = sql::bind(
         sql_file!("phases/0-doctor/privileges_freeze.sql"),
         &[("roles", &roles), ("anybody", "true")],

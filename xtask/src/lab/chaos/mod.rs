@@ -5,7 +5,6 @@ mod end;
 mod fault;
 pub mod oracle;
 pub mod point;
-mod signal;
 mod testbed;
 pub mod verbs;
 mod writer;

@@ -16,6 +16,8 @@ pub struct Round {
     pub stores_before: Stores,
     pub stores_after: Stores,
     pub back: Back,
+    /// How often it was killed.
+    pub cuts: usize,
     /// What the old database tells afterwards, by table and id.
     pub told: BTreeMap<&'static str, BTreeMap<i64, Named>>,
 }

@@ -9,6 +9,8 @@ use self::judge::Round;
 use self::state::Named;
 pub use self::workload::Collisions;
 use super::itself;
+use super::signal::signal;
+use crate::effects::postgres;
 use crate::effects::terminal::Terminal;
 use crate::model::{Stop, grouped};
 use crate::phases::rollback::Back;
@@ -17,12 +19,16 @@ use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
 use crate::settings::{Environment, Settings};
 use crate::tables::TABLES;
-use anyhow::{Context, Result, ensure};
+use crate::{sql, sql_file};
+use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
+use nix::sys::signal::Signal;
 use serde::Serialize;
+use sqlx::Row;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,10 +36,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two lines that say how far it is.
 const TOLD: usize = 10;
+/// In one round, at most.
+const CUTS: usize = 2;
 
 pub struct Plan {
     pub rounds: usize,
     pub seed: u64,
+    /// How often the way back is killed on its way.
+    pub cuts: usize,
 }
 
 /// What a campaign came to.
@@ -41,6 +51,8 @@ pub struct Plan {
 pub struct Campaign {
     pub seed: u64,
     pub rounds: usize,
+    /// How often the way back was killed before it had come to its end.
+    pub cuts: usize,
     /// Rows and documents that the stores received.
     pub received: u64,
     /// Of them those that the tool listed: they did not come back, or not as they are.
@@ -57,10 +69,11 @@ impl Campaign {
     pub fn text(&self) -> String {
         let mut out: String = self.failures.iter().map(|line| format!("{line}\n")).collect();
         out += &format!(
-            "seed {}: {} rounds, {} rows and documents received, {} listed; {} lost, {} invented, {} changed, {} \
+            "seed {}: {} rounds, {} cuts, {} rows and documents received, {} listed; {} lost, {} invented, {} changed, {} \
              touched that nobody had written; {:.0} s\n",
             self.seed,
             self.rounds,
+            self.cuts,
             grouped(self.received),
             self.listed,
             self.count("LOST"),
@@ -93,6 +106,8 @@ struct Bed {
     stack: PathBuf,
     runs: PathBuf,
     settings: Settings,
+    /// How long the last way back took that was not killed.
+    took: Option<Duration>,
 }
 
 /// # Errors
@@ -108,13 +123,15 @@ pub async fn run(
     let home = stack.connections().dir.clone();
     let runs = home.join("runs");
     fs::DirBuilder::new().mode(0o700).create(&runs).with_context(|| runs.display().to_string())?;
-    let bed = Bed { stack: home, runs, settings };
+    let mut bed = Bed { stack: home, runs, settings, took: None };
     let (started, mut rng) = (Instant::now(), Rng::with_seed(plan.seed));
     let mut campaign = Campaign { seed: plan.seed, ..Campaign::default() };
     bed.migrate().await?;
     for number in 1..=plan.rounds {
-        let round =
-            bed.round(&mut rng).await.with_context(|| format!("round {number}, seed {}", plan.seed))?;
+        let cuts = plan.cuts.saturating_sub(campaign.cuts).min(CUTS);
+        let round = bed.round(&mut rng, cuts).await;
+        let round = round.with_context(|| format!("round {number}, seed {}", plan.seed))?;
+        campaign.cuts += round.cuts;
         let (failures, listed) = judge::judge(&round);
         campaign.rounds += 1;
         campaign.received += round.back.received();
@@ -135,7 +152,7 @@ pub async fn run(
 
 impl Bed {
     /// From a cut-over to the next export.
-    async fn round(&self, rng: &mut Rng) -> Result<Round> {
+    async fn round(&mut self, rng: &mut Rng, cuts: usize) -> Result<Round> {
         self.tool(&["cutover"], &[0]).await?;
         let (old_before, stores_before) =
             (state::old(&self.settings).await?, state::stores(&self.settings).await?);
@@ -143,13 +160,58 @@ impl Bed {
         let stores_after = state::stores(&self.settings).await?;
         self.tool(&["rollback", "after-start", "--dry-run", "--json"], &[0]).await?;
         ensure!(state::old(&self.settings).await? == old_before, "a plan has changed the old database");
-        let said =
-            self.tool(&["rollback", "after-start", "--json", "--max-diffs", "1000000"], &[0, 3]).await?;
-        let back: Back = serde_json::from_str(&said).with_context(|| format!("reading {said}"))?;
+        let (back, cuts) = self.back(rng, cuts).await?;
         let old_after = state::old(&self.settings).await?;
         self.migrate().await?;
         let told = self.told()?;
-        Ok(Round { old_before, old_after, stores_before, stores_after, back, told })
+        Ok(Round { old_before, old_after, stores_before, stores_after, back, cuts, told })
+    }
+
+    /// The way back, killed at any moment of its course before it may come to its end; and how often it was.
+    async fn back(&mut self, rng: &mut Rng, cuts: usize) -> Result<(Back, usize)> {
+        let arguments = ["rollback", "after-start", "--json"];
+        let mut killed = 0;
+        for _ in 0..self.took.map_or(0, |_| cuts) {
+            let after = self.took.unwrap_or_default().mul_f64(rng.f64());
+            let program = itself::tool(arguments, &self.stack, &self.runs)?;
+            let (said, _) = program
+                .observed(move |pid| {
+                    std::thread::sleep(after);
+                    signal(pid, Signal::SIGKILL)
+                })
+                .await?;
+            killed += usize::from(said.status.signal() == Some(Signal::SIGKILL as i32));
+        }
+        let started = Instant::now();
+        let mut last = None;
+        // What a killed call has left on the servers may take a moment to end.
+        for _ in 0..PATIENCE.as_secs() {
+            let said = self.tool(&arguments, &[0, 3]).await;
+            let done = match &said {
+                Ok(_) => true,
+                // By the call that was killed a moment too late.
+                Err(error) => format!("{error:#}").contains("was taken back already"),
+            };
+            if done {
+                if killed == 0 {
+                    self.took = Some(started.elapsed());
+                }
+                return Ok((self.remembered().await?, killed));
+            }
+            last = said.err();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        bail!("killed {killed} times, it does not come to its end: {last:?}")
+    }
+
+    /// What the old database remembers of the newest run's way back.
+    async fn remembered(&self) -> Result<Back> {
+        let run = dir::ids(&self.runs)?.pop().context("there is no run")?;
+        let mut connection = postgres::connect(&self.settings.source, "chaos").await?;
+        let query = sql::bind(sql_file!("phases/rollback/recorded.sql"), &[("run", &run)]);
+        let summary: String = connection.row(&query).await?.try_get("summary")?;
+        connection.close().await?;
+        serde_json::from_str(&summary).with_context(|| format!("reading {summary}"))
     }
 
     async fn migrate(&self) -> Result<()> {

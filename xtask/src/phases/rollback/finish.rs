@@ -1,15 +1,17 @@
 //! After the old database has what the stores held: numbers, marks, documents, and the old services let in. Each can be
 //! repeated; what was cut off is completed by the same call.
 
-use super::put;
+use super::going::Going;
 use super::summary::Back;
-use crate::model::Database;
+use super::{put, service};
+use crate::model::{Database, Service};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::run::manifest::{Export, RolledBack};
+use crate::run::manifest::{Export, RolledBack, ServiceBack};
 use crate::source::freeze::Freezer;
 use crate::sql;
-use crate::stores::{marks, ownership, rows};
+use crate::stores::marks::{self, MarkState};
+use crate::stores::{ownership, rows};
 use crate::tables::{self, Table};
 use anyhow::{Context, Result};
 use datapath::document::Collection;
@@ -19,12 +21,14 @@ use std::sync::Arc;
 /// Deletions in one call.
 const PIECE: usize = 500;
 
-pub async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, mut back: Back) -> Result<Back> {
+pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> {
+    let scenario = going.wanted.scenario;
+    let takes = |service| scenario.takes(service, &going.before);
     for line in put::raise_sequences(ctx, &back.sequences).await? {
         ctx.terminal.line(line);
     }
-    for database in Database::ALL {
-        let taken = taken_back(ctx, export, &back, database).await;
+    for database in Database::ALL.into_iter().filter(|database| takes(database.service())) {
+        let taken = taken_back(ctx, &going.export, &back, database).await;
         taken.with_context(|| format!("recording in {database} that it was taken back"))?;
     }
     let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
@@ -35,15 +39,30 @@ pub async fn all(ctx: &Arc<Ctx>, export: &Arc<Export>, mut back: Back) -> Result
             back.written_later.insert(collection.name.to_string(), left);
         }
     }
-    marks::taken_back_in_firestore(ctx).await?;
+    if takes(Service::User) {
+        let instead = scenario.alone().map_or(MarkState::Published, |_| MarkState::TakenBack);
+        marks::taken_back_in_firestore(ctx, instead).await?;
+    }
+    // The last of them leaves nothing behind.
+    let all = Service::ALL.iter().all(|service| takes(*service) || going.before.contains(service));
     ctx.run.change_manifest(|manifest| {
-        let taken =
-            RolledBack { at: dir::now(), scope: back.scope.clone(), cutover: manifest.cutover.take() };
-        manifest.proof = None;
-        manifest.rolled_back.push(taken);
+        let at = dir::now();
+        if let Some(service) = scenario.alone()
+            && manifest.services_back.iter().all(|back| back.service != service)
+        {
+            manifest.services_back.push(ServiceBack { service, at: at.clone() });
+        }
+        if all && let Some(cutover) = manifest.cutover.take() {
+            let taken = RolledBack { at, scope: back.scope.clone(), cutover: Some(cutover) };
+            manifest.proof = None;
+            manifest.rolled_back.push(taken);
+        }
         Ok(())
     })?;
-    let_in(ctx).await?;
+    match scenario.alone() {
+        Some(service) if !all => service::let_in(ctx, service).await?,
+        _ => let_in(ctx).await?,
+    }
     Ok(back)
 }
 

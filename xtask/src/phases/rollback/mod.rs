@@ -8,24 +8,27 @@
 mod delta;
 mod documents;
 mod finish;
+mod going;
 mod order;
 mod proof;
 mod put;
 mod received;
+mod rest;
+mod service;
 mod summary;
 mod table;
 
-pub use summary::{Back, DeltaCounts, Left, Scenario, TableBack};
+pub use summary::{Back, Compared, DeltaCounts, Deltas, Left, Scenario, TableBack, Wanted};
 
+use self::going::{Going, going};
 use self::proof::Otherwise;
 use self::put::{Attempt, End};
 use self::received::Delta;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::postgres;
-use crate::model::{Database, Stop};
+use crate::model::{Database, Service, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Cutover, Export, Manifest};
 use crate::run::privileges;
 use crate::source::freeze::{Freezer, Held};
 use crate::steps::StepName;
@@ -38,49 +41,16 @@ use std::sync::Arc;
 /// How often rows that the old database would tell otherwise are left out before it is given up.
 const ATTEMPTS: usize = 4;
 
-/// What becomes of what the services have written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Deltas {
-    /// It goes into the old database
-    #[default]
-    Apply,
-    /// It is kept in the run's directory, and goes nowhere
-    Keep,
-    /// It is lost
-    Discard,
-}
-
-/// The run that goes back.
-struct Going {
-    manifest: Manifest,
-    export: Arc<Export>,
-    cutover: Cutover,
-}
-
-/// # Errors
-/// Refuses a run that was never cut over, as far as the stores know.
-fn going(ctx: &Ctx, marks: &Marks) -> Result<Going> {
-    let mut manifest = ctx.run.load_manifest()?;
-    marks.teach(&mut manifest);
-    let run = ctx.run.id();
-    let (Some(export), Some(cutover)) = (manifest.export.clone(), manifest.cutover.clone()) else {
-        refuse!(
-            "run {run} has not been cut over: the old database is the shop's still. `cargo xtask unfreeze` lets its \
-             services write again"
-        );
-    };
-    Ok(Going { export: Arc::new(export), cutover, manifest })
-}
-
 /// What would go back, tried in the old database and undone; nothing is held out, so it is of this moment.
-pub async fn plan(ctx: &Arc<Ctx>, marks: &Marks, scenario: Scenario, what: Deltas) -> Result<Back> {
-    let going = going(ctx, marks)?;
-    permitted(ctx).await?;
-    if let Some(back) = recorded(ctx, scenario).await? {
+pub async fn plan(ctx: &Arc<Ctx>, marks: &Marks, wanted: Wanted) -> Result<Back> {
+    let Recorded { back, before } = recorded(ctx, wanted.scenario).await?;
+    let going = going(ctx, marks, wanted, before)?;
+    permitted(ctx, &going).await?;
+    if let Some(back) = back {
         return Ok(back);
     }
     marks.hold_this(ctx, &going.export)?;
-    tried(ctx, &going, scenario, (what, End::Undo)).await
+    tried(ctx, &going, End::Undo).await
 }
 
 /// Takes the run back.
@@ -88,27 +58,28 @@ pub async fn plan(ctx: &Arc<Ctx>, marks: &Marks, scenario: Scenario, what: Delta
 /// # Errors
 /// Refuses where somebody has used the new stores and the scenario says that nobody has. What was held out is let in
 /// again where nothing went back.
-pub async fn run(
-    ctx: &Arc<Ctx>,
-    marks: &Marks,
-    (scenario, what): (Scenario, Deltas),
-    cleanup: &Cleanup,
-) -> Result<Back> {
+pub async fn run(ctx: &Arc<Ctx>, marks: &Marks, wanted: Wanted, cleanup: &Cleanup) -> Result<Back> {
     let step = ctx.run.step(StepName::Rollback)?;
-    let going = going(ctx, marks)?;
-    permitted(ctx).await?;
-    let back = match recorded(ctx, scenario).await? {
+    let scenario = wanted.scenario;
+    ctx.run.note(&StepName::Rollback, &scenario.to_string())?;
+    let Recorded { back, before } = recorded(ctx, scenario).await?;
+    let going = going(ctx, marks, wanted, before)?;
+    permitted(ctx, &going).await?;
+    let back = match back {
         Some(back) => back,
         None => {
             marks.hold_this(ctx, &going.export)?;
             ctx.terminal.phase("Rollback: services held out of the new stores");
-            let held = hold(ctx, cleanup).await?;
-            let went = tried(ctx, &going, scenario, (what, End::Commit)).await;
+            let held = hold(ctx, &going, cleanup).await?;
+            let went = tried(ctx, &going, End::Commit).await;
             after_it(ctx, scenario, went, (held, cleanup)).await?
         }
     };
-    ctx.terminal.phase("Rollback: the old database is the shop's again");
-    let back = finish::all(ctx, &going.export, back).await?;
+    ctx.terminal.phase(match scenario.alone() {
+        Some(_) => "Rollback: the old service's again",
+        None => "Rollback: the old database is the shop's again",
+    });
+    let back = finish::all(ctx, &going, back).await?;
     step.done(&format!("{} received, {} did not come back", back.received(), back.left_behind()))?;
     Ok(back)
 }
@@ -128,7 +99,7 @@ async fn after_it(
         }
         Err(lost) => lost,
     };
-    let committed = recorded(ctx, scenario).await;
+    let committed = recorded(ctx, scenario).await.map(|recorded| recorded.back);
     if let Ok(None) = committed {
         for pending in held {
             cleanup.undo(pending).await?;
@@ -153,7 +124,10 @@ async fn after_it(
 
 /// # Errors
 /// Refuses with every privilege that is missing on the old database.
-async fn permitted(ctx: &Ctx) -> Result<()> {
+async fn permitted(ctx: &Ctx, going: &Going) -> Result<()> {
+    if let Some(service) = going.wanted.scenario.alone() {
+        service::may_be_let_in(ctx, service, &going.before).await?;
+    }
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
     let missing = privileges::of_rollback(ctx, &mut connection).await?.missing;
     connection.close().await?;
@@ -171,16 +145,13 @@ async fn permitted(ctx: &Ctx) -> Result<()> {
 }
 
 /// Captures what the stores received, and puts it into the old database.
-async fn tried(
-    ctx: &Arc<Ctx>,
-    going: &Going,
-    scenario: Scenario,
-    (what, end): (Deltas, End),
-) -> Result<Back> {
+async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End) -> Result<Back> {
+    let Wanted { scenario, deltas: what, .. } = going.wanted;
     ctx.terminal.phase("Rollback: what the stores have received");
-    let captured = marks::instants(ctx).await?;
+    let mut captured = marks::instants(ctx).await?;
+    captured.retain(|name, _| going.tables(ctx).any(|table| table.name == name));
     let mut deltas = Vec::new();
-    for table in ctx.tables {
+    for table in going.tables(ctx) {
         deltas.push(delta::of(ctx, &going.export, &going.cutover, table).await?);
     }
     let used: Vec<&Delta> = deltas.iter().filter(|delta| !delta.counts.is_empty()).collect();
@@ -199,8 +170,7 @@ async fn tried(
     }
     let mut otherwise = Otherwise::new();
     for _ in 0..ATTEMPTS {
-        let put = put::put(ctx, &going.manifest, &going.export, &deltas, (scenario, &captured, end));
-        match put.await? {
+        match put::put(ctx, going, &deltas, (&captured, end)).await? {
             Attempt::Done(back) => return Ok(back),
             Attempt::Otherwise(found) => otherwise = found,
         }
@@ -220,9 +190,10 @@ async fn tried(
 }
 
 /// Nobody else writes to the targets any more.
-async fn hold(ctx: &Ctx, cleanup: &Cleanup) -> Result<Vec<Pending>> {
+async fn hold(ctx: &Ctx, going: &Going, cleanup: &Cleanup) -> Result<Vec<Pending>> {
     let mut held = Vec::new();
-    for database in Database::ALL {
+    let takes = |database: &Database| going.wanted.scenario.takes(database.service(), &going.before);
+    for database in Database::ALL.into_iter().filter(takes) {
         match Freezer::of_target(ctx, database).freeze(Some(ctx.run.id()), cleanup).await {
             Ok(Held::Now(pending, _)) => held.push(pending),
             Ok(Held::Before(_)) => {}
@@ -237,23 +208,40 @@ async fn hold(ctx: &Ctx, cleanup: &Cleanup) -> Result<Vec<Pending>> {
     Ok(held)
 }
 
-/// What the old database says of it, where it has been done.
-async fn recorded(ctx: &Ctx, scenario: Scenario) -> Result<Option<Back>> {
+/// What the old database remembers of the run.
+struct Recorded {
+    /// What this way back came to, where it has been done.
+    back: Option<Back>,
+    /// Services that have gone back alone.
+    before: Vec<Service>,
+}
+
+/// # Errors
+/// Refuses where the run went back in another way.
+async fn recorded(ctx: &Ctx, scenario: Scenario) -> Result<Recorded> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
+    let mut recorded = Recorded { back: None, before: Vec::new() };
     if !connection.row(&sql::exists("xtask", "rollbacks")).await?.try_get::<bool, _>(0)? {
-        return Ok(None);
+        return Ok(recorded);
     }
     let query = sql::bind(sql_file!("phases/rollback/recorded.sql"), &[("run", ctx.run.id())]);
-    let mut found = None;
     for row in connection.rows(&query).await? {
-        let (scope, at): (String, String) = (row.try_get("scope")?, row.try_get("at")?);
-        if scope != scenario.name() {
-            refuse!("run {} was taken back at {at}, {scope}", ctx.run.id());
+        let (scope, at, summary): (String, String, String) =
+            (row.try_get("scope")?, row.try_get("at")?, row.try_get("summary")?);
+        let found: Scenario = scope.parse().map_err(|_| {
+            anyhow::anyhow!(
+                "another version of this tool has recorded a rollback {scope:?} in the old database"
+            )
+        })?;
+        match found.alone() {
+            _ if found == scenario => {
+                let back = serde_json::from_str(&summary);
+                recorded.back = Some(back.context("reading what the old database remembers of it")?);
+            }
+            Some(service) => recorded.before.push(service),
+            None => refuse!("run {} was taken back at {at}, {scope}", ctx.run.id()),
         }
-        let summary: String = row.try_get("summary")?;
-        found =
-            Some(serde_json::from_str(&summary).context("reading what the old database remembers of it")?);
     }
     connection.close().await?;
-    Ok(found)
+    Ok(recorded)
 }

@@ -59,6 +59,10 @@ async fn different(
             }
         }
     }
+    let query = put.sql().noted_otherwise(&put.rows.as_filed(), &put.delta.columns);
+    for row in connection.rows(&query).await? {
+        wrong.insert(row.try_get(0)?);
+    }
     let there: i64 = match table.name {
         USERS => 0,
         _ => connection.row(&put.sql().still_there()).await?.try_get(0)?,

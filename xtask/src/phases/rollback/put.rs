@@ -2,15 +2,17 @@
 //! proof inside it that the old database tells the same as the stores (DESIGN rule 25). Killed anywhere, nothing has
 //! happened. A plan is the same transaction, rolled back.
 
+use super::going::Going;
 use super::order::{in_order, references};
 use super::proof::{self, Otherwise};
 use super::received::Delta;
-use super::summary::{Back, Scenario};
+use super::summary::{Back, Compared, Scenario, Wanted};
 use super::table::{OldDatabase, Round, TablePut};
+use super::{rest, service};
 use crate::effects::postgres::{self, Connection};
 use crate::model::{Database, Stop, grouped};
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Change, Export, Manifest, Sequence};
+use crate::run::manifest::{Change, Sequence};
 use crate::source::{drift, sequences};
 use crate::tables::{Home, Table, USERS};
 use crate::{sql, sql_file};
@@ -39,32 +41,32 @@ pub enum Attempt {
 
 pub async fn put(
     ctx: &Arc<Ctx>,
-    manifest: &Manifest,
-    export: &Export,
+    going: &Going,
     deltas: &[Delta],
-    (scenario, captured, end): (Scenario, &BTreeMap<String, Instant>, End),
+    (captured, end): (&BTreeMap<String, Instant>, End),
 ) -> Result<Attempt> {
+    let Going { manifest, export, wanted: Wanted { scenario, compared, .. }, .. } = going;
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
     connection.run("BEGIN").await?;
     let tables: Vec<&Table> = deltas.iter().map(|delta| delta.table).collect();
     connection.run(&sql::lock_old(&tables)).await.context("locking the old tables")?;
     // With the locks held nobody can write there any more.
-    let changed = drift::look(ctx, manifest).await?.check.changed;
-    if scenario == Scenario::BeforeStart && !changed.is_empty() {
+    let mut changed = drift::look(ctx, manifest).await?.check.changed;
+    changed.retain(|name, _| !going.has_gone(ctx, name));
+    if *scenario == Scenario::BeforeStart && !changed.is_empty() {
         return Err(not_as_it_was(ctx, &changed));
     }
-    let changed = changed.into_keys();
-    let changed = changed.filter_map(|name| Some(name.strip_prefix("public.")?.to_string())).collect();
+    let changed = changed.into_keys().filter_map(|name| Some(name.strip_prefix("public.")?.to_string()));
     let next = sequences::of_tables(ctx).await?;
     let references = references(&mut connection).await?;
-    let old = OldDatabase { ctx, export, references, changed };
+    let old = OldDatabase { ctx, export, references, changed: changed.collect() };
     let triggers = quiet(&mut connection, &tables).await?;
     connection.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
 
     let (puts, mut connection) = all(&old, connection, deltas, &next).await?;
     let captured = captured.clone();
     let mut back =
-        Back { scope: scenario.name().to_string(), triggers: triggers.names, captured, ..Back::default() };
+        Back { scope: scenario.to_string(), triggers: triggers.names, captured, ..Back::default() };
     for put in &puts {
         back.tables.insert(put.table().name.to_string(), put.outcome(ctx, &mut connection).await?);
     }
@@ -73,6 +75,10 @@ pub async fn put(
     if !otherwise.is_empty() {
         connection.run("ROLLBACK").await?;
         return Ok(Attempt::Otherwise(otherwise));
+    }
+    service::needed_elsewhere(&old, &puts, (&mut connection, &mut back)).await?;
+    if *compared == Compared::All {
+        connection = rest::compare(&old, &puts, connection, &mut back).await?;
     }
     if end == End::Commit {
         write_down(ctx, &puts, &mut connection).await?;
@@ -84,7 +90,7 @@ pub async fn put(
         End::Undo => connection.run("ROLLBACK").await?,
         End::Commit => {
             let summary = serde_json::to_string(&back)?;
-            let values = [("run", ctx.run.id()), ("scope", scenario.name()), ("summary", &summary)];
+            let values = [("run", ctx.run.id()), ("scope", &back.scope), ("summary", &summary)];
             connection.run(&sql::bind(sql_file!("phases/rollback/record.sql"), &values)).await?;
             connection.run("COMMIT").await?;
         }

@@ -1,26 +1,94 @@
 //! What went back and what did not, as it is shown and as the old database remembers it. Pure.
 
-use crate::run::manifest::Sequence;
+use crate::model::Service;
+use crate::run::sequence::Sequence;
 use datapath::firestore::Instant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
-/// What has happened since the cut-over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// What goes back, and what has happened since the cut-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// The new services have not been started: nobody has used the new stores
+    /// Everything; the new services have not been started.
     BeforeStart,
-    /// They have been started: what they wrote comes back with them
+    /// Everything; they have been started.
     AfterStart,
+    /// One service alone: the others stay with the new stores.
+    Service(Service),
 }
 
 impl Scenario {
-    pub fn name(self) -> &'static str {
+    /// The service that goes back alone.
+    pub fn alone(self) -> Option<Service> {
         match self {
-            Scenario::BeforeStart => "before-start",
-            Scenario::AfterStart => "after-start",
+            Scenario::Service(service) => Some(service),
+            Scenario::BeforeStart | Scenario::AfterStart => None,
         }
     }
+
+    /// Whether a service goes back; `before`: those that have gone already.
+    pub fn takes(self, service: Service, before: &[Service]) -> bool {
+        self.alone().is_none_or(|alone| alone == service) && !before.contains(&service)
+    }
+}
+
+/// `before-start`, `after-start`, `service user` …: as it is typed, and as the stores remember it.
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scenario::BeforeStart => f.write_str("before-start"),
+            Scenario::AfterStart => f.write_str("after-start"),
+            Scenario::Service(service) => write!(f, "service {}", service.key()),
+        }
+    }
+}
+
+/// `service:user` is taken for `service user`.
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Scenario, String> {
+        let all = Service::ALL.map(Scenario::Service);
+        let all = [Scenario::BeforeStart, Scenario::AfterStart].into_iter().chain(all);
+        let mut named = all.map(|scenario| (scenario.to_string().replace(' ', ":"), scenario));
+        let text = text.replace(' ', ":");
+        let found = named.find(|(name, _)| *name == text);
+        found.map(|(_, scenario)| scenario).ok_or_else(|| {
+            "before-start, after-start, or service: and user, product, order or gateway".to_string()
+        })
+    }
+}
+
+/// What is wanted of the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub scenario: Scenario,
+    pub deltas: Deltas,
+    pub compared: Compared,
+}
+
+/// What becomes of what the services have written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Deltas {
+    /// It goes into the old database
+    #[default]
+    Apply,
+    /// It is kept in the run's directory, and goes nowhere
+    Keep,
+    /// It is lost
+    Discard,
+}
+
+/// Which rows of the old database are compared with the stores before it is committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compared {
+    /// Those that were written, by value; that the others are what they were is told by row versions and update times.
+    #[default]
+    Written,
+    /// The others by value, too.
+    All,
 }
 
 /// What went back, or would; also what the old database itself remembers of it.
@@ -58,7 +126,7 @@ pub struct TableBack {
     pub quarantined: Vec<Left>,
     /// Gone in the store, and needed by a row that never went there.
     pub kept: Vec<Left>,
-    /// Came back without a reference.
+    /// Came back without a reference, or is told otherwise though nobody has written it.
     pub noted: Vec<Left>,
 }
 

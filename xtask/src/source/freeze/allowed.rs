@@ -69,7 +69,7 @@ async fn rights(connection: &mut Connection, ends: Ends) -> Result<Vec<String>> 
     Ok(wrong)
 }
 
-async fn roles_that_log_in(
+pub(super) async fn roles_that_log_in(
     connection: &mut Connection,
     named: &[String],
     me: &str,

@@ -30,11 +30,11 @@ async fn can_log_in(connection: &mut Connection, role: &str) -> Result<Option<bo
 }
 
 /// What is not as the freeze made it, and what could write all the same: a line each. `named`: the roles
-/// that the environment says now, which may be more than those of the freeze.
+/// that the environment says now, which may be more than those of the freeze; `let_in`: those that may write.
 pub(super) async fn changed(
     connection: &mut Connection,
     server: &Server,
-    named: &[String],
+    (named, let_in): (&[String], &[String]),
     frozen: &Frozen,
 ) -> Result<Vec<String>> {
     let (on, out) = left(connection, frozen).await?;
@@ -42,9 +42,9 @@ pub(super) async fn changed(
     if !on {
         wrong.push("default_transaction_read_only is not on any more".to_string());
     }
-    let back = frozen.roles.iter().filter(|role| !out.contains(role));
+    let back = frozen.roles.iter().filter(|role| !out.contains(role) && !let_in.contains(role));
     wrong.extend(back.map(|role| format!("{role} can log in again")));
-    for role in named.iter().filter(|role| !frozen.roles.contains(role)) {
+    for role in named.iter().filter(|role| !frozen.roles.contains(role) && !let_in.contains(role)) {
         if can_log_in(connection, role).await? != Some(false) {
             wrong.push(format!("freeze_roles names {role}, which this freeze has not kept out"));
         }

@@ -60,9 +60,6 @@ impl Held {
 impl Freezer {
     pub fn new(settings: &Settings, book: FreezeLog, terminal: &Terminal) -> Freezer {
         let server = settings.source.clone();
-        let mut roles = settings.policy.freeze_roles.clone();
-        roles.sort();
-        roles.dedup();
         Freezer {
             source: FreezeLog::name_of(&server),
             unfreeze: format!(
@@ -71,7 +68,7 @@ impl Freezer {
                 book.runs().display()
             ),
             server,
-            roles,
+            roles: settings.frozen_roles(),
             book,
             terminal: terminal.clone(),
             what: "the source".to_string(),
@@ -117,6 +114,11 @@ impl Freezer {
         self.book.open(&self.source)
     }
 
+    /// Roles that can write although it is frozen.
+    fn let_in_before(&self) -> Result<Vec<String>> {
+        Ok(self.open()?.map(|open| open.let_in).unwrap_or_default())
+    }
+
     async fn connect(&self) -> Result<Connection> {
         let mut connection = postgres::connect(&self.server, "freeze").await?;
         connection.run(sql::WAIT_FOR_LOCKS).await?;
@@ -137,7 +139,8 @@ impl Freezer {
 
     /// A freeze that was undone by hand in part cannot be built upon.
     async fn still_holds(&self, connection: &mut Connection, open: &Open) -> Result<()> {
-        let wrong = held::changed(connection, &self.server, &self.roles, &open.frozen).await?;
+        let wrong =
+            held::changed(connection, &self.server, (&self.roles, &open.let_in), &open.frozen).await?;
         if !wrong.is_empty() {
             refuse!(
                 "{} was frozen at {} and has been changed by hand since:\n  {}\nMend this, or bring it back \
@@ -158,7 +161,9 @@ impl Freezer {
     pub async fn still_frozen(&self, frozen: &Frozen) -> Result<()> {
         let mut connection = self.connect().await?;
         let mut wrong: Vec<String> = held::book(self.open()?.as_ref(), frozen).into_iter().collect();
-        wrong.extend(held::changed(&mut connection, &self.server, &self.roles, frozen).await?);
+        let let_in = self.let_in_before()?;
+        let roles = (&self.roles[..], &let_in[..]);
+        wrong.extend(held::changed(&mut connection, &self.server, roles, frozen).await?);
         wrong.extend(held::strangers(&mut connection).await?);
         connection.close().await?;
         if !wrong.is_empty() {
@@ -291,6 +296,10 @@ impl Freezer {
     pub async fn undo(&self, frozen: &Frozen) -> Result<Vec<String>> {
         let mut connection = self.connect().await?;
         let (on, roles) = held::left(&mut connection, frozen).await?;
+        let let_in = self.let_in_before()?;
+        for role in &let_in {
+            connection.run(&sql::role_as_others(&self.server.database, role)).await?;
+        }
         let as_before = frozen.setting.as_deref() == Some("on");
         let setting = (on && !as_before).then_some(frozen.setting.as_deref());
         connection.run(&sql::unfreeze(&self.server.database, &roles, setting)).await?;
@@ -309,12 +318,36 @@ impl Freezer {
             (None, false) => "default_transaction_read_only had been changed already".to_string(),
         }];
         undone.extend(roles.iter().map(|role| format!("{role} can log in")));
-        let others = frozen.roles.iter().filter(|role| !roles.contains(role));
+        let others = frozen.roles.iter().filter(|role| !roles.contains(role) && !let_in.contains(role));
         undone.extend(others.map(|role| format!("{role} could log in already")));
         if ended > 0 {
             undone.push(format!("{ended} sessions ended that had begun read-only"));
         }
         Ok(undone)
+    }
+
+    /// # Errors
+    /// Refuses a role that this tool may not let in alone.
+    pub async fn may_let_in(&self, role: &str) -> Result<()> {
+        let mut connection = self.connect().await?;
+        let mut wrong = Vec::new();
+        allowed::roles_that_log_in(&mut connection, &[role.to_string()], &self.server.user, &mut wrong)
+            .await?;
+        connection.close().await?;
+        if !wrong.is_empty() {
+            refuse!("{role} cannot be let in again by {}: {}", self.server.user, wrong.join("; "));
+        }
+        Ok(())
+    }
+
+    /// One role can write although the database stays frozen, until that is undone.
+    pub async fn let_in(&self, role: &str) -> Result<()> {
+        let frozen = self.open()?.map(|open| open.frozen);
+        let log_in = frozen.is_some_and(|frozen| frozen.roles.iter().any(|kept_out| kept_out == role));
+        self.book.let_in(&self.source, role)?;
+        let mut connection = self.connect().await?;
+        connection.run(&sql::let_role_write(&self.server.database, role, log_in)).await?;
+        connection.close().await
     }
 
     /// What `default_transaction_read_only` of the database is, where it has one.
