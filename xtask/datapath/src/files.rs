@@ -1,11 +1,11 @@
 //! Files of a run, written and read with size, hash and rows taken on the way.
 
-use crate::csv_text::RowCounter;
+use crate::csv_text::{self, Lines, RowCounter};
 use crate::sha256::Sha256;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,47 @@ pub struct FileInfo {
 pub struct Piece {
     pub bytes: u64,
     pub rows: u64,
+}
+
+/// Where each row of a CSV file begins, by the number that it begins with: single rows are read from there.
+pub struct RowPlaces {
+    file: BufReader<File>,
+    /// By number.
+    places: Vec<(i64, u64)>,
+}
+
+impl RowPlaces {
+    /// Reads the whole file once; its header is no row.
+    pub fn of(path: &Path) -> Result<RowPlaces> {
+        let open = || File::open(path).with_context(|| format!("opening {}", path.display()));
+        let mut lines = Lines::new(BufReader::with_capacity(1 << 18, open()?));
+        let (mut at, mut row, mut places) = (0, Vec::new(), Vec::new());
+        let mut header = true;
+        while lines.next(&mut row).with_context(|| format!("reading {}", path.display()))? {
+            if !std::mem::take(&mut header) {
+                let id = csv_text::id(&row);
+                let id = id.with_context(|| format!("{}, byte {at}: a row without a number", path.display()))?;
+                places.push((id, at));
+            }
+            at += row.len() as u64;
+        }
+        places.sort_unstable();
+        Ok(RowPlaces { file: BufReader::new(open()?), places })
+    }
+
+    /// In order.
+    pub fn ids(&self) -> impl Iterator<Item = i64> {
+        self.places.iter().map(|(id, _)| *id)
+    }
+
+    /// The row as it is, with its line break.
+    pub fn row(&mut self, id: i64) -> Result<Option<Vec<u8>>> {
+        let Ok(found) = self.places.binary_search_by_key(&id, |(id, _)| *id) else { return Ok(None) };
+        self.file.seek(SeekFrom::Start(self.places[found].1))?;
+        let mut row = Vec::new();
+        Lines::new(&mut self.file).next(&mut row)?;
+        Ok(Some(row))
+    }
 }
 
 /// A file being written, hashed and counted on the way.

@@ -1,6 +1,6 @@
 //! What the migration costs: see `lab/bench`.
 
-use crate::lab::bench::{self, Reference};
+use crate::lab::bench::{self, Reference, back};
 use crate::refuse;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
@@ -23,6 +23,9 @@ pub struct Args {
     /// Where bench.json and bench.html go [default: target/bench]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Only the way back: against restoring the dump, and against a bare listing of the documents' names
+    #[arg(long, conflicts_with_all = ["references", "repeat", "out"])]
+    pub back: bool,
     /// Exit code 3 where a floor is missed, or was not measured
     #[arg(long, conflicts_with = "references")]
     pub check: bool,
@@ -30,6 +33,15 @@ pub struct Args {
 
 impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        if self.back {
+            let environment = session.environment()?;
+            let results = back::run(self.scale, &session.workspace, &environment, &session.terminal).await?;
+            match session.common.json {
+                true => print(&format!("{}\n", serde_json::to_string_pretty(&results)?))?,
+                false => print(&results.text())?,
+            }
+            return if self.check { results.check() } else { Ok(()) };
+        }
         let all = [Reference::Guide, Reference::Pipes, Reference::Count];
         let plan = bench::Plan {
             scale: self.scale,

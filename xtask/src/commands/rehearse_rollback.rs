@@ -7,7 +7,7 @@ use crate::effects::postgres;
 use crate::lab::rollbacks::{Collisions, services_write};
 use crate::model::{Existing, Service, Stop};
 use crate::phases::p5_verify::Depth;
-use crate::phases::rollback::{Compared, Deltas, Scenario, Wanted};
+use crate::phases::rollback::{Compared, Scenario, Wanted};
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::RunDir;
 use crate::run::report::Report;
@@ -31,7 +31,7 @@ pub async fn there_and_back(ctx: &Arc<Ctx>, scenario: Scenario, cleanup: &Cleanu
     if scenario != Scenario::BeforeStart {
         services_write(&ctx.settings, SEED, Collisions::None).await?;
     }
-    let wanted = Wanted { scenario, deltas: Deltas::Apply, compared: Compared::All };
+    let wanted = Wanted { compared: Compared::All, ..Wanted::of(scenario) };
     let back = rollback::run(ctx, wanted, cleanup).await?;
     ctx.terminal.always(&text(&back, &format!("✓ taken back ({scenario})")));
     match (back.left_behind(), back.received(), scenario) {

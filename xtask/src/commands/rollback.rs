@@ -3,7 +3,9 @@
 use crate::effects::cleanup::Cleanup;
 use crate::identity::ServerName;
 use crate::model::{Service, Stop, grouped};
-use crate::phases::rollback::{self, Back, Compared, DeltaCounts, Deltas, Left, Scenario, TableBack, Wanted};
+use crate::phases::rollback::{
+    self, Back, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, TableBack, Triggers, Wanted,
+};
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
@@ -34,6 +36,12 @@ pub struct Args {
     /// Compares every row and document by value before it is committed, those that no service has written, too
     #[arg(long)]
     full: bool,
+    /// Lets the triggers of the old tables fire, and lists the columns that they have changed
+    #[arg(long)]
+    fire_triggers: bool,
+    /// Gives new rows of this table other ids where theirs are taken in the old database; else such rows are conflicts
+    #[arg(long, value_name = "TABLE", value_parser = REKEYED)]
+    rekey: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -55,7 +63,8 @@ impl Args {
             _ => refuse!("a service is named only by `rollback service <user|product|order|gateway>`"),
         };
         let compared = if self.full { Compared::All } else { Compared::Written };
-        Ok(Wanted { scenario, deltas: self.deltas, compared })
+        let triggers = if self.fire_triggers { Triggers::Fire } else { Triggers::Quiet };
+        Ok(Wanted { scenario, deltas: self.deltas, compared, triggers, rekey: self.rekey.clone() })
     }
 }
 
@@ -76,7 +85,7 @@ impl Command for Args {
         session.permitted(&ctx.settings)?;
         // Its plan first: what it shows has been tried.
         if !session.common.json {
-            let back = plan(&ctx, wanted).await?;
+            let back = plan(&ctx, wanted.clone()).await?;
             ctx.terminal.always(&text(&back, "Plan, tried in the old database and undone"));
         }
         let back = session.or_say(&ctx, again(), run(&ctx, wanted, session.cleanup)).await?;

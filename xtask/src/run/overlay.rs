@@ -7,7 +7,7 @@ use crate::run::manifest::Export;
 use crate::tables::MAPPING;
 use anyhow::{Context, Result};
 use datapath::csv_text::{self, Lines};
-use datapath::files::{FileInfo, HashedReader};
+use datapath::files::{FileInfo, HashedReader, RowPlaces};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -72,6 +72,41 @@ pub fn each_row(run: &RunDir, export: &Export, file: &str, mut take: impl FnMut(
         take(id_of(&row, file)?, &row);
     }
     Ok(())
+}
+
+/// Single rows of a file of the run, as replays have changed it.
+pub struct RowsById {
+    places: RowPlaces,
+    replayed: BTreeMap<i64, Vec<u8>>,
+}
+
+pub fn by_id(run: &RunDir, export: &Export, file: &str) -> Result<RowsById> {
+    let mut rows = BTreeMap::new();
+    for name in export.replays_of(file) {
+        rows.extend(replayed(run, export, &name)?);
+    }
+    Ok(RowsById { places: RowPlaces::of(&run.file(file))?, replayed: rows })
+}
+
+impl RowsById {
+    /// In order.
+    pub fn ids(&self) -> Vec<i64> {
+        let mut ids: Vec<i64> = self.places.ids().collect();
+        if !self.replayed.is_empty() {
+            ids.extend(self.replayed.keys());
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        ids
+    }
+
+    /// The row as it is, with its line break.
+    pub fn row(&mut self, id: i64) -> Result<Option<Vec<u8>>> {
+        match self.replayed.get(&id) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.places.row(id),
+        }
+    }
 }
 
 /// The uid in a row of `user_id_mapping.csv`.

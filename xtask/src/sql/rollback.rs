@@ -4,8 +4,9 @@
 
 use super::blocks::list;
 use super::files::bind;
+use super::hash::HashFn;
 use super::hazards::array;
-use super::sides::{Side, put_table, temporary};
+use super::sides::{Side, put_table, rekeyed_table, temporary};
 use crate::model::Column;
 use crate::sql_file;
 use crate::sql_text::{ident, literal, qualified};
@@ -43,6 +44,8 @@ pub struct Put<'a> {
     pub compared: Vec<String>,
     /// The zone of time stamps that have none.
     pub zone: &'a str,
+    /// Whether rows whose ids are taken get other ones.
+    pub rekey: bool,
 }
 
 impl Put<'_> {
@@ -309,29 +312,66 @@ impl Put<'_> {
         )
     }
 
-    /// Of rows by their ids (`ids`: a relation), the keys of those that differ from the store's in a column that was to
-    /// be written and is no reference. `rows`: the table's SELECT with its values as the file holds them.
-    pub fn noted_otherwise(&self, rows: &str, columns: &[Column]) -> String {
+    /// Of rows by their ids (`ids`: a relation), those that are not what the store holds: id, key, the columns' names.
+    /// Of a row with a note only columns that were to be written count, and no reference that was given up. `rows`: the
+    /// table's SELECT with its values as the target holds them.
+    pub fn told_otherwise(&self, hash: HashFn, rows: &str, columns: &[Column], ids: &str) -> String {
         let table = self.table;
-        let is_reference = |c: &&Column| table.references.iter().any(|reference| reference.column == c.name);
-        let assumed = |c: &&Column| table.assumed.iter().any(|(name, _)| *name == c.name);
-        let differ = columns
-            .iter()
-            .filter(|c| !is_reference(c) && !assumed(c) && !table.file_only.contains(&c.name.as_str()));
-        let differ = differ.map(|c| {
+        let is_proven = |c: &&Column| {
+            let assumed = table.assumed.iter().any(|(name, _)| *name == c.name);
+            c.name != "id" && !assumed && !table.file_only.contains(&c.name.as_str())
+        };
+        let differ = columns.iter().filter(is_proven).map(|c| {
             let name = ident(&c.name);
-            let value = |side: &str| format!("{side}.{name}::{}::text COLLATE \"C\"", c.kind);
+            let value =
+                |side: &str| hash.of_values([(format!("{side}.{name}::{}", c.kind), c.kind.as_str())]);
             let other = |a: &str, b: &str| format!("{} IS DISTINCT FROM {}", value(a), value(b));
-            format!("({} AND (b.id IS NULL OR {}))", other("r", "t"), other("t", "b"))
+            let given_up =
+                self.given_up(&c.name).map(|given_up| format!(" AND NOT ({given_up} AND r.{name} IS NULL)"));
+            format!(
+                "CASE WHEN {} AND (p.note IS NULL OR b.id IS NULL OR {}){} THEN {} END",
+                other("r", "t"),
+                other("t", "b"),
+                given_up.unwrap_or_default(),
+                literal(&c.name)
+            )
         });
+        let key = match table.collection() {
+            Some(collection) => format!("t.{}::text", ident(collection.id)),
+            None if self.rekey => {
+                let rekeyed = temporary(&rekeyed_table(table));
+                format!("coalesce((SELECT k.was FROM {rekeyed} k WHERE k.id = t.id), t.id)::text")
+            }
+            None => "t.id::text".to_string(),
+        };
+        bind(
+            sql_file!("phases/rollback/told_otherwise.sql"),
+            &[
+                ("key", &key),
+                ("rows", rows),
+                ("theirs", &temporary(&Side::Theirs.of(table))),
+                ("base", &temporary(&Side::Base.of(table))),
+                ("put", &temporary(&put_table(table))),
+                ("ids", ids),
+                ("columns", &differ.collect::<Vec<_>>().join(", ")),
+            ],
+        )
+    }
+
+    /// Whether the put `p` writes NULL for a column that refers to another row.
+    fn given_up(&self, column: &str) -> Option<String> {
+        let written = if column == USER_UID { USER_ID } else { column };
+        let refers = self.table.references.iter().any(|reference| reference.column == column);
+        let number = self.numbered().find(|(_, c)| refers && c.name == written)?.0;
+        Some(format!("p.v{number} IS NULL"))
+    }
+
+    /// Rows that got other ids, because theirs were taken.
+    pub fn note_rekeyed(&self) -> String {
         format!(
-            "SELECT coalesce(t.{key}::text, '') FROM (\n{rows}\n) r JOIN {theirs} t ON t.id = r.id \
-             LEFT JOIN {base} b ON b.id = r.id WHERE r.id IN ({ids}) AND ({differ})",
-            key = ident(table.collection().map_or("id", |collection| collection.id)),
-            theirs = temporary(&Side::Theirs.of(table)),
-            base = temporary(&Side::Base.of(table)),
-            ids = self.noted(),
-            differ = differ.collect::<Vec<_>>().join(" OR "),
+            "UPDATE {} p SET note = concat_ws(', ', p.note, 'its id in the store was ' || k.was) FROM {} k WHERE k.id = p.id",
+            temporary(&put_table(self.table)),
+            temporary(&rekeyed_table(self.table))
         )
     }
 

@@ -195,6 +195,16 @@ impl Rows {
         format!("SELECT {} FROM (\n{}\n) r", self.values(&self.columns), self.select)
     }
 
+    /// Every row with its values as the target holds them.
+    pub fn as_held(&self) -> String {
+        let held = self.columns.iter().map(|c| {
+            let name = ident(&c.name);
+            let cast = self.casts.get(&c.name).map(|into| format!("::{} AS {name}", into.sql));
+            format!("r.{name}{}", cast.unwrap_or_default())
+        });
+        format!("SELECT {} FROM (\n{}\n) r", held.collect::<Vec<_>>().join(", "), self.as_filed())
+    }
+
     /// Of rows by their ids (`ids`: a relation): `id`, the key as text, and the hash of what the target must hold of
     /// it, whatever its outcome; columns with assumed values are left out.
     pub fn hashes_of(&self, table: &Table, hash: HashFn, ids: &str) -> String {

@@ -37,6 +37,10 @@ pub(super) fn put_table(table: &Table) -> String {
     format!("put_{}", table.source)
 }
 
+pub(super) fn rekeyed_table(table: &Table) -> String {
+    format!("rekeyed_{}", table.source)
+}
+
 /// An empty side with these columns.
 pub fn create_side(table: &Table, side: Side, columns: &[Column]) -> String {
     let columns = columns.iter().map(|c| format!("{} {}", ident(&c.name), c.kind)).collect::<Vec<_>>();
@@ -94,6 +98,27 @@ pub fn new_ids(table: &Table, key: &str, next: i64) -> String {
         before = next - 1,
         key = ident(key),
     )
+}
+
+/// Gives new rows whose ids are taken in the old table other ones, in their order, and remembers both; `next`: the first.
+pub fn rekey(table: &Table, next: i64) -> String {
+    format!(
+        "CREATE TEMP TABLE {rekeyed} ON COMMIT DROP AS \
+         SELECT t.id AS was, {before} + row_number() OVER (ORDER BY t.id) AS id FROM {theirs} t JOIN {old} o ON o.id = t.id \
+         WHERE NOT EXISTS (SELECT FROM {base} b WHERE b.id = t.id); \
+         UPDATE {theirs} t SET id = k.id FROM {of} k WHERE k.was = t.id",
+        rekeyed = ident(&rekeyed_table(table)),
+        of = temporary(&rekeyed_table(table)),
+        before = next - 1,
+        theirs = temporary(&Side::Theirs.of(table)),
+        base = temporary(&Side::Base.of(table)),
+        old = qualified("public", table.source),
+    )
+}
+
+/// The ids that rows got instead of theirs: `id`, theirs.
+pub fn rekeyed(table: &Table) -> String {
+    format!("SELECT k.id::bigint, k.was::text FROM {} k ORDER BY 1", temporary(&rekeyed_table(table)))
 }
 
 /// Rows of a target by their ids, as CSV without a header: the hash of the columns that are proven, then the row.

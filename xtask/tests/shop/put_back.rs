@@ -2,6 +2,7 @@
 //! exchanged, uids that several users bear, documents that are no rows, rows that both sides have changed.
 
 use crate::support::{Shop, assert_words};
+use crate::tool::Tool;
 use datapath::document::{Document, Value};
 use datapath::firestore::Unconditional;
 use sqlx::Row;
@@ -245,6 +246,8 @@ async fn what_the_old_table_would_hold_otherwise_is_listed() {
     let mut order = shop.target(Database::Order).await;
     let rows = "INSERT INTO orders (user_uid, total_amount, created_at, tax_amount) \
                 SELECT user_uid, 1, '2026-11-06', tax FROM orders, (VALUES (7.7), (7.77)) v (tax) WHERE id = 1; \
+                INSERT INTO orders (user_uid, total_amount, created_at, tax_amount) \
+                VALUES ('nobody', 1, '2026-11-07', 9.9), ('nobody', 1, '2026-11-07', 9.99); \
                 UPDATE orders SET tax_amount = 8.88 WHERE id = 1; \
                 UPDATE orders SET status = 'other' WHERE id = 2";
     order.run(rows).await.unwrap();
@@ -264,13 +267,116 @@ async fn what_the_old_table_would_hold_otherwise_is_listed() {
         &said,
         &[
             "uid-long (the old table would hold it otherwise",
-            "1 (the old table would hold it otherwise",
-            "3 rows or documents did not come back",
+            "1 (the old table would hold tax_amount otherwise",
+            "4 rows or documents did not come back",
         ],
     );
-    let counts = "SELECT count(*)::text FROM orders WHERE created_at = '2026-11-06'";
-    assert_eq!(value(&shop, counts).await, "1", "the other of the two");
+    for day in ["2026-11-06", "2026-11-07"] {
+        let counts = format!("SELECT count(*)::text FROM orders WHERE created_at = '{day}'");
+        assert_eq!(value(&shop, &counts).await, "1", "the other of the two");
+    }
     assert_eq!(value(&shop, "SELECT status FROM orders WHERE id = 2").await, "other");
     assert_eq!(value(&shop, "SELECT count(*)::text FROM users WHERE firebase_uid LIKE 'uid-%'").await, "1");
     assert!(read(&shop, "rollback/delta/orders.csv").contains("8.88"), "all of it is in the files");
+}
+
+/// A rule of the old database writes to a row of its own accord, a trigger sets a column, and an id is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_old_database_does_by_itself_is_found() {
+    let shop = cut_over("SELECT 1").await;
+    let by_itself = "CREATE RULE also AS ON UPDATE TO orders DO ALSO UPDATE payments SET currency = 'XXX' WHERE id = 1; \
+                     CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS \
+                     $$BEGIN NEW.updated_at := '2030-01-01 00:00:00+00'; RETURN NEW; END$$; \
+                     CREATE TRIGGER stamped BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION stamp(); \
+                     INSERT INTO product_reviews (product_id, rating, created_at) VALUES (1, 1, '2026-11-08')";
+    shop.source().await.run(by_itself).await.unwrap();
+    let currency = value(&shop, "SELECT currency FROM payments WHERE id = 1").await;
+    let row = "UPDATE orders SET status = 'shipped' WHERE id = 1";
+    shop.target(Database::Order).await.run(row).await.unwrap();
+    let mut product = shop.target(Database::Product).await;
+    let rows = "UPDATE products SET stock = 4711 WHERE id = 1; \
+                INSERT INTO product_reviews (product_id, user_uid, rating, created_at) \
+                SELECT n, user_uid, 5, '2026-11-09' FROM product_reviews, generate_series(1, 2) n WHERE id = 2";
+    product.run(rows).await.unwrap();
+    let ids =
+        "SELECT string_agg(id::text, ' ' ORDER BY id) FROM product_reviews WHERE created_at = '2026-11-09'";
+    let ids: String = product.row(ids).await.unwrap().get(0);
+    let taken = ids.split(' ').next().unwrap();
+    assert_eq!(
+        value(&shop, "SELECT max(id)::text FROM product_reviews WHERE created_at = '2026-11-08'").await,
+        taken
+    );
+
+    let said = shop.xtask(&["rollback", "after-start", "--full"]).expect_code(3);
+    assert_words(
+        &said,
+        &["rows that no service has written", "payments 1 (1 in all)", "nothing has been changed"],
+    );
+    assert_eq!(value(&shop, "SELECT count(*)::text FROM products WHERE stock = 4711").await, "0");
+    shop.source().await.run("DROP RULE also ON orders").await.unwrap();
+    shop.xtask(&["rollback", "after-start", "--rekey", "orders"]).expect_code(2);
+    let said = shop.xtask(&["rollback", "after-start", "--dry-run"]).expect_code(0);
+    assert_words(&said, &[&format!("conflicts, both sides have changed: {taken}")]);
+
+    let wish = ["rollback", "after-start", "--full", "--fire-triggers", "--rekey", "product_reviews"];
+    let said = shop.xtask(&wish).expect_code(0);
+    let words =
+        [&*format!("its id in the store was {taken}"), "1 (the old database itself has set updated_at)"];
+    assert_words(&said, &words);
+    assert_eq!(value(&shop, "SELECT currency FROM payments WHERE id = 1").await, currency);
+    let stamped = "SELECT stock || ' ' || (updated_at = '2030-01-01 00:00:00+00') FROM products WHERE id = 1";
+    assert_eq!(value(&shop, stamped).await, "4711 true");
+    let new = "SELECT string_agg(rating || ' ' || created_at::date, ', ' ORDER BY id) FROM product_reviews \
+               WHERE created_at BETWEEN '2026-11-08' AND '2026-11-10'";
+    assert_eq!(value(&shop, new).await, "1 2026-11-08, 5 2026-11-09, 5 2026-11-09");
+    let given = value(&shop, "SELECT max(id)::text FROM product_reviews").await;
+    let ids = read(&shop, "rollback/user_ids.csv").replace('"', "");
+    assert!(
+        ids.contains(&format!(
+            "product_reviews,{given},{taken}
+"
+        )),
+        "{ids}"
+    );
+    let next = "SELECT (nextval('product_reviews_id_seq') > max(id))::text FROM product_reviews";
+    assert_eq!(value(&shop, next).await, "true");
+}
+
+/// Nothing keeps clients out of Firestore: what they write while the rest goes back is theirs, and stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_are_written_meanwhile_are_left_and_counted() {
+    let shop = cut_over("SELECT 1").await;
+    let users = shop.documents("users").await;
+    let mut known = users.keys();
+    let (changed, gone) = (known.next().unwrap().clone(), known.next().unwrap().clone());
+    let name = value(&shop, &format!("SELECT first_name FROM users WHERE firebase_uid = '{changed}'")).await;
+    let mut order = shop.target(Database::Order).await;
+    order.run("UPDATE orders SET status = 'shipped' WHERE id = 1").await.unwrap();
+    // The way back has captured everything, and waits for the old tables.
+    let mut locker = shop.source().await;
+    locker
+        .run("BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE; LOCK TABLE payments IN ROW EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let mut tool = Tool::start(shop.command(&["rollback", "after-start", "--json"]));
+    let waits = tokio::task::block_in_place(|| tool.says("Rollback: into the old database"));
+    assert!(waits, "{}", tool.stderr());
+    let later = vec![("firebase_uid", text("uid-later")), ("email", text("later@example.com"))];
+    document(&shop, "users", "uid-later", later).await;
+    document(&shop, "users", &changed, vec![("firebase_uid", text(&changed)), ("first_name", text("later"))])
+        .await;
+    shop.firestore().await.delete("users", std::slice::from_ref(&gone)).await.unwrap();
+    locker.run("COMMIT").await.unwrap();
+    let said = tokio::task::block_in_place(|| tool.ends_within(60)).expect_code(3);
+    assert_eq!(said.json()["written_later"], serde_json::json!({ "users": 2 }));
+    assert_words(&said, &["2 rows or documents did not come back"]);
+    let left: Vec<String> = shop.documents("users").await.into_keys().collect();
+    let mut wanted = vec![changed.clone(), "uid-later".to_string()];
+    wanted.sort();
+    assert_eq!(left, wanted);
+    assert_eq!(
+        value(&shop, &format!("SELECT first_name FROM users WHERE firebase_uid = '{changed}'")).await,
+        name
+    );
+    assert_eq!(value(&shop, "SELECT status FROM orders WHERE id = 1").await, "shipped");
 }

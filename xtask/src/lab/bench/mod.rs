@@ -7,6 +7,7 @@
 //! proves nothing); and parts, each run by itself in a process of its own (`bench-part`), with the same
 //! part of the references. The servers run without fsync; our files are synced to disk all the same.
 
+pub mod back;
 mod counts;
 pub mod figures;
 mod floors;

@@ -10,12 +10,13 @@ use crate::model::{Column, Database};
 use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, TableExport};
-use crate::run::overlay;
+use crate::run::overlay::{self, RowsById};
 use crate::sql::{self, BUCKET};
 use crate::stores::{remembering, rows};
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
 use datapath::csv_text::{self, field};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -42,11 +43,13 @@ enum Candidates {
 }
 
 impl Candidates {
-    fn contains(&self, id: i64) -> bool {
-        match self {
-            Candidates::Ids(ids) => ids.contains(&id),
+    /// Those of these ids.
+    fn among(&self, ids: Vec<i64>) -> Vec<i64> {
+        let is_one = |id: &i64| match self {
+            Candidates::Ids(candidates) => candidates.contains(id),
             Candidates::Buckets(buckets) => buckets.contains(&(id / BUCKET)),
-        }
+        };
+        ids.into_iter().filter(is_one).collect()
     }
 
     fn condition(&self) -> String {
@@ -65,15 +68,17 @@ async fn of_rows(
     then: Option<&TableThen>,
 ) -> Result<Delta> {
     let mut delta = Delta::new(table, record);
-    let Some(candidates) = candidates(ctx, export, record, (table, database), then).await? else {
+    let mut file = OnceCell::new();
+    let Some(candidates) = candidates(ctx, export, record, (table, database), (then, &file)).await? else {
         return Ok(delta);
     };
+    rows_of(&file, ctx, export, table)?;
     let mut base: BTreeMap<i64, Vec<u8>> = BTreeMap::new();
-    overlay::each_row(&ctx.run, export, &table.file(), |id, row| {
-        if candidates.contains(id) {
-            base.insert(id, row.to_vec());
+    if let Some(file) = file.get_mut() {
+        for id in candidates.among(file.ids()) {
+            base.extend(file.row(id)?.map(|row| (id, row)));
         }
-    })?;
+    }
     let proven = proven_columns(table, record);
     let copy = sql::copy_theirs(
         table,
@@ -161,7 +166,7 @@ async fn candidates(
     export: &Export,
     record: &TableExport,
     (table, database): (&'static Table, Database),
-    then: Option<&TableThen>,
+    (then, file): (Option<&TableThen>, &OnceCell<RowsById>),
 ) -> Result<Option<Candidates>> {
     let mut connection = ctx.looking(database, "rollback").await?;
     if let Some(then) = then.filter(|then| then.content == record.content.total()) {
@@ -171,7 +176,7 @@ async fn candidates(
             Since::Unchanged { .. } => Ok(None),
             Since::Unknown(why) => Err(why),
             Since::Changed { .. } => {
-                let ids = ids_of_file(ctx, export, table)?;
+                let ids = rows_of(file, ctx, export, table)?.ids();
                 let mut changed = BTreeSet::new();
                 let of_range = |first: i64, last: i64| {
                     let from = ids.partition_point(|id| *id < first);
@@ -215,10 +220,16 @@ impl Candidates {
     }
 }
 
-/// The ids of a table's file, in order: 8 bytes each.
-fn ids_of_file(ctx: &Ctx, export: &Export, table: &Table) -> Result<Vec<i64>> {
-    let mut ids = Vec::new();
-    overlay::each_row(&ctx.run, export, &table.file(), |id, _| ids.push(id))?;
-    ids.sort_unstable();
-    Ok(ids)
+/// The table's file, read once where it is wanted.
+fn rows_of<'f>(
+    file: &'f OnceCell<RowsById>,
+    ctx: &Ctx,
+    export: &Export,
+    table: &Table,
+) -> Result<&'f RowsById> {
+    if let Some(rows) = file.get() {
+        return Ok(rows);
+    }
+    let rows = overlay::by_id(&ctx.run, export, &table.file())?;
+    Ok(file.get_or_init(|| rows))
 }

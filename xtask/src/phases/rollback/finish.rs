@@ -2,7 +2,7 @@
 //! repeated; what was cut off is completed by the same call.
 
 use super::going::Going;
-use super::summary::Back;
+use super::summary::{Back, BackPart};
 use super::{put, service};
 use crate::model::{Database, Service};
 use crate::run::ctx::Ctx;
@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use datapath::document::Collection;
 use datapath::firestore::{Address, Firestore, Guarded, Instant, Since, Version};
 use std::sync::Arc;
+use std::time;
 
 /// Deletions in one call.
 const PIECE: usize = 500;
@@ -24,6 +25,7 @@ const PIECE: usize = 500;
 pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> {
     let scenario = going.wanted.scenario;
     let takes = |service| scenario.takes(service, &going.before);
+    let started = time::Instant::now();
     for line in put::raise_sequences(ctx, &back.sequences).await? {
         ctx.terminal.line(line);
     }
@@ -31,6 +33,8 @@ pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> 
         let taken = taken_back(ctx, &going.export, &back, database).await;
         taken.with_context(|| format!("recording in {database} that it was taken back"))?;
     }
+    back.seconds.insert(BackPart::Marks, started.elapsed().as_secs_f64());
+    let started = time::Instant::now();
     let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
     for collection in ctx.tables.iter().filter_map(Table::collection) {
         let Some(captured) = back.captured.get(collection.name) else { continue };
@@ -39,6 +43,7 @@ pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> 
             back.written_later.insert(collection.name.to_string(), left);
         }
     }
+    back.seconds.insert(BackPart::Documents, started.elapsed().as_secs_f64());
     if takes(Service::User) {
         let instead = scenario.alone().map_or(MarkState::Published, |_| MarkState::TakenBack);
         marks::taken_back_in_firestore(ctx, instead).await?;

@@ -18,7 +18,9 @@ mod service;
 mod summary;
 mod table;
 
-pub use summary::{Back, Compared, DeltaCounts, Deltas, Left, Scenario, TableBack, Wanted};
+pub use summary::{
+    Back, BackPart, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, TableBack, Triggers, Wanted,
+};
 
 use self::going::{Going, going};
 use self::proof::Otherwise;
@@ -36,7 +38,9 @@ use crate::stores::marks::{self, Marks};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How often rows that the old database would tell otherwise are left out before it is given up.
 const ATTEMPTS: usize = 4;
@@ -150,9 +154,11 @@ async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End) -> Result<Back> {
     ctx.terminal.phase("Rollback: what the stores have received");
     let mut captured = marks::instants(ctx).await?;
     captured.retain(|name, _| going.tables(ctx).any(|table| table.name == name));
-    let mut deltas = Vec::new();
+    let (mut deltas, mut seconds) = (Vec::new(), BTreeMap::new());
     for table in going.tables(ctx) {
-        deltas.push(delta::of(ctx, &going.export, &going.cutover, table).await?);
+        let part = table.database().map_or(BackPart::Collections, |_| BackPart::Databases);
+        let looked = delta::of(ctx, &going.export, &going.cutover, table);
+        deltas.push(timed(&mut seconds, part, looked).await?);
     }
     let used: Vec<&Delta> = deltas.iter().filter(|delta| !delta.counts.is_empty()).collect();
     if scenario == Scenario::BeforeStart && !used.is_empty() {
@@ -170,8 +176,9 @@ async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End) -> Result<Back> {
     }
     let mut otherwise = Otherwise::new();
     for _ in 0..ATTEMPTS {
-        match put::put(ctx, going, &deltas, (&captured, end)).await? {
-            Attempt::Done(back) => return Ok(back),
+        let put = put::put(ctx, going, &deltas, (&captured, end));
+        match timed(&mut seconds, BackPart::OldDatabase, put).await? {
+            Attempt::Done(back) => return Ok(Back { seconds, ..back }),
             Attempt::Otherwise(found) => otherwise = found,
         }
         // What is listed does not keep the rest from coming back.
@@ -187,6 +194,18 @@ async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End) -> Result<Back> {
         tables.join(", ")
     );
     Err(Stop::Differs(what).into())
+}
+
+/// Adds how long it takes to what the part has taken before.
+async fn timed<T>(
+    seconds: &mut BTreeMap<BackPart, f64>,
+    part: BackPart,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let started = Instant::now();
+    let done = work.await;
+    *seconds.entry(part).or_default() += started.elapsed().as_secs_f64();
+    done
 }
 
 /// Nobody else writes to the targets any more.

@@ -32,8 +32,8 @@ pub async fn references(connection: &mut Connection) -> Result<Vec<Reference>> {
 }
 
 /// Parents before children; of a circle, as the tables are declared.
-pub fn in_order<'d>(deltas: &'d [Delta], references: &[Reference]) -> Vec<&'d Delta> {
-    let mut left: Vec<&Delta> = deltas.iter().collect();
+pub fn in_order<'d>(deltas: &[&'d Delta], references: &[Reference]) -> Vec<&'d Delta> {
+    let mut left: Vec<&Delta> = deltas.to_vec();
     let mut ordered: Vec<&Delta> = Vec::new();
     while !left.is_empty() {
         let waits = |delta: &&Delta| {

@@ -6,11 +6,12 @@ use super::going::Going;
 use super::order::{in_order, references};
 use super::proof::{self, Otherwise};
 use super::received::Delta;
-use super::summary::{Back, Compared, Scenario, Wanted};
-use super::table::{OldDatabase, Round, TablePut};
+use super::summary::{Back, Compared, Scenario, Triggers, Wanted};
+use super::table::{NewIds, OldDatabase, Round, TablePut};
 use super::{rest, service};
 use crate::effects::postgres::{self, Connection};
 use crate::model::{Database, Stop, grouped};
+use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Change, Sequence};
 use crate::source::{drift, sequences};
@@ -45,33 +46,34 @@ pub async fn put(
     deltas: &[Delta],
     (captured, end): (&BTreeMap<String, Instant>, End),
 ) -> Result<Attempt> {
-    let Going { manifest, export, wanted: Wanted { scenario, compared, .. }, .. } = going;
+    let Wanted { scenario, compared, triggers: fire, rekey, .. } = &going.wanted;
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
     connection.run("BEGIN").await?;
-    let tables: Vec<&Table> = deltas.iter().map(|delta| delta.table).collect();
-    connection.run(&sql::lock_old(&tables)).await.context("locking the old tables")?;
-    // With the locks held nobody can write there any more.
-    let mut changed = drift::look(ctx, manifest).await?.check.changed;
-    changed.retain(|name, _| !going.has_gone(ctx, name));
-    if *scenario == Scenario::BeforeStart && !changed.is_empty() {
-        return Err(not_as_it_was(ctx, &changed));
-    }
-    let changed = changed.into_keys().filter_map(|name| Some(name.strip_prefix("public.")?.to_string()));
+    let old = old_database(ctx, going, deltas, &mut connection).await?;
     let next = sequences::of_tables(ctx).await?;
-    let references = references(&mut connection).await?;
-    let old = OldDatabase { ctx, export, references, changed: changed.collect() };
-    let triggers = quiet(&mut connection, &tables).await?;
+    let new_ids = first_new_ids(ctx, &next, rekey).await?;
+    // Where nothing was written there is nothing to do, and nothing to look at unless that is wanted.
+    let has_work = |delta: &&Delta| *compared == Compared::All || !delta.has_nothing();
+    let to_do: Vec<&Delta> = deltas.iter().filter(has_work).collect();
+    let triggers = match fire {
+        Triggers::Quiet => quiet(&mut connection, &to_do).await?,
+        Triggers::Fire => Quiet::default(),
+    };
     connection.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
 
-    let (puts, mut connection) = all(&old, connection, deltas, &next).await?;
-    let captured = captured.clone();
-    let mut back =
-        Back { scope: scenario.to_string(), triggers: triggers.names, captured, ..Back::default() };
+    let (puts, mut connection) = all(&old, connection, &to_do, (&new_ids, rekey)).await?;
+    let mut back = Back {
+        scope: scenario.to_string(),
+        triggers: triggers.names,
+        captured: captured.clone(),
+        tables: deltas.iter().map(Delta::outcome).collect(),
+        sequences: wanted_sequences(ctx, (deltas, &puts), &next, &mut connection).await?,
+        ..Back::default()
+    };
     for put in &puts {
         back.tables.insert(put.table().name.to_string(), put.outcome(ctx, &mut connection).await?);
     }
-    back.sequences = wanted_sequences(ctx, &puts, &next).await?;
-    let otherwise = proof::put_get(&old, &puts, &mut connection).await?;
+    let otherwise = proof::put_get(&old, &puts, (&mut connection, &mut back), *fire).await?;
     if !otherwise.is_empty() {
         connection.run("ROLLBACK").await?;
         return Ok(Attempt::Otherwise(otherwise));
@@ -88,15 +90,42 @@ pub async fn put(
     }
     match end {
         End::Undo => connection.run("ROLLBACK").await?,
-        End::Commit => {
-            let summary = serde_json::to_string(&back)?;
-            let values = [("run", ctx.run.id()), ("scope", &back.scope), ("summary", &summary)];
-            connection.run(&sql::bind(sql_file!("phases/rollback/record.sql"), &values)).await?;
-            connection.run("COMMIT").await?;
-        }
+        End::Commit => commit(ctx, &back, &mut connection).await?,
     }
     connection.close().await?;
     Ok(Attempt::Done(back))
+}
+
+async fn commit(ctx: &Ctx, back: &Back, connection: &mut Connection) -> Result<()> {
+    let summary = serde_json::to_string(back)?;
+    let values = [("run", ctx.run.id()), ("scope", &back.scope), ("summary", &summary)];
+    connection.run(&sql::bind(sql_file!("phases/rollback/record.sql"), &values)).await?;
+    connection.run("COMMIT").await
+}
+
+/// Locked against everybody else, and what has become of it since the run read it.
+///
+/// # Errors
+/// Refuses where it has changed, and nothing was to come back.
+async fn old_database<'a>(
+    ctx: &'a Arc<Ctx>,
+    going: &'a Going,
+    deltas: &[Delta],
+    connection: &mut Connection,
+) -> Result<OldDatabase<'a>> {
+    let tables: Vec<&Table> = deltas.iter().map(|delta| delta.table).collect();
+    connection.run(&sql::lock_old(&tables)).await.context("locking the old tables")?;
+    // With the locks held nobody can write there any more.
+    let mut changed = drift::look(ctx, &going.manifest).await?.check.changed;
+    changed.retain(|name, _| !going.has_gone(ctx, name));
+    if going.wanted.scenario == Scenario::BeforeStart && !changed.is_empty() {
+        return Err(not_as_it_was(ctx, &changed));
+    }
+    let changed = changed.into_keys().filter_map(|name| Some(name.strip_prefix("public.")?.to_string()));
+    let references = references(connection).await?;
+    let old = OldDatabase { ctx, export: &going.export, references, changed: changed.collect() };
+    may_be_rekeyed(&old, &going.wanted.rekey)?;
+    Ok(old)
 }
 
 /// Where nothing is to come back, the old database has to be what it was.
@@ -116,16 +145,19 @@ fn not_as_it_was(ctx: &Ctx, changed: &BTreeMap<String, Change>) -> anyhow::Error
 async fn all<'a>(
     old: &OldDatabase<'a>,
     mut connection: Connection,
-    deltas: &'a [Delta],
-    next: &BTreeMap<&'static str, Sequence>,
+    deltas: &[&'a Delta],
+    (next, rekey): (&BTreeMap<&'static str, i64>, &[String]),
 ) -> Result<(Vec<TablePut<'a>>, Connection)> {
     let mut puts: Vec<TablePut<'_>> = Vec::new();
     let (users, others): (Vec<&Delta>, Vec<&Delta>) =
         in_order(deltas, &old.references).into_iter().partition(|delta| delta.table.name == USERS);
-    let next = |delta: &Delta| next.get(delta.table.name).map_or(1, |sequence| sequence.next());
+    let ids = |delta: &Delta| NewIds {
+        next: next.get(delta.table.name).copied().unwrap_or(1),
+        rekey: rekey.iter().any(|name| name == delta.table.name),
+    };
     for delta in users {
         let put;
-        (put, connection) = TablePut::begin(old, connection, delta, next(delta)).await?;
+        (put, connection) = TablePut::begin(old, connection, delta, ids(delta)).await?;
         put.write(&mut connection).await?;
         puts.push(put);
     }
@@ -133,7 +165,7 @@ async fn all<'a>(
     let first = puts.len();
     for delta in others {
         let put;
-        (put, connection) = TablePut::begin(old, connection, delta, next(delta)).await?;
+        (put, connection) = TablePut::begin(old, connection, delta, ids(delta)).await?;
         puts.push(put);
     }
     for put in puts.iter().rev() {
@@ -148,17 +180,54 @@ async fn all<'a>(
     Ok((puts, connection))
 }
 
+/// # Errors
+/// Refuses to give other ids to rows that another table refers to.
+fn may_be_rekeyed(old: &OldDatabase<'_>, rekey: &[String]) -> Result<()> {
+    for table in old.ctx.tables.iter().filter(|table| rekey.iter().any(|name| name == table.name)) {
+        if let Some(needing) = old.references.iter().find(|reference| reference.parent == table.source) {
+            refuse!(
+                "{} refers to {} by its id: --rekey {} is not possible",
+                needing.child,
+                table.source,
+                table.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The ids that new rows get: of the old database's sequences, and for rows that get other ids than theirs beyond
+/// those of the store.
+async fn first_new_ids(
+    ctx: &Ctx,
+    old: &BTreeMap<&'static str, Sequence>,
+    rekey: &[String],
+) -> Result<BTreeMap<&'static str, i64>> {
+    let mut next: BTreeMap<&'static str, i64> =
+        old.iter().map(|(name, sequence)| (*name, sequence.next())).collect();
+    for table in ctx.tables.iter().filter(|table| rekey.iter().any(|name| name == table.name)) {
+        let Some(database) = table.database() else { continue };
+        if let (Some(theirs), Some(next)) = (of_target(ctx, database, table).await?, next.get_mut(table.name))
+        {
+            *next = theirs.next().max(*next);
+        }
+    }
+    Ok(next)
+}
+
 /// Triggers that were made quiet, and how they come back.
+#[derive(Default)]
 struct Quiet {
     names: Vec<String>,
     again: Vec<String>,
 }
 
 /// What a trigger would add to a row (a time of change, a line in an audit) is not what the store holds.
-async fn quiet(connection: &mut Connection, tables: &[&Table]) -> Result<Quiet> {
+async fn quiet(connection: &mut Connection, deltas: &[&Delta]) -> Result<Quiet> {
     let mut quiet = Quiet { names: Vec::new(), again: Vec::new() };
-    for table in tables {
-        let query = sql::bind(sql_file!("phases/rollback/triggers.sql"), &[("table", table.source)]);
+    for delta in deltas {
+        let table = [("table", delta.table.source)];
+        let query = sql::bind(sql_file!("phases/rollback/triggers.sql"), &table);
         for row in connection.rows(&query).await? {
             let statement: String = row.try_get("quiet")?;
             connection.run(&statement).await?;
@@ -172,28 +241,36 @@ async fn quiet(connection: &mut Connection, tables: &[&Table]) -> Result<Quiet> 
 /// Where the old database's sequences have to stand: no id is given out that either side has given out.
 async fn wanted_sequences(
     ctx: &Ctx,
-    puts: &[TablePut<'_>],
+    (deltas, puts): (&[Delta], &[TablePut<'_>]),
     old: &BTreeMap<&'static str, Sequence>,
+    connection: &mut Connection,
 ) -> Result<BTreeMap<String, Sequence>> {
     let mut wanted = BTreeMap::new();
-    for put in puts {
-        let table = put.table();
+    for delta in deltas {
+        let table = delta.table;
         let mut sequence = *old.get(table.name).context("a table without its sequence")?;
         let theirs = match &table.home {
             Home::Postgres(database) => of_target(ctx, *database, table).await?,
             // Whoever makes a document needs no number.
             Home::Firestore(_) => {
-                Some(Sequence { last: sequence.next() - 1 + new_documents(put), called: true })
+                Some(Sequence { last: sequence.next() - 1 + new_documents(delta), called: true })
             }
         };
+        let put = puts.iter().find(|put| put.table().name == table.name);
+        let rekeyed = match put.filter(|put| put.sql().rekey) {
+            // Beyond both.
+            Some(put) => put.last_rekeyed(connection).await?,
+            None => None,
+        };
+        let theirs = rekeyed.map_or(theirs, |last| Some(Sequence { last, called: true }));
         sequence = theirs.filter(|theirs| theirs.next() > sequence.next()).unwrap_or(sequence);
         wanted.insert(table.name.to_string(), sequence);
     }
     Ok(wanted)
 }
 
-fn new_documents(put: &TablePut<'_>) -> i64 {
-    i64::try_from(put.delta.counts.added).unwrap_or(i64::MAX)
+fn new_documents(delta: &Delta) -> i64 {
+    i64::try_from(delta.counts.added).unwrap_or(i64::MAX)
 }
 
 async fn of_target(ctx: &Ctx, database: Database, table: &Table) -> Result<Option<Sequence>> {
@@ -213,8 +290,8 @@ async fn write_down(ctx: &Ctx, puts: &[TablePut<'_>], connection: &mut Connectio
         if left.iter().filter(|byte| **byte == b'\n').count() > 1 {
             ctx.run.write(&format!("rollback/conflicts/{}", table.file()), left)?;
         }
-        let Some(collection) = table.collection() else { continue };
-        for row in connection.rows(&sql::given_ids(table, collection.id)).await? {
+        let Some(given) = put.given_ids() else { continue };
+        for row in connection.rows(&given).await? {
             let (id, key): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
             let fields = [table.source.to_string(), id.to_string(), key];
             ids.extend(row_of(fields.map(|field| Some(Cow::Owned(field.into_bytes())))));

@@ -1,6 +1,6 @@
 //! What one table or collection has received since the run wrote it: both sides of every key that is not what it was.
 
-use super::summary::DeltaCounts;
+use super::summary::{DeltaCounts, TableBack};
 use crate::model::Column;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::TableExport;
@@ -8,7 +8,7 @@ use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::csv_text::{self, Lines, row_of};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What has happened to one table or collection.
 pub struct Delta {
@@ -49,6 +49,16 @@ impl Delta {
         format!("{} {added} new, {changed} changed, {deleted} gone", self.table.name)
     }
 
+    /// Whether there is nothing of it that could go back.
+    pub fn has_nothing(&self) -> bool {
+        self.base.is_empty() && self.theirs.is_empty() && self.refused.is_empty()
+    }
+
+    /// What becomes of it as long as nothing has been done.
+    pub fn outcome(&self) -> (String, TableBack) {
+        (self.table.name.to_string(), TableBack { counts: self.counts.clone(), ..TableBack::default() })
+    }
+
     /// Nothing of it goes back; what was counted is still said.
     pub fn without_rows(mut self) -> Delta {
         self.base.clear();
@@ -58,8 +68,8 @@ impl Delta {
         self
     }
 
-    /// Without these keys: the old table would hold them otherwise.
-    pub fn without(mut self, keys: &BTreeSet<String>) -> Result<Delta> {
+    /// Without these keys: the old table would hold these columns of them otherwise.
+    pub fn without(mut self, keys: &BTreeMap<String, String>) -> Result<Delta> {
         let name = self.table.collection().map_or("id", |collection| collection.id);
         let place = self.columns.iter().position(|c| c.name == name).context("no column for the key")?;
         let key = |row: &[u8]| {
@@ -69,14 +79,17 @@ impl Delta {
         for side in [&mut self.base, &mut self.theirs] {
             let (mut lines, mut row, mut kept) = (Lines::new(&side[..]), Vec::new(), Vec::new());
             while lines.next(&mut row)? {
-                if !keys.contains(&key(&row)) {
+                if !keys.contains_key(&key(&row)) {
                     kept.extend_from_slice(&row);
                 }
             }
             *side = kept;
         }
-        let why = "the old table would hold it otherwise: rounded, padded, or in another notation";
-        self.refused.extend(keys.iter().map(|key| (key.clone(), why.to_string())));
+        let why = |columns: &str| {
+            let columns = if columns.is_empty() { "it" } else { columns };
+            format!("the old table would hold {columns} otherwise: rounded, padded, or in another notation")
+        };
+        self.refused.extend(keys.iter().map(|(key, columns)| (key.clone(), why(columns))));
         Ok(self)
     }
 

@@ -62,12 +62,35 @@ impl FromStr for Scenario {
 }
 
 /// What is wanted of the way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub scenario: Scenario,
     pub deltas: Deltas,
     pub compared: Compared,
+    pub triggers: Triggers,
+    /// Tables whose new rows get other ids where theirs are taken.
+    pub rekey: Vec<String>,
 }
+
+impl Wanted {
+    pub fn of(scenario: Scenario) -> Wanted {
+        let (deltas, compared) = (Deltas::default(), Compared::default());
+        Wanted { scenario, deltas, compared, triggers: Triggers::default(), rekey: Vec::new() }
+    }
+}
+
+/// What becomes of the triggers of the old tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Triggers {
+    /// They do not fire: what they would add is not what the stores hold.
+    #[default]
+    Quiet,
+    /// They fire, and what they have changed is listed.
+    Fire,
+}
+
+/// Tables whose ids nobody outside knows, and no other table: their rows may get other ones.
+pub const REKEYED: [&str; 4] = ["analytics_events", "api_logs", "order_items", "product_reviews"];
 
 /// What becomes of what the services have written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -92,13 +115,16 @@ pub enum Compared {
 }
 
 /// What went back, or would; also what the old database itself remembers of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Back {
     pub scope: String,
     /// By table of the run.
     pub tables: BTreeMap<String, TableBack>,
     /// Where the sequences of the old database have to stand, by table of the run.
     pub sequences: BTreeMap<String, Sequence>,
+    /// How long its parts took.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seconds: BTreeMap<BackPart, f64>,
     /// Triggers of the old database that did not fire.
     pub triggers: Vec<String>,
     /// By collection, an instant before it was captured.
@@ -107,6 +133,22 @@ pub struct Back {
     /// Documents that were written after that: left where they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written_later: BTreeMap<String, u64>,
+}
+
+/// A part of the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackPart {
+    /// Looking at what the databases have received.
+    Databases,
+    /// Looking at what the collections have received.
+    Collections,
+    /// The transaction in the old database.
+    OldDatabase,
+    /// Afterwards: sequences, and what the databases say of themselves.
+    Marks,
+    /// Deleting the documents that came back.
+    Documents,
 }
 
 /// What became of the rows of one table.
@@ -126,7 +168,7 @@ pub struct TableBack {
     pub quarantined: Vec<Left>,
     /// Gone in the store, and needed by a row that never went there.
     pub kept: Vec<Left>,
-    /// Came back without a reference, or is told otherwise though nobody has written it.
+    /// Came back without a reference, with another id or other values; or is told otherwise though nobody has written it.
     pub noted: Vec<Left>,
 }
 

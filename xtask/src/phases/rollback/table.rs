@@ -24,6 +24,15 @@ pub struct TablePut<'a> {
     pub rows: Rows,
 }
 
+/// The ids of rows that have none here.
+#[derive(Clone, Copy, Debug)]
+pub struct NewIds {
+    /// The first of them.
+    pub next: i64,
+    /// Whether rows whose ids are taken get other ones, too.
+    pub rekey: bool,
+}
+
 /// Which time rows are deleted: what nothing needs makes room for new rows, the rest waits until the rows that
 /// need it have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +51,12 @@ pub struct OldDatabase<'a> {
 }
 
 impl<'a> TablePut<'a> {
-    /// Brings the three sides beside each other and works out what has to be done. `next`: the next new id.
+    /// Brings the three sides beside each other and works out what has to be done.
     pub async fn begin(
         old: &OldDatabase<'a>,
         mut connection: Connection,
         delta: &'a Delta,
-        next: i64,
+        NewIds { next, rekey }: NewIds,
     ) -> Result<(TablePut<'a>, Connection)> {
         let table = delta.table;
         for (side, rows) in [(Side::Base, &delta.base), (Side::Theirs, &delta.theirs)] {
@@ -61,6 +70,9 @@ impl<'a> TablePut<'a> {
             connection.run(&sql::known_ids(table, collection.id)).await?;
             connection.run(&sql::new_ids(table, collection.id, next)).await?;
         }
+        if rekey {
+            connection.run(&sql::rekey(table, next)).await?;
+        }
         let rows = rows(old, &mut connection, table).await?;
         if old.changed.iter().any(|name| name == table.source) {
             connection.run(&sql::create_side(table, Side::Mine, &delta.columns)).await?;
@@ -68,9 +80,26 @@ impl<'a> TablePut<'a> {
         } else {
             connection.run(&sql::mine_is_base(table)).await?;
         }
-        let put = shape(old, &mut connection, table).await?;
+        let put = sql::Put { rekey, ..shape(old, &mut connection, table).await? };
         connection.run(&put.create()).await?;
+        if rekey {
+            connection.run(&put.note_rekeyed()).await?;
+        }
         Ok((TablePut { delta, put, rows }, connection))
+    }
+
+    /// Asks for the ids that rows got here: of new documents, or instead of their own. `None`: there are none.
+    pub fn given_ids(&self) -> Option<String> {
+        match self.table().collection() {
+            Some(collection) => Some(sql::given_ids(self.table(), collection.id)),
+            None => self.put.rekey.then(|| sql::rekeyed(self.table())),
+        }
+    }
+
+    /// The last id that a row got instead of its own.
+    pub async fn last_rekeyed(&self, connection: &mut Connection) -> Result<Option<i64>> {
+        let rows = connection.rows(&sql::rekeyed(self.table())).await?;
+        Ok(rows.last().map(|row| row.try_get(0)).transpose()?)
     }
 
     pub fn table(&self) -> &'static Table {
@@ -153,7 +182,7 @@ impl<'a> TablePut<'a> {
 
     /// What became of every key.
     pub async fn outcome(&self, ctx: &Ctx, connection: &mut Connection) -> Result<TableBack> {
-        let mut back = TableBack { counts: self.delta.counts.clone(), ..TableBack::default() };
+        let (_, mut back) = self.delta.outcome();
         for row in connection.rows(&self.put.outcome()).await? {
             let id: i64 = row.try_get("id")?;
             let text = |name: &str| row.try_get::<Option<String>, _>(name);
@@ -255,5 +284,5 @@ async fn shape<'a>(
     let in_old = |name: &str| columns.iter().any(|column| column.name == name);
     let compared = mirror.iter().map(|c| c.name.clone()).filter(|name| !in_old(name)).collect();
     columns.retain(|column| mirror.iter().any(|mirrored| mirrored.name == column.name));
-    Ok(sql::Put { table, columns, compared, zone: &old.ctx.settings.policy.source_zone })
+    Ok(sql::Put { table, columns, compared, zone: &old.ctx.settings.policy.source_zone, rekey: false })
 }
