@@ -60,6 +60,7 @@ mod rollback;
 mod secrets;
 mod seen;
 mod service_back;
+mod services;
 mod silence;
 mod status;
 mod strangers;
