@@ -25,6 +25,7 @@ mod convergence;
 mod cutover;
 mod damage;
 mod doctor;
+mod drop_old;
 mod encodings;
 mod environments;
 mod field;
