@@ -27,4 +27,4 @@ pub use nearest::nearest;
 pub use parts::{Firestore, Policy, Server, Services, Settings, Tls};
 pub use shown::{Entry, Origin, Shown};
 pub use surroundings::{Found, Surroundings};
-pub use values::human;
+pub use values::{human, span};

@@ -6,6 +6,7 @@ use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::privileges::{self, Privileges};
+use crate::source::services;
 use crate::source::standby::{self, Standby};
 use crate::sql::HashFn;
 use crate::stores::readiness::{FOREIGN, obstacles};
@@ -85,6 +86,15 @@ pub async fn source_can_be_dumped(ctx: &Ctx) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// # Errors
+/// Refuses a compose file of the shop that Compose does not understand.
+pub async fn configuration_can_be_kept(ctx: &Ctx) -> Result<()> {
+    match &ctx.settings.services.compose {
+        Some(file) => services::can_be_kept(file).await,
+        None => Ok(()),
+    }
 }
 
 /// The hash for a run that looks at the source only.

@@ -44,6 +44,7 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Backup> {
     ctx.terminal.phase("Phase 1: backup");
     let hash = preflight::source_alone(ctx).await?;
     preflight::source_can_be_dumped(ctx).await?;
+    preflight::configuration_can_be_kept(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::source(ctx).await?;
     visibly(ctx, CommandName::Backup, locks.guard(Box::pin(back_up(ctx, handling, hash)))).await

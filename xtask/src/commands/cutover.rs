@@ -5,16 +5,19 @@ use crate::phases::cutover::{Done, cut_over};
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
-use crate::session::{Command, RunArgs, Servers, Session};
+use crate::session::{Command, RunArgs, Servers, Session, WaitArgs};
 use crate::steps::CommandName;
 use anyhow::Result;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The services take over: only after a green proof, with the source unchanged; it stays read-only
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Command for Args {
@@ -25,7 +28,7 @@ impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
-        let done = run(&ctx, session.cleanup).await?;
+        let done = run(&ctx, self.wait.wait, session.cleanup).await?;
         let next = session.then(&format!("verify --run {}", done.run));
         // What stays behind frozen is said in the last line, whoever reads no more than that.
         session.done(
@@ -39,7 +42,7 @@ impl Command for Args {
 /// # Errors
 /// Refuses a run without a green proof, and a source that has changed; `Stop::Differs` where a store is not
 /// what was proven. In all cases the source is as it was before.
-pub async fn run(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
+pub async fn run(ctx: &Arc<Ctx>, wait: Option<Duration>, cleanup: &Cleanup) -> Result<Done> {
     let locks = Locks::all(ctx).await?;
-    visibly(ctx, CommandName::Cutover, locks.guard(Box::pin(cut_over(ctx, cleanup)))).await
+    visibly(ctx, CommandName::Cutover, locks.guard(Box::pin(cut_over(ctx, wait, cleanup)))).await
 }

@@ -39,6 +39,7 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     // The digests have to be ones that the targets can compute.
     let hash = preflight::servers(ctx).await?;
     preflight::source_can_be_dumped(ctx).await?;
+    preflight::configuration_can_be_kept(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let exporting = async {

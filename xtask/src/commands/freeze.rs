@@ -2,20 +2,25 @@
 
 use crate::effects::cleanup::Cleanup;
 use crate::effects::terminal::Terminal;
-use crate::model::Stop;
+use crate::model::{Service, Stop};
 use crate::refuse;
 use crate::run::dir::RunDir;
-use crate::run::freeze_log::FreezeLog;
-use crate::session::{Command, Servers, Session};
+use crate::run::freeze_log::{FreezeLog, Side};
+use crate::session::{Command, Servers, Session, WaitArgs};
 use crate::settings::Settings;
 use crate::source::freeze::{Freezer, Held};
-use anyhow::Result;
+use crate::source::services::{Shop, names};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use std::path::Path;
+use std::time::Duration;
 
 /// Hold the source back: new sessions read-only, the others ended, the services' roles kept out
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    wait: WaitArgs,
+}
 
 impl Command for Args {
     fn servers(&self) -> Servers {
@@ -25,7 +30,8 @@ impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let settings = session.settings()?;
         session.permitted(&settings)?;
-        let done = run(&settings, &session.runs(), &session.terminal, session.cleanup).await?;
+        let shop = shop(&settings, session, self.wait.wait);
+        let done = run(&settings, &shop, &session.runs(), &session.terminal, session.cleanup).await?;
         let next = format!("{}; to undo it: {}", session.then("migrate"), session.then("unfreeze"));
         session.done(&done, done.text(), next)
     }
@@ -37,6 +43,8 @@ pub struct UndoArgs {
     /// Only if the source was frozen by this run
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Command for UndoArgs {
@@ -45,8 +53,9 @@ impl Command for UndoArgs {
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let run = self.run.as_deref();
-        let done = undo(&session.settings()?, &session.runs(), run, &session.terminal).await?;
+        let (run, settings) = (self.run.as_deref(), session.settings()?);
+        let shop = shop(&settings, session, self.wait.wait);
+        let done = undo(&settings, &shop, &session.runs(), run, &session.terminal).await?;
         session.done(&done, done.text(), session.then("migrate"))
     }
 }
@@ -68,10 +77,26 @@ impl Done {
     }
 }
 
-/// Freezes the source and leaves it so.
-pub async fn run(settings: &Settings, runs: &Path, terminal: &Terminal, cleanup: &Cleanup) -> Result<Done> {
+fn shop(settings: &Settings, session: &Session<'_>, wait: Option<Duration>) -> Shop {
+    Shop::new(settings, FreezeLog::at(&session.runs()), &session.terminal, wait)
+}
+
+/// Stops the services, freezes the source and leaves it so.
+pub async fn run(
+    settings: &Settings,
+    shop: &Shop,
+    runs: &Path,
+    terminal: &Terminal,
+    cleanup: &Cleanup,
+) -> Result<Done> {
     let freezer = Freezer::new(settings, FreezeLog::at(runs), terminal);
-    let did = match freezer.freeze(None, cleanup).await? {
+    // Nobody is sent away for a freeze that cannot be.
+    freezer.preflight().await?;
+    let stopped = shop.stop(&Service::ALL, Side::Old, cleanup).await?;
+    // Where that fails, what is left in `cleanup` starts them again.
+    let held = freezer.freeze(None, cleanup).await?;
+    stopped.into_iter().for_each(|pending| cleanup.keep(pending));
+    let did = match held {
         Held::Now(pending, _) => {
             cleanup.keep(pending);
             let roles = freezer.open()?.map(|open| open.frozen.roles).unwrap_or_default();
@@ -89,13 +114,27 @@ pub async fn run(settings: &Settings, runs: &Path, terminal: &Terminal, cleanup:
 
 /// Undoes the freeze that the book knows. `run`: only if it was this run's; after a cut-over it has to be
 /// named.
-pub async fn undo(settings: &Settings, runs: &Path, run: Option<&str>, terminal: &Terminal) -> Result<Done> {
+///
+/// # Errors
+/// Where services that were stopped for it do not start; the same call tries it again.
+pub async fn undo(
+    settings: &Settings,
+    shop: &Shop,
+    runs: &Path,
+    run: Option<&str>,
+    terminal: &Terminal,
+) -> Result<Done> {
     let freezer = Freezer::new(settings, FreezeLog::at(runs), terminal);
     // While a run is at work the source is frozen for it; a cut-over that sees it thawed would be no proof.
     let locks = freezer.alone("unfreeze").await?;
     let done = undo_alone(settings, runs, run, &freezer).await;
     locks.release().await;
-    done
+    let mut done = done?;
+    let started = shop.start_again(Side::Old).await;
+    let started = started
+        .with_context(|| format!("{} is not frozen any more: {}", done.source, done.did.join("; ")))?;
+    done.did.extend((!started.is_empty()).then(|| format!("started: {}", names(&started))));
+    Ok(done)
 }
 
 async fn undo_alone(settings: &Settings, runs: &Path, run: Option<&str>, freezer: &Freezer) -> Result<Done> {

@@ -75,6 +75,7 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     ctx.terminal.phase("Preflight: servers and targets");
     let hash = preflight::servers(ctx).await?;
     preflight::source_can_be_dumped(ctx).await?;
+    preflight::configuration_can_be_kept(ctx).await?;
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let work = async {
@@ -109,6 +110,7 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
         match resume::rest(ctx, hash).await? {
             Rest::Everything => {
                 preflight::source_can_be_dumped(ctx).await?;
+                preflight::configuration_can_be_kept(ctx).await?;
                 let assessed = assessed(ctx).await?;
                 let manifest = resume::cleared(ctx)?;
                 let rest = from_the_source(ctx, handling, manifest, hash, assessed);

@@ -107,6 +107,7 @@ pub async fn run(
     let runs = plan.runs.clone().unwrap_or_else(|| wanted.workspace.join("database-backups"));
     let starting = Servers::start(plan.runtime, wanted, environment, &terminal, cleanup);
     let (servers, mut settings) = times.of(Part::Servers, Box::pin(starting)).await?;
+    settings.services = settings.services.left_alone();
     if let Some(service) = plan.back.and_then(Scenario::alone) {
         role_of_its_own(&mut settings, service).await?;
     }

@@ -1,6 +1,6 @@
 //! The rest of a rehearsal: the cut-over, services that write, the way back, and forward once more.
 
-use crate::commands::rollback::{self, text};
+use crate::commands::rollback::{self, Asked, text};
 use crate::commands::{cutover, migrate, verify};
 use crate::effects::cleanup::Cleanup;
 use crate::effects::postgres;
@@ -27,12 +27,12 @@ const SEED: u64 = 1;
 /// `Stop::Differs` where something did not come back.
 pub async fn there_and_back(ctx: &Arc<Ctx>, scenario: Scenario, cleanup: &Cleanup) -> Result<()> {
     ctx.terminal.phase("Rehearsal: cut-over, services, and the way back");
-    cutover::run(ctx, cleanup).await?;
+    cutover::run(ctx, None, cleanup).await?;
     if scenario != Scenario::BeforeStart {
         services_write(&ctx.settings, SEED, Collisions::None).await?;
     }
     let wanted = Wanted { compared: Compared::All, ..Wanted::of(scenario) };
-    let back = rollback::run(ctx, wanted, cleanup).await?;
+    let back = rollback::run(ctx, &Asked { wanted, wait: None, besides: false }, cleanup).await?.back;
     ctx.terminal.always(&text(&back, &format!("✓ taken back ({scenario})")));
     match (back.left_behind(), back.received(), scenario) {
         (0, 0, Scenario::AfterStart | Scenario::Service(_)) => {
@@ -63,6 +63,6 @@ pub async fn forward_again(ctx: &Arc<Ctx>, options: Options, cleanup: &Cleanup) 
     if report.proven != Some(true) {
         return Ok(report);
     }
-    cutover::run(&again, cleanup).await?;
+    cutover::run(&again, None, cleanup).await?;
     verify::run(&again, &[], Depth::Full).await
 }

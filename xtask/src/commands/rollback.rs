@@ -1,21 +1,25 @@
 //! The way back to the old database after a cut-over (`phases/rollback`).
 
+use crate::commands::rollback_besides::{BesideArgs, Besides, services_text};
 use crate::effects::cleanup::Cleanup;
 use crate::identity::ServerName;
 use crate::model::{Service, Stop, grouped};
 use crate::phases::rollback::{
-    self, Back, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, TableBack, Triggers, Wanted,
+    self, Back, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, ShopBack, ShopOfRun, TableBack,
+    Triggers, Wanted,
 };
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::servers;
-use crate::session::{Command, RunArgs, Said, Servers, Session, print};
+use crate::session::{Command, RunArgs, Said, Servers, Session, WaitArgs, print};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::Result;
+use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Back to the old database, with everything that the services have written since the cut-over
 #[derive(Debug, clap::Args)]
@@ -42,6 +46,10 @@ pub struct Args {
     /// Gives new rows of this table other ids where theirs are taken in the old database; else such rows are conflicts
     #[arg(long, value_name = "TABLE", value_parser = REKEYED)]
     rekey: Vec<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
+    besides: BesideArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -68,27 +76,49 @@ impl Args {
     }
 }
 
+/// What a command did, or would do.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    #[serde(flatten)]
+    pub back: Back,
+    pub services: ShopBack,
+    #[serde(flatten)]
+    pub besides: Besides,
+}
+
 impl Command for Args {
     fn servers(&self) -> Servers {
-        Servers::Running
+        // A call that was cut off may have removed some of them.
+        if self.besides.remove_volumes { Servers::None } else { Servers::Running }
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let wanted = self.wanted()?;
-        let ctx = session.existing_run(&self.run)?;
         let name = wanted.scenario;
-        let again = || session.then(&format!("rollback {name} --run {}", ctx.run.id()));
+        let asked = Asked { wanted, wait: self.wait.wait, besides: !self.besides.are_none() };
+        if let Some(text) = self.besides.completed(session, &self.run).await? {
+            return session.say(Said { text, next: None });
+        }
+        let ctx = session.existing_run(&self.run)?;
+        let again =
+            || session.then(&format!("rollback {name} --run {}{}", ctx.run.id(), self.besides.flags()));
+        let besides = self.besides.plan(session, &ctx, name).await?;
         if self.dry_run {
-            let back = plan(&ctx, wanted).await?;
-            return said(session, &back, format!("Would go back ({name})"), Some(again()));
+            let plan = Done { besides, ..plan(&ctx, &asked).await? };
+            return said(session, &plan, format!("Would go back ({name})"), Some(again()));
         }
         session.permitted(&ctx.settings)?;
         // Its plan first: what it shows has been tried.
         if !session.common.json {
-            let back = plan(&ctx, wanted.clone()).await?;
-            ctx.terminal.always(&text(&back, "Plan, tried in the old database and undone"));
+            let plan = Done { besides: besides.clone(), ..plan(&ctx, &asked).await? };
+            ctx.terminal.always(&plan.text("Plan, tried in the old database and undone"));
         }
-        let back = session.or_say(&ctx, again(), run(&ctx, wanted, session.cleanup)).await?;
+        let work = async {
+            let done = run(&ctx, &asked, session.cleanup).await?;
+            besides.carry_out(&ctx).await?;
+            Ok(Done { besides, ..done })
+        };
+        let done = session.or_say(&ctx, again(), work).await?;
         let without = match self.deltas {
             Deltas::Apply => "",
             Deltas::Keep => ", without what the services wrote: it is in rollback/delta",
@@ -98,21 +128,87 @@ impl Command for Args {
             Some(service) => format!("✓ {service} of run {} is taken back{without}", ctx.run.id()),
             None => format!("✓ run {} is taken back ({name}{without})", ctx.run.id()),
         };
-        said(session, &back, title, None)?;
-        judge(&back)
+        said(session, &done, title, None)?;
+        judge(&done.back)
     }
 }
 
-pub async fn plan(ctx: &Arc<Ctx>, wanted: Wanted) -> Result<Back> {
-    let locks = Locks::all(ctx).await?;
-    let work = async { rollback::plan(ctx, &belongs(ctx).await?, wanted).await };
-    visibly(ctx, CommandName::LookForRollback, locks.guard(Box::pin(work))).await
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub wanted: Wanted,
+    /// How long the services may take to stop, or to start.
+    pub wait: Option<Duration>,
+    /// Whether something else is to be done that is left where the run has been taken back before.
+    pub besides: bool,
 }
 
-pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted, cleanup: &Cleanup) -> Result<Back> {
+/// What would go back, and what would become of the services.
+pub async fn plan(ctx: &Arc<Ctx>, asked: &Asked) -> Result<Done> {
+    let (manifest, wanted) = (ctx.run.load_manifest()?, &asked.wanted);
+    let shop = ShopOfRun::of(ctx, wanted.scenario, &manifest, asked.wait);
+    let services = shop.plan().await?;
+    let back = match done_before(ctx, &shop, asked).await? {
+        Some(back) => back,
+        None => {
+            let locks = Locks::all(ctx).await?;
+            let work = async { rollback::plan(ctx, &belongs(ctx).await?, wanted.clone()).await };
+            visibly(ctx, CommandName::LookForRollback, locks.guard(Box::pin(work))).await?
+        }
+    };
+    Ok(Done { back, services, besides: Besides::default() })
+}
+
+/// Takes the run back, with the services stopped before it and started after it.
+pub async fn run(ctx: &Arc<Ctx>, asked: &Asked, cleanup: &Cleanup) -> Result<Done> {
+    let manifest = ctx.run.load_manifest()?;
+    let shop = ShopOfRun::of(ctx, asked.wanted.scenario, &manifest, asked.wait);
+    let work = async {
+        let (back, stopped) = match done_before(ctx, &shop, asked).await? {
+            Some(back) if !shop.is_left_to_do()? => {
+                return Ok(Done { back, services: shop.nothing(), besides: Besides::default() });
+            }
+            Some(back) => (back, Vec::new()),
+            None => back(ctx, &shop, asked.wanted.clone(), cleanup).await?,
+        };
+        // The new databases may be containers of the shop's: no lock is held there any more.
+        let services = shop.finish(stopped).await?;
+        Ok(Done { back, services, besides: Besides::default() })
+    };
+    visibly(ctx, CommandName::Rollback, Box::pin(work)).await
+}
+
+/// What went back by an earlier call, where this one has only to do what is left.
+async fn done_before(ctx: &Arc<Ctx>, shop: &ShopOfRun<'_>, asked: &Asked) -> Result<Option<Back>> {
+    let is_done = shop.is_left_to_do()? || (asked.besides && shop.is_taken_back());
+    if !is_done {
+        return Ok(None);
+    }
+    let manifest = ctx.run.load_manifest()?;
+    servers::belongs(ctx, &manifest, &[ServerName::Source], &[]).await?;
+    rollback::done_before(ctx, asked.wanted.scenario).await.map(Some)
+}
+
+async fn back(
+    ctx: &Arc<Ctx>,
+    shop: &ShopOfRun<'_>,
+    wanted: Wanted,
+    cleanup: &Cleanup,
+) -> Result<(Back, Vec<Service>)> {
     let locks = Locks::all(ctx).await?;
-    let work = async { rollback::run(ctx, &belongs(ctx).await?, wanted, cleanup).await };
-    visibly(ctx, CommandName::Rollback, locks.guard(Box::pin(work))).await
+    let work = async {
+        let marks = belongs(ctx).await?;
+        let (stopped, pending) = shop.stop(cleanup).await?;
+        let back = rollback::run(ctx, &marks, wanted, cleanup).await;
+        match (pending, &back) {
+            (Some(pending), Ok(_)) => cleanup.keep(pending),
+            // Where the stores are still held back, they stay stopped.
+            (Some(pending), Err(_)) => cleanup.undo(pending).await?,
+            (None, _) => {}
+        }
+        Ok((back?, stopped))
+    };
+    locks.guard(Box::pin(work)).await
 }
 
 /// The run's servers, and nobody else's stores: what these say of themselves.
@@ -127,11 +223,17 @@ async fn belongs(ctx: &Arc<Ctx>) -> Result<Marks> {
     Ok(marks)
 }
 
-fn said(session: &Session<'_>, back: &Back, title: String, next: Option<String>) -> Result<()> {
+fn said(session: &Session<'_>, done: &Done, title: String, next: Option<String>) -> Result<()> {
     if session.common.json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(back)?));
+        return print(&format!("{}\n", serde_json::to_string_pretty(done)?));
     }
-    session.say(Said { text: text(back, &title), next })
+    session.say(Said { text: done.text(&title), next })
+}
+
+impl Done {
+    pub fn text(&self, title: &str) -> String {
+        text(&self.back, title) + &services_text(&self.services) + &self.besides.text()
+    }
 }
 
 /// What went back, a line per table that received something, then what did not.

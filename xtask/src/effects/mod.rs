@@ -11,6 +11,7 @@ pub mod idle;
 pub mod own_sessions;
 pub mod postgres;
 pub mod process;
+pub mod shell;
 pub mod silence;
 pub mod surroundings;
 pub mod terminal;

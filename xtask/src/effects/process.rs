@@ -105,6 +105,18 @@ impl Program {
         self
     }
 
+    /// Without these variables.
+    pub fn without(mut self, keys: &[&str]) -> Program {
+        self.environment.retain(|key, _| !keys.iter().any(|without| key == without));
+        self
+    }
+
+    /// With no others than these.
+    pub fn only(mut self, keys: &[&str]) -> Program {
+        self.environment.retain(|key, _| keys.iter().any(|only| key == only));
+        self
+    }
+
     /// Where it runs.
     pub fn directory(mut self, path: &Path) -> Program {
         self.directory = Some(path.into());
@@ -341,7 +353,8 @@ pub fn is_ambient(key: &str) -> bool {
     key.starts_with("PG") || key == "FIRESTORE_EMULATOR_HOST"
 }
 
-fn last_lines(stderr: &[u8]) -> String {
+/// What a program said at its end.
+pub(super) fn last_lines(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     match lines.len() {

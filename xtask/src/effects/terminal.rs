@@ -19,9 +19,14 @@ fn write(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Whether somebody reads what is said, and can answer.
+pub fn has_a_person() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Asks a person; only `yes` is one. `None`: there is no terminal to ask on.
 pub fn ask(question: &str) -> std::io::Result<Option<bool>> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !has_a_person() {
         return Ok(None);
     }
     say(&format!("{question} Type yes: "));

@@ -2,13 +2,13 @@
 //! unchanged since the run's snapshot and every store exactly what the run proved; both are looked at now,
 //! with the source held back, and it stays held back.
 
-use crate::effects::cleanup::Cleanup;
+use crate::effects::cleanup::{Cleanup, Pending};
 use crate::identity::ServerName;
 use crate::model::{Database, Service, Stop};
 use crate::phases::p5_verify::{self, Depth};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::run::freeze_log::Frozen;
+use crate::run::freeze_log::{FreezeLog, Frozen, Side};
 use crate::run::lock_waits;
 use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
 use crate::run::privileges;
@@ -16,6 +16,7 @@ use crate::run::servers;
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
 use crate::source::sequences;
+use crate::source::services::Shop;
 use crate::steps::StepName;
 use crate::stores::marks::{self, MarkState, Marks};
 use crate::stores::{documents, rows};
@@ -26,6 +27,7 @@ use datapath::digest::Digest;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug, Serialize)]
 pub struct Done {
@@ -60,7 +62,8 @@ impl Done {
     }
 }
 
-pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
+/// `wait`: how long the services may take to stop.
+pub async fn cut_over(ctx: &Arc<Ctx>, wait: Option<Duration>, cleanup: &Cleanup) -> Result<Done> {
     let mut manifest = ctx.run.load_manifest()?;
     servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
     let marks = Marks::read(ctx).await?;
@@ -68,6 +71,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
     marks.whole(ctx)?;
     let endpoints = &ctx.settings.services.endpoints;
     let services = Service::ALL.map(|service| (service, endpoints.get(&service).cloned())).to_vec();
+    let shop = Shop::new(&ctx.settings, FreezeLog::at(ctx.run.runs()), &ctx.terminal, wait);
     let done = |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services };
     if marks.cutover_is_complete() {
         marks.hold(ctx)?;
@@ -82,6 +86,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
             Ok(())
         })?;
         let_in(ctx).await?;
+        shop.forget()?;
         return Ok(done(cutover, true));
     }
     let export = proven(ctx, &manifest)?;
@@ -95,20 +100,42 @@ pub async fn cut_over(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Done> {
         return Err(no_use_in_it(ctx, &marks, &freezer, error).await);
     }
     let step = ctx.run.step(StepName::Cutover)?;
-    let held = freezer.freeze(Some(ctx.run.id()), cleanup).await?;
+    let stopped = shop.stop(&Service::ALL, Side::Old, cleanup).await?;
+    let held = match freezer.freeze(Some(ctx.run.id()), cleanup).await {
+        Ok(held) => held,
+        Err(error) => return Err(started_again(ctx, cleanup, stopped, error).await),
+    };
     match take_over(ctx, &mut manifest, &export, &freezer, held.frozen()).await {
         Ok(cutover) => {
             if let Held::Now(pending, _) = held {
                 cleanup.keep(pending);
             }
+            stopped.into_iter().for_each(|pending| cleanup.keep(pending));
+            shop.forget()?;
             step.done(&serde_json::to_string(&cutover)?)?;
             Ok(done(cutover, false))
         }
         Err(error) => {
             let error = lock_waits::named(ctx, error).await;
-            Err(left_behind(ctx, &freezer, cleanup, held, error).await)
+            let error = left_behind(ctx, &freezer, cleanup, held, error).await;
+            Err(started_again(ctx, cleanup, stopped, error).await)
         }
     }
+}
+
+/// The error, after the services that were stopped run again; where the source stays frozen, they do not.
+async fn started_again(
+    ctx: &Ctx,
+    cleanup: &Cleanup,
+    stopped: Option<Pending>,
+    error: anyhow::Error,
+) -> anyhow::Error {
+    if let Some(pending) = stopped
+        && let Err(left) = cleanup.undo(pending).await
+    {
+        ctx.terminal.warn(format!("not all services run again: {left:#}"));
+    }
+    error
 }
 
 /// Whether there would be a way back: nobody is to find out when it is needed.

@@ -3,13 +3,14 @@
 
 use crate::effects::dump::{ExportedSnapshot, Form, ReadBack};
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{self, Backup, SnapshotInfo};
+use crate::run::manifest::{self, Backup, COMPOSE_BEFORE, SnapshotInfo};
 use crate::run::properties::Properties;
 use crate::servers::docker;
 use crate::shown::escaped;
 use crate::source::digests::{raw_digests, sequences, writes};
 use crate::source::freeze::Freezer;
 use crate::source::restore;
+use crate::source::services;
 use crate::source::snapshot::{RawName, Snapshot, worker};
 use crate::sql_file;
 use crate::steps::StepName;
@@ -29,7 +30,6 @@ pub const PLAIN: &str = "full_backup.sql";
 const SCHEMA: &str = "schema_only.sql";
 const GLOBALS: &str = "globals.sql";
 const COUNTS: &str = "record_counts.txt";
-const COMPOSE: &str = "docker-compose-before.yml";
 
 /// # Errors
 /// Fails where a dump cannot be read back whole.
@@ -62,6 +62,7 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
         writes,
         sequences: sequences.into_iter().map(|s| (s.name, s.last)).collect(),
         properties: Some(properties),
+        shop_compose: ctx.settings.services.compose.clone(),
         seconds: started.elapsed().as_secs_f64(),
     })
 }
@@ -181,9 +182,13 @@ fn record_counts(ctx: &Ctx, counted: &BTreeMap<String, Digest>) -> Result<FileIn
     ctx.run.write(COUNTS, &text)
 }
 
-/// The configuration of the containers, where the workspace has one: what Compose makes of it, passwords
+/// The configuration of the shop, where the environment names it; else of the containers, where the workspace has one: what Compose makes of it, passwords
 /// in clear, and the files that it is made of.
 async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> {
+    if let Some(shops) = &ctx.settings.services.compose {
+        let kept = services::keep_configuration(&ctx.run, shops, &ctx.terminal).await?;
+        return Ok(BTreeMap::from([(COMPOSE_BEFORE.to_string(), kept)]));
+    }
     let raw = docker::configuration_files(&ctx.workspace);
     let mut files = BTreeMap::new();
     let Some(main) = raw.first() else { return Ok(files) };
@@ -195,7 +200,7 @@ async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> 
     let text = match docker::configuration(&ctx.workspace).await {
         Ok(text) => text,
         Err(error) => {
-            let plain = format!("{COMPOSE} is a plain copy of {}: {error:#}", main.display());
+            let plain = format!("{COMPOSE_BEFORE} is a plain copy of {}: {error:#}", main.display());
             // Without .env these containers were not started here.
             let used = files.contains_key(docker::DOTENV);
             if used {
@@ -206,6 +211,6 @@ async fn compose_configuration(ctx: &Ctx) -> Result<BTreeMap<String, FileInfo>> 
             std::fs::read_to_string(main).with_context(|| format!("reading {}", main.display()))?
         }
     };
-    files.insert(COMPOSE.to_string(), ctx.run.write(COMPOSE, &text)?);
+    files.insert(COMPOSE_BEFORE.to_string(), ctx.run.write(COMPOSE_BEFORE, &text)?);
     Ok(files)
 }

@@ -2,6 +2,7 @@
 //! anything, so that also another process, after a crash, can undo it.
 
 use crate::effects::clock::now;
+use crate::model::Service;
 use crate::settings::Server;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,20 @@ enum Event {
     LetIn {
         role: String,
     },
+    /// All that have been stopped on this side, and not been started since.
+    Stopped {
+        side: Side,
+        services: Vec<Service>,
+    },
+    Started,
+}
+
+/// Which services: those on the old database, or those on the new stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    Old,
+    New,
 }
 
 impl FreezeLog {
@@ -89,14 +104,14 @@ impl FreezeLog {
         format!("{}:{}/{}", server.host, server.port, server.database)
     }
 
-    /// The freeze of a source that has not been undone.
-    pub fn open(&self, source: &str) -> Result<Option<Open>> {
+    /// What has happened to a source, in order.
+    fn events(&self, source: &str) -> Result<Vec<FreezeLine>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e).with_context(|| format!("reading {}", self.path.display())),
         };
-        let mut open: Option<Open> = None;
+        let mut events: Vec<FreezeLine> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line: FreezeLine = match serde_json::from_str(line) {
                 Ok(line) => line,
@@ -106,9 +121,17 @@ impl FreezeLog {
                     return Err(e).with_context(|| format!("{} line {}", self.path.display(), number + 1));
                 }
             };
-            if line.source != source {
-                continue;
+            if line.source == source {
+                events.push(line);
             }
+        }
+        Ok(events)
+    }
+
+    /// The freeze of a source that has not been undone.
+    pub fn open(&self, source: &str) -> Result<Option<Open>> {
+        let mut open: Option<Open> = None;
+        for line in self.events(source)? {
             match line.event {
                 Event::Freeze(frozen) => {
                     open = Some(Open { at: line.at, frozen, cutover: None, let_in: Vec::new() });
@@ -124,9 +147,23 @@ impl FreezeLog {
                         open.let_in.push(role);
                     }
                 }
+                Event::Stopped { .. } | Event::Started => {}
             }
         }
         Ok(open)
+    }
+
+    /// The services of one side that this tool has stopped, and nobody has started since.
+    pub fn stopped(&self, source: &str, side: Side) -> Result<Vec<Service>> {
+        let mut stopped = Vec::new();
+        for line in self.events(source)? {
+            match line.event {
+                Event::Stopped { side: of, services } if of == side => stopped = services,
+                Event::Started => stopped.clear(),
+                _ => {}
+            }
+        }
+        Ok(stopped)
     }
 
     /// Before anything is changed.
@@ -146,6 +183,16 @@ impl FreezeLog {
     /// Before the role is let in.
     pub fn let_in(&self, source: &str, role: &str) -> Result<()> {
         self.append(source, Event::LetIn { role: role.to_string() })
+    }
+
+    /// Before they are. `services`: all that are stopped then, those that were before, too.
+    pub fn note_stopped(&self, source: &str, side: Side, services: &[Service]) -> Result<()> {
+        self.append(source, Event::Stopped { side, services: services.to_vec() })
+    }
+
+    /// After all have been.
+    pub fn note_started(&self, source: &str) -> Result<()> {
+        self.append(source, Event::Started)
     }
 
     /// On disk when it returns.
@@ -196,5 +243,24 @@ mod tests {
         fs::write(book.path(), "nonsense\n").unwrap();
         let error = format!("{:#}", book.open("a").unwrap_err());
         assert!(error.contains("freezes.jsonl line 1"), "{error}");
+    }
+
+    #[test]
+    fn who_was_stopped_on_which_side_is_known_until_they_are_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = FreezeLog::at(&dir.path().join("runs"));
+        let both = [Service::Order, Service::Gateway];
+        let stopped = |side| book.stopped("a", side).unwrap();
+        assert!(stopped(Side::Old).is_empty());
+        book.note_stopped("a", Side::Old, &both[..1]).unwrap();
+        book.note_stopped("a", Side::Old, &both).unwrap();
+        book.note_stopped("b", Side::Old, &[Service::User]).unwrap();
+        assert_eq!((stopped(Side::Old), stopped(Side::New)), (both.to_vec(), Vec::new()));
+        assert_eq!(book.open("a").unwrap(), None);
+        book.note_stopped("a", Side::New, &both[1..]).unwrap();
+        assert_eq!((stopped(Side::Old), stopped(Side::New)), (both.to_vec(), both[1..].to_vec()));
+        book.note_started("a").unwrap();
+        assert!(stopped(Side::Old).is_empty() && stopped(Side::New).is_empty());
+        assert_eq!(book.stopped("b", Side::Old).unwrap(), [Service::User]);
     }
 }

@@ -16,9 +16,13 @@ use datapath::document::NullPolicy;
 use datapath::files::{FileInfo, Piece};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 pub use super::sequence::Sequence;
 pub use super::taken_over::{Cutover, RolledBack, ServiceBack, StoreState};
+
+/// The configuration of the containers as it was.
+pub const COMPOSE_BEFORE: &str = "docker-compose-before.yml";
 
 /// Raised when a reader of an older manifest could not understand a newer one.
 pub const FORMAT: u32 = 1;
@@ -194,6 +198,9 @@ pub struct Backup {
     /// What of the database no dump holds; `None`: the run is of a version that did not record it.
     #[serde(default)]
     pub properties: Option<Properties>,
+    /// The shop's compose file that docker-compose-before.yml was made of; `None`: it is this checkout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shop_compose: Option<PathBuf>,
     pub seconds: f64,
 }
 

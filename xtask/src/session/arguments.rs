@@ -2,9 +2,11 @@
 
 use crate::hazards;
 use crate::servers::runtime::Runtime;
+use crate::settings;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Default, Args)]
 pub struct SourceArgs {
@@ -30,6 +32,18 @@ pub struct RunArgs {
     /// The run's name, or `latest`: the newest with a complete export
     #[arg(long, default_value = "latest", value_name = "RUN")]
     pub run: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct WaitArgs {
+    /// How long the shop's services may take to stop, or to start, such as 90s [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub wait: Option<Duration>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    settings::span(text)
+        .ok_or_else(|| format!("expected a number with its unit, such as 90s or 10m, found {text:?}"))
 }
 
 fn rate(text: &str) -> Result<f64, String> {

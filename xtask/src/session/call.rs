@@ -107,13 +107,21 @@ impl Session<'_> {
         let environment = self.environment()?;
         if let Some(first) = self.containers.first() {
             self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
-            return compose_stack::settings(&environment, &self.containers);
+            return Ok(self.on_these(compose_stack::settings(&environment, &self.containers)?));
         }
         if let Some(stack) = self.running(&environment, run)? {
             self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
-            return local::settings(&environment, &stack);
+            return Ok(self.on_these(local::settings(&environment, &stack)?));
         }
         environment.settings(self.variables)
+    }
+
+    /// On servers that were named by hand, the shop's services do not work.
+    fn on_these(&self, mut settings: Settings) -> Settings {
+        if self.common.stack.is_some() {
+            settings.services = settings.services.left_alone();
+        }
+        settings
     }
 
     pub fn running(

@@ -8,7 +8,7 @@ mod output;
 mod result;
 mod servers;
 
-pub use arguments::{Common, RunArgs, SourceArgs};
+pub use arguments::{Common, RunArgs, SourceArgs, WaitArgs};
 pub use call::{Session, existing};
 pub use output::{LastWords, Said, print};
 pub use servers::Servers;

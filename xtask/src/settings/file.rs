@@ -81,7 +81,7 @@ fn all<'a>(notes: &'a Notes<'a>, document: &'a DeTable<'a>) -> File {
     let of_targets = Database::ALL.map(|database| server(targets.needed_table(database.name())));
     targets.finish();
     let firestore = firestore(top.needed_table("firestore"));
-    let services = services(top.table("services"));
+    let services = services(top.table("services"), notes.directory());
     let policy = policy(top.needed_table("policy"));
     top.finish();
     File { stack, source, targets: of_targets, firestore, services, policy }
@@ -144,10 +144,31 @@ fn prices(mut section: Section<'_>) -> Option<Prices> {
     Some(prices)
 }
 
-fn services(mut section: Section<'_>) -> Services {
+/// `directory`: of the file, to which its paths are relative.
+fn services(mut section: Section<'_>, directory: &Path) -> Services {
     let endpoints = of_services(&mut section, values::endpoint);
     let mut roles = section.table("roles");
-    let services = Services { endpoints, roles: of_services(&mut roles, values::text) };
+    let mut of = |key: &'static str| {
+        let mut table = section.table(key);
+        let values = if table.is_there() { of_services(&mut table, values::text) } else { BTreeMap::new() };
+        table.finish();
+        values
+    };
+    let (stop, start) = (of("stop"), of("start"));
+    let mut files = section.table("files");
+    let named = if files.is_there() { of_services(&mut files, values::names) } else { BTreeMap::new() };
+    files.finish();
+    let compose = section.get("compose", values::text);
+    let services = Services {
+        endpoints,
+        roles: of_services(&mut roles, values::text),
+        // Without a `.` in the middle, which reads badly.
+        compose: compose.map(|path| directory.join(path).components().collect()),
+        stop,
+        start,
+        directory: directory.to_path_buf(),
+        files: named,
+    };
     roles.finish();
     section.finish();
     services

@@ -111,6 +111,23 @@ pub struct Services {
     pub endpoints: BTreeMap<Service, String>,
     /// The role by which each logs in to the old database.
     pub roles: BTreeMap<Service, String>,
+    /// The shop's compose file, which stops and starts those of them that it has.
+    pub compose: Option<PathBuf>,
+    /// The shell command that stops each, and the one that starts it.
+    pub stop: BTreeMap<Service, String>,
+    pub start: BTreeMap<Service, String>,
+    /// Where these run.
+    pub directory: PathBuf,
+    /// The files in which each is told its database, as far as they are named: for people to revert.
+    pub files: BTreeMap<Service, Vec<String>>,
+}
+
+impl Services {
+    /// The same for servers that are not those of the environment: the shop's services do not work on them, and are
+    /// left alone.
+    pub fn left_alone(self) -> Services {
+        Services { compose: None, stop: BTreeMap::new(), start: BTreeMap::new(), ..self }
+    }
 }
 
 /// What an environment allows and asks for.

@@ -31,6 +31,11 @@ impl<'a> Notes<'a> {
         Notes { text, path: path.to_path_buf(), problems: RefCell::default(), entries: RefCell::default() }
     }
 
+    /// Of the file.
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// The line in which this byte stands, from 1.
     pub fn line(&self, byte: usize) -> usize {
         let before = self.text.as_bytes().get(..byte).unwrap_or(self.text.as_bytes());

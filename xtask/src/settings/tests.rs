@@ -137,7 +137,10 @@ fn a_file_says_all_that_there_is() {
     let firestore = "project = \"p\"\ndatabase = \"other\"\nrate = 500\nmax_cost = 12.5\ncredentials = \"key\"\n\
                      [firestore.prices]\nreads = 0.06\nwrites = 0.18\ndeletes = 0\ncurrency = \"EUR\"\n\
                      [services]\nproduct = \"http://a/\"\nuser = \"container:b\"\n\
-                     [services.roles]\norder = \"b\"\ngateway = \"c\"";
+                     compose = \"../shop/docker-compose.yml\"\n\
+                     [services.roles]\norder = \"b\"\ngateway = \"c\"\n\
+                     [services.stop]\nuser = \"stop it\"\n[services.start]\nuser = \"start it\"\n\
+                     [services.files]\norder = [\"x/*\", \"y\"]";
     let policy = "confirm = true\nmax_quarantine = 7\nemulator = false\nrehearsal_max_age = \"7d\"\n\
                   source_rate = 50\nmax_active_sessions = 3\nmax_replication_lag = \"10s\"\n\
                   freeze_roles = [\"a\", \"b\"]\nsource_encoding = \"LATIN1\"\nnull_policy = \"keep\"\n\
@@ -153,6 +156,14 @@ fn a_file_says_all_that_there_is() {
     assert_eq!(endpoints.get(&Service::Product).map(String::as_str), Some("http://a/"));
     assert_eq!(endpoints.get(&Service::Order), None);
     assert_eq!(s.frozen_roles(), ["a", "b", "c"]);
+    assert_eq!(s.services.compose, Some("/env/../shop/docker-compose.yml".into()));
+    assert_eq!(s.services.directory, Path::new("/env"));
+    assert_eq!(s.services.stop, [(Service::User, "stop it".to_string())].into());
+    assert_eq!(s.services.start, [(Service::User, "start it".to_string())].into());
+    assert_eq!(s.services.files, [(Service::Order, vec!["x/*".to_string(), "y".to_string()])].into());
+    let alone = s.services.clone().left_alone();
+    assert!(alone.compose.is_none() && alone.stop.is_empty() && alone.start.is_empty());
+    assert_eq!((&alone.roles, &alone.files), (&s.services.roles, &s.services.files));
     let p = s.policy;
     assert_eq!((p.confirm, p.max_quarantine, p.emulator), (true, Some(7), false));
     assert_eq!(p.rehearsal_max_age, Some(Duration::from_secs(604_800)));
@@ -400,4 +411,17 @@ fn everything_is_shown_but_secrets() {
     assert!(shown.text().contains("(secret, NOT SET)"), "{}", shown.text());
     let missing = shown.values.iter().filter(|e| e.present == Some(false)).count();
     assert_eq!((missing, shown.values.len()), (4, environment.shown(&world()).values.len()));
+}
+
+#[test]
+fn how_services_are_stopped_is_said_in_known_words() {
+    let services = "project = \"p\"\n[services]\ncompos = \"a\"\n[services.stop]\nusr = \"x\"\norder = 1\n\
+                    [services.files]\nuser = \"one\"";
+    let words = [
+        "unknown key `services.compos`: did you mean `services.compose`?",
+        "unknown key `services.stop.usr`: did you mean `services.stop.user`?",
+        "`services.stop.order` has to be a text in quotes",
+        "`services.files.user` has to be a list of names",
+    ];
+    refused(parse(&text(SERVER, services, "")), &words);
 }

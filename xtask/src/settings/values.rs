@@ -115,7 +115,8 @@ pub(super) fn duration(value: &DeValue<'_>) -> Parsed<Duration> {
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-fn span(text: &str) -> Option<Duration> {
+/// `90s`, `10m`, `12h`, `7d`.
+pub fn span(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let (_, seconds) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     let number: u64 = text[..text.len() - unit.len_utf8()].trim_end().parse().ok()?;

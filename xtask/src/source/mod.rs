@@ -9,6 +9,7 @@ pub mod freeze;
 pub mod restore;
 pub mod rows;
 pub mod sequences;
+pub mod services;
 pub mod snapshot;
 pub mod standby;
 

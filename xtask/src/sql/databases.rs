@@ -36,6 +36,11 @@ pub fn rehearsed(statements: &[String]) -> String {
     format!("{}; ROLLBACK", begun(statements))
 }
 
+/// Refused by the server while there are sessions in it.
+pub fn drop_if_nobody_is_in(database: &str) -> String {
+    format!("DROP DATABASE IF EXISTS {}", ident(database))
+}
+
 /// What a person types, with its semicolon.
 pub fn drop_by_hand(database: &str) -> String {
     format!("DROP DATABASE {};", ident(database))

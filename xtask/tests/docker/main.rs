@@ -3,6 +3,7 @@
 
 #[path = "../support/containers.rs"]
 mod containers;
+mod shop;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tool.rs"]
@@ -64,8 +65,10 @@ async fn a_stack_started_by_hand_is_used_and_rehearsals_beside_it_leave_no_trace
     assert_words(&shown.stdout, &[stack.variable("ORDER_PORT")]);
 
     let (before, contents) = (everything(), stack.contents(&engine).await);
-    for _ in 0..2 {
-        let said = stack.xtask(&["rehearse", "--runtime", "docker", "--scale", "0", "--json"]).expect_code(0);
+    for more in [&[][..], &["--rollback", "after-start"]] {
+        let rehearse = ["rehearse", "--runtime", "docker", "--scale", "0", "--json"];
+        let said = stack.xtask(&[&rehearse, more].concat()).expect_code(0);
+        assert_eq!(said.stderr.contains("✓ taken back (after-start)"), !more.is_empty());
         let report = said.json();
         assert_eq!(report["proven"], true);
         for table in report["tables"].as_array().unwrap() {

@@ -18,7 +18,7 @@ use xtask::model::Database;
 use xtask::servers::native;
 
 /// The old database as pg_dump tells it, without this tool's own schema.
-fn dump(shop: &Shop) -> String {
+pub fn dump(shop: &Shop) -> String {
     let source = &shop.settings.source;
     let dumped = Command::new(native::postgres_bindir().unwrap().join("pg_dump"))
         .args(["--exclude-schema=xtask", "--host", &source.host, "--username", &source.user])

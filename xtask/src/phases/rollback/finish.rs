@@ -72,7 +72,7 @@ pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> 
 }
 
 /// The old services can write again; or it is said why not.
-async fn let_in(ctx: &Ctx) -> Result<()> {
+pub async fn let_in(ctx: &Ctx) -> Result<()> {
     let freezer = Freezer::of(ctx);
     if let Some(open) = freezer.open()? {
         let undone = freezer.undo(&open.frozen).await?;

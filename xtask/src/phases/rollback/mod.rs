@@ -15,9 +15,11 @@ mod put;
 mod received;
 mod rest;
 mod service;
+mod shop;
 mod summary;
 mod table;
 
+pub use shop::{Configuration, ShopBack, ShopOfRun};
 pub use summary::{
     Back, BackPart, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, TableBack, Triggers, Wanted,
 };
@@ -55,6 +57,12 @@ pub async fn plan(ctx: &Arc<Ctx>, marks: &Marks, wanted: Wanted) -> Result<Back>
     }
     marks.hold_this(ctx, &going.export)?;
     tried(ctx, &going, End::Undo).await
+}
+
+/// What went back by an earlier call.
+pub async fn done_before(ctx: &Ctx, scenario: Scenario) -> Result<Back> {
+    let back = recorded(ctx, scenario).await?.back;
+    back.with_context(|| format!("the old database does not know that run {} was taken back", ctx.run.id()))
 }
 
 /// Takes the run back.

@@ -163,12 +163,16 @@ impl Compose {
             .with_context(|| format!("`{} {}` failed", self.name(), arguments.join(" ")))
     }
 
+    /// Its program, still without any word of what to do.
+    pub(super) fn calling(&self) -> Program {
+        Program::new(program(self.plugin), if self.plugin { &["compose"][..] } else { &[] })
+    }
+
     fn program(&self, engine: Option<&Engine>, project: &Project, arguments: &[&str]) -> Program {
-        let mut all: Vec<&str> = if self.plugin { vec!["compose"] } else { Vec::new() };
-        all.extend(["-p", &project.name]);
+        let mut all: Vec<&str> = vec!["-p", &project.name];
         project.files.iter().for_each(|file| all.extend(["-f", file]));
         all.extend(arguments);
-        let mut program = Program::new(program(self.plugin), all).directory(&project.directory);
+        let mut program = self.calling().args(all).directory(&project.directory);
         if let Some(engine) = engine {
             program = program.env("DOCKER_HOST", &engine.host);
         }

@@ -14,6 +14,7 @@ mod disposable;
 mod engine;
 mod failures;
 mod ports;
+mod shop;
 mod waiting;
 
 pub use compose::{Compose, DOTENV, Project, configuration, configuration_files};
@@ -24,4 +25,5 @@ pub use disposable::{
 pub use engine::{Engine, Ran};
 pub use failures::{no_image, volume_in_use};
 pub use ports::{holder, is_free};
+pub use shop::ShopProject;
 pub use waiting::state_of;

@@ -20,7 +20,7 @@ pub(in crate::source) const EVER: (&str, &str) = ("-infinity", "infinity");
 pub(in crate::source) struct SourceSession {
     pid: i32,
     began: String,
-    role: String,
+    pub role: String,
     application: String,
     /// A superuser's, which we are not.
     pub above_us: bool,

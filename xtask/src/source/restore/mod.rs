@@ -5,11 +5,13 @@
 //! Until it is proven the database is called `<name>_unproven`, and is dropped on every way out; what a killed
 //! call has left, the next one drops.
 
+mod aside;
 mod place;
 mod plan;
 mod prove;
 mod replace;
 
+pub use aside::{Aside, drop_these, put_aside};
 pub use place::properties;
 pub use plan::{Goal, Origin, Plan};
 pub use prove::Difference;

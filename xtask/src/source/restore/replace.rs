@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What comes after the name of a database that was put aside; a time follows.
-const ASIDE: &str = "_before_rollback_";
+pub(super) const ASIDE: &str = "_before_rollback_";
 
 /// What the server says of a database that somebody is in.
 const IN_USE: &str = "55006";
