@@ -19,6 +19,7 @@ mod shown;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod token;
 mod values;
 
 pub use crate::forecast::Prices;
@@ -27,4 +28,4 @@ pub use nearest::nearest;
 pub use parts::{Firestore, Policy, Server, Services, Settings, Tls};
 pub use shown::{Entry, Origin, Shown};
 pub use surroundings::{Found, Surroundings};
-pub use values::human;
+pub use values::{human, span};

@@ -20,6 +20,7 @@ pub mod replay;
 pub mod restore;
 pub mod resume;
 pub mod rollback;
+pub mod smoke;
 pub mod stack;
 pub mod status;
 pub mod verify;

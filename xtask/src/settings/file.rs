@@ -21,6 +21,8 @@ pub(super) struct File {
     pub targets: [ServerFile; 3],
     pub firestore: FirestoreFile,
     pub services: Services,
+    /// The token of whoever tests the services.
+    pub token: Option<At<SecretFrom>>,
     pub policy: Policy,
 }
 
@@ -81,10 +83,10 @@ fn all<'a>(notes: &'a Notes<'a>, document: &'a DeTable<'a>) -> File {
     let of_targets = Database::ALL.map(|database| server(targets.needed_table(database.name())));
     targets.finish();
     let firestore = firestore(top.needed_table("firestore"));
-    let services = services(top.table("services"));
+    let (services, token) = services(top.table("services"));
     let policy = policy(top.needed_table("policy"));
     top.finish();
-    File { stack, source, targets: of_targets, firestore, services, policy }
+    File { stack, source, targets: of_targets, firestore, services, token, policy }
 }
 
 fn server(mut section: Section<'_>) -> ServerFile {
@@ -144,13 +146,21 @@ fn prices(mut section: Section<'_>) -> Option<Prices> {
     Some(prices)
 }
 
-fn services(mut section: Section<'_>) -> Services {
+fn services(mut section: Section<'_>) -> (Services, Option<At<SecretFrom>>) {
     let endpoints = of_services(&mut section, values::endpoint);
     let mut roles = section.table("roles");
-    let services = Services { endpoints, roles: of_services(&mut roles, values::text) };
+    let mut logs = section.table("logs");
+    let paths = of_services(&mut logs, values::text);
+    let services = Services {
+        endpoints,
+        roles: of_services(&mut roles, values::text),
+        logs: paths.into_iter().map(|(service, path)| (service, path.into())).collect(),
+    };
+    let token = section.take("token", values::token);
     roles.finish();
+    logs.finish();
     section.finish();
-    services
+    (services, token)
 }
 
 /// A value for each service that has one.

@@ -111,6 +111,8 @@ pub struct Services {
     pub endpoints: BTreeMap<Service, String>,
     /// The role by which each logs in to the old database.
     pub roles: BTreeMap<Service, String>,
+    /// The files that they log to.
+    pub logs: BTreeMap<Service, PathBuf>,
 }
 
 /// What an environment allows and asks for.

@@ -68,6 +68,7 @@ pub(super) fn resolve(environment: &Environment, outside: &impl Surroundings) ->
     let order = all.server(Database::Order.name(), order);
     let gateway = all.server(Database::Gateway.name(), gateway);
     all.entries.extend_from_slice(&environment.entries);
+    all.show_token();
     let firestore = all.firestore();
     let settings = match (source, product, order, gateway) {
         (Some(source), Some(product), Some(order), Some(gateway)) => {

@@ -61,6 +61,7 @@ mod secrets;
 mod seen;
 mod service_back;
 mod silence;
+mod smoke;
 mod status;
 mod strangers;
 mod targets;
