@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod plan;
 pub mod rehearse;
 pub mod rehearse_rollback;
+pub mod rehearse_services;
 pub mod repair;
 pub mod replay;
 pub mod restore;
