@@ -8,7 +8,7 @@ use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::{dir, servers};
-use crate::session::{Command, Servers, Session, print};
+use crate::session::{Command, Said, Servers, Session, print};
 use crate::steps::CommandName;
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -52,7 +52,8 @@ impl Command for Args {
         let side = if self.old { Side::Old } else { Side::New };
         let scenarios = smoke::load(&session.workspace.join("xtask/smoke"), &self.scenarios)?;
         if self.dry_run {
-            return print(&foreseen(&scenarios, side));
+            let next = Some(session.then(again(side)));
+            return session.say(Said { text: foreseen(&scenarios, side), next });
         }
         let token = match scenarios.iter().any(Scenario::wants_token) {
             true => session.environment()?.token(session.variables)?,
@@ -73,11 +74,18 @@ impl Command for Args {
         }
         match session.common.json {
             true => print(&format!("{}\n", serde_json::to_string_pretty(&outcome.json(ctx.values))?))?,
-            false => print(&outcome.text(ctx.values))?,
+            false => session.say(Said { text: outcome.text(ctx.values), next: None })?,
         }
         if manifest.is_none() {
             session.terminal.line("no run here is cut over: nothing is noted");
         }
+        session.terminal.line(match (outcome.failed(), &manifest) {
+            (0, Some(_)) if side == Side::New => {
+                format!("next: {}", session.then(&format!("verify --run {}", ctx.run.id())))
+            }
+            (0, _) => "next: look after the services".to_string(),
+            _ => format!("next: mend the services, then {}", session.then(again(side))),
+        });
         outcome.judge()
     }
 }
@@ -89,6 +97,10 @@ pub async fn run(ctx: &Arc<Ctx>, plan: &Plan, cleanup: &Cleanup) -> Result<Outco
         true => visibly(ctx, CommandName::Smoke, work).await,
         false => work.await,
     }
+}
+
+fn again(side: Side) -> &'static str {
+    if side == Side::Old { "smoke --old" } else { "smoke" }
 }
 
 /// The databases that are looked into.

@@ -3,7 +3,7 @@
 
 use crate::source::Elsewhere;
 use crate::support::{Said, Shop, assert_refused, assert_words, says};
-use crate::tool::{Tool, targets, within};
+use crate::tool::{Place, Tool, command_lines, targets, within};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -118,6 +118,62 @@ impl Town {
     }
 }
 
+/// The whole story: the old services before and after, the new ones in between; nothing stays.
+#[test]
+fn a_rehearsal_with_services() {
+    let place = Place::new();
+    let said =
+        place.start(&["rehearse", "--full", "--services", "--scale", "0"]).ends_within(120).expect_code(0);
+    let smoked: Vec<&str> =
+        said.stderr.lines().filter_map(|line| line.strip_prefix("✓ SMOKED ")?.split(',').next()).collect();
+    let (old, new) = ("old services: 16 passed", "new services: 17 passed");
+    assert_eq!(smoked, [old, old, new, new, old, old], "the verdict is said twice each: {}", said.stderr);
+    place.assert_empty();
+
+    // They end with it: its child would hold the sessions of a shop that is not there any more.
+    let mut killed = place.start(&["rehearse", "--full", "--services", "--scale", "0"]);
+    killed.wait_for_words("Smoke: the services answer");
+    let services = || -> Vec<u32> {
+        let lines = command_lines().into_iter();
+        let ours =
+            lines.filter(|(pid, line)| line.contains("shop-services ") && is_child(*pid, killed.pid()));
+        ours.map(|(pid, _)| pid).collect()
+    };
+    let running = services();
+    assert_eq!(running.len(), 4, "{running:?}");
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(killed.ends_within(5).code, None);
+    let gone = wait::for_state_blocking("the end of the services", within(10, 10), || {
+        let left: Vec<u32> = running.iter().copied().filter(|pid| is_there(*pid)).collect();
+        Ok(if left.is_empty() { State::Ready(()) } else { State::NotYet(format!("{left:?}")) })
+    });
+    gone.unwrap();
+}
+
+/// Refused before a server is started.
+#[test]
+fn a_rehearsal_whose_services_are_not_built() {
+    let lonely = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let tool = lonely.path().join("xtask");
+    fs::hard_link(env!("CARGO_BIN_EXE_xtask"), &tool).unwrap();
+    let said = Command::new(&tool).args(["rehearse", "--services", "--scale", "0"]).output().unwrap();
+    let words =
+        ["the shop's services are not built", "shop-services is not there", "`cargo build --workspace`"];
+    assert_refused("not built", &said.into(), &words);
+}
+
+fn is_child(pid: u32, parent: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit_once(')').map(|(_, after)| after.to_string()).unwrap_or_default();
+    after.split_whitespace().nth(1) == Some(&parent.to_string())
+}
+
+/// Not ended, nor waiting to be reaped.
+fn is_there(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, after)| !after.trim_start().starts_with(['Z', 'X']))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_services_are_smoked_and_nothing_is_left_of_it() {
     let mut town = Town::open().await;
@@ -136,6 +192,7 @@ async fn the_services_are_smoked_and_nothing_is_left_of_it() {
     a_service_that_fails(&town).await;
     a_request_that_is_not_logged(&town).await;
     an_unknown_product(&town);
+    what_does_not_go_away(&town).await;
     assert_eq!(town.content().await, before, "the clean-up after a failure");
     interrupted(&town).await;
     assert_eq!(town.content().await, before, "the clean-up after an interruption");
@@ -206,6 +263,7 @@ async fn green(town: &Town) {
     // Only those that are named; and nothing at all.
     let said = town.smoke(&["services-answer"]).expect_code(0);
     says(&said, &["✓ SMOKED new services: 8 passed"]);
+    assert_words(&said, &[&format!("next: cargo xtask verify --run {}", run.id())]);
     let before = fs::read_to_string(run.file("journal.jsonl")).unwrap();
     let said = town.smoke(&["--dry-run"]).expect_code(0);
     says(&said, &["POST /api/orders of api-gateway, 201; taken back by DELETE /api/orders/{order}"]);
@@ -381,6 +439,18 @@ fn an_unknown_product(town: &Town) {
     says(&said, &["PASS           own: an order", "FAIL           own: a review of nothing", "404"]);
     says(&said, &["{\"reason\":\"product 2147483647 is not there\"}"]);
     says(&said, &["PASS           own: what it made is taken back"]);
+}
+
+/// A service that answers and does not do it.
+async fn what_does_not_go_away(town: &Town) {
+    let keeps = "CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+                 CREATE TRIGGER keeps BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION keeps()";
+    town.alter(Database::Order, keeps).await;
+    let said = town.smoke(&["order-and-review"]).expect_code(3);
+    says(&said, &["FAIL           order-and-review: what it made is taken back"]);
+    says(&said, &["`the order is in its database`: 1 rows are still in order (order_user@"]);
+    town.alter(Database::Order, "DROP FUNCTION keeps() CASCADE").await;
+    town.alter(Database::Order, "DELETE FROM orders WHERE id = (SELECT max(id) FROM orders)").await;
 }
 
 /// While a review is on its way: the answer comes after the signal, and is taken back with the order before it.

@@ -29,8 +29,8 @@ struct Flow<'a> {
     checks: Vec<Checked>,
     /// What has been made, each with what a person types to take it back; noted to be undone unless it is kept.
     made: Vec<(Option<Pending>, String)>,
-    /// What was found in a database, and must not be there in the end.
-    found: Vec<Looked>,
+    /// What was looked for in databases, and must not be there in the end.
+    looked: Vec<Looked>,
 }
 
 /// Rows in a database.
@@ -38,7 +38,10 @@ struct Flow<'a> {
 struct Looked {
     name: String,
     server: Server,
+    /// 1 while it is there.
     query: String,
+    /// 0 once it is not.
+    gone: String,
 }
 
 /// The checks, and what was left there.
@@ -63,8 +66,8 @@ impl<'a> Flow<'a> {
         let mark = format!("made by {request_id}");
         let values = [("request_id", request_id.clone()), ("mark", mark)];
         let values = values.map(|(name, value)| (name.to_string(), Value::from(value))).into_iter().collect();
-        let (checks, made, found) = Default::default();
-        let mut flow = Flow { world, scenario, request_id, values, checks, made, found };
+        let (checks, made, looked) = Default::default();
+        let mut flow = Flow { world, scenario, request_id, values, checks, made, looked };
         flow.forget_at_the_end();
         flow
     }
@@ -191,6 +194,10 @@ impl<'a> Flow<'a> {
         };
         if let Some((_, by_hand)) = back {
             let pending = note(by_hand.clone());
+            if pending.is_none() {
+                // Now: an interruption leaves nothing else that says it.
+                self.world.ctx.terminal.line(format!("kept; what takes it away: {by_hand}"));
+            }
             self.made.push((pending, by_hand));
         }
         before.into_iter().for_each(|pending| cleanup.keep(pending));
@@ -214,10 +221,8 @@ impl<'a> Flow<'a> {
         let state = state.await?;
         connection.close().await?;
         let checked = blank.took(began.elapsed());
-        let State::NotYet(found) = state else {
-            self.found.push(looked);
-            return Ok(checked);
-        };
+        self.looked.push(looked.clone());
+        let State::NotYet(found) = state else { return Ok(checked) };
         let query = looked.query.split_whitespace().collect::<Vec<_>>().join(" ");
         let why = format!("1 row expected in {}, {found} found: {query}", looked.server);
         Ok(checked.fails(why).log(logs::last(self.world, service(rows), Some(&self.request_id)).await))
@@ -231,6 +236,11 @@ impl<'a> Flow<'a> {
             (Rows::Log, Side::New) => sql_file!("phases/smoke/log.sql"),
             (Rows::Log, Side::Old) => sql_file!("phases/smoke/log_old.sql"),
         };
+        let gone = match rows {
+            Rows::Order => sql_file!("phases/smoke/gone_order.sql"),
+            Rows::Review => sql_file!("phases/smoke/gone_review.sql"),
+            Rows::Log => file,
+        };
         let server = match (rows, side) {
             (_, Side::Old) => &settings.source,
             (Rows::Order, Side::New) => &settings.order,
@@ -241,7 +251,12 @@ impl<'a> Flow<'a> {
             self.values.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
         values.extend(with.iter().map(|(name, text)| (name.as_str(), filled(text, &self.values))));
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Looked { name: name.to_string(), server: server.clone(), query: sql::bind(file, &values) }
+        Looked {
+            name: name.to_string(),
+            server: server.clone(),
+            query: sql::bind(file, &values),
+            gone: sql::bind(gone, &values),
+        }
     }
 
     async fn log(&mut self, service: Service, holds: &str, blank: Checked) -> Result<Checked> {
@@ -279,9 +294,9 @@ impl<'a> Flow<'a> {
                 wrong.push(format!("{error:#}; undo it with `{by_hand}`"));
             }
         }
-        for looked in std::mem::take(&mut self.found) {
+        for looked in std::mem::take(&mut self.looked) {
             let mut connection = postgres::connect(&looked.server, &self.world.ctx.purpose("smoke")).await?;
-            let found = count(&mut connection, &looked.query).await?;
+            let found = count(&mut connection, &looked.gone).await?;
             connection.close().await?;
             if found != 0 {
                 wrong.push(format!("`{}`: {found} rows are still in {}", looked.name, looked.server));
