@@ -3,6 +3,7 @@
 
 #[path = "../support/containers.rs"]
 mod containers;
+mod smoke;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tool.rs"]

@@ -186,6 +186,13 @@ impl Scenario {
         Ok(Scenario { name, about: file.about, steps })
     }
 
+    /// Whether requests go to this service.
+    pub fn asks(&self, service: Service) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(&step.what, What::Request(request) if request.service == service))
+    }
+
     pub fn wants_token(&self) -> bool {
         self.steps.iter().any(|step| matches!(&step.what, What::Request(request) if request.token))
     }
