@@ -9,6 +9,8 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::Row;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use xtask::checks::smoke::Side;
@@ -192,6 +194,7 @@ async fn the_services_are_smoked_and_nothing_is_left_of_it() {
     a_service_that_fails(&town).await;
     a_request_that_is_not_logged(&town).await;
     an_unknown_product(&town);
+    an_answer_that_is_lost(&town);
     what_does_not_go_away(&town).await;
     assert_eq!(town.content().await, before, "the clean-up after a failure");
     interrupted(&town).await;
@@ -439,6 +442,32 @@ fn an_unknown_product(town: &Town) {
     says(&said, &["PASS           own: an order", "FAIL           own: a review of nothing", "404"]);
     says(&said, &["{\"reason\":\"product 2147483647 is not there\"}"]);
     says(&said, &["PASS           own: what it made is taken back"]);
+}
+
+/// What took the request may have done it, or not.
+fn an_answer_that_is_lost(town: &Town) {
+    let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gateway.local_addr().unwrap();
+    // It is well, and says nothing to what is asked of it.
+    std::thread::spawn(move || {
+        for connection in gateway.incoming() {
+            let mut connection = connection.unwrap();
+            let mut head = [0; 4];
+            connection.read_exact(&mut head).unwrap();
+            if &head == b"GET " {
+                connection
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+            }
+        }
+    });
+    let own = town.endpoint(Service::Gateway).to_string();
+    town.says(&[(&own, &format!("http://{address}/health"))]);
+    let path = town.scenario(UNKNOWN_PRODUCT);
+    let said = town.smoke(&[&path]).expect_code(3);
+    says(&said, &["FAIL           own: an order", "POST /api/orders of api-gateway: "]);
+    says(&said, &["whether it was done is not known; its id is xtask-smoke-"]);
+    town.says(&[]);
 }
 
 /// A service that answers and does not do it.

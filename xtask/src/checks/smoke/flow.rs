@@ -151,6 +151,11 @@ impl<'a> Flow<'a> {
     ) -> Checked {
         let answered = match answered {
             Ok(answered) => answered,
+            Err(why) if request.undo.is_some() => {
+                let id = &self.request_id;
+                return checked
+                    .fails(format!("{request}: {why}: whether it was done is not known; its id is {id}"));
+            }
             Err(why) => return checked.fails(format!("{request}: {why}")),
         };
         let checked = checked.status(Some(answered.status));
