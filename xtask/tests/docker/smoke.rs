@@ -84,7 +84,7 @@ async fn services_in_containers_are_smoked() {
 
     // A container that has ended is said, with its last lines.
     docker(&["stop", "--time", "1", &stack.container("user-service")]).expect_code(0);
-    let said = tool(&["smoke", "--wait", "1s", "services-answer"]).expect_code(3).stdout;
+    let said = tool(&["smoke", "--wait", "1s", "answers"]).expect_code(3).stdout;
     assert!(said.contains("FAIL") && said.contains("the container is exited"), "{said}");
     assert!(said.contains("log of user-service: ") && said.contains("Firestore connected"), "{said}");
     compose(&["down"]).expect_code(0);

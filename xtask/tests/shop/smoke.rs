@@ -195,6 +195,7 @@ async fn the_services_are_smoked_and_nothing_is_left_of_it() {
     a_request_that_is_not_logged(&town).await;
     an_unknown_product(&town);
     an_answer_that_is_lost(&town);
+    an_answer_without_an_id(&town).await;
     what_does_not_go_away(&town).await;
     assert_eq!(town.content().await, before, "the clean-up after a failure");
     interrupted(&town).await;
@@ -229,7 +230,7 @@ async fn on_the_old_database(town: &mut Town) {
     assert_words(&said, &["no run here is cut over: nothing is noted"]);
     assert!(!said.stderr.contains("warning"), "{}", said.stderr);
     // The same services are not those of the new stores.
-    let said = town.smoke(&["services-answer"]).expect_code(3);
+    let said = town.smoke(&["answers"]).expect_code(3);
     says(&said, &["FAIL", "no line of the log of user-service holds \"Firestore connected\""]);
     // Where nobody could look, that is no finding; what was made is taken back all the same.
     let said = town.smoke(&["order-and-review"]).expect_code(1);
@@ -264,7 +265,7 @@ async fn green(town: &Town) {
     assert!(text.contains("new services: 17 passed, 0 failed, 0 not looked at"), "{text}");
 
     // Only those that are named; and nothing at all.
-    let said = town.smoke(&["services-answer"]).expect_code(0);
+    let said = town.smoke(&["answers"]).expect_code(0);
     says(&said, &["✓ SMOKED new services: 8 passed"]);
     assert_words(&said, &[&format!("next: cargo xtask verify --run {}", run.id())]);
     let before = fs::read_to_string(run.file("journal.jsonl")).unwrap();
@@ -274,7 +275,7 @@ async fn green(town: &Town) {
     // A log that nobody names is not one that was looked into.
     let named = format!("user = \"{}\"\n", town.running().services.logs[&Service::User].display());
     town.says(&[(&named, "")]);
-    let said = town.smoke(&["services-answer"]).expect_code(0);
+    let said = town.smoke(&["answers"]).expect_code(0);
     says(&said, &["7 passed, 0 failed, 1 not looked at", "[services.logs] user = \"path\""]);
     town.says(&[]);
 }
@@ -313,7 +314,7 @@ fn what_is_refused_before_anything_is_asked(town: &Town) {
         let said = town.smoke(&[&path]);
         assert_refused(text, &said, &[&format!("own.toml line {line}: "), words]);
     }
-    assert_refused("name", &town.smoke(&["order-and-revue"]), &["order-and-revue.toml", "services-answer"]);
+    assert_refused("name", &town.smoke(&["order-and-revue"]), &["order-and-revue.toml", "answers"]);
     let nowhere = town.home.path().join("nowhere/smoke.xml");
     let said = town.smoke(&["--junit", nowhere.to_str().unwrap()]);
     assert_refused("junit", &said, &["nowhere/smoke.xml cannot be written"]);
@@ -335,9 +336,9 @@ fn what_is_refused_before_anything_is_asked(town: &Town) {
     assert_refused("written down", &said, &["`services.token` has to be named, never written down"]);
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
     town.env.set_policy("");
-    assert_refused("nowhere", &town.smoke(&["services-answer"]), &["does not say where the services answer"]);
+    assert_refused("nowhere", &town.smoke(&["answers"]), &["does not say where the services answer"]);
     town.env.set_policy("confirm = true\n[services]\ngateway = \"http://127.0.0.1:1/\"");
-    assert_refused("confirm", &town.smoke(&["services-answer"]), &["--confirm ecommerce_db"]);
+    assert_refused("confirm", &town.smoke(&["answers"]), &["--confirm ecommerce_db"]);
     town.says(&[]);
 }
 
@@ -358,7 +359,7 @@ fn services_that_do_not_answer(town: &Town) {
     // It answers, and not well.
     let products = town.endpoint(Service::Product).to_string();
     town.says(&[(&products, &products.replace("/products", "/nothing"))]);
-    let said = town.command(&["smoke", "--wait", "1s", "services-answer"]).output().unwrap();
+    let said = town.command(&["smoke", "--wait", "1s", "answers"]).output().unwrap();
     says(&Said::from(said).expect_code(3), &["the last that was seen: status 404", "  404  "]);
     town.says(&[]);
 }
@@ -468,6 +469,19 @@ fn an_answer_that_is_lost(town: &Town) {
     says(&said, &["FAIL           own: an order", "POST /api/orders of api-gateway: "]);
     says(&said, &["whether it was done is not known; its id is xtask-smoke-"]);
     town.says(&[]);
+}
+
+/// What was made stays then, and that is said.
+async fn an_answer_without_an_id(town: &Town) {
+    let path = town
+        .scenario(&UNKNOWN_PRODUCT.replace("capture = { order = \"/id\" }", "capture = { order = \"/nr\" }"));
+    let said = town.smoke(&[&path]).expect_code(3);
+    says(&said, &["FAIL           own: an order", "the answer has no /nr, which is order"]);
+    says(&said, &["it was done, and cannot be taken back without that; its id is xtask-smoke-"]);
+    let made = "WITH made AS (DELETE FROM orders WHERE id = (SELECT max(id) FROM orders) RETURNING created_at) \
+                SELECT created_at > now() - interval '1 minute' FROM made";
+    let row = town.shop.target(Database::Order).await.row(made).await.unwrap();
+    assert!(row.get::<bool, _>(0), "the order was made, and stayed");
 }
 
 /// A service that answers and does not do it.

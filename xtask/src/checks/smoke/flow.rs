@@ -169,6 +169,12 @@ impl<'a> Flow<'a> {
                 self.values.extend(values);
                 checked
             }
+            Err(why) if request.undo.is_some() => {
+                let id = &self.request_id;
+                let why =
+                    format!("{why}: it was done, and cannot be taken back without that; its id is {id}");
+                checked.fails(why).response(shown)
+            }
             Err(why) => checked.fails(why).response(shown),
         }
     }

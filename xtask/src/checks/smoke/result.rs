@@ -79,7 +79,7 @@ impl Checked {
         Checked { log, ..self }
     }
 
-    /// `services-answer: api-gateway is well`
+    /// `answers: api-gateway is well`
     pub fn title(&self) -> String {
         format!("{}: {}", self.scenario, self.name)
     }
