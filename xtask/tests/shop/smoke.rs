@@ -376,9 +376,13 @@ fn a_wrong_token(town: &Town) {
 
 async fn a_service_that_fails(town: &Town) {
     town.alter(Database::Order, "ALTER TABLE order_items RENAME COLUMN final_price TO last_price").await;
-    let said = town.smoke(&[]).expect_code(3);
+    let junit = town.home.path().join("failed.xml");
+    let said = town.smoke(&["--junit", junit.to_str().unwrap()]).expect_code(3);
     says(&said, &["FAIL           order-and-review: create an order", "status 201 expected, 500 found"]);
     says(&said, &["this service failed: its log says why", "log of order-service: POST /api/orders 500"]);
+    assert_eq!(xml(town, &junit, "//testcase[failure]/@name").await, ["create an order"]);
+    let why = xml(town, &junit, "//failure/text()").await.concat();
+    assert!(why.contains("log of order-service: POST /api/orders 500"), "{why}");
     let run = town.shop.latest();
     let noted = fs::read_to_string(run.file("journal.jsonl")).unwrap();
     assert!(noted.contains("1 failed"), "{noted}");

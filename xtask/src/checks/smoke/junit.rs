@@ -63,3 +63,28 @@ fn text(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::Words;
+
+    #[test]
+    fn whatever_stands_in_it_is_xml() {
+        let odd = "<a href=\"x\">&'\u{1b}]]>\n";
+        let failed = Checked::new("s", odd).fails(odd.to_string()).response(Words::plain("<b>"));
+        let checks = vec![failed, Checked::new("s", "b"), Checked::new("t", "c").not_looked_at("d".into())];
+        let text = junit(&Outcome { side: "new", checks, left: Vec::new(), seconds: 1.5 }, Values::Masked);
+        let safe = "&lt;a href=&quot;x&quot;&gt;&amp;&apos;\u{fffd}]]&gt;&#10;";
+        assert!(text.contains(&format!("name=\"{safe}\" time=\"0.000\">")), "{text}");
+        assert!(text.contains(&format!("<failure message=\"{safe}\">")), "{text}");
+        assert!(text.contains("it answered: &lt;b&gt;</failure>"), "{text}");
+        assert!(
+            text.contains("<testsuites name=\"smoke\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\"")
+        );
+        assert!(
+            text.contains("<testsuite name=\"t\" tests=\"1\" failures=\"0\"")
+                && text.contains("<skipped message=\"d\"/>")
+        );
+    }
+}
