@@ -84,7 +84,10 @@ impl Command {
     /// Whether it leaves the run as it was. Of one whose beginning is lost that is told by its steps.
     pub fn only_looks(&self) -> bool {
         let looks = |step: &Span<StepName>| {
-            matches!(step.step, StepName::Verify | StepName::LookForRepairs | StepName::Restore)
+            matches!(
+                step.step,
+                StepName::Verify | StepName::LookForRepairs | StepName::Restore | StepName::Smoke
+            )
         };
         match self.process {
             Some(_) => self.whole.step.only_looks(),

@@ -19,6 +19,7 @@ mod shown;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod token;
 mod values;
 
 pub use crate::forecast::Prices;

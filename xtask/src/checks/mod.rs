@@ -1,6 +1,8 @@
-//! What only looks and changes nothing: the preflight, `doctor`, the forecast of `plan`.
+//! What only looks and changes nothing: the preflight, `doctor`, the forecast of `plan`; and `smoke`, which takes back
+//! what it has made.
 //! May import: phases and all below them.
 
 pub mod doctor;
 pub mod forecast;
 pub mod preflight;
+pub mod smoke;

@@ -30,8 +30,8 @@ impl Command for Args {
         let shown = if session.containers.is_empty() {
             show(&environment, session.running(&environment, None)?.as_ref(), session.variables)?
         } else {
-            environment
-                .shown_on(&compose_stack::settings(&environment, &session.containers)?, &session.workspace)
+            let settings = compose_stack::settings(&environment, &session.containers)?;
+            environment.shown_on(&settings, &session.workspace, session.variables)
         };
         if session.common.json {
             return print(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
@@ -49,7 +49,7 @@ pub fn show(
     outside: &impl Surroundings,
 ) -> Result<Shown> {
     match stack {
-        Some(stack) => Ok(environment.shown_on(&local::settings(environment, stack)?, &stack.dir)),
+        Some(stack) => Ok(environment.shown_on(&local::settings(environment, stack)?, &stack.dir, outside)),
         None => Ok(environment.shown(outside)),
     }
 }

@@ -1,9 +1,13 @@
 //! The rehearsal: the real migration, pointed at disposable servers.
 
 use super::migrate;
+use crate::checks::smoke::Side;
+use crate::commands::cutover;
 use crate::commands::rehearse_rollback::{forward_again, role_of_its_own, there_and_back};
+use crate::commands::rehearse_services::smoked;
 use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
+use crate::lab::shop_services;
 use crate::phases::rollback::Scenario;
 use crate::run::command::Times;
 use crate::run::ctx::{Ctx, Options};
@@ -19,7 +23,7 @@ use crate::sql;
 use crate::tables::TABLES;
 use crate::timing::Part;
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,11 +45,18 @@ pub struct Args {
     /// The whole story: migrate, cut over, services that write, back, migrate again, cut over, verify
     #[arg(long, conflicts_with_all = ["rollback", "baseline"])]
     pub full: bool,
+    /// Besides, cut over, start the shop's services on the new stores and smoke them; with --full also those of the
+    /// old database, before and after. They are built by `cargo build --workspace`
+    #[arg(long)]
+    pub services: bool,
 }
 
 impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let wanted = wanted(session, &self.stack);
+        if self.services {
+            shop_services::program()?;
+        }
         let asked = session.common.runtime.unwrap_or(Runtime::Native);
         let runtime = runtime::choose(asked, &session.workspace, false, &session.terminal).await?;
         if let runtime::Taken::Native = runtime {
@@ -57,8 +68,8 @@ impl Command for Args {
             true => Some(Scenario::AfterStart),
             false => self.rollback,
         };
-        let plan =
-            RehearsalPlan { runtime, keep: self.keep, runs, baseline: self.baseline, back, full: self.full };
+        let Args { keep, baseline, full, services, .. } = self;
+        let plan = RehearsalPlan { runtime, keep, runs, story: Story { baseline, back, full, services } };
         let environment = session.environment()?;
         let running = run(wanted, plan, &environment, session.options()?, session.cleanup);
         let rehearsed = Box::pin(running).await?;
@@ -80,12 +91,20 @@ pub struct RehearsalPlan {
     pub keep: bool,
     /// Where the run directory goes if it is to stay; `None`: away with the servers.
     pub runs: Option<PathBuf>,
+    pub story: Story,
+}
+
+/// What is done besides the migration.
+#[derive(Clone, Copy)]
+pub struct Story {
     /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it.
     pub baseline: bool,
     /// Whether it is cut over, and taken back.
     pub back: Option<Scenario>,
     /// And forward again.
     pub full: bool,
+    /// Whether the shop's services are started and smoked.
+    pub services: bool,
 }
 
 /// What a rehearsal came to.
@@ -108,24 +127,14 @@ pub async fn run(
     let starting = Servers::start(plan.runtime, wanted, environment, &terminal, cleanup);
     let (servers, mut settings) = times.of(Part::Servers, Box::pin(starting)).await?;
     settings.services = settings.services.left_alone();
-    if let Some(service) = plan.back.and_then(Scenario::alone) {
+    if let Some(service) = plan.story.back.and_then(Scenario::alone) {
         role_of_its_own(&mut settings, service).await?;
     }
     let stays = plan.keep || plan.runs.is_some();
     let parent = if stays { runs } else { servers.home().join("runs") };
     let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options.clone()));
-    let mut result = measured(&ctx, plan.baseline, times).await;
-    note(&ctx, scale, &result);
-    if let (Some(scenario), Ok(report)) = (plan.back, &result)
-        && report.proven == Some(true)
-    {
-        let back = there_and_back(&ctx, scenario, cleanup).await;
-        result = match back {
-            Ok(()) if plan.full => forward_again(&ctx, options, cleanup).await,
-            Ok(()) => result,
-            Err(error) => Err(error),
-        };
-    }
+    let home = servers.home().to_path_buf();
+    let result = Box::pin(played(&ctx, plan.story, &home, scale, options, times, cleanup)).await;
     // Also after a failure: --keep is there to look at it.
     if result.is_err() {
         servers.post_mortem(&ctx.settings).await.iter().for_each(|line| terminal.always(line));
@@ -139,6 +148,40 @@ pub async fn run(
         report.directory = "removed with the servers (--keep leaves both)".into();
     }
     Ok(Rehearsed { report, kept })
+}
+
+/// The migration, and what has to come before and after it.
+async fn played(
+    ctx: &Arc<Ctx>,
+    story: Story,
+    home: &Path,
+    scale: u32,
+    options: Options,
+    times: Times,
+    cleanup: &Cleanup,
+) -> Result<Report> {
+    let services = story.services.then_some(home);
+    if let (Some(home), true) = (services, story.full) {
+        // The run has not begun: nothing is noted in it.
+        let before = RunDir::dry_run_dir(ctx.run.runs());
+        let before = Arc::new(Ctx::new(ctx.settings.clone(), ctx.tables, before, options.clone()));
+        smoked(&before, Side::Old, home).await?;
+    }
+    let result = measured(ctx, story.baseline, times).await;
+    note(ctx, scale, &result);
+    let report = result?;
+    if report.proven != Some(true) {
+        return Ok(report);
+    }
+    match (story.back, services) {
+        (Some(scenario), services) => there_and_back(ctx, scenario, services, cleanup).await?,
+        (None, Some(home)) => {
+            cutover::run(ctx, None, cleanup).await?;
+            smoked(ctx, Side::New, home).await?;
+        }
+        (None, None) => {}
+    }
+    if story.full { forward_again(ctx, options, cleanup).await } else { Ok(report) }
 }
 
 /// Notes how it ended, for migrations that want a green rehearsal.

@@ -1,5 +1,7 @@
 //! The rest of a rehearsal: the cut-over, services that write, the way back, and forward once more.
 
+use crate::checks::smoke::Side;
+use crate::commands::rehearse_services::smoked;
 use crate::commands::rollback::{self, Asked, text};
 use crate::commands::{cutover, migrate, verify};
 use crate::effects::cleanup::Cleanup;
@@ -16,24 +18,38 @@ use crate::source::Handling;
 use crate::sql;
 use anyhow::Result;
 use secrecy::ExposeSecret;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Every rehearsal writes the same.
 const SEED: u64 = 1;
 
-/// Cuts the run over, lets services write where the scenario says that they did, and takes it back.
+/// Cuts the run over, lets services write where the scenario says that they did, and takes it back. `services`: where
+/// the shop's own put their logs, if they are started and smoked as well, on either side.
 ///
 /// # Errors
-/// `Stop::Differs` where something did not come back.
-pub async fn there_and_back(ctx: &Arc<Ctx>, scenario: Scenario, cleanup: &Cleanup) -> Result<()> {
+/// `Stop::Differs` where something did not come back, or the services do not do what they are there for.
+pub async fn there_and_back(
+    ctx: &Arc<Ctx>,
+    scenario: Scenario,
+    services: Option<&Path>,
+    cleanup: &Cleanup,
+) -> Result<()> {
     ctx.terminal.phase("Rehearsal: cut-over, services, and the way back");
     cutover::run(ctx, None, cleanup).await?;
     if scenario != Scenario::BeforeStart {
+        if let Some(home) = services {
+            smoked(ctx, Side::New, home).await?;
+        }
         services_write(&ctx.settings, SEED, Collisions::None).await?;
     }
     let wanted = Wanted { compared: Compared::All, ..Wanted::of(scenario) };
     let back = rollback::run(ctx, &Asked { wanted, wait: None, besides: false }, cleanup).await?.back;
     ctx.terminal.always(&text(&back, &format!("✓ taken back ({scenario})")));
+    // Of one service alone the others are not back: nothing goes through the old gateway.
+    if let (Some(home), Scenario::BeforeStart | Scenario::AfterStart) = (services, scenario) {
+        smoked(ctx, Side::Old, home).await?;
+    }
     match (back.left_behind(), back.received(), scenario) {
         (0, 0, Scenario::AfterStart | Scenario::Service(_)) => {
             Err(Stop::Differs("the services wrote nothing".into()).into())

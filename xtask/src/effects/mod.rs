@@ -7,6 +7,7 @@ pub mod clock;
 pub mod disk;
 pub mod dump;
 pub mod host;
+pub mod http;
 pub mod idle;
 pub mod own_sessions;
 pub mod postgres;

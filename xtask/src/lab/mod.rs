@@ -10,5 +10,6 @@ mod emulator;
 pub mod faults;
 mod itself;
 pub mod rollbacks;
+pub mod shop_services;
 mod signal;
 pub mod usage;

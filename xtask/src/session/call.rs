@@ -301,6 +301,25 @@ impl Session<'_> {
         Ok(Arc::new(ctx))
     }
 
+    /// The run whose stores the services work on, to be noted there what is found of them: the one that is named, or
+    /// with `latest` the newest of this environment that is cut over. Without one a context that leaves nothing
+    /// on disk.
+    pub fn run_in_service(&self, run: &str) -> Result<(Arc<Ctx>, Option<Manifest>)> {
+        let found = match run {
+            "latest" => newest_in_service(&self.runs(), &self.environment_file()?.0)?,
+            run => Some(run.to_string()),
+        };
+        let run = match &found {
+            Some(id) => RunDir::open(&self.runs(), id)?,
+            None => RunDir::dry_run_dir(&self.runs()),
+        };
+        let manifest = found.is_some().then(|| run.load_manifest()).transpose()?;
+        let settings = self.settings_for(manifest.as_ref().map(|manifest| &manifest.servers))?;
+        // No program of PostgreSQL's is needed.
+        let options = self.options_with(native::client_bindir().unwrap_or_default());
+        Ok((Arc::new(Ctx::new(settings, TABLES, run, options)), manifest))
+    }
+
     /// A run that was begun before. Which one `latest` is, is said.
     pub fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
         let (environment, _) = self.environment_file()?;
@@ -325,6 +344,20 @@ impl Session<'_> {
         ctx.existing = existing(manifest.replace);
         Ok(Arc::new(ctx))
     }
+}
+
+/// The newest run of this environment that has been cut over.
+///
+/// # Errors
+/// Where a newer one cannot be read: it might be the one.
+fn newest_in_service(parent: &Path, environment: &str) -> Result<Option<String>> {
+    for id in dir::ids(parent)?.into_iter().rev() {
+        let manifest = dir::load_manifest(&parent.join(&id))?;
+        if manifest.environment == environment && manifest.cutover.is_some() {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 /// What decided a row when the run began, decides what has to be there.

@@ -1,7 +1,7 @@
 //! An environment file that has been read, with flags and variables over it.
 
 use super::file::{self, File};
-use super::parts::{Firestore, Server, Settings};
+use super::parts::{Firestore, Server, Services, Settings};
 use super::shown::{self, Entry, Origin};
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -69,6 +69,14 @@ impl Environment {
         self.file.stack
     }
 
+    /// Paths are relative to the file's directory.
+    fn services(&self) -> Services {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let mut services = self.file.services.clone();
+        services.logs.values_mut().for_each(|log| *log = directory.join(&*log).components().collect());
+        services
+    }
+
     /// The settings for servers that this tool started itself: their addresses, all else as in the file.
     pub fn on(&self, source: Server, targets: [Server; 3], firestore: Firestore) -> Settings {
         let [product, order, gateway] = targets;
@@ -80,7 +88,7 @@ impl Environment {
             order,
             gateway,
             firestore: Firestore { prices: said.prices.clone(), max_cost: said.max_cost, ..firestore },
-            services: self.file.services.clone(),
+            services: self.services(),
             policy: self.file.policy.clone(),
         }
     }

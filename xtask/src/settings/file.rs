@@ -21,6 +21,8 @@ pub(super) struct File {
     pub targets: [ServerFile; 3],
     pub firestore: FirestoreFile,
     pub services: Services,
+    /// The token of whoever tests the services.
+    pub token: Option<At<SecretFrom>>,
     pub policy: Policy,
 }
 
@@ -81,10 +83,10 @@ fn all<'a>(notes: &'a Notes<'a>, document: &'a DeTable<'a>) -> File {
     let of_targets = Database::ALL.map(|database| server(targets.needed_table(database.name())));
     targets.finish();
     let firestore = firestore(top.needed_table("firestore"));
-    let services = services(top.table("services"), notes.directory());
+    let (services, token) = services(top.table("services"), notes.directory());
     let policy = policy(top.needed_table("policy"));
     top.finish();
-    File { stack, source, targets: of_targets, firestore, services, policy }
+    File { stack, source, targets: of_targets, firestore, services, token, policy }
 }
 
 fn server(mut section: Section<'_>) -> ServerFile {
@@ -145,7 +147,7 @@ fn prices(mut section: Section<'_>) -> Option<Prices> {
 }
 
 /// `directory`: of the file, to which its paths are relative.
-fn services(mut section: Section<'_>, directory: &Path) -> Services {
+fn services(mut section: Section<'_>, directory: &Path) -> (Services, Option<At<SecretFrom>>) {
     let endpoints = of_services(&mut section, values::endpoint);
     let mut roles = section.table("roles");
     let mut of = |key: &'static str| {
@@ -154,7 +156,7 @@ fn services(mut section: Section<'_>, directory: &Path) -> Services {
         table.finish();
         values
     };
-    let (stop, start) = (of("stop"), of("start"));
+    let (stop, start, logs) = (of("stop"), of("start"), of("logs"));
     let mut files = section.table("files");
     let named = if files.is_there() { of_services(&mut files, values::names) } else { BTreeMap::new() };
     files.finish();
@@ -168,10 +170,12 @@ fn services(mut section: Section<'_>, directory: &Path) -> Services {
         start,
         directory: directory.to_path_buf(),
         files: named,
+        logs: logs.into_iter().map(|(service, path)| (service, path.into())).collect(),
     };
+    let token = section.take("token", values::token);
     roles.finish();
     section.finish();
-    services
+    (services, token)
 }
 
 /// A value for each service that has one.

@@ -120,6 +120,8 @@ pub struct Services {
     pub directory: PathBuf,
     /// The files in which each is told its database, as far as they are named: for people to revert.
     pub files: BTreeMap<Service, Vec<String>>,
+    /// The files that they log to.
+    pub logs: BTreeMap<Service, PathBuf>,
 }
 
 impl Services {

@@ -50,8 +50,9 @@ impl Environment {
     }
 
     /// The same where local servers take the place of the file's.
-    pub fn shown_on(&self, settings: &Settings, directory: &Path) -> Shown {
-        self.show(shown::of_stack(settings, directory, &self.entries), Vec::new())
+    pub fn shown_on(&self, settings: &Settings, directory: &Path, outside: &impl Surroundings) -> Shown {
+        let entries: Vec<Entry> = self.entries.iter().cloned().chain(self.token_entry(outside)).collect();
+        self.show(shown::of_stack(settings, directory, &entries), Vec::new())
     }
 
     fn show(&self, values: Vec<Entry>, problems: Vec<String>) -> Shown {
@@ -68,6 +69,7 @@ pub(super) fn resolve(environment: &Environment, outside: &impl Surroundings) ->
     let order = all.server(Database::Order.name(), order);
     let gateway = all.server(Database::Gateway.name(), gateway);
     all.entries.extend_from_slice(&environment.entries);
+    all.entries.extend(environment.token_entry(outside));
     let firestore = all.firestore();
     let settings = match (source, product, order, gateway) {
         (Some(source), Some(product), Some(order), Some(gateway)) => {

@@ -425,3 +425,33 @@ fn how_services_are_stopped_is_said_in_known_words() {
     ];
     refused(parse(&text(SERVER, services, "")), &words);
 }
+
+#[test]
+fn what_tests_the_services() {
+    let services = |lines: &str| text(SERVER, &format!("{PROJECT}\n[services]\n{lines}"), "");
+    let named =
+        services("token = { env = \"T\" }\nlogs = { user = \"logs/user.log\", order = \"/var/log/o\" }");
+    // Whoever does not need the token is not refused for want of it.
+    let logs = settings(&named, &world()).unwrap().services.logs;
+    assert_eq!(logs[&Service::User], Path::new("/env/logs/user.log"));
+    assert_eq!(logs[&Service::Order], Path::new("/var/log/o"));
+    let environment = parse(&named).unwrap();
+    refused(environment.token(&world()), &["/env/test.toml: services.token comes from $T, which is not set"]);
+    let token = environment.token(&world().with("T", "t")).unwrap().unwrap();
+    assert_eq!(token.expose_secret(), "t");
+    assert!(parse(&services("")).unwrap().token(&world()).unwrap().is_none());
+    let file = parse(&services("token = { file = \"token\" }")).unwrap();
+    assert_eq!(file.token(&world().file("/env/token", "t\n", 0o600)).unwrap().unwrap().expose_secret(), "t");
+    refused(
+        file.token(&world().file("/env/token", "t\n", 0o644)),
+        &["services.token", "chmod 600 /env/token"],
+    );
+    for wrong in ["\"hunter2\"", "{ pgpass = \"./hunter2\" }"] {
+        let said = refused(
+            parse(&services(&format!("token = {wrong}"))),
+            &["line 35: `services.token` has to be named"],
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    refused(parse(&services("logs = { usr = \"a\" }")), &["unknown key `services.logs.usr`: did you mean"]);
+}

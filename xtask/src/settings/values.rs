@@ -115,7 +115,7 @@ pub(super) fn duration(value: &DeValue<'_>) -> Parsed<Duration> {
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// `90s`, `10m`, `12h`, `7d`.
+/// A time span as people write it: `10s`, `30m`, `12h`, `7d`.
 pub fn span(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let (_, seconds) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
@@ -192,6 +192,16 @@ pub(super) fn secret(value: &DeValue<'_>) -> Parsed<SecretFrom> {
          libpq: { pgpass = \"./path\" } or { pgpass = \"VARIABLE_WITH_ITS_PATH\" }"
             .into()
     })
+}
+
+/// The same of what no password file of libpq knows.
+pub(super) fn token(value: &DeValue<'_>) -> Parsed<SecretFrom> {
+    match secret(value) {
+        Ok(SecretFrom::Pgpass(_)) | Err(_) => {
+            Err("named, never written down: { env = \"A_VARIABLE\" } or { file = \"path\" }".into())
+        }
+        named => named,
+    }
 }
 
 pub(super) fn place(value: &DeValue<'_>) -> Parsed<Place> {

@@ -4,6 +4,7 @@
 #[path = "../support/containers.rs"]
 mod containers;
 mod shop;
+mod smoke;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tool.rs"]

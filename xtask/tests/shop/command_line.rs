@@ -45,6 +45,7 @@ fn help_and_usage() {
         "migrate",
         "status",
         "verify",
+        "smoke",
         "restore",
         "completions",
     ] {

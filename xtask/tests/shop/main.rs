@@ -63,6 +63,7 @@ mod seen;
 mod service_back;
 mod services;
 mod silence;
+mod smoke;
 mod status;
 mod strangers;
 mod targets;

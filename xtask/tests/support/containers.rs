@@ -99,12 +99,16 @@ impl Stack {
 
     /// Compose, as a person calls it.
     pub fn compose(&self, arguments: &[&str]) -> Said {
+        self.composing(arguments).output().unwrap().into()
+    }
+
+    pub fn composing(&self, arguments: &[&str]) -> Command {
         let v2 =
             Command::new("docker").args(["compose", "version"]).output().is_ok_and(|o| o.status.success());
         let mut command = Command::new(if v2 { "docker" } else { "docker-compose" });
         command.args(v2.then_some("compose")).args(arguments);
         self.environment(&mut command);
-        command.output().unwrap().into()
+        command
     }
 
     /// What a command would find of it.
