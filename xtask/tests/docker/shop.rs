@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use xtask::effects::postgres;
 use xtask::effects::wait::{self, State};
-use xtask::servers::docker::Engine;
+use xtask::servers::docker::{Engine, ShopProject};
 use xtask::settings::Server;
 
 /// The order service, told its database by these variables.
@@ -227,4 +227,29 @@ async fn volumes_are_gone(stack: &Stack, engine: &Engine) {
     for service in ["postgres-product", "postgres-order", "postgres-gateway"] {
         assert!(engine.container(&stack.container(service)).await.unwrap().is_none(), "{service}");
     }
+}
+
+/// Neither of those that are put in, nor of those that are only named, nor those of a file.
+#[tokio::test]
+#[ignore = "needs Docker Compose: cargo test --test docker -- --ignored"]
+async fn no_value_of_a_variable_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".env"), "SHOP_PASSWORD=secret-of-shop\nSHOP_PORT=4711\n").unwrap();
+    let file = dir.path().join("docker-compose.yml");
+    let kept = async |service: &str| {
+        let text = format!("version: \"3.7\"\nservices:\n  order-service:\n    image: x\n{service}");
+        fs::write(&file, &text).unwrap();
+        let kept = ShopProject::of(&file).await.unwrap().configuration().await.unwrap();
+        assert!(!kept.text.contains("secret-of-") && !kept.text.contains("4711"), "{}", kept.text);
+        (text, kept)
+    };
+    let (_, named) = kept("    environment:\n      A: ${SHOP_PASSWORD}\n      SHOP_PASSWORD:\n").await;
+    assert_eq!(named.plain, None);
+    assert_words(&named.text, &["A: ${SHOP_PASSWORD}", "SHOP_PASSWORD:", "order-service"]);
+    // What it is made of can be put back, in any case.
+    let (written, port) = kept("    ports: [\"127.0.0.1:${SHOP_PORT}:5432\"]\n").await;
+    assert!(port.plain.is_none() || port.text == written, "{port:?}");
+    let (written, of_file) = kept("    env_file: .env\n").await;
+    assert_eq!(of_file.text, written);
+    assert_words(&of_file.plain.unwrap(), &["the values of its env_file"]);
 }
