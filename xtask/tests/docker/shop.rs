@@ -15,11 +15,14 @@ use xtask::effects::wait::{self, State};
 use xtask::servers::docker::{Engine, ShopProject};
 use xtask::settings::Server;
 
+/// The image's volume would outlive a container that Compose makes anew.
+const NO_VOLUME: &str = "    tmpfs: /var/lib/postgresql/data\n";
+
 /// The order service, told its database by these variables.
 fn service(variables: &str) -> String {
     format!(
         "  order-service:\n    image: postgres:15\n    command: [\"sh\", \"-c\", \"sleep 600 | psql -X\"]\n    \
-         stop_grace_period: 0s\n    environment:\n      PGAPPNAME: order-service\n{variables}"
+         stop_grace_period: 0s\n{NO_VOLUME}    environment:\n      PGAPPNAME: order-service\n{variables}"
     )
 }
 
@@ -71,6 +74,7 @@ impl<'a> ToyShop<'a> {
              PGPASSWORD: secret-of-ORDER\n",
         );
         let cache = "  cache:\n    image: postgres:15\n    command: [\"sleep\", \"600\"]\n    stop_grace_period: 0s\n";
+        let cache = format!("{cache}{NO_VOLUME}");
         self.write(&format!("{order}{cache}"))
     }
 
