@@ -202,3 +202,32 @@ async fn before_the_cutover_it_is_damage_and_after_it_the_services_work() {
     shop.xtask(&["unfreeze", "--run", &run_id]).expect_code(0);
     assert_eq!(state(&shop, "postgres").await, OPEN);
 }
+
+/// Interrupted after the instant of the cut-over and before the last store knows of it, the source stays held back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_is_not_undone_by_an_interrupt() {
+    let shop = Shop::open(0).await;
+    shop.xtask(&["migrate", "--quiet"]).expect_code(0);
+    // The second word about it has to wait there.
+    let slow = "CREATE SCHEMA IF NOT EXISTS xtask; \
+                CREATE TABLE xtask.cutover (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), run text NOT NULL, \
+                    environment text NOT NULL, state text NOT NULL, at timestamptz NOT NULL DEFAULT now()); \
+                CREATE FUNCTION xtask.slow() RETURNS trigger LANGUAGE plpgsql AS \
+                $$BEGIN PERFORM pg_sleep(600); RETURN NEW; END$$; \
+                CREATE TRIGGER slow BEFORE UPDATE ON xtask.cutover FOR EACH ROW EXECUTE FUNCTION xtask.slow()";
+    let mut gateway = shop.target(Database::Gateway).await;
+    gateway.run(slow).await.unwrap();
+    let mut cutover = Tool::start(shop.command(&["cutover"]));
+    let book = shop.runs.path().join("freezes.jsonl");
+    let recorded = || fs::read_to_string(&book).is_ok_and(|text| text.contains("\"event\":\"cutover\""));
+    tokio::task::block_in_place(|| cutover.wait_for("the record of the cut-over", recorded));
+    cutover.signal(Signal::SIGINT);
+    let said = tokio::task::block_in_place(|| cutover.ends_within(60));
+    assert_ne!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    assert_words(&said, &["has been cut over: the source stays frozen"]);
+    assert_eq!(state(&shop, "postgres").await, read_only());
+    gateway.run("DROP FUNCTION xtask.slow() CASCADE").await.unwrap();
+    let said = shop.xtask(&["cutover"]).expect_code(0);
+    assert_words(&said, &["has been cut over already"]);
+    assert_eq!(state(&shop, "postgres").await, read_only());
+}

@@ -473,6 +473,34 @@ async fn a_commit_whose_answer_is_lost_is_no_failure() {
     assert_eq!(held.await.unwrap().get::<i64, _>(0), 1, "the new services stay out");
 }
 
+/// The same with a person who interrupts it while the commit waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_while_it_is_committed_lets_nobody_in() {
+    let shop = cut_over(0).await;
+    shop.target(Database::Order).await.run("UPDATE orders SET status = 'late' WHERE id = 1").await.unwrap();
+    let mut superuser = shop.superuser(&shop.settings.source).await;
+    superuser.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
+    superuser.run("SELECT pg_reload_conf()").await.unwrap();
+    let tool = Tool::start(shop.command(&["rollback", "after-start", "--json"]));
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE wait_event = 'SyncRep' AND application_name LIKE '%rollback%'";
+    let waits = wait::for_state("a commit that waits", within(60, 20), async || {
+        let waits: i64 = superuser.row(waiting).await?.get(0);
+        Ok(if waits > 0 { State::Ready(()) } else { State::NotYet(tool.stderr()) })
+    });
+    waits.await.unwrap();
+    tool.signal(Signal::SIGINT);
+    tokio::task::block_in_place(|| tool.ends_within(60)).expect_code(6);
+    let held = "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%read_only=on%'";
+    let mut order = shop.target(Database::Order).await;
+    assert_eq!(order.row(held).await.unwrap().get::<i64, _>(0), 1, "the new services stay out");
+    superuser.run("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+    superuser.run("SELECT pg_reload_conf()").await.unwrap();
+    shop.xtask(&["rollback", "after-start"]).expect_code(0);
+    assert_eq!(value(&shop, "SELECT status FROM orders WHERE id = 1").await.as_deref(), Some("late"));
+    assert_eq!(shop.manifest().rolled_back.len(), 1);
+}
+
 /// What the services wrote stays in the files, and goes nowhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn deltas_that_are_kept_change_nothing_but_numbers() {

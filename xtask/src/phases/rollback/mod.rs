@@ -83,7 +83,8 @@ pub async fn run(ctx: &Arc<Ctx>, marks: &Marks, wanted: Wanted, cleanup: &Cleanu
             marks.hold_this(ctx, &going.export)?;
             ctx.terminal.phase("Rollback: services held out of the new stores");
             let held = hold(ctx, &going, cleanup).await?;
-            let went = tried(ctx, &going, End::Commit).await;
+            let stay = || held.iter().for_each(|(pending, _)| cleanup.keep(*pending));
+            let went = tried(ctx, &going, End::Commit(&stay)).await;
             after_it(ctx, scenario, went, (held, cleanup)).await?
         }
     };
@@ -102,23 +103,25 @@ async fn after_it(
     ctx: &Ctx,
     scenario: Scenario,
     went: Result<Back>,
-    (held, cleanup): (Vec<Pending>, &Cleanup),
+    (held, cleanup): (Vec<(Pending, Database)>, &Cleanup),
 ) -> Result<Back> {
     let lost = match went {
-        Ok(back) => {
-            held.into_iter().for_each(|pending| cleanup.keep(pending));
-            return Ok(back);
-        }
+        Ok(back) => return Ok(back),
         Err(lost) => lost,
     };
     let committed = recorded(ctx, scenario).await.map(|recorded| recorded.back);
     if let Ok(None) = committed {
-        for pending in held {
+        for (pending, database) in held {
             cleanup.undo(pending).await?;
+            // Where the commit was sent, and came to nothing.
+            let freezer = Freezer::of_target(ctx, database);
+            if let Some(open) = freezer.open()? {
+                freezer.undo(&open.frozen).await?;
+            }
         }
         return Err(lost);
     }
-    held.into_iter().for_each(|pending| cleanup.keep(pending));
+    held.into_iter().for_each(|(pending, _)| cleanup.keep(pending));
     match committed {
         Ok(Some(back)) => {
             ctx.terminal.warn(format!("it was committed all the same: {lost:#}"));
@@ -157,7 +160,7 @@ async fn permitted(ctx: &Ctx, going: &Going) -> Result<()> {
 }
 
 /// Captures what the stores received, and puts it into the old database.
-async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End) -> Result<Back> {
+async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End<'_>) -> Result<Back> {
     let Wanted { scenario, deltas: what, .. } = going.wanted;
     ctx.terminal.phase("Rollback: what the stores have received");
     let mut captured = marks::instants(ctx).await?;
@@ -176,7 +179,7 @@ async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End) -> Result<Back> {
         );
     }
     ctx.terminal.phase("Rollback: into the old database");
-    if what != Deltas::Discard && end == End::Commit {
+    if what != Deltas::Discard && matches!(end, End::Commit(_)) {
         deltas.iter().try_for_each(|delta| delta.save(ctx))?;
     }
     if what != Deltas::Apply {
@@ -217,15 +220,15 @@ async fn timed<T>(
 }
 
 /// Nobody else writes to the targets any more.
-async fn hold(ctx: &Ctx, going: &Going, cleanup: &Cleanup) -> Result<Vec<Pending>> {
+async fn hold(ctx: &Ctx, going: &Going, cleanup: &Cleanup) -> Result<Vec<(Pending, Database)>> {
     let mut held = Vec::new();
     let takes = |database: &Database| going.wanted.scenario.takes(database.service(), &going.before);
     for database in Database::ALL.into_iter().filter(takes) {
         match Freezer::of_target(ctx, database).freeze(Some(ctx.run.id()), cleanup).await {
-            Ok(Held::Now(pending, _)) => held.push(pending),
+            Ok(Held::Now(pending, _)) => held.push((pending, database)),
             Ok(Held::Before(_)) => {}
             Err(error) => {
-                for pending in held {
+                for (pending, _) in held {
                     cleanup.undo(pending).await?;
                 }
                 return Err(error);

@@ -26,11 +26,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whether the transaction ends for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+#[derive(Clone, Copy)]
+pub enum End<'a> {
     /// Everything was tried, and nothing has been changed.
     Undo,
-    Commit,
+    /// From the call before it on an interrupt does not let anybody in again: whether it came in time nobody knows.
+    Commit(&'a (dyn Fn() + Send + Sync)),
 }
 
 /// What a transaction came to.
@@ -44,7 +45,7 @@ pub async fn put(
     ctx: &Arc<Ctx>,
     going: &Going,
     deltas: &[Delta],
-    (captured, end): (&BTreeMap<String, Instant>, End),
+    (captured, end): (&BTreeMap<String, Instant>, End<'_>),
 ) -> Result<Attempt> {
     let Wanted { scenario, compared, triggers: fire, rekey, .. } = &going.wanted;
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("rollback")).await?;
@@ -82,7 +83,7 @@ pub async fn put(
     if *compared == Compared::All {
         connection = rest::compare(&old, &puts, connection, &mut back).await?;
     }
-    if end == End::Commit {
+    if let End::Commit(_) = end {
         write_down(ctx, &puts, &mut connection).await?;
     }
     for statement in &triggers.again {
@@ -90,16 +91,22 @@ pub async fn put(
     }
     match end {
         End::Undo => connection.run("ROLLBACK").await?,
-        End::Commit => commit(ctx, &back, &mut connection).await?,
+        End::Commit(before_it) => commit(ctx, &back, before_it, &mut connection).await?,
     }
     connection.close().await?;
     Ok(Attempt::Done(back))
 }
 
-async fn commit(ctx: &Ctx, back: &Back, connection: &mut Connection) -> Result<()> {
+async fn commit(
+    ctx: &Ctx,
+    back: &Back,
+    before_it: &(dyn Fn() + Send + Sync),
+    connection: &mut Connection,
+) -> Result<()> {
     let summary = serde_json::to_string(back)?;
     let values = [("run", ctx.run.id()), ("scope", &back.scope), ("summary", &summary)];
     connection.run(&sql::bind(sql_file!("phases/rollback/record.sql"), &values)).await?;
+    before_it();
     connection.run("COMMIT").await
 }
 

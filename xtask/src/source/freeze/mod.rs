@@ -278,8 +278,9 @@ impl Freezer {
         let locks = self.alone("unfreeze").await?;
         let undone = match self.open()? {
             Some(open) if open.frozen == *frozen => {
-                if let Some(run) = open.cutover.filter(|run| frozen.run.as_ref() != Some(run)) {
-                    refuse!("run {run} has been cut over meanwhile: the source stays frozen");
+                // Also by the command that is being cut off now: what it has recorded stays.
+                if let Some(run) = open.cutover {
+                    refuse!("run {run} has been cut over: the source stays frozen");
                 }
                 self.undo(frozen).await?
             }
