@@ -49,7 +49,8 @@ impl RowPlaces {
         while lines.next(&mut row).with_context(|| format!("reading {}", path.display()))? {
             if !std::mem::take(&mut header) {
                 let id = csv_text::id(&row);
-                let id = id.with_context(|| format!("{}, byte {at}: a row without a number", path.display()))?;
+                let id =
+                    id.with_context(|| format!("{}, byte {at}: a row without a number", path.display()))?;
                 places.push((id, at));
             }
             at += row.len() as u64;
