@@ -1,6 +1,7 @@
-//! What only looks and changes nothing: the preflight, `doctor`, the forecast of `plan`.
+//! What only looks and changes nothing: the preflight, `doctor`, the forecast of `plan`, `perf`.
 //! May import: phases and all below them.
 
 pub mod doctor;
 pub mod forecast;
+pub mod perf;
 pub mod preflight;

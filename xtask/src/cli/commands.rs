@@ -68,6 +68,7 @@ commands! {
     Freeze: c::freeze::Args,
     Unfreeze: c::freeze::UndoArgs,
     Cutover: c::cutover::Args,
+    Perf: c::perf::Args,
     Repair: c::repair::Args,
     Replay: c::replay::Args,
     Rollback: c::rollback::Args,

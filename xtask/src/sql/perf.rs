@@ -1,0 +1,14 @@
+//! What is put around a query to measure it.
+
+use std::time::Duration;
+
+/// The query's plan, as JSON, with what it took when it ran. The query stands in a line of its own: an error
+/// names the first one, without the values that were asked for.
+pub fn explain(query: &str) -> String {
+    format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)\n{}", query.trim())
+}
+
+/// Begins a transaction in which nothing can be written and no statement runs longer than that.
+pub fn begin_to_look(limit: Duration) -> String {
+    format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", limit.as_millis())
+}
