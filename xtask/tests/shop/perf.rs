@@ -155,11 +155,14 @@ async fn a_dropped_index_is_found(shop: &Shop) {
     let finding = "✗ items_of_order (order-service): reads ";
     let scan = " rows) from end to end, where the old side goes by order_items_order_id_idx";
     says(&said, &[finding, "more than 3 times as many", "reads order_items (about 12,", scan]);
-    assert_words(&said, &["verification differs", "(items_of_order)", "next: cargo xtask verify"]);
+    assert_words(
+        &said,
+        &["verification differs: worse than on the old side: items_of_order", "next: cargo xtask verify"],
+    );
     let json = shop.xtask(&["perf", "--json", "--factor", "100000"]).expect_code(3).json();
     assert_eq!(kinds(&query(&json, "items_of_order")["findings"]), ["sequential_scan"]);
     assert_eq!(json["regressed"], true);
-    // What `verify` says then mends it.
-    shop.xtask(&["repair", "--apply"]).expect_code(0);
-    shop.xtask(&["perf"]).expect_code(0);
+    let again = "CREATE INDEX idx_order_items_order_id ON order_items (order_id)";
+    shop.target(Database::Order).await.run(again).await.unwrap();
+    shop.xtask(&["perf", "--repeat", "1"]).expect_code(0);
 }
