@@ -12,3 +12,7 @@ pub fn explain(query: &str) -> String {
 pub fn begin_to_look(limit: Duration) -> String {
     format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", limit.as_millis())
 }
+
+/// For a session that measures: shorter than what a statement may take, so that a table that somebody keeps
+/// locked is not taken for a slow query.
+pub const WAIT_LITTLE_FOR_LOCKS: &str = "SET lock_timeout = '5s'";

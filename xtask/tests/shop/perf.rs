@@ -56,6 +56,7 @@ async fn the_services_queries_are_compared_on_both_sides() {
     green(&shop).await;
     what_was_slow_is_told(&shop);
     tables_that_nobody_analyzed_are_refused(&shop).await;
+    a_locked_table_is_refused(&shop).await;
     a_dropped_index_is_found(&shop).await;
 
     drop(restarted);
@@ -149,6 +150,19 @@ async fn tables_that_nobody_analyzed_are_refused(shop: &Shop) {
     assert!(!said.stderr.contains("ANALYZE public.orders"), "{}", said.stderr);
     order.run("ANALYZE payments").await.unwrap();
     shop.xtask(&["perf", "--repeat", "1"]).expect_code(0);
+}
+
+/// It is not taken for a slow query, and nobody waits for it for ever.
+async fn a_locked_table_is_refused(shop: &Shop) {
+    let mut holder = shop.target(Database::Gateway).await;
+    holder.run("BEGIN; LOCK TABLE api_logs").await.unwrap();
+    let said = shop.xtask(&["perf"]);
+    assert_refused(
+        "a locked table",
+        &said,
+        &["a table is locked, by", "gateway (", "api_logs", "pg_terminate_backend"],
+    );
+    holder.run("ROLLBACK").await.unwrap();
 }
 
 async fn a_dropped_index_is_found(shop: &Shop) {

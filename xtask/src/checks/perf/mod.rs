@@ -13,8 +13,9 @@ mod usage;
 
 use crate::effects::postgres::Connection;
 use crate::findings::{Values, masked};
-use crate::model::Database;
+use crate::model::{Database, refused};
 use crate::run::ctx::Ctx;
+use crate::run::lock_waits;
 use crate::run::statements::Statements;
 use crate::{refuse, sql};
 use anyhow::{Context, Result};
@@ -42,8 +43,15 @@ pub enum Compared {
 }
 
 /// # Errors
-/// Refuses where a side cannot be asked, or has no row to ask for.
+/// Refuses where a side cannot be asked, keeps a table locked, or has no row to ask for.
 pub async fn run(ctx: &Ctx, wanted: &Wanted) -> Result<Performance> {
+    match measured(ctx, wanted).await {
+        Err(error) if lock_waits::is_cause(&error) => Err(refused(lock_waits::named(ctx, error).await)),
+        measured => measured,
+    }
+}
+
+async fn measured(ctx: &Ctx, wanted: &Wanted) -> Result<Performance> {
     let started = Instant::now();
     let mut sessions = Sessions::open(ctx).await?;
     let (mut remarks, mut cut_over) = (Vec::new(), false);

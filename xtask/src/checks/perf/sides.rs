@@ -83,10 +83,10 @@ impl Sessions {
 
 async fn connect(ctx: &Ctx) -> Result<(Connection, BTreeMap<Database, Connection>)> {
     let mut unusable = Vec::new();
-    let old = postgres::connect(&ctx.settings.source, &ctx.purpose("perf")).await;
+    let old = session(ctx, &ctx.settings.source).await;
     let mut new = BTreeMap::new();
     for database in Database::ALL {
-        match ctx.target(database, "perf").await {
+        match session(ctx, ctx.settings.target(database)).await {
             Ok(connection) => drop(new.insert(database, connection)),
             Err(error) => unusable.push(format!("{error:#}")),
         }
@@ -101,6 +101,12 @@ async fn connect(ctx: &Ctx) -> Result<(Connection, BTreeMap<Database, Connection
          looks at all of them. {AGAIN}",
         unusable.join("\n  ")
     )
+}
+
+async fn session(ctx: &Ctx, server: &Server) -> Result<Connection> {
+    let mut connection = postgres::connect(server, &ctx.purpose("perf")).await?;
+    connection.run(sql::WAIT_LITTLE_FOR_LOCKS).await?;
+    Ok(connection)
 }
 
 /// Of these tables those that are there.
