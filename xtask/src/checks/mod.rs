@@ -1,8 +1,9 @@
-//! What only looks and changes nothing: the preflight, `doctor`, the forecast of `plan`; and `smoke`, which takes back
-//! what it has made.
+//! What only looks and changes nothing: the preflight, `doctor`, the forecast of `plan`, `perf`; and `smoke`, which
+//! takes back what it has made.
 //! May import: phases and all below them.
 
 pub mod doctor;
 pub mod forecast;
+pub mod perf;
 pub mod preflight;
 pub mod smoke;

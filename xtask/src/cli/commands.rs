@@ -69,6 +69,7 @@ commands! {
     Unfreeze: c::freeze::UndoArgs,
     Cutover: c::cutover::Args,
     Smoke: c::smoke::Args,
+    Perf: c::perf::Args,
     Repair: c::repair::Args,
     Replay: c::replay::Args,
     Rollback: c::rollback::Args,

@@ -2,9 +2,11 @@
 //! of the source, with which the way back is proven later.
 
 use crate::effects::dump::{ExportedSnapshot, Form, ReadBack};
+use crate::effects::postgres;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{self, Backup, COMPOSE_BEFORE, SnapshotInfo};
 use crate::run::properties::Properties;
+use crate::run::statements::{self, Asked};
 use crate::servers::docker;
 use crate::shown::escaped;
 use crate::source::digests::{raw_digests, sequences, writes};
@@ -37,6 +39,8 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let started = Instant::now();
     let step = ctx.run.step(StepName::Backup)?;
     let pg_dump = ctx.tools.version().await?;
+    // First of all: what is done here is counted there, too.
+    let statements = statements(ctx).await?;
     let writes = writes(ctx).await?;
     let left_out = left_out(ctx, &snapshot.info).await?;
     let properties = properties(ctx, &snapshot.info).await?;
@@ -51,6 +55,7 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
     let mut files = files;
     files.insert(COUNTS.into(), record_counts(ctx, &raw)?);
     files.extend(compose);
+    files.extend(statements.map(|info| (statements::FILE.to_string(), info)));
     step.done(&format!("{} files, {} tables", files.len(), raw.len()))?;
     Ok(Backup {
         snapshot: snapshot.info.clone(),
@@ -65,6 +70,23 @@ pub async fn run(ctx: &Arc<Ctx>, snapshot: &Snapshot) -> Result<Backup> {
         shop_compose: ctx.settings.services.compose.clone(),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// The statements that cost most in the source, where it counts them.
+async fn statements(ctx: &Ctx) -> Result<Option<FileInfo>> {
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("statements")).await?;
+    let asked = statements::ask(&mut connection).await?;
+    connection.close().await?;
+    match asked {
+        Asked::Counted(counted) => {
+            let json = serde_json::to_string_pretty(&counted).context("writing down the statements")?;
+            Ok(Some(ctx.run.write(statements::FILE, &json)?))
+        }
+        Asked::NotThere(why) => {
+            ctx.terminal.line(format!("no {} is kept, which `perf` would read: {why}", statements::FILE));
+            Ok(None)
+        }
+    }
 }
 
 /// What no dump holds of the database, as it was before a freeze.

@@ -18,5 +18,6 @@ pub mod rehearsal_log;
 pub mod report;
 pub mod sequence;
 pub mod servers;
+pub mod statements;
 pub mod status;
 pub mod taken_over;

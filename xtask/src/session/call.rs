@@ -330,6 +330,14 @@ impl Session<'_> {
         RunDir::open(&self.runs(), &id)
     }
 
+    /// A run of which only files are read, whatever it has come to.
+    pub fn read_run(&self, run: &str) -> Result<Arc<Ctx>> {
+        let run = self.open(run, Latest::Any)?;
+        let settings = self.settings_for(Some(&run.load_manifest()?.servers))?;
+        let options = self.options_with(native::client_bindir().unwrap_or_default());
+        Ok(Arc::new(Ctx::new(settings, TABLES, run, options)))
+    }
+
     /// A run to go on with, under the policy that it was begun with.
     pub fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
         let run = self.open(run, Latest::Unfinished)?;

@@ -44,6 +44,7 @@ mod last_look;
 mod ledger;
 mod misplaced;
 mod native;
+mod perf;
 mod pinned;
 mod plan;
 mod programs;

@@ -45,6 +45,7 @@ async fn what_only_looks_leaves_the_state_of_a_run_as_it_was() {
         &["repair", "--json"],
         &["verify"],
         &["verify", "--json"],
+        &["perf", "--run", "latest"],
         &["plan"],
         &["migrate", "--dry-run"],
         &["doctor"],

@@ -1,0 +1,5 @@
+-- api-gateway: the newest events of a user
+SELECT id, event_name, properties, created_at FROM analytics_events
+WHERE user_id = :'user_id'
+ORDER BY created_at DESC, id DESC
+LIMIT 100
