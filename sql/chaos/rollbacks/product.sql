@@ -1,4 +1,4 @@
--- What a product service writes after the cut-over, drawn anew by each seed.
+-- What a product service writes after the cut-over, drawn by the seed.
 -- psql: \set seed 0.42 \set writes 6 \set uids {uid-1,uid-2}
 SELECT setseed(:seed);
 INSERT INTO categories (name, description, slug, parent_id, created_at)

@@ -1,6 +1,6 @@
 -- What pg_dump leaves out of the database as this role dumps it, and why. `oid`: of a table of which it takes
 -- some rows only, or none at all.
--- The tables of an extension are made anew by CREATE EXTENSION, so that only the rows of those are dumped
+-- The tables of an extension are made again by CREATE EXTENSION, so that only the rows of those are dumped
 -- that it calls its configuration, and of these only such as it says.
 SELECT format('%s.%s', n.nspname, c.relname) AS name,
        CASE WHEN p.position IS NULL THEN format('a table of the extension %s: none of its rows', x.extname)

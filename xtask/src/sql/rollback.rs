@@ -288,7 +288,7 @@ impl Put<'_> {
         }
     }
 
-    /// What became of the keys: `id`, `op`, `problem`, `why`, `note`; by id.
+    /// The outcome of the keys: `id`, `op`, `problem`, `why`, `note`; by id.
     pub fn outcome(&self) -> String {
         format!(
             "SELECT p.id, p.op, p.problem, p.why, p.note FROM {} p ORDER BY p.id",

@@ -151,7 +151,7 @@ pub enum BackPart {
     Documents,
 }
 
-/// What became of the rows of one table.
+/// The outcome of the rows of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableBack {
     pub counts: DeltaCounts,

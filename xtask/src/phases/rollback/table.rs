@@ -180,7 +180,7 @@ impl<'a> TablePut<'a> {
         }
     }
 
-    /// What became of every key.
+    /// The outcome of every key.
     pub async fn outcome(&self, ctx: &Ctx, connection: &mut Connection) -> Result<TableBack> {
         let (_, mut back) = self.delta.outcome();
         for row in connection.rows(&self.put.outcome()).await? {

@@ -112,7 +112,7 @@ impl ShopProject {
         self.ask(&self.file, &[&["start"], services].concat()).await.map(drop)
     }
 
-    /// As the file says, made anew where it says something else than before.
+    /// As the file says, made again where it says something else than before.
     pub async fn up(&self, services: &[&str]) -> Result<()> {
         self.ask(&self.file, &[&["up", "-d"], services].concat()).await.map(drop)
     }
