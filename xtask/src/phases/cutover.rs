@@ -296,10 +296,7 @@ pub async fn take_over(
 /// Services that an earlier rollback has held out of the targets can write there again.
 async fn let_in(ctx: &Ctx) -> Result<()> {
     for database in Database::ALL {
-        let freezer = Freezer::of_target(ctx, database);
-        if let Some(open) = freezer.open()? {
-            freezer.undo(&open.frozen).await?;
-        }
+        Freezer::of_target(ctx, database).undo_open().await?;
     }
     Ok(())
 }

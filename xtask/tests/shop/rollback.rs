@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::process::Command;
+use xtask::effects::postgres::Connection;
 use xtask::effects::wait::{self, State};
 use xtask::model::Database;
 use xtask::servers::native;
@@ -444,16 +445,20 @@ async fn a_damaged_old_database_is_restored_and_then_taken_back() {
     assert_eq!(value(&shop, held).await.as_deref(), Some("0"), "the old services can write: {}", said.stderr);
 }
 
+/// A way back whose commit is on disk, and waits for a standby that never answers.
+async fn commits_that_wait(shop: &Shop, superuser: &mut Connection) -> Tool {
+    shop.target(Database::Order).await.run("UPDATE orders SET status = 'late' WHERE id = 1").await.unwrap();
+    superuser.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
+    superuser.run("SELECT pg_reload_conf()").await.unwrap();
+    Tool::start(shop.command(&["rollback", "after-start", "--json"]))
+}
+
 /// The session is lost between the commit and its answer: nobody is let in to the new stores again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_no_failure() {
     let shop = cut_over(0).await;
-    shop.target(Database::Order).await.run("UPDATE orders SET status = 'late' WHERE id = 1").await.unwrap();
     let mut superuser = shop.superuser(&shop.settings.source).await;
-    // A commit is on disk, and waits for a standby that never answers.
-    superuser.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
-    superuser.run("SELECT pg_reload_conf()").await.unwrap();
-    let tool = Tool::start(shop.command(&["rollback", "after-start", "--json"]));
+    let tool = commits_that_wait(&shop, &mut superuser).await;
     let waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                    WHERE wait_event = 'SyncRep' AND application_name LIKE '%rollback%'";
     let lost = wait::for_state("a commit that waits", within(60, 20), async || {
@@ -477,11 +482,8 @@ async fn a_commit_whose_answer_is_lost_is_no_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_while_it_is_committed_lets_nobody_in() {
     let shop = cut_over(0).await;
-    shop.target(Database::Order).await.run("UPDATE orders SET status = 'late' WHERE id = 1").await.unwrap();
     let mut superuser = shop.superuser(&shop.settings.source).await;
-    superuser.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
-    superuser.run("SELECT pg_reload_conf()").await.unwrap();
-    let tool = Tool::start(shop.command(&["rollback", "after-start", "--json"]));
+    let tool = commits_that_wait(&shop, &mut superuser).await;
     let waiting = "SELECT count(*) FROM pg_stat_activity \
                    WHERE wait_event = 'SyncRep' AND application_name LIKE '%rollback%'";
     let waits = wait::for_state("a commit that waits", within(60, 20), async || {
@@ -498,6 +500,34 @@ async fn an_interrupt_while_it_is_committed_lets_nobody_in() {
     superuser.run("SELECT pg_reload_conf()").await.unwrap();
     shop.xtask(&["rollback", "after-start"]).expect_code(0);
     assert_eq!(value(&shop, "SELECT status FROM orders WHERE id = 1").await.as_deref(), Some("late"));
+    assert_eq!(shop.manifest().rolled_back.len(), 1);
+}
+
+/// Killed while the old services are let in, after everything else: the same command does that, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_the_services_are_let_in_the_same_command_does_it() {
+    let shop = cut_over(0).await;
+    let mut superuser = shop.superuser(&shop.settings.source).await;
+    let lock = format!(
+        "SET default_transaction_read_only = off; BEGIN; ALTER DATABASE {} SET default_transaction_read_only = on",
+        shop.settings.source.database
+    );
+    superuser.run(&lock).await.unwrap();
+    let mut tool = Tool::start(shop.command(&["rollback", "before-start", "--json"]));
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND query LIKE 'BEGIN; ALTER DATABASE%'";
+    // Within a transaction what is seen of others does not change.
+    let mut watcher = shop.superuser(&shop.settings.source).await;
+    let waits = wait::for_state("it to wait", within(60, 20), async || {
+        let waits: i64 = watcher.row(waiting).await?.get(0);
+        Ok(if waits > 0 { State::Ready(()) } else { State::NotYet(tool.stderr()) })
+    });
+    waits.await.unwrap();
+    tool.signal(Signal::SIGKILL);
+    tokio::task::block_in_place(|| tool.wait_for_its_end());
+    superuser.run("ROLLBACK").await.unwrap();
+    shop.xtask(&["rollback", "before-start"]).expect_code(0);
+    assert_eq!(state(&shop, "postgres").await, (None, true), "the old services can write");
     assert_eq!(shop.manifest().rolled_back.len(), 1);
 }
 

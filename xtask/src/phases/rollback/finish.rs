@@ -50,6 +50,11 @@ pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> 
     }
     // The last of them leaves nothing behind.
     let all = Service::ALL.iter().all(|service| takes(*service) || going.before.contains(service));
+    // Before the run says that it is taken back: a call that is cut off here is not the last one.
+    match scenario.alone() {
+        Some(service) if !all => service::let_in(ctx, service).await?,
+        _ => let_in(ctx).await?,
+    }
     ctx.run.change_manifest(|manifest| {
         let at = dir::now();
         if let Some(service) = scenario.alone()
@@ -64,18 +69,13 @@ pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> 
         }
         Ok(())
     })?;
-    match scenario.alone() {
-        Some(service) if !all => service::let_in(ctx, service).await?,
-        _ => let_in(ctx).await?,
-    }
     Ok(back)
 }
 
 /// The old services can write again; or it is said why not.
 pub async fn let_in(ctx: &Ctx) -> Result<()> {
     let freezer = Freezer::of(ctx);
-    if let Some(open) = freezer.open()? {
-        let undone = freezer.undo(&open.frozen).await?;
+    if let Some(undone) = freezer.undo_open().await? {
         ctx.terminal.line(format!("the source is not frozen any more: {}", undone.join("; ")));
     } else if freezer.setting().await?.as_deref() == Some("on") {
         ctx.terminal.warn(format!(

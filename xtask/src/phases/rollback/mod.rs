@@ -114,10 +114,7 @@ async fn after_it(
         for (pending, database) in held {
             cleanup.undo(pending).await?;
             // Where the commit was sent, and came to nothing.
-            let freezer = Freezer::of_target(ctx, database);
-            if let Some(open) = freezer.open()? {
-                freezer.undo(&open.frozen).await?;
-            }
+            Freezer::of_target(ctx, database).undo_open().await?;
         }
         return Err(lost);
     }

@@ -293,6 +293,14 @@ impl Freezer {
         Ok(())
     }
 
+    /// The same of the freeze that has not been undone; `None`: there is none.
+    pub async fn undo_open(&self) -> Result<Option<Vec<String>>> {
+        match self.open()? {
+            Some(open) => self.undo(&open.frozen).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Brings back what was before, where it is still as the freeze made it; says what it did.
     pub async fn undo(&self, frozen: &Frozen) -> Result<Vec<String>> {
         let mut connection = self.connect().await?;
