@@ -41,6 +41,9 @@ pub mod phases;
 // What only looks.
 pub mod checks;
 
+// What comes after the cut-over.
+pub mod operations;
+
 // For ourselves: benchmarks and campaigns that break things on purpose.
 pub mod lab;
 

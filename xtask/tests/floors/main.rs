@@ -32,6 +32,7 @@ const FLOORS: &[&[&str]] = &[
     &["changes/", "source/", "stores/", "servers/"],
     &["phases/"],
     &["checks/"],
+    &["operations/"],
     &["lab/"],
     &["session/"],
     &["commands/"],

@@ -1,0 +1,3 @@
+//! What is done with the new databases and the old one after the cut-over: they are hardened, backed up and
+//! drilled, and the old one is taken out of service.
+//! May import: checks and everything below.
