@@ -10,7 +10,7 @@ FROM (
     JOIN :theirs t ON t.id = r.id
     JOIN :put p ON p.id = r.id
     LEFT JOIN :base b ON b.id = r.id
-    WHERE r.id IN (:ids)
+    WHERE r.id = ANY (:ids)
 ) o
 WHERE o.columns <> ''
 ORDER BY 1

@@ -21,7 +21,7 @@ pub enum Key {
 
 /// Tells every key that has changed since a table was remembered, range of ids by range; an answer in words
 /// where that cannot be told. `ids_then`: the ids of a range (its first and last) that stood there then, those
-/// that were excluded or quarantined too.
+/// that were excluded or quarantined too, in order.
 ///
 /// Held are the written keys and the counts of ranges, and of one range the ids.
 pub async fn changed_keys(
@@ -38,16 +38,11 @@ pub async fn changed_keys(
         Ok(leaves) => leaves,
         Err(why) => return Ok(Err(why)),
     };
-    for (leaf, _) in &leaves {
-        let why = match (leaf.key, leaf.key_of_table) {
-            (KeyKind::None, _) => "has no key",
-            (KeyKind::Id, KeyKind::None) => "has a key of its own: another part may hold the same id",
-            (KeyKind::Id, KeyKind::Id) => continue,
-        };
-        return Ok(Err(format!("{} {why}", leaf.name)));
-    }
-    let since = LeavesSince::read(connection, leaves, then.oldest).await?;
-    for bucket in since.buckets() {
+    let since = match LeavesSince::read(connection, leaves, then.oldest).await? {
+        Ok(since) => since,
+        Err(why) => return Ok(Err(why)),
+    };
+    for bucket in since.changed() {
         let told = since.range(connection, bucket, &mut ids_then, &mut tell).await?;
         if let Err(why) = told {
             return Ok(Err(format!("{}.{}: {why}", place.schema, place.table)));
@@ -69,6 +64,23 @@ struct LeafSince<'a> {
     now: Buckets,
 }
 
+impl LeafSince<'_> {
+    /// Whether a range holds the rows that it held then, and no candidate.
+    fn is_whole(&self, bucket: i64) -> bool {
+        let (now, then) = (self.now.of(bucket), self.then.buckets.of(bucket));
+        now.rows == now.old && now.old == then.rows
+    }
+}
+
+/// Why rows of a leaf are not told apart by `id`.
+fn without_key(leaf: &Leaf) -> Option<&'static str> {
+    match (leaf.key, leaf.key_of_table) {
+        (KeyKind::None, _) => Some("has no key"),
+        (KeyKind::Id, KeyKind::None) => Some("has a key of its own: another part may hold the same id"),
+        (KeyKind::Id, KeyKind::Id) => None,
+    }
+}
+
 struct Candidate {
     id: i64,
     /// Not one that stood there then.
@@ -76,29 +88,43 @@ struct Candidate {
 }
 
 impl<'a> LeavesSince<'a> {
+    /// # Errors
+    /// In words, where something has changed and keys do not tell what.
     async fn read(
         connection: &mut Connection,
         leaves: Vec<(Leaf, &'a LeafThen)>,
         oldest: u64,
-    ) -> Result<LeavesSince<'a>> {
+    ) -> Result<Result<LeavesSince<'a>, String>> {
         let mut since = LeavesSince { leaves: Vec::new(), candidates: BTreeMap::new() };
         for (leaf, then) in leaves {
             let (now, _) = versions(connection, &leaf, then.key, oldest, None).await?;
-            if now.candidates() > 0 {
-                for candidate in candidates(connection, &leaf, oldest).await? {
-                    let is_new = then.candidates.binary_search(&candidate).is_err();
-                    let range = since.candidates.entry(candidate.0 >> BUCKET_BITS).or_default();
-                    range.push(Candidate { id: candidate.0, is_new });
-                }
-            }
             since.leaves.push(LeafSince { leaf, then, now });
         }
-        Ok(since)
+        if since.changed().is_empty() {
+            return Ok(Ok(since));
+        }
+        for LeafSince { leaf, then, now } in &since.leaves {
+            if let Some(why) = without_key(leaf) {
+                return Ok(Err(format!("{} {why}", leaf.name)));
+            }
+            if now.candidates() == 0 {
+                continue;
+            }
+            for candidate in candidates(connection, leaf, oldest).await? {
+                let is_new = then.candidates.binary_search(&candidate).is_err();
+                let range = since.candidates.entry(candidate.0 >> BUCKET_BITS).or_default();
+                range.push(Candidate { id: candidate.0, is_new });
+            }
+        }
+        Ok(Ok(since))
     }
 
-    /// Those of then and those of now: one that is empty now had rows then.
-    fn buckets(&self) -> BTreeSet<i64> {
-        self.leaves.iter().flat_map(|of| of.then.buckets.0.keys().chain(of.now.0.keys())).copied().collect()
+    /// Ranges with candidates or with fewer rows that are none. Those of then and those of now: one that is empty now
+    /// had rows then.
+    fn changed(&self) -> BTreeSet<i64> {
+        let buckets = self.leaves.iter().flat_map(|of| of.then.buckets.0.keys().chain(of.now.0.keys()));
+        let is_whole = |bucket: i64| self.leaves.iter().all(|of| of.is_whole(bucket));
+        buckets.copied().filter(|bucket| !is_whole(*bucket)).collect()
     }
 
     async fn range(
@@ -109,13 +135,10 @@ impl<'a> LeavesSince<'a> {
         tell: &mut impl FnMut(Key) -> Result<()>,
     ) -> Result<Result<(), String>> {
         let candidates = self.candidates.get(&bucket).map(Vec::as_slice).unwrap_or_default();
-        let is_whole = |of: &LeafSince<'_>| of.now.of(bucket).old == of.then.buckets.of(bucket).rows;
-        if candidates.is_empty() && self.leaves.iter().all(is_whole) {
-            return Ok(Ok(()));
-        }
         let first = bucket << BUCKET_BITS;
-        let then: BTreeSet<i64> = ids_then(first, first | ((1 << BUCKET_BITS) - 1))?.into_iter().collect();
-        let there = candidates.iter().filter(|candidate| then.contains(&candidate.id)).count() as u64;
+        let then = ids_then(first, first | ((1 << BUCKET_BITS) - 1))?;
+        let there = candidates.iter().filter(|candidate| then.binary_search(&candidate.id).is_ok());
+        let there = there.count() as u64;
         let leaves = self.leaves.iter().map(|of| (of.then, &of.now));
         let deleted = match deleted(leaves, bucket, there) {
             Ok(deleted) => deleted,
@@ -127,7 +150,7 @@ impl<'a> LeavesSince<'a> {
             return Ok(Ok(()));
         }
         let now = self.ids_now(connection, bucket).await?;
-        let gone: Vec<i64> = then.difference(&now).copied().collect();
+        let gone: Vec<i64> = then.into_iter().filter(|id| !now.contains(id)).collect();
         if gone.len() as u64 != deleted {
             return Ok(Err(format!(
                 "{deleted} rows of range {bucket} are gone by their versions, {} by their ids",

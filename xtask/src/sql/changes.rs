@@ -5,14 +5,15 @@ use crate::sql_text::{literal, qualified};
 
 /// Written by S or later. The base of `age()` is the transaction's own, so it is compared with `age(S)` and not
 /// with a number of ours; what was frozen 2^31 transactions ago has a negative age. Only for a transaction
-/// without a number of its own.
+/// without a number of its own. `age(S)` is asked once, and not for each row.
 fn candidate(oldest: u64) -> String {
-    format!("age(t.xmin) BETWEEN 0 AND age('{oldest}'::xid8::xid)")
+    format!("age(t.xmin) BETWEEN 0 AND (SELECT age('{oldest}'::xid8::xid))")
 }
 
+/// Not cast for each row: what a table is counted by costs as much as reading it.
 fn bucket_of(key: KeyKind) -> String {
     match key {
-        KeyKind::Id => format!("t.id::bigint >> {BUCKET_BITS}"),
+        KeyKind::Id => format!("t.id >> {BUCKET_BITS}"),
         KeyKind::None => "0::bigint".to_string(),
     }
 }
@@ -22,7 +23,8 @@ fn bucket_of(key: KeyKind) -> String {
 pub fn versions(leaf: &str, key: KeyKind, oldest: u64, hash: Option<&str>) -> String {
     let sum = hash.map(|hash| format!(", sum({hash})::text")).unwrap_or_default();
     format!(
-        "SELECT {bucket}, count(*), count(*) FILTER (WHERE NOT ({candidate})){sum} FROM ONLY {leaf} t GROUP BY 1",
+        "SELECT ({bucket})::bigint, count(*), count(*) FILTER (WHERE NOT ({candidate})){sum} \
+         FROM ONLY {leaf} t GROUP BY {bucket}",
         bucket = bucket_of(key),
         candidate = candidate(oldest)
     )

@@ -312,10 +312,10 @@ impl Put<'_> {
         )
     }
 
-    /// Of rows by their ids (`ids`: a relation), those that are not what the store holds: id, key, the columns' names.
+    /// Of rows by their ids, those that are not what the store holds: id, key, the columns' names.
     /// Of a row with a note only columns that were to be written count, and no reference that was given up. `rows`: the
     /// table's SELECT with its values as the target holds them.
-    pub fn told_otherwise(&self, hash: HashFn, rows: &str, columns: &[Column], ids: &str) -> String {
+    pub fn told_otherwise(&self, hash: HashFn, rows: &str, columns: &[Column], ids: &[i64]) -> String {
         let table = self.table;
         let is_proven = |c: &&Column| {
             let assumed = table.assumed.iter().any(|(name, _)| *name == c.name);
@@ -352,7 +352,7 @@ impl Put<'_> {
                 ("theirs", &temporary(&Side::Theirs.of(table))),
                 ("base", &temporary(&Side::Base.of(table))),
                 ("put", &temporary(&put_table(table))),
-                ("ids", ids),
+                ("ids", &super::blocks::ids(ids)),
                 ("columns", &differ.collect::<Vec<_>>().join(", ")),
             ],
         )

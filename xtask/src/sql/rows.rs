@@ -205,11 +205,12 @@ impl Rows {
         format!("SELECT {} FROM (\n{}\n) r", held.collect::<Vec<_>>().join(", "), self.as_filed())
     }
 
-    /// Of rows by their ids (`ids`: a relation): `id`, the key as text, and the hash of what the target must hold of
+    /// Of rows by their ids: `id`, the key as text, and the hash of what the target must hold of
     /// it, whatever its outcome; columns with assumed values are left out.
-    pub fn hashes_of(&self, table: &Table, hash: HashFn, ids: &str) -> String {
+    pub fn hashes_of(&self, table: &Table, hash: HashFn, ids: &[i64]) -> String {
         format!(
-            "SELECT r.id::bigint, r.{key}::text, {hash} FROM (SELECT {values} FROM (\n{select}\n) r WHERE r.id IN ({ids})) r",
+            "SELECT r.id::bigint, r.{key}::text, {hash} FROM (SELECT {values} FROM (\n{select}\n) r WHERE r.id = ANY ({ids})) r",
+            ids = super::blocks::ids(ids),
             key = ident(table.collection().map_or("id", |collection| collection.id)),
             hash = self.hash_without(hash, table.assumed),
             values = self.values(&self.columns),

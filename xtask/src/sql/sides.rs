@@ -53,6 +53,11 @@ pub fn fill_side(table: &Table, side: Side, columns: &[Column]) -> String {
     format!("COPY {} ({names}) FROM STDIN WITH (FORMAT csv)", temporary(&side.of(table)))
 }
 
+/// So that a few changed rows are looked up in a large table, and it is not read for them.
+pub fn count_side(table: &Table, side: Side) -> String {
+    format!("ANALYZE {} (id)", temporary(&side.of(table)))
+}
+
 /// Nobody has written to the old table since: there it is what the run wrote.
 pub fn mine_is_base(table: &Table) -> String {
     format!(

@@ -366,6 +366,8 @@ async fn a_key_is_one_whole_number_that_is_always_there_and_there_once() {
     }
     // Without one it is told whether, and not which.
     let then = remembered(&mut session, T).await;
+    assert_eq!(keys(&mut session, &then, &BTreeSet::from([1])).await, written(&[]));
+    session.run("INSERT INTO t VALUES (1)").await.unwrap();
     let why = no_keys(&mut session, &then, &BTreeSet::from([1])).await;
     assert_eq!(why, "public.t has no key");
 }

@@ -450,6 +450,20 @@ async fn commits_that_wait(shop: &Shop, superuser: &mut Connection) -> Tool {
     shop.target(Database::Order).await.run("UPDATE orders SET status = 'late' WHERE id = 1").await.unwrap();
     superuser.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
     superuser.run("SELECT pg_reload_conf()").await.unwrap();
+    // Once the checkpointer has read it: until then no commit waits.
+    let canceled = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let waits = wait::for_state("commits to wait", within(60, 20), async || {
+        let mut commit = shop.superuser(&shop.settings.source).await;
+        let committed =
+            tokio::spawn(async move { commit.run("SELECT pg_logical_emit_message(true, 'test', '')").await });
+        while !committed.is_finished() {
+            if superuser.row(canceled).await?.get::<i64, _>(0) > 0 {
+                return Ok(State::Ready(()));
+            }
+        }
+        Ok(State::NotYet("one did not".to_string()))
+    });
+    waits.await.unwrap();
     Tool::start(shop.command(&["rollback", "after-start", "--json"]))
 }
 

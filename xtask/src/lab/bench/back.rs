@@ -49,7 +49,7 @@ impl BackResults {
     pub fn text(&self) -> String {
         let parts = |back: &Back| {
             let part = |(part, seconds): (&BackPart, &f64)| format!("{part:?} {seconds:.2} s");
-            back.seconds.iter().map(part).collect::<Vec<_>>().join(", ")
+            back.seconds.0.iter().map(part).collect::<Vec<_>>().join(", ")
         };
         let mut out = format!(
             "scale {}: pg_restore of the dump {:.2} s, listing the documents {:.2} s\n  before-start, nothing written: {}\n  \
@@ -117,9 +117,9 @@ impl Bed {
         ensure!(rows_changed > 0, "nothing was changed");
         let of_postgres = |back: &Back| {
             let parts = [BackPart::Databases, BackPart::OldDatabase, BackPart::Marks];
-            parts.iter().filter_map(|part| back.seconds.get(part)).sum::<f64>()
+            parts.iter().filter_map(|part| back.seconds.0.get(part)).sum::<f64>()
         };
-        let collections = before_start.seconds.get(&BackPart::Collections).copied().unwrap_or_default();
+        let collections = before_start.seconds.0.get(&BackPart::Collections).copied().unwrap_or_default();
         let ratio = |what, reached, at_most| Ratio { what, reached, at_most };
         let ratios = vec![
             ratio(

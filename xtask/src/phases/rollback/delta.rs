@@ -3,12 +3,14 @@
 //! digests of ranges; what is told is compared with the run's files in any case.
 
 use super::documents;
+use super::going::Going;
 use super::received::Delta;
-use super::summary::DeltaCounts;
-use crate::changes::{self, Key, Since};
+use super::summary::{BackPart, DeltaCounts, Seconds};
+use crate::changes::{self, Key};
 use crate::model::{Column, Database};
 use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
+use crate::run::join;
 use crate::run::manifest::{Cutover, Export, TableExport};
 use crate::run::overlay::{self, RowsById};
 use crate::sql::{self, BUCKET};
@@ -16,12 +18,43 @@ use crate::stores::{remembering, rows};
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
 use datapath::csv_text::{self, field};
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// Looks at all tables and collections that go back, the databases at once.
+pub async fn all(ctx: &Arc<Ctx>, going: &Going, seconds: &mut Seconds) -> Result<Vec<Delta>> {
+    let tables: Vec<&'static Table> = going.tables(ctx).collect();
+    let looks = Database::ALL.map(|database| {
+        let of_database = tables.iter().copied().filter(move |table| table.database() == Some(database));
+        several(ctx.clone(), going, of_database.collect())
+    });
+    let looked = seconds.of(BackPart::Databases, join::all(looks)).await?;
+    let mut deltas: Vec<Delta> = looked.into_iter().flatten().collect();
+    let documents = tables.iter().copied().filter(|table| table.collection().is_some());
+    deltas.extend(seconds.of(BackPart::Collections, several(ctx.clone(), going, documents.collect())).await?);
+    let place = |delta: &Delta| tables.iter().position(|table| table.name == delta.table.name);
+    deltas.sort_by_key(place);
+    Ok(deltas)
+}
+
+/// One after the other.
+fn several(
+    ctx: Arc<Ctx>,
+    going: &Going,
+    tables: Vec<&'static Table>,
+) -> impl Future<Output = Result<Vec<Delta>>> + Send + 'static {
+    let (export, cutover) = (going.export.clone(), going.cutover.clone());
+    async move {
+        let mut deltas = Vec::new();
+        for table in tables {
+            deltas.push(of(&ctx, &export, &cutover, table).await?);
+        }
+        Ok(deltas)
+    }
+}
 
 /// Looks at one table or collection as it is now.
-pub async fn of(ctx: &Arc<Ctx>, export: &Export, cutover: &Cutover, table: &'static Table) -> Result<Delta> {
+async fn of(ctx: &Arc<Ctx>, export: &Export, cutover: &Cutover, table: &'static Table) -> Result<Delta> {
     let record = export.tables.get(table.name).context("the run does not know this table")?;
     let looked = match &table.home {
         Home::Firestore(collection) => {
@@ -68,7 +101,7 @@ async fn of_rows(
     then: Option<&TableThen>,
 ) -> Result<Delta> {
     let mut delta = Delta::new(table, record);
-    let mut file = OnceCell::new();
+    let mut file = OnceLock::new();
     let Some(candidates) = candidates(ctx, export, record, (table, database), (then, &file)).await? else {
         return Ok(delta);
     };
@@ -166,32 +199,32 @@ async fn candidates(
     export: &Export,
     record: &TableExport,
     (table, database): (&'static Table, Database),
-    (then, file): (Option<&TableThen>, &OnceCell<RowsById>),
+    (then, file): (Option<&TableThen>, &OnceLock<RowsById>),
 ) -> Result<Option<Candidates>> {
     let mut connection = ctx.looking(database, "rollback").await?;
     if let Some(then) = then.filter(|then| then.content == record.content.total()) {
         let place = remembering::place(table.name);
         changes::begin(&mut connection, place).await?;
-        let told = match changes::since(&mut connection, place, then).await? {
-            Since::Unchanged { .. } => Ok(None),
-            Since::Unknown(why) => Err(why),
-            Since::Changed { .. } => {
-                let ids = rows_of(file, ctx, export, table)?.ids();
-                let mut changed = BTreeSet::new();
-                let of_range = |first: i64, last: i64| {
-                    let from = ids.partition_point(|id| *id < first);
-                    let to = ids.partition_point(|id| *id <= last);
-                    Ok(ids[from..to].to_vec())
-                };
-                let tell = |key: Key| {
-                    let (Key::Written(id) | Key::Deleted(id)) = key;
-                    changed.insert(id);
-                    Ok(())
-                };
-                let told = changes::changed_keys(&mut connection, place, then, of_range, tell).await?;
-                told.map(|()| Some(Candidates::Ids(changed)))
-            }
+        let (ids, mut changed) = (OnceLock::new(), BTreeSet::new());
+        let of_range = |first: i64, last: i64| {
+            let ids = match ids.get() {
+                Some(ids) => ids,
+                None => {
+                    let of_file = rows_of(file, ctx, export, table)?.ids();
+                    ids.get_or_init(|| of_file)
+                }
+            };
+            let from = ids.partition_point(|id| *id < first);
+            let to = ids.partition_point(|id| *id <= last);
+            Ok(ids[from..to].to_vec())
         };
+        let tell = |key: Key| {
+            let (Key::Written(id) | Key::Deleted(id)) = key;
+            changed.insert(id);
+            Ok(())
+        };
+        let told = changes::changed_keys(&mut connection, place, then, of_range, tell).await?;
+        let told = told.map(|()| Some(Candidates::Ids(changed)));
         connection.run("COMMIT").await?;
         match told {
             Ok(candidates) => {
@@ -222,7 +255,7 @@ impl Candidates {
 
 /// The table's file, read once where it is wanted.
 fn rows_of<'f>(
-    file: &'f OnceCell<RowsById>,
+    file: &'f OnceLock<RowsById>,
     ctx: &Ctx,
     export: &Export,
     table: &Table,

@@ -16,8 +16,9 @@ use crate::tables::{self, Table};
 use anyhow::{Context, Result};
 use datapath::document::Collection;
 use datapath::firestore::{Address, Firestore, Guarded, Instant, Since, Version};
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time;
 
 /// Deletions in one call.
 const PIECE: usize = 500;
@@ -25,25 +26,11 @@ const PIECE: usize = 500;
 pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> {
     let scenario = going.wanted.scenario;
     let takes = |service| scenario.takes(service, &going.before);
-    let started = time::Instant::now();
-    for line in put::raise_sequences(ctx, &back.sequences).await? {
-        ctx.terminal.line(line);
-    }
-    for database in Database::ALL.into_iter().filter(|database| takes(database.service())) {
-        let taken = taken_back(ctx, &going.export, &back, database).await;
-        taken.with_context(|| format!("recording in {database} that it was taken back"))?;
-    }
-    back.seconds.insert(BackPart::Marks, started.elapsed().as_secs_f64());
-    let started = time::Instant::now();
-    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
-    for collection in ctx.tables.iter().filter_map(Table::collection) {
-        let Some(captured) = back.captured.get(collection.name) else { continue };
-        let left = delete_captured(&firestore, collection, *captured).await?;
-        if left > 0 {
-            back.written_later.insert(collection.name.to_string(), left);
-        }
-    }
-    back.seconds.insert(BackPart::Documents, started.elapsed().as_secs_f64());
+    let mut seconds = std::mem::take(&mut back.seconds);
+    let databases = Database::ALL.into_iter().filter(|database| takes(database.service()));
+    seconds.of(BackPart::Marks, marks(ctx, going, &back, databases)).await?;
+    back.written_later = seconds.of(BackPart::Documents, documents(ctx, &back)).await?;
+    back.seconds = seconds;
     if takes(Service::User) {
         let instead = scenario.alone().map_or(MarkState::Published, |_| MarkState::TakenBack);
         marks::taken_back_in_firestore(ctx, instead).await?;
@@ -70,6 +57,37 @@ pub async fn all(ctx: &Arc<Ctx>, going: &Going, mut back: Back) -> Result<Back> 
         Ok(())
     })?;
     Ok(back)
+}
+
+/// The old database's numbers go on, and the targets know that they were taken back.
+async fn marks(
+    ctx: &Ctx,
+    going: &Going,
+    back: &Back,
+    databases: impl Iterator<Item = Database>,
+) -> Result<()> {
+    for line in put::raise_sequences(ctx, &back.sequences).await? {
+        ctx.terminal.line(line);
+    }
+    let taken = databases.map(async |database| {
+        let taken = taken_back(ctx, &going.export, back, database).await;
+        taken.with_context(|| format!("recording in {database} that it was taken back"))
+    });
+    try_join_all(taken).await.map(drop)
+}
+
+/// Deletes the documents that came back; by collection, how many were written later and are left.
+async fn documents(ctx: &Ctx, back: &Back) -> Result<BTreeMap<String, u64>> {
+    let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+    let mut written_later = BTreeMap::new();
+    for collection in ctx.tables.iter().filter_map(Table::collection) {
+        let Some(captured) = back.captured.get(collection.name) else { continue };
+        let left = delete_captured(&firestore, collection, *captured).await?;
+        if left > 0 {
+            written_later.insert(collection.name.to_string(), left);
+        }
+    }
+    Ok(written_later)
 }
 
 /// The old services can write again; or it is said why not.

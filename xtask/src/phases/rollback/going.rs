@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Going {
     pub manifest: Manifest,
     pub export: Arc<Export>,
-    pub cutover: Cutover,
+    pub cutover: Arc<Cutover>,
     pub wanted: Wanted,
     /// Services that have gone back alone before.
     pub before: Vec<Service>,
@@ -46,5 +46,5 @@ pub fn going(ctx: &Ctx, marks: &Marks, wanted: Wanted, before: Vec<Service>) -> 
              services write again"
         );
     };
-    Ok(Going { export: Arc::new(export), cutover, manifest, wanted, before })
+    Ok(Going { export: Arc::new(export), cutover: Arc::new(cutover), manifest, wanted, before })
 }

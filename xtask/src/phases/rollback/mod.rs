@@ -21,7 +21,8 @@ mod table;
 
 pub use shop::{Configuration, ShopBack, ShopOfRun};
 pub use summary::{
-    Back, BackPart, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, TableBack, Triggers, Wanted,
+    Back, BackPart, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, Seconds, TableBack, Triggers,
+    Wanted,
 };
 
 use self::going::{Going, going};
@@ -40,9 +41,7 @@ use crate::stores::marks::{self, Marks};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// How often rows that the old database would tell otherwise are left out before it is given up.
 const ATTEMPTS: usize = 4;
@@ -162,12 +161,8 @@ async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End<'_>) -> Result<Back> {
     ctx.terminal.phase("Rollback: what the stores have received");
     let mut captured = marks::instants(ctx).await?;
     captured.retain(|name, _| going.tables(ctx).any(|table| table.name == name));
-    let (mut deltas, mut seconds) = (Vec::new(), BTreeMap::new());
-    for table in going.tables(ctx) {
-        let part = table.database().map_or(BackPart::Collections, |_| BackPart::Databases);
-        let looked = delta::of(ctx, &going.export, &going.cutover, table);
-        deltas.push(timed(&mut seconds, part, looked).await?);
-    }
+    let mut seconds = Seconds::default();
+    let mut deltas = delta::all(ctx, going, &mut seconds).await?;
     let used: Vec<&Delta> = deltas.iter().filter(|delta| !delta.counts.is_empty()).collect();
     if scenario == Scenario::BeforeStart && !used.is_empty() {
         refuse!(
@@ -185,7 +180,7 @@ async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End<'_>) -> Result<Back> {
     let mut otherwise = Otherwise::new();
     for _ in 0..ATTEMPTS {
         let put = put::put(ctx, going, &deltas, (&captured, end));
-        match timed(&mut seconds, BackPart::OldDatabase, put).await? {
+        match seconds.of(BackPart::OldDatabase, put).await? {
             Attempt::Done(back) => return Ok(Back { seconds, ..back }),
             Attempt::Otherwise(found) => otherwise = found,
         }
@@ -202,18 +197,6 @@ async fn tried(ctx: &Arc<Ctx>, going: &Going, end: End<'_>) -> Result<Back> {
         tables.join(", ")
     );
     Err(Stop::Differs(what).into())
-}
-
-/// Adds how long it takes to what the part has taken before.
-async fn timed<T>(
-    seconds: &mut BTreeMap<BackPart, f64>,
-    part: BackPart,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let started = Instant::now();
-    let done = work.await;
-    *seconds.entry(part).or_default() += started.elapsed().as_secs_f64();
-    done
 }
 
 /// Nobody else writes to the targets any more.

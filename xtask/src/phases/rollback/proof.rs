@@ -26,14 +26,14 @@ pub async fn put_get(
     let mut otherwise = Otherwise::new();
     for put in puts {
         let mut wrong = BTreeMap::new();
-        let noted = told_otherwise(old, put, connection, &put.sql().noted()).await?;
+        let noted = ids(connection, &put.sql().noted()).await?;
+        let noted = told_otherwise(old, put, connection, &noted).await?;
         wrong.extend(noted.into_values().map(|other| (other.key, other.columns)));
-        let by_hash = different(old, put, connection).await?;
+        let written = ids(connection, &put.sql().written()).await?;
+        let by_hash = different(old, put, connection, &written).await?;
         if triggers == Triggers::Fire || !by_hash.is_empty() {
             wrong.extend(by_hash.into_iter().map(|key| (key, String::new())));
-            for (id, Other { key, columns }) in
-                told_otherwise(old, put, connection, &put.sql().written()).await?
-            {
+            for (id, Other { key, columns }) in told_otherwise(old, put, connection, &written).await? {
                 if triggers == Triggers::Quiet {
                     wrong.insert(key, columns);
                     continue;
@@ -57,21 +57,21 @@ async fn different(
     old: &OldDatabase<'_>,
     put: &TablePut<'_>,
     connection: &mut Connection,
+    written: &[i64],
 ) -> Result<BTreeSet<String>> {
     let table = put.table();
     let mut wrong = BTreeSet::new();
-    let written: Vec<i64> = ids(connection, &put.sql().written()).await?;
     if written.is_empty() {
         return Ok(wrong);
     }
-    let query = put.rows.hashes_of(table, old.export.snapshot.hash, &put.sql().written());
+    let query = put.rows.hashes_of(table, old.export.snapshot.hash, written);
     let mut told: BTreeMap<i64, (String, Option<i64>)> = BTreeMap::new();
     for row in connection.rows(&query).await? {
         let key = row.try_get::<Option<String>, _>(1)?.unwrap_or_default();
         told.insert(row.try_get(0)?, (key, row.try_get(2)?));
     }
     for id in written {
-        let (key, hash) = told.get(&id).with_context(|| format!("{} {id} is not told", table.source))?;
+        let (key, hash) = told.get(id).with_context(|| format!("{} {id} is not told", table.source))?;
         let theirs = put.delta.hashes.get(key);
         if theirs.is_none() || theirs.copied() != *hash {
             wrong.insert(key.clone());
@@ -105,8 +105,11 @@ async fn told_otherwise(
     old: &OldDatabase<'_>,
     put: &TablePut<'_>,
     connection: &mut Connection,
-    ids: &str,
+    ids: &[i64],
 ) -> Result<BTreeMap<i64, Other>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let query =
         put.sql().told_otherwise(old.export.snapshot.hash, &put.rows.as_held(), &put.delta.columns, ids);
     let rows = connection.rows(&query).await?;

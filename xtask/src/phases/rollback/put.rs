@@ -168,7 +168,9 @@ async fn all<'a>(
         put.write(&mut connection).await?;
         puts.push(put);
     }
-    connection.run(sql_file!("phases/rollback/owners.sql").text).await?;
+    if !others.is_empty() {
+        connection.run(sql_file!("phases/rollback/owners.sql").text).await?;
+    }
     let first = puts.len();
     for delta in others {
         let put;
@@ -212,10 +214,9 @@ async fn first_new_ids(
 ) -> Result<BTreeMap<&'static str, i64>> {
     let mut next: BTreeMap<&'static str, i64> =
         old.iter().map(|(name, sequence)| (*name, sequence.next())).collect();
-    for table in ctx.tables.iter().filter(|table| rekey.iter().any(|name| name == table.name)) {
-        let Some(database) = table.database() else { continue };
-        if let (Some(theirs), Some(next)) = (of_target(ctx, database, table).await?, next.get_mut(table.name))
-        {
+    let rekeyed = ctx.tables.iter().filter(|table| rekey.iter().any(|name| name == table.name));
+    for (name, theirs) in of_targets(ctx, &rekeyed.collect::<Vec<_>>()).await? {
+        if let Some(next) = next.get_mut(name) {
             *next = theirs.next().max(*next);
         }
     }
@@ -253,11 +254,12 @@ async fn wanted_sequences(
     connection: &mut Connection,
 ) -> Result<BTreeMap<String, Sequence>> {
     let mut wanted = BTreeMap::new();
+    let of_targets = of_targets(ctx, &deltas.iter().map(|delta| delta.table).collect::<Vec<_>>()).await?;
     for delta in deltas {
         let table = delta.table;
         let mut sequence = *old.get(table.name).context("a table without its sequence")?;
         let theirs = match &table.home {
-            Home::Postgres(database) => of_target(ctx, *database, table).await?,
+            Home::Postgres(_) => of_targets.get(table.name).copied(),
             // Whoever makes a document needs no number.
             Home::Firestore(_) => {
                 Some(Sequence { last: sequence.next() - 1 + new_documents(delta), called: true })
@@ -280,11 +282,22 @@ fn new_documents(delta: &Delta) -> i64 {
     i64::try_from(delta.counts.added).unwrap_or(i64::MAX)
 }
 
-async fn of_target(ctx: &Ctx, database: Database, table: &Table) -> Result<Option<Sequence>> {
-    let mut connection = ctx.looking(database, "rollback").await?;
-    let sequence = Sequence::of_target(&mut connection, table.name).await?;
-    connection.close().await?;
-    Ok(sequence.map(|(_, sequence)| sequence))
+/// Where the sequences of these tables stand in the targets.
+async fn of_targets(ctx: &Ctx, tables: &[&'static Table]) -> Result<BTreeMap<&'static str, Sequence>> {
+    let mut found = BTreeMap::new();
+    for database in Database::ALL {
+        let mut here = tables.iter().filter(|table| table.database() == Some(database)).peekable();
+        if here.peek().is_none() {
+            continue;
+        }
+        let mut connection = ctx.looking(database, "rollback").await?;
+        for table in here {
+            let sequence = Sequence::of_target(&mut connection, table.name).await?;
+            found.extend(sequence.map(|(_, sequence)| (table.name, sequence)));
+        }
+        connection.close().await?;
+    }
+    Ok(found)
 }
 
 /// The run's files about it, complete before anything is final: what the stores received, what did not come back, and

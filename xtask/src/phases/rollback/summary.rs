@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time;
 
 /// What goes back, and what has happened since the cut-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +124,8 @@ pub struct Back {
     /// Where the sequences of the old database have to stand, by table of the run.
     pub sequences: BTreeMap<String, Sequence>,
     /// How long its parts took.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub seconds: BTreeMap<BackPart, f64>,
+    #[serde(default)]
+    pub seconds: Seconds,
     /// Triggers of the old database that did not fire.
     pub triggers: Vec<String>,
     /// By collection, an instant before it was captured.
@@ -149,6 +150,21 @@ pub enum BackPart {
     Marks,
     /// Deleting the documents that came back.
     Documents,
+}
+
+/// Wall time by part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(pub BTreeMap<BackPart, f64>);
+
+impl Seconds {
+    /// Adds how long it takes to what the part has taken before.
+    pub async fn of<T>(&mut self, part: BackPart, work: impl Future<Output = T>) -> T {
+        let started = time::Instant::now();
+        let done = work.await;
+        *self.0.entry(part).or_default() += started.elapsed().as_secs_f64();
+        done
+    }
 }
 
 /// The outcome of the rows of one table.

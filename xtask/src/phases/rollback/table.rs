@@ -64,6 +64,7 @@ impl<'a> TablePut<'a> {
             if !rows.is_empty() {
                 let fill = sql::fill_side(table, side, &delta.columns);
                 connection = connection.copy_in(&fill, &rows[..]).await?.1;
+                connection.run(&sql::count_side(table, side)).await?;
             }
         }
         if let Some(collection) = table.collection() {
