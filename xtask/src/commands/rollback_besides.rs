@@ -156,6 +156,12 @@ pub fn services_text(services: &ShopBack) -> String {
         Configuration::ToPutBack(file) => {
             format!("  the old configuration is put back: {}\n", file.display())
         }
+        Configuration::Alone { file, as_in } => format!(
+            "  the service is started as {} says; {} still has the new one: write the old one there before anybody \
+             calls `up` with it\n",
+            as_in.display(),
+            file.display()
+        ),
         Configuration::Before => "  the shop's compose file is the old one\n".to_string(),
         Configuration::PutBack { kept: None } => "  the old compose file has been put back\n".to_string(),
         Configuration::PutBack { kept: Some(kept) } => {

@@ -225,6 +225,44 @@ async fn there_and_back_with_what_was_written(
     connection.close().await.unwrap();
 }
 
+/// By the old file, while the shop keeps the new one for the others.
+#[tokio::test]
+#[ignore = "needs a Docker engine: cargo test --test docker -- --ignored"]
+async fn a_service_in_a_container_goes_back_alone() {
+    let (engine, _one) = engine().await;
+    let stack = Stack::new();
+    stack.xtask(&["stack", "up", "--runtime", "docker", "--scale", "0"]).expect_code(0);
+    let settings = stack.settings(&engine).await;
+    let mut old = postgres::connect(&settings.source, "test").await.unwrap();
+    old.run("CREATE ROLE shop_app LOGIN PASSWORD 'secret-of-shop'").await.unwrap();
+    old.close().await.unwrap();
+    let shop = ToyShop::of(&stack);
+    shop.is_old();
+    shop.up();
+    connects(&settings.source).await;
+    shop.xtask(&["migrate"]).expect_code(0);
+    shop.xtask(&["cutover"]).expect_code(0);
+    let new = shop.becomes_new();
+    shop.up();
+    connects(&settings.order).await;
+
+    let said = shop.xtask(&["rollback", "service", "order"]).expect_code(0);
+    assert_words(
+        &said.stdout,
+        &[
+            "services started on the old database: order-service",
+            "/docker-compose-before.yml says",
+            "still has the new one",
+        ],
+    );
+    connects(&settings.source).await;
+    assert!(!is_connected(&settings.order).await);
+    let mut running: Vec<String> = shop.running().lines().map(str::to_string).collect();
+    running.sort();
+    assert_eq!(running, ["cache", "order-service"], "what is not the service's stays as it is");
+    assert_eq!(fs::read_to_string(shop.file("docker-compose.yml")).unwrap(), new);
+}
+
 async fn volumes_are_gone(stack: &Stack, engine: &Engine) {
     let left = engine.volumes(("com.docker.compose.project", &stack.name)).await.unwrap();
     assert_eq!(left, [format!("{}-data", stack.container("postgres-monolith"))], "the old one stays");

@@ -47,6 +47,8 @@ pub enum Configuration {
     NotKept,
     /// The run's takes its place.
     ToPutBack(PathBuf),
+    /// One service alone is started as the run's says; this one still has the new one.
+    Alone { file: PathBuf, as_in: PathBuf },
     /// It is the run's already.
     Before,
     /// The run's has taken its place.
@@ -96,11 +98,14 @@ impl<'a> ShopOfRun<'a> {
             return Ok(plan);
         }
         plan.stopped = self.shop.to_stop(&self.services).await?;
-        if let Some(project) = self.project().await? {
-            plan.configuration = Configuration::NotKept;
-            if self.kept().is_some() {
-                plan.new_ones_stopped = self.new_ones(project).await?;
-                plan.configuration = Configuration::ToPutBack(project.file().to_path_buf());
+        if let Some(project) = self.shop.project().await? {
+            plan.configuration = match (self.kept(), self.scenario.alone()) {
+                (None, _) => Configuration::NotKept,
+                (Some(kept), Some(service)) => self.alone(project, kept, service).await?,
+                (Some(_), None) => {
+                    plan.new_ones_stopped = self.new_ones(project).await?;
+                    Configuration::ToPutBack(project.file().to_path_buf())
+                }
             }
         }
         plan.started = self.to_start(&plan.configuration);
@@ -111,12 +116,17 @@ impl<'a> ShopOfRun<'a> {
         services::files_to_revert(&self.ctx.settings.services, &self.services)
     }
 
-    /// The project whose configuration is put back: where one service goes alone, the others keep the new one.
-    async fn project(&self) -> Result<Option<&ShopProject>> {
-        match self.scenario.alone() {
-            Some(_) => Ok(None),
-            None => self.shop.project().await,
-        }
+    /// Where one service goes alone, the others keep the new file.
+    ///
+    /// # Errors
+    /// Refuses a kept file that is not what the backup wrote.
+    async fn alone(&self, project: &ShopProject, kept: &FileInfo, service: Service) -> Result<Configuration> {
+        let as_in = services::as_written(&self.ctx.run, kept)?;
+        let had = project.services_in(&as_in).await?;
+        Ok(match had.iter().any(|name| name == service.name()) {
+            true => Configuration::Alone { file: project.file().to_path_buf(), as_in },
+            false => Configuration::NotNamed,
+        })
     }
 
     /// The shop's configuration, where the backup has it.
@@ -199,7 +209,11 @@ impl<'a> ShopOfRun<'a> {
         self.configured(&mut back).await.with_context(|| {
             format!("run {run} is taken back, and the shop's configuration is not; the same command goes on")
         })?;
-        let started = self.shop.start(&self.to_start(&back.configuration)).await;
+        let services = self.to_start(&back.configuration);
+        let started = match &back.configuration {
+            Configuration::Alone { as_in, .. } => self.shop.start_alone(as_in, &services).await,
+            _ => self.shop.start(&services).await,
+        };
         back.started = started.with_context(|| {
             format!("run {run} is taken back, and not all services are started; the same command goes on")
         })?;
@@ -213,11 +227,15 @@ impl<'a> ShopOfRun<'a> {
     }
 
     async fn configured(&self, back: &mut ShopBack) -> Result<()> {
-        let Some(project) = self.project().await? else { return Ok(()) };
+        let Some(project) = self.shop.project().await? else { return Ok(()) };
         let Some(kept) = self.kept() else {
             back.configuration = Configuration::NotKept;
             return Ok(());
         };
+        if let Some(service) = self.scenario.alone() {
+            back.configuration = self.alone(project, kept, service).await?;
+            return Ok(());
+        }
         back.new_ones_stopped = self.new_ones(project).await?;
         let new: Vec<&str> = back.new_ones_stopped.iter().map(String::as_str).collect();
         if !new.is_empty() {

@@ -117,6 +117,11 @@ impl ShopProject {
         self.ask(&self.file, &[&["up", "-d"], services].concat()).await.map(drop)
     }
 
+    /// The same of these as another file of the project says; what they depend on stays as it is.
+    pub async fn up_alone(&self, file: &Path, services: &[&str]) -> Result<()> {
+        self.ask(file, &[&["up", "-d", "--no-deps"], services].concat()).await.map(drop)
+    }
+
     /// What Compose makes of the file, without the value of any variable.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ mod revert;
 mod sessions;
 mod ways;
 
-pub use revert::{PutBack, can_be_kept, files_to_revert, keep_configuration, put_back};
+pub use revert::{PutBack, as_written, can_be_kept, files_to_revert, keep_configuration, put_back};
 
 use self::sessions::Looking;
 use self::ways::{Asked, Deadline, Start, Ways};
@@ -22,6 +22,7 @@ use crate::servers::docker::ShopProject;
 use crate::settings::{Settings, human};
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -224,9 +225,20 @@ impl Shop {
         Ok(started)
     }
 
-    async fn started(&self, services: &[Service], how: Start) -> Result<Vec<Service>> {
+    /// Starts these alone on the old database, as this file says; the rest of the shop's project stays as it is.
+    ///
+    /// # Errors
+    /// As [`Shop::start_again`].
+    pub async fn start_alone(&self, file: &Path, services: &[Service]) -> Result<Vec<Service>> {
+        let started = self.started(services, Start::AsIn(file)).await?;
+        self.forget()?;
+        Ok(started)
+    }
+
+    async fn started(&self, services: &[Service], how: Start<'_>) -> Result<Vec<Service>> {
         let now = match (how, self.asked().await?) {
-            (Start::AsWritten, Some(asked)) => Some(asked.again().await?),
+            (Start::AsWritten, Some(asked)) => Some(asked.again(asked.project.file()).await?),
+            (Start::AsIn(file), Some(asked)) => Some(asked.again(file).await?),
             (_, asked) => asked.cloned(),
         };
         let ways = Ways::of(&self.settings.services, now.as_ref(), services)?;

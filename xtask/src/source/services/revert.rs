@@ -50,10 +50,7 @@ pub enum PutBack {
 /// # Errors
 /// Refuses where the run's file is not what the backup wrote. At any moment the shop has the one or the other.
 pub fn put_back(run: &RunDir, written: &FileInfo, file: &Path) -> Result<PutBack> {
-    if run.measure(COMPOSE_BEFORE)? != *written {
-        refuse!("{} is not what the backup wrote: it is not put back", run.file(COMPOSE_BEFORE).display());
-    }
-    let before = fs::read(run.file(COMPOSE_BEFORE)).context("reading the old configuration")?;
+    let before = fs::read(as_written(run, written)?).context("reading the old configuration")?;
     let context = || format!("putting the old configuration back into {}", file.display());
     let present = match fs::read(file) {
         Ok(present) => Some(present),
@@ -66,6 +63,18 @@ pub fn put_back(run: &RunDir, written: &FileInfo, file: &Path) -> Result<PutBack
     let kept = present.map(|present| keep(run, &present)).transpose()?;
     replace(file, &before).with_context(context)?;
     Ok(PutBack::Now { kept })
+}
+
+/// The shop's old configuration in the run's directory.
+///
+/// # Errors
+/// Refuses where it is not what the backup wrote.
+pub fn as_written(run: &RunDir, written: &FileInfo) -> Result<PathBuf> {
+    let file = run.file(COMPOSE_BEFORE);
+    if run.measure(COMPOSE_BEFORE)? != *written {
+        refuse!("{} is not what the backup wrote: it is not used", file.display());
+    }
+    Ok(file)
 }
 
 /// Under a name that nothing else has; a copy that is there already is enough.

@@ -6,6 +6,7 @@ use crate::refuse;
 use crate::servers::docker::ShopProject;
 use crate::settings::Services;
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// By when all of it has to be done.
@@ -36,11 +37,13 @@ impl Deadline {
 
 /// How a service is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum Start<'a> {
     /// What was stopped, as it is.
     Again,
     /// As the compose file says now.
     AsWritten,
+    /// As this file says, and nothing else of the project.
+    AsIn(&'a Path),
 }
 
 pub(super) struct Ways<'a> {
@@ -69,9 +72,9 @@ impl Asked {
         Ok(Some(Asked { project, names }))
     }
 
-    /// After the file has become another one.
-    pub async fn again(&self) -> Result<Asked> {
-        Ok(Asked { project: self.project.clone(), names: self.project.services().await? })
+    /// After the file has become another one, or with another file.
+    pub async fn again(&self, file: &Path) -> Result<Asked> {
+        Ok(Asked { project: self.project.clone(), names: self.project.services_in(file).await? })
     }
 }
 
@@ -153,7 +156,12 @@ impl Ways<'_> {
     }
 
     /// Those that were started. One that cannot be does not keep the others from it.
-    pub async fn start(&self, services: &[Service], how: Start, deadline: Deadline) -> Result<Vec<Service>> {
+    pub async fn start(
+        &self,
+        services: &[Service],
+        how: Start<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<Service>> {
         let (mut started, mut failed) = (Vec::new(), Vec::new());
         if let Some((project, names)) = self.of_project(services) {
             let what = format!("starting {}", names.join(", "));
@@ -161,6 +169,7 @@ impl Ways<'_> {
                 match how {
                     Start::Again => project.start(&names).await,
                     Start::AsWritten => project.up(&names).await,
+                    Start::AsIn(file) => project.up_alone(file, &names).await,
                 }
             };
             match deadline.keep(&what, starting).await {
