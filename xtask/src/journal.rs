@@ -2,6 +2,7 @@
 //! step in it. Written by `run_dir`, read by `status` from another terminal. Pure.
 
 use crate::steps::{CommandName, Event, StepName};
+use datapath::sha256::Sha256;
 use serde::{Deserialize, Serialize};
 
 /// A line.
@@ -19,6 +20,46 @@ pub struct Entry {
     /// Where a command begins: who it is, so that others can see whether it is alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
+    /// SHA-256 of the line before, without its end: who changes a line changes what all later ones say. Empty in lines
+    /// of an earlier version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub after: String,
+}
+
+/// How the lines of a journal hang together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    pub lines: usize,
+    /// Those of them that name the line before.
+    pub linked: usize,
+    /// The numbers of lines, from 1, that do not follow the line before.
+    pub broken: Vec<usize>,
+    /// The hash of the last line.
+    pub head: String,
+}
+
+/// Looks at every line, one that is not whole as well.
+pub fn chain(text: &str) -> Chain {
+    let mut chain = Chain { head: hash_of(""), ..Chain::default() };
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        chain.lines += 1;
+        let after = serde_json::from_str(line).map(|entry: Entry| entry.after).unwrap_or_default();
+        if !after.is_empty() {
+            chain.linked += 1;
+            if after != chain.head {
+                chain.broken.push(chain.lines);
+            }
+        }
+        chain.head = hash_of(line);
+    }
+    chain
+}
+
+/// Of one line, without its end.
+pub fn hash_of(line: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(line.as_bytes());
+    hash.hex()
 }
 
 /// A process that works on a run.
@@ -164,6 +205,7 @@ mod tests {
             detail: String::new(),
             pid,
             process,
+            after: String::new(),
         };
         serde_json::to_string(&entry).unwrap() + "\n"
     }

@@ -74,6 +74,7 @@ commands! {
     Replay: c::replay::Args,
     Rollback: c::rollback::Args,
     Restore: c::restore::Args,
+    Report: c::report::Args,
     Bench: c::bench::Args,
     Chaos: c::chaos::Args,
     Completions: Completions,

@@ -29,7 +29,8 @@ impl Command for Args {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
         let done = run(&ctx, self.wait.wait, session.cleanup).await?;
-        let next = session.then(&format!("verify --run {}", done.run));
+        session.keep_report(&ctx);
+        let next = session.then(&format!("smoke --run {}", done.run));
         // What stays behind frozen is said in the last line, whoever reads no more than that.
         session.done(
             &done,

@@ -39,6 +39,7 @@ impl Command for Args {
         session.rehearsed(&ctx)?;
         let again = session.then(&format!("import --run {}", ctx.run.id()));
         let report = session.or_say(&ctx, again, run(&ctx)).await?;
+        session.keep_report(&ctx);
         session.report(&report, &session.then(&format!("verify --run {}", report.run)))
     }
 }

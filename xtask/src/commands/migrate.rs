@@ -66,6 +66,7 @@ impl Command for Args {
             None => session.or_say(&ctx, again, run(&ctx, &handling)).await,
         };
         let report = session.unblocked(report)?;
+        session.keep_report(&ctx);
         session.judged(&report, &session.after(&report))
     }
 }

@@ -19,6 +19,7 @@ pub mod rehearse_rollback;
 pub mod rehearse_services;
 pub mod repair;
 pub mod replay;
+pub mod report;
 pub mod restore;
 pub mod resume;
 pub mod rollback;

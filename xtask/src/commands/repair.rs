@@ -41,6 +41,7 @@ impl Command for Args {
         }
         let mut listing = Listing { json: session.common.json, values: ctx.values, told: 0 };
         let outcome = run(&ctx, self.apply, &mut listing).await?;
+        session.keep_report(&ctx);
         listing.end(serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }))?;
         let run = ctx.run.id();
         if !session.common.json {

@@ -30,6 +30,7 @@ impl Command for Args {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
         let replayed = run(&ctx).await?;
+        session.keep_report(&ctx);
         if session.common.json {
             print(&format!("{}\n", serde_json::to_string_pretty(&replayed)?))?;
         } else {

@@ -119,6 +119,7 @@ impl Command for Args {
             Ok(Done { besides, ..done })
         };
         let done = session.or_say(&ctx, again(), work).await?;
+        session.keep_report(&ctx);
         let without = match self.deltas {
             Deltas::Apply => "",
             Deltas::Keep => ", without what the services wrote: it is in rollback/delta",
@@ -128,7 +129,13 @@ impl Command for Args {
             Some(service) => format!("✓ {service} of run {} is taken back{without}", ctx.run.id()),
             None => format!("✓ run {} is taken back ({name}{without})", ctx.run.id()),
         };
-        said(session, &done, title, None)?;
+        let smoke = session.then("smoke --old");
+        let next = match (name.alone(), done.services.started.is_empty()) {
+            (Some(_), _) => None,
+            (None, false) => Some(smoke),
+            (None, true) => Some(format!("start the services on the old database, then {smoke}")),
+        };
+        said(session, &done, title, next)?;
         judge(&done.back)
     }
 }

@@ -38,6 +38,7 @@ impl Command for Args {
         let ctx = session.existing_run(&self.run)?;
         let depth = if self.full || !self.adopt.is_empty() { Depth::Full } else { Depth::Changes };
         let report = run(&ctx, &self.adopt, depth).await?;
+        session.keep_report(&ctx);
         session.judged(&report, &session.after(&report))
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::effects::clock::now;
 use crate::effects::host;
-use crate::journal::{Entry, Process};
+use crate::journal::{Entry, Process, hash_of};
 use crate::steps::{CommandName, Event, StepName};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fs::{File, OpenOptions};
@@ -75,20 +75,51 @@ impl JournalFile {
 
     fn write(&self, step: &str, event: Event, detail: &str, process: Option<Process>) -> Result<()> {
         let (step, detail, pid) = (step.to_string(), detail.to_string(), std::process::id());
-        let entry = Entry { at: now(), step, event, detail, pid, process };
         let mut writer = self.writer()?;
+        // Others may write about this run: nobody comes between the line before and this one. Where the file system has
+        // no locks, two commands in one instant could break the chain, and nothing else.
+        let locked = writer.file.lock().is_ok();
+        let written =
+            self.append(&mut writer, |after| Entry { at: now(), step, event, detail, pid, process, after });
+        if locked {
+            // It goes with the file in any case.
+            let _ = writer.file.unlock();
+        }
+        written.with_context(|| format!("writing {}", self.path.display()))
+    }
+
+    fn append(&self, writer: &mut Writer, entry: impl FnOnce(String) -> Entry) -> Result<()> {
+        let entry = entry(hash_of(&last_line(&writer.file)?));
         let before = if writer.torn { "\n" } else { "" };
         let line = format!("{before}{}\n", serde_json::to_string(&entry)?);
         // Until it is known to be whole.
         writer.torn = true;
         let written = writer.file.write_all(line.as_bytes());
         writer.torn = written.is_err();
-        let written = written.and_then(|()| writer.file.sync_data());
-        written.with_context(|| format!("writing {}", self.path.display()))
+        written?;
+        Ok(writer.file.sync_data()?)
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         self.writer.lock().map_err(|_| anyhow!("the journal's lock is broken"))
+    }
+}
+
+/// Without its end; one that is not whole is a line, too.
+fn last_line(file: &File) -> std::io::Result<String> {
+    let bytes = file.metadata()?.len();
+    let mut piece = 1 << 12;
+    loop {
+        let from = bytes.saturating_sub(piece);
+        let mut end = vec![0; usize::try_from(bytes - from).unwrap_or_default()];
+        file.read_exact_at(&mut end, from)?;
+        let text = String::from_utf8_lossy(&end);
+        let text = text.trim_end_matches('\n');
+        match text.rfind('\n') {
+            Some(at) => return Ok(text[at + 1..].to_string()),
+            None if from == 0 => return Ok(text.to_string()),
+            None => piece *= 2,
+        }
     }
 }
 
@@ -133,7 +164,9 @@ impl Drop for Recorded<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::journal::chain;
     use crate::run::dir::{JOURNAL, RunDir, load_journal};
+    use crate::run::manifest::ToolVersion;
     use crate::steps::{CommandName, StepName};
     use std::fs;
 
@@ -151,6 +184,39 @@ mod tests {
         let dump = ["1 dump start", "1 dump done"];
         let export = ["2 export start", "2 export ended early"];
         assert_eq!(lines, [&["export start"], &dump[..], &export, &["export done"]].concat());
+    }
+
+    /// Two that write in turn are one chain; what is changed, taken out or put in between is found.
+    #[test]
+    fn every_line_vouches_for_the_one_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path()).unwrap();
+        let other =
+            RunDir::open(parent.path(), run.id()).unwrap_or_else(|_| RunDir::create(parent.path()).unwrap());
+        let command = run.command(&CommandName::Export).unwrap();
+        run.step(StepName::Dump).unwrap().done(&"long ".repeat(3000)).unwrap();
+        let beside = other.command(&CommandName::Verify).unwrap();
+        run.step(StepName::Export).unwrap().done("").unwrap();
+        beside.done("").unwrap();
+        command.done("").unwrap();
+        let text = fs::read_to_string(run.file(JOURNAL)).unwrap();
+        let whole = chain(&text);
+        assert_eq!(
+            (whole.lines, whole.linked, &whole.broken[..]),
+            (text.lines().count(), whole.lines, &[][..])
+        );
+        let lines: Vec<&str> = text.lines().collect();
+        for n in 0..lines.len() - 1 {
+            let changed = lines.iter().enumerate().map(|(i, line)| match i == n {
+                true => line.replacen("20", "21", 1),
+                false => line.to_string(),
+            });
+            assert_eq!(chain(&changed.collect::<Vec<_>>().join("\n")).broken, [n + 2], "line {}", n + 1);
+            let without = [&lines[..n], &lines[n + 1..]].concat().join("\n");
+            assert_eq!(chain(&without).broken, [n + 1], "without line {}", n + 1);
+        }
+        let swapped = [&[lines[1], lines[0]], &lines[2..]].concat().join("\n");
+        assert_eq!(chain(&swapped).broken, [1, 2, 3]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::call::Session;
 use super::output::{Said, print};
 use crate::hazards::Blocked;
+use crate::operations::report::RunStory;
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
 use crate::servers::compose_stack;
@@ -91,6 +92,14 @@ impl Session<'_> {
         }
         let text = format!("{}run {}: {}\n", report.text(), report.run, report.directory);
         self.say(Said { text, next: Some(next.to_string()) })
+    }
+
+    /// Writes the report into the run's directory as it is now. The command has come to its end without it.
+    pub fn keep_report(&self, ctx: &Ctx) {
+        let kept = RunStory::of(&ctx.run, ctx.values).and_then(|story| story.keep(&ctx.run));
+        if let Err(error) = kept {
+            self.terminal.warn(format!("the report of run {} is not written: {error:#}", ctx.run.id()));
+        }
     }
 
     /// The report, and exit code 3 where it is red.

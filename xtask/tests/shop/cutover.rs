@@ -69,7 +69,7 @@ async fn a_source_that_changed_is_said_and_keeps_the_cutover_from_being_done() {
     );
     assert_words(
         &said,
-        &["next: start the services (the source stays read-only), then cargo xtask verify --run"],
+        &["next: start the services (the source stays read-only), then cargo xtask smoke --run"],
     );
     let manifest = shop.manifest();
     let check = manifest.source.unwrap();

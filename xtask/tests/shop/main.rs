@@ -56,6 +56,7 @@ mod rehearsal;
 mod remarks;
 mod repair;
 mod replay;
+mod report;
 mod restore;
 mod resume;
 mod rollback;

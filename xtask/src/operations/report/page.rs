@@ -1,0 +1,407 @@
+//! The report as one page: no script, nothing loaded from elsewhere, light and dark as the reader has it, for the
+//! screen, the phone and paper. What comes from strangers is escaped by maud.
+
+use super::{RunState, RunStory, sums};
+use crate::journal::Command;
+use crate::model::{explain, grouped};
+use crate::run::manifest::{Manifest, SourceCheck};
+use crate::run::report::{Line, Report};
+use crate::sql::HashFn;
+use crate::steps::Event;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// Findings that are shown; the run's `report.txt` and `--json` have all that were kept.
+const FINDINGS: usize = 50;
+
+pub fn page(story: &RunStory) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (word(&story.state)) ": run " (story.run) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body {
+                (header(story))
+                main {
+                    @if let Some(report) = &story.report {
+                        (findings(report))
+                        (rows(report))
+                        (left_behind(report))
+                        (proof(report))
+                    }
+                    (course(&story.journal.commands))
+                    @if let Some(report) = &story.report { (hazards(report)) }
+                    (places(&story.manifest))
+                    (files(&story.manifest))
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn word(state: &RunState) -> &'static str {
+    match state {
+        RunState::NotVerified => "Not verified",
+        RunState::Proven { .. } => "Proven",
+        RunState::Differs { .. } => "Not proven",
+        RunState::TakenBack { .. } => "Taken back",
+    }
+}
+
+fn class(state: &RunState) -> &'static str {
+    match state {
+        RunState::NotVerified => "open",
+        RunState::Proven { .. } => "good",
+        RunState::Differs { .. } => "bad",
+        RunState::TakenBack { .. } => "back",
+    }
+}
+
+fn header(story: &RunStory) -> Markup {
+    let manifest = &story.manifest;
+    let quarantined: u64 =
+        story.report.iter().flat_map(|report| &report.tables).map(|line| line.sums.quarantined).sum();
+    html! {
+        header {
+            p.kicker { "run " (story.run) " · environment " (manifest.environment) }
+            h1 class=(class(&story.state)) { (word(&story.state)) }
+            @match &story.state {
+                RunState::NotVerified => p.lead { "No store was compared with the source yet." },
+                RunState::Proven { at } => p.lead { "Every row of the snapshot has one outcome, and the stores hold what it is. Proven at " (at) "." },
+                RunState::Differs { at, wrong } => p.lead { (grouped(*wrong)) " rows, documents or other things are not as they must be. Verified at " (at) "." },
+                RunState::TakenBack { at, scope } => p.lead { "The old database is the shop's again since " (at) " (" (scope) ")." },
+            }
+            @if let Some(report) = &story.report {
+                p.sums { (sums(report)) }
+                (flow(&totals(report), "all tables"))
+                (key())
+            }
+            dl.facts {
+                div { dt { "Began" } dd { (manifest.started) } }
+                div { dt { "Command" } dd { (manifest.command) } }
+                div { dt { "Tool" } dd { (manifest.tool.version) } }
+                @if let Some(cutover) = &manifest.cutover { div { dt { "Services took over" } dd { (cutover.at) } } }
+                @if quarantined > 0 { div { dt { "In quarantine" } dd { (grouped(quarantined)) " rows, kept with their reasons" } } }
+                @if let Some(time) = manifest.time.as_ref().and_then(|time| time.real) { div { dt { "All phases" } dd { (format!("{:.1} s", time.total())) } } }
+            }
+        }
+    }
+}
+
+fn findings(report: &Report) -> Markup {
+    let tables = report.tables.iter().flat_map(|line| &line.findings);
+    let all: Vec<_> = tables.chain(report.checks.iter().flat_map(|check| &check.findings)).collect();
+    html! {
+        @if report.proven == Some(false) {
+            section {
+                h2 { "Findings" }
+                ul.findings { @for finding in all.iter().take(FINDINGS) { li { (finding.text) } } }
+                @if all.len() > FINDINGS { p.soft { (all.len() - FINDINGS) " more are in report.json." } }
+                p { "Next: " code { "cargo xtask repair --run " (report.run) } }
+            }
+        }
+    }
+}
+
+/// Migrated, excluded, quarantined.
+type Parts = [u64; 3];
+
+fn parts(line: &Line) -> Parts {
+    [line.sums.migrated, line.sums.excluded, line.sums.quarantined]
+}
+
+fn totals(report: &Report) -> Parts {
+    report
+        .tables
+        .iter()
+        .map(parts)
+        .fold(Parts::default(), |sum, of| [sum[0] + of[0], sum[1] + of[1], sum[2] + of[2]])
+}
+
+/// How the rows of a table go on, as a bar: what is there has a width that can be seen.
+fn flow(parts: &Parts, name: &str) -> Markup {
+    const WIDTH: f64 = 600.0;
+    const LEAST: f64 = 4.0;
+    let total = parts.iter().sum::<u64>().max(1) as f64;
+    let widths = parts.map(|part| if part == 0 { 0.0 } else { (part as f64 / total * WIDTH).max(LEAST) });
+    let scale = WIDTH / widths.iter().sum::<f64>().max(1.0);
+    let label = format!(
+        "{name}: {} migrated, {} excluded, {} quarantined",
+        grouped(parts[0]),
+        grouped(parts[1]),
+        grouped(parts[2])
+    );
+    let mut x = 0.0;
+    let bars = ["migrated", "excluded", "quarantined"].into_iter().zip(widths).map(|(class, width)| {
+        let bar = (class, x, width * scale);
+        x += width * scale;
+        bar
+    });
+    html! {
+        svg.flow viewBox="0 0 600 12" preserveAspectRatio="none" role="img" aria-label=(label) {
+            @for (class, x, width) in bars {
+                @if width > 0.0 { rect class=(class) x=(px(x)) y="0" width=(px(width)) height="12" {} }
+            }
+        }
+    }
+}
+
+fn key() -> Markup {
+    html! {
+        p.key {
+            @for name in ["migrated", "excluded", "quarantined"] { span class={ "dot " (name) } {} (name) " " }
+        }
+    }
+}
+
+fn rows(report: &Report) -> Markup {
+    html! {
+        section {
+            h2 { "Where every row went" }
+            div.scroll {
+                table.rows {
+                    thead { tr { @for cell in ["table", "source", "migrated", "excluded", "quarantined", "verified"] { th scope="col" { (cell) } } } }
+                    tbody { @for line in &report.tables { (row(line)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(line: &Line) -> Markup {
+    let (class, mark) = match line.verified {
+        Some(true) => ("good", "✓"),
+        Some(false) => ("bad", "✗"),
+        None => ("open", "–"),
+    };
+    html! {
+        tr {
+            th scope="row" { (line.table) (flow(&parts(line), &line.table)) }
+            td { (grouped(line.source_rows)) }
+            td { (grouped(line.sums.migrated)) }
+            td { (grouped(line.sums.excluded)) }
+            td { (grouped(line.sums.quarantined)) }
+            td class=(class) { (mark) }
+        }
+    }
+}
+
+fn left_behind(report: &Report) -> Markup {
+    let kinds: Vec<(&str, &str, u64, &str)> = report
+        .tables
+        .iter()
+        .flat_map(|line| {
+            line.outcomes.iter().map(move |(outcome, rows)| (line.table.as_str(), outcome.as_str(), *rows))
+        })
+        .filter_map(|(table, outcome, rows)| Some((table, outcome, rows, explain(outcome)?)))
+        .collect();
+    html! {
+        @if !kinds.is_empty() {
+            section {
+                h2 { "Not migrated, and why" }
+                div.scroll {
+                    table {
+                        thead { tr { @for cell in ["table", "outcome", "rows", "meaning"] { th scope="col" { (cell) } } } }
+                        tbody {
+                            @for (table, outcome, rows, meaning) in kinds {
+                                tr { th scope="row" { (table) } td.left { (outcome) } td { (grouped(rows)) } td.left.wide { (meaning) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn proof(report: &Report) -> Markup {
+    let unchanged = report.tables.iter().filter(|line| line.unchanged_since.is_some()).count();
+    html! {
+        section {
+            h2 { "What was proven, and how" }
+            @if report.proven.is_none() { p { "Nothing was verified." } }
+            @if unchanged > 0 {
+                p { (unchanged) " tables are by their row versions what was proven by digest before, and were not read again; "
+                    code { "verify --full" } " reads every row." }
+            }
+            ul.checks {
+                @for check in &report.checks {
+                    li class=(if check.wrong == 0 { "good" } else { "bad" }) { strong { (check.name) } ": " (check.looked_at) }
+                }
+            }
+            @if let Some(source) = &report.source { (source_since(source)) }
+            @for remark in &report.remarks { p.soft { "Remark: " (remark.text) } }
+        }
+    }
+}
+
+fn source_since(source: &SourceCheck) -> Markup {
+    html! {
+        p {
+            "Snapshot of the source: " (source.snapshot) "; looked at again at " (source.at) ": "
+            @if let Some(why) = &source.unknown { "whether it has changed cannot be told: " (why) }
+            @else if source.changed.is_empty() { "unchanged." }
+            @else { "changed in " (source.changed.len()) " tables." }
+        }
+        @if !source.changed.is_empty() {
+            ul { @for (table, change) in &source.changed { li { (table) ": " (change.to_string()) } } }
+        }
+    }
+}
+
+fn hazards(report: &Report) -> Markup {
+    html! {
+        @if !report.hazards.is_empty() {
+            section {
+                h2 { "Hazards in the source" }
+                @if !report.accepted.is_empty() { p { "Accepted by the operator: " (report.accepted.join(", ")) "." } }
+                dl.hazards {
+                    @for found in &report.hazards {
+                        dt { (found.name) " × " (grouped(found.count)) @if found.accepted { " (accepted)" } }
+                        dd { (found.meaning) ". " (found.then) @if !found.keys.is_empty() { span.soft { " " (found.keys.join(", ")) @if found.count > found.keys.len() as u64 { ", …" } } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Every command on the run, and the steps of the longest ones as a chart.
+fn course(commands: &[Command]) -> Markup {
+    html! {
+        section {
+            h2 { "What was done" }
+            div.scroll {
+                table.course {
+                    thead { tr { @for cell in ["command", "began", "seconds", "ended"] { th scope="col" { (cell) } } } }
+                    tbody { @for command in commands { (command_row(command)) } }
+                }
+            }
+            @for command in commands.iter().filter(|command| command.steps.len() > 3) { (chart(command)) }
+        }
+    }
+}
+
+fn command_row(command: &Command) -> Markup {
+    let who = command.process.as_ref().map(|process| format!("{}@{}", process.user, process.host));
+    let ended = match (&command.whole.ended, &command.whole.event) {
+        (None, _) => "not ended: under way, or killed".to_string(),
+        (Some(_), Event::Done) => "done".to_string(),
+        (Some(_), event) => event.to_string(),
+    };
+    html! {
+        tr {
+            th scope="row" { (command.whole.step) @if let Some(who) = who { span.soft { " " (who) } } }
+            td { (command.whole.began) }
+            td { @if let Some(seconds) = seconds(&command.whole.began, command.whole.ended.as_deref()) { (format!("{seconds:.1}")) } }
+            td.left { (ended) @if !command.whole.detail.is_empty() { ": " (command.whole.detail) } }
+        }
+    }
+}
+
+/// Seconds from one instant of the journal to another.
+fn seconds(from: &str, to: Option<&str>) -> Option<f64> {
+    let at = |text: &str| text.parse::<jiff::Timestamp>().ok().map(|at| at.as_microsecond() as f64 / 1e6);
+    Some(at(to?)? - at(from)?)
+}
+
+fn chart(command: &Command) -> Markup {
+    const WIDTH: f64 = 600.0;
+    const HEIGHT: f64 = 16.0;
+    let began = &command.whole.began;
+    let bars: Vec<(String, f64, f64, bool)> = command
+        .steps
+        .iter()
+        .filter_map(|step| {
+            let (from, to) = (seconds(began, Some(&step.began))?, seconds(began, step.ended.as_deref())?);
+            Some((step.step.to_string(), from, to, step.event == Event::Done))
+        })
+        .collect();
+    let end = bars.iter().map(|(_, _, to, _)| *to).fold(0.001, f64::max);
+    let height = HEIGHT * bars.len() as f64;
+    html! {
+        figure {
+            figcaption { (command.whole.step) ": its steps over " (format!("{end:.1} s")) }
+            svg.chart viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("steps of {}", command.whole.step)) {
+                @for (n, (name, from, to, done)) in bars.iter().enumerate() {
+                    rect class=(if *done { "migrated" } else { "quarantined" })
+                        x=(px(from / end * WIDTH)) y=(px(n as f64 * HEIGHT + 2.0))
+                        width=(px(((to - from) / end * WIDTH).max(1.5))) height=(px(HEIGHT - 4.0)) rx="2" {}
+                    (label(name, from / end * WIDTH, to / end * WIDTH, n as f64 * HEIGHT + 11.5))
+                }
+            }
+        }
+    }
+}
+
+/// Beside its bar, on the side that has room.
+fn label(name: &str, from: f64, to: f64, y: f64) -> Markup {
+    match to < 380.0 {
+        true => html! { text x=(px(to + 4.0)) y=(px(y)) { (name) } },
+        false => {
+            html! { text.before x=(px((from - 4.0).max(0.0))) y=(px(y)) text-anchor=(if from > 150.0 { "end" } else { "start" }) { (name) } }
+        }
+    }
+}
+
+fn places(manifest: &Manifest) -> Markup {
+    html! {
+        section {
+            h2 { "Servers" }
+            ul {
+                @for (name, server) in &manifest.servers.databases {
+                    li { strong { (name) } ": " (server.database) " on " (server.host) ":" (server.port) ", cluster " (server.system) }
+                }
+                @if let Some(firestore) = &manifest.servers.firestore { li { strong { "firestore" } ": " (firestore) } }
+            }
+            @if let Some(backup) = &manifest.backup {
+                p { "Snapshot " (backup.snapshot.taken) ", digests by " (digests(backup.snapshot.hash)) "." }
+            }
+            @if !manifest.rolled_back.is_empty() || !manifest.services_back.is_empty() {
+                ul {
+                    @for back in &manifest.rolled_back { li { "taken back at " (back.at) ": " (back.scope) } }
+                    @for back in &manifest.services_back { li { (back.service) " taken back alone at " (back.at) } }
+                }
+            }
+        }
+    }
+}
+
+fn digests(hash: HashFn) -> &'static str {
+    match hash {
+        HashFn::ValueBytes => "PostgreSQL's hash of every value's bytes",
+        HashFn::Md5Utf8 => "MD5 of every value's text in UTF-8",
+        HashFn::Md5Bytes => "MD5 of every value's bytes",
+        HashFn::HashRecordExtended => {
+            "PostgreSQL's hash of a row, which does not see a number's sign: they prove nothing"
+        }
+    }
+}
+
+fn files(manifest: &Manifest) -> Markup {
+    let backup = manifest.backup.iter().flat_map(|backup| &backup.files);
+    let export = manifest.export.iter().flat_map(|export| &export.files);
+    let all: Vec<_> = backup.chain(export).collect();
+    html! {
+        @if !all.is_empty() {
+            section {
+                h2 { "Files" }
+                div.scroll {
+                    table.files {
+                        thead { tr { @for cell in ["file", "bytes", "SHA-256"] { th scope="col" { (cell) } } } }
+                        tbody { @for (name, info) in all { tr { th scope="row" { (name) } td { (grouped(info.bytes)) } td.left { code { (info.sha256) } } } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn px(value: f64) -> String {
+    format!("{value:.1}")
+}
