@@ -1,5 +1,6 @@
-//! Phase 1 alone: a backup of the source that has been read back whole.
+//! Phase 1 alone: a backup of the source that has been read back whole. With `--target` a backup of the new stores.
 
+use super::backup_stores::{self, RetentionArgs, StoresArgs, Which};
 use crate::checks::preflight;
 use crate::identity::ServerName;
 use crate::model::Existing;
@@ -18,11 +19,21 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Phase 1: dump the source, read the dump back, count and digest every table
+/// Phase 1: dump the source, read the dump back, count and digest every table; with --target the new stores
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
+    /// Back up a new store instead of the source, or each of them
+    #[arg(long, value_name = "STORE", conflicts_with_all = ["freeze", "source_rate", "no_source_check", "max_quarantine", "accept"])]
+    target: Option<Which>,
+    #[command(flatten)]
+    stores: StoresArgs,
+    #[command(flatten)]
+    retention: RetentionArgs,
+    /// With --target: say what would be backed up, and removed after it
+    #[arg(short = 'n', long, requires = "target")]
+    dry_run: bool,
 }
 
 impl Command for Args {
@@ -31,6 +42,9 @@ impl Command for Args {
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        if let Some(which) = self.target {
+            return backup_stores::run(session, which, &self.stores, &self.retention, self.dry_run).await;
+        }
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
         let backup = run(&ctx, &session.handling(&self.source)).await?;
         if session.common.json {

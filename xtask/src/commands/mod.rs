@@ -2,6 +2,7 @@
 //! May import: session and all below it.
 
 pub mod backup;
+pub mod backup_stores;
 pub mod bench;
 pub mod bench_part;
 pub mod chaos;
@@ -20,6 +21,9 @@ pub mod rehearse_services;
 pub mod repair;
 pub mod replay;
 pub mod restore;
+pub mod restore_drill;
+pub mod restore_stores;
+pub mod restored;
 pub mod resume;
 pub mod rollback;
 pub mod rollback_besides;

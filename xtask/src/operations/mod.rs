@@ -2,4 +2,5 @@
 //! drilled, and the old one is taken out of service.
 //! May import: checks and everything below.
 
+pub mod restore_drill;
 pub mod store_backups;
