@@ -27,6 +27,7 @@ pub mod restored;
 pub mod resume;
 pub mod rollback;
 pub mod rollback_besides;
+pub mod schedule;
 pub mod smoke;
 pub mod stack;
 pub mod status;

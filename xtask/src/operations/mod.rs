@@ -3,4 +3,5 @@
 //! May import: checks and everything below.
 
 pub mod restore_drill;
+pub mod schedule;
 pub mod store_backups;

@@ -61,6 +61,7 @@ mod restore_drill;
 mod restore_stores;
 mod resume;
 mod rollback;
+mod schedule;
 mod secrets;
 mod seen;
 mod service_back;
