@@ -5,6 +5,7 @@ use crate::checks::preflight;
 use crate::identity::ServerName;
 use crate::model::Existing;
 use crate::phases::p1_backup;
+use crate::refuse;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
@@ -44,6 +45,9 @@ impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         if let Some(which) = self.target {
             return backup_stores::run(session, which, &self.stores, &self.retention, self.dry_run).await;
+        }
+        if self.stores.store_backups.is_some() {
+            refuse!("--store-backups is for backups of the new stores: say --target all, or which one");
         }
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
         let backup = run(&ctx, &session.handling(&self.source)).await?;

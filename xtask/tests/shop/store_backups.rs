@@ -202,6 +202,8 @@ async fn one_at_a_time_and_what_is_unfinished_or_old_goes_after_a_success_only()
     for old in &made[1..] {
         assert!(!old.exists(), "{}", old.display());
     }
+    let said = shop.xtask(&["backup", "--store-backups", "/nowhere"]);
+    assert_refused("of the source", &said, &["is for backups of the new stores", "--target all"]);
     let usage = shop.xtask(&["backup", "--keep-last", "1"]);
     assert_eq!(usage.code, Some(2), "{}", usage.stderr);
 }
