@@ -305,7 +305,7 @@ const DAY: i64 = 86_400 * MICROS;
 
 /// `2026-01-31 23:59:59.123456+00`, with one to six digits of a second or none, to microseconds
 /// since 1970. None for anything else.
-fn parse_time(text: &str) -> Option<i64> {
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
     let text = text.strip_suffix("+00")?.as_bytes();
     let (whole, fraction) = (text.get(..19)?, &text[19..]);
     let number = |from: usize, to: usize| digits(&whole[from..to]);

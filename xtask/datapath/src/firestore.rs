@@ -21,7 +21,9 @@ mod pace;
 mod read;
 mod since;
 mod submit;
+mod typed;
 mod unconditional;
+mod whole;
 mod wire;
 mod write;
 
@@ -31,6 +33,8 @@ pub use pace::{Limit, Pace};
 pub use read::{Fields, Found, Versions};
 pub use since::{Instant, Since};
 pub use submit::{Conflict, Rejected, Written};
+pub use typed::Whole;
 pub use unconditional::Unconditional;
+pub use whole::{Put, PutPace};
 pub use wire::Version;
 pub use write::Guarded;

@@ -75,6 +75,8 @@ commands! {
     Rollback: c::rollback::Args,
     Restore: c::restore::Args,
     Report: c::report::Args,
+    RestoreDrill: c::restore_drill::Args,
+    Schedule: c::schedule::Args,
     Bench: c::bench::Args,
     Chaos: c::chaos::Args,
     Completions: Completions,

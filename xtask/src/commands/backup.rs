@@ -1,9 +1,11 @@
-//! Phase 1 alone: a backup of the source that has been read back whole.
+//! Phase 1 alone: a backup of the source that has been read back whole. With `--target` a backup of the new stores.
 
+use super::backup_stores::{self, RetentionArgs, StoresArgs, Which};
 use crate::checks::preflight;
 use crate::identity::ServerName;
 use crate::model::Existing;
 use crate::phases::p1_backup;
+use crate::refuse;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
@@ -18,11 +20,21 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Phase 1: dump the source, read the dump back, count and digest every table
+/// Phase 1: dump the source, read the dump back, count and digest every table; with --target the new stores
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
+    /// Back up a new store instead of the source, or each of them
+    #[arg(long, value_name = "STORE", conflicts_with_all = ["freeze", "source_rate", "no_source_check", "max_quarantine", "accept"])]
+    target: Option<Which>,
+    #[command(flatten)]
+    stores: StoresArgs,
+    #[command(flatten)]
+    retention: RetentionArgs,
+    /// With --target: say what would be backed up, and removed after it
+    #[arg(short = 'n', long, requires = "target")]
+    dry_run: bool,
 }
 
 impl Command for Args {
@@ -31,6 +43,12 @@ impl Command for Args {
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        if let Some(which) = self.target {
+            return backup_stores::run(session, which, &self.stores, &self.retention, self.dry_run).await;
+        }
+        if self.stores.store_backups.is_some() {
+            refuse!("--store-backups is for backups of the new stores: say --target all, or which one");
+        }
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
         let backup = run(&ctx, &session.handling(&self.source)).await?;
         if session.common.json {

@@ -2,6 +2,7 @@
 //! May import: session and all below it.
 
 pub mod backup;
+pub mod backup_stores;
 pub mod bench;
 pub mod bench_part;
 pub mod chaos;
@@ -21,9 +22,13 @@ pub mod repair;
 pub mod replay;
 pub mod report;
 pub mod restore;
+pub mod restore_drill;
+pub mod restore_stores;
+pub mod restored;
 pub mod resume;
 pub mod rollback;
 pub mod rollback_besides;
+pub mod schedule;
 pub mod smoke;
 pub mod stack;
 pub mod status;

@@ -1,32 +1,39 @@
 //! A run's backup as a database: beside the source's own, or in its place.
 
+use super::restore_stores::{self, Wanted};
+use super::restored::Done;
 use crate::effects::cleanup::Cleanup;
-use crate::model::grouped;
+use crate::operations::store_backups::Target;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::FreezeLog;
 use crate::session::{Command, RunArgs, Servers, Session, print};
 use crate::shown::escaped;
 use crate::source::freeze::Freezer;
-use crate::source::restore::{self, Consent, Goal, NotProven, Plan, Replaced, Restored, Unproven};
+use crate::source::restore::{self, Consent, Goal, NotProven, Plan, Unproven};
 use crate::sql;
 use crate::steps::CommandName;
 use anyhow::Result;
-use serde::Serialize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The run's backup as a new database on the source's server, proven against what was backed up
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("goal").required(true).args(["into", "in_place"])))]
 pub struct Args {
     #[command(flatten)]
     run: RunArgs,
-    /// The name of the new database
-    #[arg(long, value_name = "DATABASE")]
+    /// The name of the new database; with --target firestore PROJECT or PROJECT/DATABASE
+    #[arg(long, value_name = "DATABASE", required_unless_present_any = ["in_place", "target"])]
     into: Option<String>,
     /// Then it takes the place of the source's database, which is kept under another name
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["into", "target"])]
     in_place: bool,
+    /// Restore a backup of a new store instead, see `backup --target`
+    #[arg(long, value_name = "STORE", requires = "from", conflicts_with = "run")]
+    target: Option<Target>,
+    /// With --target: the backup's directory
+    #[arg(long, value_name = "DIR", requires = "target")]
+    from: Option<PathBuf>,
     /// With --in-place: end the sessions of others that the plan lists
     #[arg(long, requires = "in_place")]
     end_sessions: bool,
@@ -39,6 +46,10 @@ pub struct Args {
 }
 
 impl Args {
+    fn unproven(&self) -> Unproven {
+        if self.keep { Unproven::Keep } else { Unproven::Drop }
+    }
+
     fn goal(&self) -> Goal {
         match &self.into {
             Some(name) => Goal::Beside(name.clone()),
@@ -54,6 +65,11 @@ impl Command for Args {
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        if let (Some(target), Some(from)) = (self.target, &self.from) {
+            let unproven = self.unproven();
+            let (into, dry_run) = (self.into.as_deref(), self.dry_run);
+            return restore_stores::run(session, &Wanted { target, from, into, dry_run, unproven }).await;
+        }
         let ctx = session.existing_run(&self.run)?;
         let (goal, run) = (self.goal(), ctx.run.id().to_string());
         let plan = plan(&ctx, &goal).await?;
@@ -67,22 +83,13 @@ impl Command for Args {
         }
         session.terminal.line(plan.text().trim_end());
         session.permitted(&ctx.settings)?;
-        let unproven = if self.keep { Unproven::Keep } else { Unproven::Drop };
-        let done = match run_as_planned(&ctx, &plan, &goal, unproven, session.cleanup).await {
+        let done = match run_as_planned(&ctx, &plan, &goal, self.unproven(), session.cleanup).await {
             Ok(done) => done,
             Err(error) => return Err(differences_said(session, error)?),
         };
         let next = next(session, &ctx, &done)?;
         session.done(&done, done.text(), next)
     }
-}
-
-/// What a command did, for people and programs.
-#[derive(Debug, Serialize)]
-pub struct Done {
-    #[serde(flatten)]
-    pub restored: Restored,
-    pub replaced: Option<Replaced>,
 }
 
 /// # Errors
@@ -157,47 +164,4 @@ fn next(session: &Session<'_>, ctx: &Ctx, done: &Done) -> Result<String> {
         }
         None => start,
     })
-}
-
-impl Done {
-    /// The verdict first.
-    pub fn text(&self) -> String {
-        let Restored { run, database, tables, rows, seconds, .. } = &self.restored;
-        let again = if self.restored.before { ", restored by an earlier call" } else { "" };
-        let mut out = format!(
-            "✓ PROVEN {}: {tables} tables, {} rows, as run {run} backed them up{again} · {seconds:.1} s\n",
-            escaped(database),
-            grouped(*rows)
-        );
-        if let Some(Replaced { database, put_aside, sessions_ended, frozen }) = &self.replaced {
-            out += &format!("  it is {} now", escaped(database));
-            out += &put_aside
-                .iter()
-                .map(|aside| format!(", the old one is kept as {}", escaped(aside)))
-                .collect::<String>();
-            out += &match sessions_ended {
-                0 => "\n".to_string(),
-                ended => format!("; {ended} sessions were ended\n"),
-            };
-            if *frozen {
-                out += "  it is held back as the old one was: new sessions are read-only\n";
-            }
-        }
-        out += &self.restored.properties_from.line().map(|line| format!("  {line}\n")).unwrap_or_default();
-        for line in crate::run::manifest::left_out_lines(&self.restored.left_out) {
-            out += &format!("  not in the dump, and not proven: {line}\n");
-        }
-        if self.restored.large_objects > 0 {
-            let n = grouped(self.restored.large_objects);
-            out +=
-                &format!("  {n} large objects are restored, and not proven: no digest was taken of them\n");
-        }
-        if let Some(why) = &self.restored.definitions_not_compared {
-            out += &format!("  definitions are not compared: {why}\n");
-        }
-        for sequence in &self.restored.sequences_raised {
-            out += &format!("  raised to where the backup saw it: {sequence}\n");
-        }
-        out
-    }
 }

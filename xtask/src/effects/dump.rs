@@ -22,6 +22,9 @@ use std::time::Duration;
 /// How long pg_restore may say nothing: it writes all the time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The first pg_dump that may have zstd.
+const ZSTD_SINCE: u32 = 16;
+
 /// What a dump looks like.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
@@ -54,16 +57,16 @@ pub struct ReadBack {
     pub rows: BTreeMap<u32, u64>,
 }
 
-/// Writes a dump as it comes, and counts its rows.
-fn written(dump: &mut dyn BufRead, mut file: HashedFile) -> Result<(FileInfo, Vec<u64>)> {
+/// Counts a dump's rows as it comes, and hands on what it says.
+fn counted(dump: &mut dyn BufRead, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<Vec<u64>> {
     let mut rows = RowsOfDump::default();
     loop {
         let bytes = dump.fill_buf()?;
         if bytes.is_empty() {
-            return Ok((file.finish(None)?, rows.finish()?));
+            return rows.finish();
         }
         rows.take(bytes);
-        file.write(bytes)?;
+        take(bytes)?;
         let taken = bytes.len();
         dump.consume(taken);
     }
@@ -83,6 +86,17 @@ fn conninfo(database: &str) -> String {
         "dbname='{database}' keepalives=1 keepalives_idle=20 keepalives_interval=10 keepalives_count=3 \
          tcp_user_timeout=50000"
     )
+}
+
+/// What every dump of a snapshot is told.
+fn of_snapshot(server: &Server, snapshot: &ExportedSnapshot<'_>, to: &Path) -> Vec<String> {
+    vec![
+        format!("--dbname={}", conninfo(&server.database)),
+        format!("--snapshot={}", snapshot.id),
+        format!("--encoding={}", snapshot.encoding),
+        "--lock-wait-timeout=60s".into(),
+        format!("--file={}", to.display()),
+    ]
 }
 
 impl Tools {
@@ -134,15 +148,36 @@ impl Tools {
         form: Form,
         file: &Path,
     ) -> Result<()> {
-        let mut arguments = vec![
-            format!("--dbname={}", conninfo(&server.database)),
-            format!("--snapshot={}", snapshot.id),
-            format!("--encoding={}", snapshot.encoding),
-            "--lock-wait-timeout=60s".into(),
-            format!("--file={}", file.display()),
-        ];
+        let mut arguments = of_snapshot(server, snapshot, file);
         arguments.extend(form.arguments().iter().map(|a| a.to_string()));
         self.client("pg_dump", server, purpose, arguments).read().await.map(drop)
+    }
+
+    /// The same into a directory that is not there yet, by as many sessions as `jobs`; with zstd where pg_dump has
+    /// it.
+    pub async fn dump_directory(
+        &self,
+        server: &Server,
+        purpose: &str,
+        snapshot: &ExportedSnapshot<'_>,
+        jobs: usize,
+        directory: &Path,
+    ) -> Result<()> {
+        let dump = async |compression: &str| {
+            let mut arguments = of_snapshot(server, snapshot, directory);
+            arguments.push("--format=directory".into());
+            arguments.push(format!("--jobs={jobs}"));
+            arguments.push(format!("--compress={compression}"));
+            self.client("pg_dump", server, purpose, arguments).read().await.map(drop)
+        };
+        if self.version().await? >= ZSTD_SINCE {
+            match dump("zstd:3").await {
+                // Built without it.
+                Err(error) if format!("{error:#}").contains("compression") && !directory.exists() => {}
+                dumped => return dumped,
+            }
+        }
+        dump("1").await
     }
 
     /// The whole database with pg_dump's own settings: what others are measured against.
@@ -201,7 +236,35 @@ impl Tools {
     ///
     /// # Errors
     /// Where it cannot be read to its end, and where a line of its definitions differs, with its number.
-    pub async fn read_back(&self, archive: &Path, definitions: &Path, sql: HashedFile) -> Result<ReadBack> {
+    pub async fn read_back(
+        &self,
+        archive: &Path,
+        definitions: &Path,
+        mut sql: HashedFile,
+    ) -> Result<ReadBack> {
+        let write = move |archive: &mut dyn BufRead| {
+            let rows = counted(archive, |bytes| sql.write(bytes))?;
+            Ok((sql.finish(None)?, rows))
+        };
+        let (sql, rows) = self.read_whole(archive, definitions, write).await?;
+        Ok(ReadBack { sql, rows: self.by_table(archive, rows).await? })
+    }
+
+    /// The same without writing it anywhere. Returns the rows that it holds of every table, by the table's OID.
+    ///
+    /// # Errors
+    /// As of [`Tools::read_back`].
+    pub async fn read_through(&self, archive: &Path, definitions: &Path) -> Result<BTreeMap<u32, u64>> {
+        let rows = self.read_whole(archive, definitions, |archive| counted(archive, |_| Ok(()))).await?;
+        self.by_table(archive, rows).await
+    }
+
+    async fn read_whole<T: Send + 'static>(
+        &self,
+        archive: &Path,
+        definitions: &Path,
+        read: impl FnOnce(&mut dyn BufRead) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let mut dumped = BufReader::with_capacity(
             1 << 18,
             File::open(definitions).with_context(|| format!("reading {}", definitions.display()))?,
@@ -213,7 +276,11 @@ impl Tools {
         let restore = reads(&["--schema-only", "--file=-"]);
         let compared = restore.pipe(PATIENCE, move |archive| same_lines(archive, &mut dumped)).await;
         compared.context("its definitions")?;
-        let (sql, rows) = reads(&["--file=-"]).pipe(PATIENCE, |archive| written(archive, sql)).await?;
+        reads(&["--file=-"]).pipe(PATIENCE, read).await
+    }
+
+    /// `rows`: of each table, in the order in which the archive reads them back.
+    async fn by_table(&self, archive: &Path, rows: Vec<u64>) -> Result<BTreeMap<u32, u64>> {
         let tables = self.tables(archive).await?;
         ensure!(
             tables.len() == rows.len(),
@@ -221,7 +288,7 @@ impl Tools {
             tables.len(),
             rows.len()
         );
-        Ok(ReadBack { sql, rows: tables.into_iter().zip(rows).collect() })
+        Ok(tables.into_iter().zip(rows).collect())
     }
 
     /// The OIDs of the tables whose rows the archive holds, in the order in which it reads them back.

@@ -3,3 +3,6 @@
 //! May import: checks and everything below.
 
 pub mod report;
+pub mod restore_drill;
+pub mod schedule;
+pub mod store_backups;

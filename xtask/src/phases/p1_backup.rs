@@ -30,7 +30,8 @@ const ARCHIVE: &str = "full_backup.dump";
 /// The same as SQL.
 pub const PLAIN: &str = "full_backup.sql";
 const SCHEMA: &str = "schema_only.sql";
-const GLOBALS: &str = "globals.sql";
+/// The roles, as SQL.
+pub const GLOBALS: &str = "globals.sql";
 const COUNTS: &str = "record_counts.txt";
 
 /// # Errors
@@ -139,7 +140,7 @@ async fn dump(
 }
 
 /// The archive holds all rows of every table, but for those that pg_dump does not take. `dumped`: by OID.
-fn holds_every_row(
+pub fn holds_every_row(
     dumped: &BTreeMap<u32, u64>,
     tables: &[RawName],
     counted: &BTreeMap<String, Digest>,
@@ -169,15 +170,16 @@ fn holds_every_row(
 }
 
 /// What pg_dump does not take.
-struct LeftOut {
+pub struct LeftOut {
     /// By name, each with why.
-    why: BTreeMap<String, String>,
+    pub why: BTreeMap<String, String>,
     /// The OIDs of tables of which it takes no row, and of those of which it takes some.
     whole: BTreeSet<u32>,
     in_part: BTreeSet<u32>,
 }
 
-async fn left_out(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<LeftOut> {
+/// Asked of the snapshot, in the source's place.
+pub async fn left_out(ctx: &Ctx, snapshot: &SnapshotInfo) -> Result<LeftOut> {
     let mut worker = worker(ctx, snapshot, "left out").await?;
     let rows = worker.rows(sql_file!("phases/1-backup/left_out.sql").text).await?;
     worker.close().await?;

@@ -235,10 +235,15 @@ impl RunDir {
     /// Replaces the manifest: at any moment there is the old one or the new one.
     pub fn save_manifest(&self, manifest: &Manifest) -> Result<()> {
         let json = serde_json::to_string_pretty(manifest).context("writing the manifest")?;
-        let path = self.file(MANIFEST);
-        self.write("manifest.json.new", &json)?;
-        fs::rename(self.file("manifest.json.new"), &path)
-            .with_context(|| format!("writing {}", path.display()))?;
+        self.replace(MANIFEST, &json)
+    }
+
+    /// Replaces a file that is in memory: at any moment, also after a power cut, there is the old one or the new
+    /// one.
+    pub fn replace(&self, name: &str, text: &str) -> Result<()> {
+        let (new, path) = (format!("{name}.new"), self.file(name));
+        self.write(&new, text)?;
+        fs::rename(self.file(&new), &path).with_context(|| format!("writing {}", path.display()))?;
         let folder = File::open(&self.path).and_then(|d| d.sync_all());
         folder.with_context(|| format!("writing {}", self.path.display()))
     }
@@ -284,8 +289,8 @@ fn after_the_newest(parent: &Path) -> Result<jiff::Timestamp> {
     Ok(newest.map_or(now, |newest| now.max(newest + jiff::Span::new().seconds(1))))
 }
 
-/// When a run of this name began.
-fn time_of(id: &str) -> Option<jiff::Timestamp> {
+/// When a run of this name began; `None`: no run is called so.
+pub fn time_of(id: &str) -> Option<jiff::Timestamp> {
     let time = jiff::civil::DateTime::strptime(NAME, id).ok()?;
     Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }

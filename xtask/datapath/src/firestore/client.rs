@@ -14,6 +14,9 @@ use std::time::Duration;
 
 pub(super) type Api = GoogleApi<FirestoreClient<GoogleAuthMiddleware>>;
 
+/// The time limit of one reading call; of a stream: to the next message.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Attempts of one reading call.
 const READ_ATTEMPTS: usize = 6;
 

@@ -1,8 +1,8 @@
 //! What stands beside the collections at the root: collections of other names, and some of the same name
 //! below documents.
 
-use super::client::{Firestore, total, within};
-use super::read::READ_TIMEOUT;
+use super::client::{Firestore, READ_TIMEOUT, total, within};
+use super::since::Instant;
 use super::wire::{self, Depth};
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
@@ -13,12 +13,26 @@ use gcloud_sdk::tonic::Status;
 impl Firestore {
     /// The names of all collections at the root.
     pub fn root_collections(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        self.listed(None)
+    }
+
+    /// The same as they were at that instant.
+    pub fn root_collections_at(&self, at: Instant) -> BoxFuture<'_, Result<Vec<String>>> {
+        use fs::list_collection_ids_request::ConsistencySelector;
+        self.listed(Some(ConsistencySelector::ReadTime(at.timestamp())))
+    }
+
+    fn listed(
+        &self,
+        consistency_selector: Option<fs::list_collection_ids_request::ConsistencySelector>,
+    ) -> BoxFuture<'_, Result<Vec<String>>> {
         Box::pin(async move {
             let (mut names, mut page_token) = (Vec::new(), String::new());
             loop {
                 let request = fs::ListCollectionIdsRequest {
                     parent: self.documents.clone(),
                     page_token,
+                    consistency_selector,
                     ..Default::default()
                 };
                 let page = self.patiently(async || {
@@ -38,7 +52,7 @@ impl Firestore {
     /// The documents of all collections of this name, the one at the root and those below documents,
     /// counted by the server.
     pub fn count_everywhere<'a>(&'a self, collection: &'a str) -> BoxFuture<'a, Result<u64>> {
-        self.count_to(collection, Depth::Everywhere)
+        self.count_to(collection, Depth::Everywhere, None)
     }
 
     /// A collection's first documents, by their paths (`users/u1`).

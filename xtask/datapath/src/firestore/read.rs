@@ -1,6 +1,7 @@
 //! Reading: documents by their ids, all ids of a collection, and the server's own count.
 
-use super::client::{Firestore, total, within};
+use super::client::{Firestore, READ_TIMEOUT, total, within};
+use super::since::Instant;
 use super::submit::Refusal;
 use super::wire::{self, Depth, Version};
 use crate::document::Value;
@@ -32,21 +33,34 @@ const PAGE: usize = 5_000;
 /// A count of a large collection takes Google up to a minute, then it gives up itself.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The time limit of one reading call; of a stream: to the next message.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
 impl Firestore {
     /// The documents of a collection, counted by the server.
     ///
     /// # Errors
     /// No answer; Google itself gives up after a minute with DEADLINE_EXCEEDED.
     pub fn count<'a>(&'a self, collection: &'a str) -> BoxFuture<'a, Result<u64>> {
-        self.count_to(collection, Depth::Root)
+        self.count_to(collection, Depth::Root, None)
     }
 
-    pub(super) fn count_to<'a>(&'a self, collection: &'a str, depth: Depth) -> BoxFuture<'a, Result<u64>> {
+    /// The same as it was at that instant.
+    ///
+    /// # Errors
+    /// As of [`Firestore::count`].
+    pub fn count_at<'a>(&'a self, collection: &'a str, at: Instant) -> BoxFuture<'a, Result<u64>> {
+        self.count_to(collection, Depth::Root, Some(at))
+    }
+
+    pub(super) fn count_to<'a>(
+        &'a self,
+        collection: &'a str,
+        depth: Depth,
+        at: Option<Instant>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        use fs::run_aggregation_query_request::ConsistencySelector::ReadTime;
         Box::pin(async move {
+            let consistency_selector = at.map(|at| ReadTime(at.timestamp()));
             let request = wire::count_request(&self.documents, collection, depth);
+            let request = fs::RunAggregationQueryRequest { consistency_selector, ..request };
             let count = self.patiently(async || {
                 let request = within(total(COUNT_TIMEOUT), request.clone());
                 let mut answers = self.client().run_aggregation_query(request).await?.into_inner();

@@ -2,14 +2,15 @@
 //! own, and so is the time of a reading. Listing is five times slower than reading documents by their ids and
 //! is billed like it, so it is for what a run does not know, and has no place while a source is frozen.
 
-use super::client::{Firestore, total, within};
-use super::read::READ_TIMEOUT;
+use super::client::{Firestore, READ_TIMEOUT, total, within};
 use super::wire::{self, Version};
+use crate::document::format_time;
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
 use gcloud_sdk::prost_types::Timestamp;
 use gcloud_sdk::tonic::Status;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// An instant of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +30,20 @@ pub enum Since {
 impl From<Timestamp> for Instant {
     fn from(Timestamp { seconds, nanos }: Timestamp) -> Instant {
         Instant { seconds, nanos }
+    }
+}
+
+impl Instant {
+    /// To the microsecond, as Firestore takes it to read at.
+    pub(super) fn timestamp(self) -> Timestamp {
+        Timestamp { seconds: self.seconds, nanos: self.nanos / 1000 * 1000 }
+    }
+}
+
+impl fmt::Display for Instant {
+    /// RFC 3339, to the microsecond.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_time(self.seconds * 1_000_000 + i64::from(self.nanos) / 1000))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The values are put together by hand: the crate's serde drops `None` fields, turns time stamps
 //! into strings and cannot read the last two days of year 9999.
 
+use super::typed::Whole;
 use crate::document::{Document, Value, format_time};
 use anyhow::{Result, bail, ensure};
 use fs::value::ValueType;
@@ -19,6 +20,8 @@ pub(super) const MESSAGE: usize = 3_670_016;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
     Set(Document),
+    /// The same of a document with whatever types; its path takes the place of the id.
+    Whole(Whole),
     Delete(String),
     /// Only where the document is still as it was read.
     Guarded(Box<Change>, Version),
@@ -43,6 +46,7 @@ impl Change {
     pub(super) fn id(&self) -> &str {
         match self {
             Change::Set(document) => &document.id,
+            Change::Whole(whole) => &whole.path,
             Change::Delete(id) => id,
             Change::Guarded(change, _) => change.id(),
         }
@@ -68,6 +72,10 @@ impl Change {
                 return Ok(fs::Write { current_document: Some(version.precondition()), ..write });
             }
             Change::Delete(_) => fs::write::Operation::Delete(name),
+            Change::Whole(whole) => {
+                let fields = whole.fields.clone();
+                fs::write::Operation::Update(fs::Document { name, fields, ..Default::default() })
+            }
             Change::Set(document) => {
                 let size = size_at_most(path, document);
                 ensure!(size <= MESSAGE, "{size} bytes, where a document holds 1 MiB at most");
@@ -202,6 +210,10 @@ pub(super) fn names_request(
     depth: Depth,
     after: Option<&str>,
 ) -> fs::RunQueryRequest {
+    request(parent, names_query(collection, depth, after))
+}
+
+fn names_query(collection: &str, depth: Depth, after: Option<&str>) -> fs::StructuredQuery {
     use fs::structured_query::{Direction, FieldReference, Order, Projection};
     let name = || FieldReference { field_path: "__name__".to_owned() };
     let order = Order { field: Some(name()), direction: Direction::Ascending.into() };
@@ -209,13 +221,21 @@ pub(super) fn names_request(
         values: vec![fs::Value { value_type: Some(ValueType::ReferenceValue(after.to_owned())) }],
         before: false,
     });
-    let query = fs::StructuredQuery {
+    fs::StructuredQuery {
         select: Some(Projection { fields: vec![name()] }),
         order_by: vec![order],
         start_at: cursor,
         ..query(collection, depth)
-    };
-    request(parent, query)
+    }
+}
+
+/// Every document of every collection as it was at that time, in the order of the names, from the one that follows
+/// the name `after`.
+pub(super) fn whole_request(parent: &str, at: Timestamp, after: Option<&str>) -> fs::RunQueryRequest {
+    // No name: a collection of any.
+    let query = fs::StructuredQuery { select: None, ..names_query("", Depth::Everywhere, after) };
+    let at = fs::run_query_request::ConsistencySelector::ReadTime(at);
+    fs::RunQueryRequest { consistency_selector: Some(at), ..request(parent, query) }
 }
 
 /// The first name of a collection, if there is any: what is wanted is the answer's time.

@@ -98,6 +98,11 @@ impl Firestore {
         })
     }
 
+    /// The whole database: paths take the place of ids.
+    pub(super) fn whole_target(&self) -> Target {
+        Target { firestore: self.clone(), collection: String::new(), path: self.documents.clone() }
+    }
+
     pub(super) fn target(&self, collection: &str) -> Target {
         let (collection, path) = (collection.to_owned(), self.path(collection));
         Target { firestore: self.clone(), collection, path }

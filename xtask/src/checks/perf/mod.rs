@@ -2,8 +2,10 @@
 //! their plans and buffers compared; and what the new databases count of their indexes and statements.
 //! Reads only: in transactions that cannot write, each statement limited.
 
+mod alone;
 mod compare;
 mod measure;
+mod parameters;
 mod plan;
 mod queries;
 mod report;
@@ -11,19 +13,18 @@ mod sides;
 mod slow;
 mod usage;
 
-use crate::effects::postgres::Connection;
 use crate::findings::{Values, masked};
 use crate::model::{Database, refused};
 use crate::run::ctx::Ctx;
 use crate::run::lock_waits;
 use crate::run::statements::Statements;
 use crate::{refuse, sql};
+pub use alone::on_new;
 use anyhow::{Context, Result};
 use queries::{QUERIES, Query};
 pub use report::Performance;
 use report::{Line, Remark, Sides};
 use sides::Sessions;
-use sqlx::Row;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -102,7 +103,9 @@ async fn compared(ctx: &Ctx, sessions: &mut Sessions, query: &Query, wanted: &Wa
         sides: None,
         findings: Vec::new(),
     };
-    let Some(parameters) = parameters(&mut sessions.old, query).await? else { return Ok(line) };
+    let Some(parameters) = parameters::choose(&mut sessions.old, query.parameters).await? else {
+        return Ok(line);
+    };
     let values: Vec<(&str, &str)> =
         parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let old = measure::measure(&mut sessions.old, &sql::bind(query.old, &values), wanted.repeat).await?;
@@ -121,19 +124,6 @@ async fn measured_there(
 ) -> Result<measure::Seen> {
     let connection = sessions.new.get_mut(&database).with_context(|| format!("no session of {database}"))?;
     measure::measure(connection, query, repeat).await
-}
-
-/// What is asked for, by name; `None`: there is no row that could be.
-async fn parameters(old: &mut Connection, query: &Query) -> Result<Option<BTreeMap<String, String>>> {
-    use sqlx::Column;
-    old.run(&sql::begin_to_look(measure::LIMIT)).await?;
-    let rows = old.rows(&sql::bind(query.parameters, &[])).await?;
-    old.run("ROLLBACK").await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let value = |column: &sqlx::postgres::PgColumn| {
-        Ok((column.name().to_string(), row.try_get::<String, _>(column.ordinal())?))
-    };
-    row.columns().iter().map(value).collect::<Result<_>>().map(Some)
 }
 
 /// What a customer is, is masked.

@@ -1,7 +1,7 @@
 //! The queries of the services that are measured: each in the words of both sides, with the query that chooses
 //! from the old side's rows what is asked for.
 
-use crate::model::Service;
+use crate::model::{Database, Service};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
 use anyhow::{Context, Result};
@@ -11,6 +11,8 @@ pub struct Query {
     pub name: &'static str,
     /// One row, or none: its columns are the variables of the other two, as text.
     pub parameters: SqlFile,
+    /// The same chosen from the new side's rows.
+    pub parameters_new: SqlFile,
     pub old: SqlFile,
     pub new: SqlFile,
 }
@@ -20,7 +22,16 @@ macro_rules! query {
         query!($name, $parameters, $both, $both)
     };
     ($name:literal, $parameters:literal, $old:literal, $new:literal) => {
-        Query { name: $name, parameters: sql_file!($parameters), old: sql_file!($old), new: sql_file!($new) }
+        query!($name, $parameters, $parameters, $old, $new)
+    };
+    ($name:literal, $parameters:literal, $parameters_new:literal, $old:literal, $new:literal) => {
+        Query {
+            name: $name,
+            parameters: sql_file!($parameters),
+            parameters_new: sql_file!($parameters_new),
+            old: sql_file!($old),
+            new: sql_file!($new),
+        }
     };
 }
 
@@ -41,6 +52,7 @@ pub const QUERIES: &[Query] = &[
     query!(
         "orders_of_user",
         "perf/orders_of_user.parameters.sql",
+        "perf/orders_of_user.parameters.new.sql",
         "perf/orders_of_user.old.sql",
         "perf/orders_of_user.new.sql"
     ),
@@ -50,18 +62,25 @@ pub const QUERIES: &[Query] = &[
     query!(
         "logs_by_time",
         "perf/logs_by_time.parameters.sql",
+        "perf/logs_by_time.parameters.new.sql",
         "perf/logs_by_time.old.sql",
         "perf/logs_by_time.new.sql"
     ),
     query!(
         "events_of_user",
         "perf/events_of_user.parameters.sql",
+        "perf/events_of_user.parameters.new.sql",
         "perf/events_of_user.old.sql",
         "perf/events_of_user.new.sql"
     ),
 ];
 
 impl Query {
+    /// The new database that it is asked of.
+    pub fn database(&self) -> Option<Database> {
+        self.asked_by().ok().and_then(|(service, _)| service.database())
+    }
+
     /// The service that asks it, and what for: its first line.
     pub fn asked_by(&self) -> Result<(Service, &'static str)> {
         let first = self.new.text.lines().next().unwrap_or_default();
@@ -87,7 +106,7 @@ mod tests {
             assert!(service.database().is_some(), "{}: {service} has no database of its own", query.name);
             let head = |file: SqlFile| file.text.lines().next();
             assert_eq!(head(query.old), head(query.new), "{}", query.name);
-            for file in [query.old, query.new, query.parameters] {
+            for file in [query.old, query.new, query.parameters, query.parameters_new] {
                 assert!(file.path.starts_with(&format!("perf/{}.", query.name)), "{}", file.path);
                 assert!(!file.text.contains(';'), "{}: EXPLAIN takes one statement", file.path);
             }

@@ -13,8 +13,8 @@ mod replace;
 
 pub use aside::{Aside, drop_these, put_aside};
 pub use place::properties;
-pub use plan::{Goal, Origin, Plan};
-pub use prove::Difference;
+pub use plan::{ARCHIVE, Goal, Origin, Plan};
+pub use prove::{Difference, Proof, SCHEMA};
 pub use replace::{Consent, InPlace, Replaced, replace};
 
 use crate::effects::cleanup::{Cleanup, Pending};
@@ -28,7 +28,6 @@ use crate::run::properties::Properties;
 use crate::steps::StepName;
 use crate::{refuse, sql};
 use anyhow::{Context, Result};
-use prove::Proof;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -133,6 +132,16 @@ pub async fn restore_in_place(
     let replaced = replace(ctx, manifest, &restored.database, consent).await;
     let replaced = replaced.with_context(|| format!("{} is restored and proven", restored.database))?;
     Ok((restored, replaced))
+}
+
+/// Compares a database that holds what `backup` holds, restored by other means; its sequences are first brought to
+/// where the backup found them. `there`: with that database in the place of the source.
+///
+/// # Errors
+/// Where it cannot be asked. What differs is in the proof.
+pub async fn compare(there: &Arc<Ctx>, backup: &Backup) -> Result<Proof> {
+    prove::raise_sequences(there, backup).await?;
+    prove::prove(there, backup).await
 }
 
 struct Restore<'a> {

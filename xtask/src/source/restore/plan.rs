@@ -15,14 +15,15 @@ use crate::run::properties::Properties;
 use crate::shown::escaped;
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
+use datapath::files::FileInfo;
 use serde::Serialize;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The file of the run that is restored.
-pub(super) const ARCHIVE: &str = "full_backup.dump";
+/// The file of the run that is restored; of a store's backup a directory.
+pub const ARCHIVE: &str = "full_backup.dump";
 
 /// Where the backup goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Plan {
             taken: backup.snapshot.taken.clone(),
             server: format!("{}:{}", source.host, source.port),
             database,
-            archive_bytes: backup.files.get(ARCHIVE).map(|file| file.bytes).unwrap_or_default(),
+            archive_bytes: archive(backup).map(|(_, file)| file.bytes).sum(),
             database_bytes: backup.snapshot.server.bytes,
             tables: backup.raw.iter().map(|(name, digest)| (name.clone(), digest.rows)).collect(),
             left_out: backup.left_out.clone(),
@@ -304,11 +305,25 @@ async fn rights(
 
 /// The files of the backup that are not what was written.
 fn files(ctx: &Ctx, backup: &Backup) -> Vec<String> {
-    let line = |name: &str| match backup.files.get(name) {
-        None => Some(format!("the run's manifest has no {name}")),
-        Some(expected) => Some(format!("{name}{}", dir::damage(&ctx.run, name, expected)?)),
-    };
-    [ARCHIVE, SCHEMA].into_iter().filter_map(line).collect()
+    let mut wrong = Vec::new();
+    if archive(backup).next().is_none() {
+        wrong.push(format!("the run's manifest has no {ARCHIVE}"));
+    }
+    if !backup.files.contains_key(SCHEMA) {
+        wrong.push(format!("the run's manifest has no {SCHEMA}"));
+    }
+    let read = archive(backup).chain(backup.files.get_key_value(SCHEMA));
+    wrong.extend(
+        read.filter_map(|(name, expected)| Some(format!("{name}{}", dir::damage(&ctx.run, name, expected)?))),
+    );
+    wrong
+}
+
+/// The archive: one file, or those of a directory.
+fn archive(backup: &Backup) -> impl Iterator<Item = (&String, &FileInfo)> {
+    let inside =
+        |name: &str| name.strip_prefix(ARCHIVE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    backup.files.iter().filter(move |(name, _)| inside(name))
 }
 
 #[cfg(test)]

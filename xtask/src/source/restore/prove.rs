@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The file of the run that holds the definitions.
-pub(super) const SCHEMA: &str = "schema_only.sql";
+pub const SCHEMA: &str = "schema_only.sql";
 
 /// What is not as the backup has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -93,6 +93,8 @@ pub struct Proof {
     /// Why definitions were not compared.
     pub definitions_not_compared: Option<String>,
     pub differences: Vec<Difference>,
+    /// What was found, by table.
+    pub content: BTreeMap<String, Digest>,
     /// By which its tables are known from now on.
     pub remembered: Remembered,
 }
@@ -128,6 +130,7 @@ pub(super) async fn prove(there: &Arc<Ctx>, backup: &Backup) -> Result<Proof> {
         rows: found.values().map(|digest| digest.rows).sum(),
         remembered,
         differences: tables(backup, &found),
+        content: found,
         ..Proof::default()
     };
     let major = snapshot.info.server.major;

@@ -1,0 +1,7 @@
+-- The user with the most events, of the newest 10,000, as the new database knows it.
+SELECT n.user_uid::text AS user_uid
+FROM (SELECT * FROM analytics_events ORDER BY id DESC LIMIT 10000) n
+WHERE n.user_uid <> ''
+GROUP BY n.user_uid
+ORDER BY count(*) DESC, n.user_uid
+LIMIT 1

@@ -1,0 +1,72 @@
+//! The newest backup of each store, restored into scratch servers. What it comes to is evidence in the backup's
+//! directory, and in the journal of the run that is cut over.
+
+use super::backup_stores::{StoresArgs, Which};
+use crate::operations::restore_drill::{self, Drills};
+use crate::operations::store_backups::Held;
+use crate::run::command::visibly;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::session::{Command, Said, Servers, Session, print};
+use crate::steps::{CommandName, StepName};
+use anyhow::Result;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Restore the newest backup of each store into scratch servers, compare it with what was recorded; no store is touched
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The store whose backup is drilled
+    #[arg(long, value_name = "STORE", default_value = "all")]
+    target: Which,
+    #[command(flatten)]
+    stores: StoresArgs,
+    /// The run in whose journal it is noted [default: the newest of this environment that is cut over]
+    #[arg(long, default_value = "latest", hide_default_value = true, value_name = "RUN")]
+    run: String,
+}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        // A machine without PostgreSQL's programs is refused.
+        session.options()?;
+        let (ctx, _) = session.run_in_service(&self.run)?;
+        let stores = self.stores.directory(session)?;
+        let held = self.target.targets().into_iter().map(|target| Held::take(&stores, target));
+        let held = held.collect::<Result<Vec<Held>>>()?;
+        let drills = noted(&ctx, &stores, &held).await?;
+        match session.common.json {
+            true => print(&format!("{}\n", serde_json::to_string_pretty(&drills)?))?,
+            false => {
+                let typed = self.stores.typed();
+                let next = match drills.green {
+                    true => format!("schedule install --what drill{typed}"),
+                    false => format!("backup --target {}{typed}", self.target.word()),
+                };
+                session.say(Said { text: drills.text(), next: Some(session.then(&next)) })?;
+            }
+        }
+        drills.judge()
+    }
+}
+
+/// Noted in the run, where there is one.
+async fn noted(ctx: &Arc<Ctx>, stores: &Path, held: &[Held]) -> Result<Drills> {
+    if !dir::has_begun(ctx.run.path()) {
+        return Box::pin(restore_drill::run(ctx, stores, held)).await;
+    }
+    let work = async {
+        let step = ctx.run.step(StepName::RestoreDrill)?;
+        let drills = restore_drill::run(ctx, stores, held).await?;
+        match drills.green {
+            true => step.done(&drills.summary())?,
+            false => step.failed(&drills.summary())?,
+        }
+        Ok(drills)
+    };
+    visibly(ctx, CommandName::RestoreDrill, Box::pin(work)).await
+}
