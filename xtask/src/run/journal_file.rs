@@ -166,7 +166,6 @@ impl Drop for Recorded<'_> {
 mod tests {
     use crate::journal::chain;
     use crate::run::dir::{JOURNAL, RunDir, load_journal};
-    use crate::run::manifest::ToolVersion;
     use crate::steps::{CommandName, StepName};
     use std::fs;
 
