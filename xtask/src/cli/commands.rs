@@ -74,6 +74,7 @@ commands! {
     Replay: c::replay::Args,
     Rollback: c::rollback::Args,
     Restore: c::restore::Args,
+    Harden: c::harden::Args,
     Bench: c::bench::Args,
     Chaos: c::chaos::Args,
     Completions: Completions,

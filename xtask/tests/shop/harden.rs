@@ -1,0 +1,305 @@
+//! `harden`: on servers as an old stack has them, the service's role keeps its rows and nothing else; whoever may do
+//! more is the tool's admin, with whom everything goes on.
+
+use crate::places::Places;
+use crate::support::{Said, Shop, assert_refused, assert_words, says};
+use crate::tool::contents;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use xtask::effects::postgres::{self, Connection};
+use xtask::settings::Server;
+
+/// The one that the guide has.
+const KNOWN: &str = "product_pass";
+
+/// The product server as the compose files made it once: the service's role is the one that initdb has made, with
+/// the guide's password.
+async fn as_an_old_stack(shop: &Shop) {
+    let server = shop.settings.product.clone();
+    let own = server.password.expose_secret().to_string();
+    let mut postgres = shop.superuser(&Server { database: "postgres".into(), ..server.clone() }).await;
+    postgres.run(&format!("CREATE ROLE helper SUPERUSER LOGIN PASSWORD '{own}'")).await.unwrap();
+    postgres.close().await.unwrap();
+    let mut helper = as_role(&server, "helper", &own).await.unwrap();
+    let rename = format!(
+        "ALTER ROLE product_user RENAME TO owner_before; ALTER ROLE postgres RENAME TO product_user; \
+         ALTER ROLE product_user PASSWORD '{KNOWN}'"
+    );
+    helper.run(&rename).await.unwrap();
+    helper.close().await.unwrap();
+    let mut user = as_role(&server, "product_user", KNOWN).await.unwrap();
+    user.run("REASSIGN OWNED BY owner_before TO product_user; DROP ROLE owner_before; DROP ROLE helper")
+        .await
+        .unwrap();
+}
+
+async fn as_role(server: &Server, role: &str, password: &str) -> anyhow::Result<Connection> {
+    let password = SecretString::from(password.to_string());
+    postgres::connect(&Server { user: role.into(), password, ..server.clone() }, "test").await
+}
+
+/// The tool with the environment of an old stack; `lines`: in the place of those of the product database.
+fn run(places: &Places, lines: Option<&str>, arguments: &[&str]) -> Said {
+    let old = "user = \"product_user\"\npassword = { env = \"PRODUCT_PASSWORD\" }";
+    let mut command = places.command_with(old, lines.unwrap_or(old), arguments);
+    command.env("PRODUCT_PASSWORD", KNOWN).output().unwrap().into()
+}
+
+fn whats(json: &Value, list: &str) -> Vec<String> {
+    let stores = json["stores"].as_array().unwrap().iter();
+    let found = stores.flat_map(|store| store[list].as_array().unwrap());
+    found.map(|f| f["what"].as_str().unwrap().to_string()).collect()
+}
+
+async fn value(connection: &mut Connection, query: &str) -> String {
+    sqlx::Row::get(&connection.row(query).await.unwrap(), 0)
+}
+
+/// SQLSTATE of what a role was refused; "done" where it was not.
+async fn code(session: &mut Connection, statement: &str) -> String {
+    match session.run(statement).await {
+        Ok(()) => "done".into(),
+        Err(error) => postgres::code(&error).unwrap_or_default(),
+    }
+}
+
+/// Everything about rights and roles, by the superuser.
+async fn rights(session: &mut Connection) -> String {
+    let query = "
+        SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+            SELECT format('role %s %s %s %s', rolname, rolsuper, rolcanlogin, rolpassword) AS line FROM pg_authid
+            UNION ALL SELECT format('db %s %s %s', datname, datdba::regrole, datacl) FROM pg_database
+            UNION ALL SELECT format('schema %s %s %s', nspname, nspowner::regrole, nspacl) FROM pg_namespace
+                      WHERE nspname !~ '^pg_'
+            UNION ALL SELECT format('%s %s %s', oid::regclass, relowner::regrole, relacl) FROM pg_class
+                      WHERE relnamespace::regnamespace::text IN ('public', 'xtask')
+            UNION ALL SELECT format('default %s %s', defaclrole::regrole, defaclacl) FROM pg_default_acl) lines";
+    value(session, query).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_stacks_service_keeps_its_rows_and_nothing_else() {
+    let shop = Shop::open(0).await;
+    as_an_old_stack(&shop).await;
+    let places = Places::of(&shop, None);
+    run(&places, None, &["migrate"]).expect_code(0);
+    let server = &shop.settings.product;
+    let secrets = tempfile::tempdir().unwrap();
+    let at = secrets.path().join("local");
+    let harden = ["harden", "product", "--secrets", at.to_str().unwrap()];
+
+    the_look_changes_nothing(&shop, &places, &harden, &at).await;
+    let mut of_before = as_role(server, "product_user", KNOWN).await.unwrap();
+    let said = run(&places, None, &[&harden[..], &["--json"]].concat()).expect_code(3);
+    // What was a superuser's session is none that goes on.
+    assert_eq!(code(&mut of_before, "SELECT 1").await, "57P01");
+    let json = said.json();
+    let store = &json["stores"][0];
+    let counted = [&store["refused"], &store["allowed"], &store["ended"]].map(|n| n.as_u64().unwrap());
+    assert_eq!(counted, [19, 9, 1], "{store}");
+    let left = whats(&json, "findings");
+    for what in
+        ["ssl = off", "log_connections = off", "log_statement = none", "the environment's file says tls"]
+    {
+        assert!(left.iter().any(|found| found.starts_with(what)), "{what} is not among {left:?}");
+    }
+    for gone in ["superuser", "owns", "PUBLIC", "guide", "CREATE"] {
+        assert!(!left.iter().any(|found| found.contains(gone)), "{gone}: {left:?}");
+    }
+    let (service, admin) = (secret(&at.join("product_password")), secret(&at.join("product_admin_password")));
+    for password in [&service, &admin] {
+        assert!(!said.stdout.contains(password) && !said.stderr.contains(password), "{}", said.stdout);
+    }
+
+    assert_eq!(
+        as_role(server, "product_user", KNOWN).await.err().and_then(|e| postgres::code(&e)).unwrap(),
+        "28P01"
+    );
+    let mut own = as_role(server, "product_user", &service).await.unwrap();
+    each_forbidden_thing_is_refused(&mut own).await;
+    what_the_service_does_works(&mut own).await;
+    for other in ["postgres", "template1"] {
+        let there = Server { database: other.into(), ..server.clone() };
+        let error = as_role(&there, "product_user", &service).await.err().unwrap();
+        assert_eq!(postgres::code(&error).unwrap(), "42501", "{other}: {error:#}");
+    }
+    the_tool_goes_on_as_the_admin(&shop, &places, &harden, &store["environment"], &admin).await;
+}
+
+async fn the_look_changes_nothing(shop: &Shop, places: &Places, harden: &[&str], at: &Path) {
+    let mut user = as_role(&shop.settings.product, "product_user", KNOWN).await.unwrap();
+    let before = (rights(&mut user).await, contents(&mut user).await);
+    let said = run(places, None, &[harden, &["--dry-run"]].concat()).expect_code(3);
+    says(
+        &said,
+        &[
+            "product: 4.3 the service's role product_user is a superuser, allowed to make roles",
+            "product: 4.3 the service's role product_user owns",
+            "product: 4.6 PUBLIC holds CONNECT, TEMPORARY on database product_database",
+            "product: 4.6 PUBLIC holds CONNECT, TEMPORARY on database postgres",
+            "product: the password of product_user is one of the guide's",
+            "product: 6.8 ssl = off",
+            "product: 3.1.20 log_connections = off: ALTER SYSTEM SET log_connections = 'on'",
+            "under [targets.product]: user = \"product_admin\"",
+            "statements would be made",
+        ],
+    );
+    assert_words(&said, &["next: cargo xtask harden"]);
+    assert_eq!((rights(&mut user).await, contents(&mut user).await), before);
+    assert!(!at.exists(), "a look writes no password");
+}
+
+/// The password in a private file.
+fn secret(path: &Path) -> String {
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    let text = fs::read_to_string(path).unwrap().trim_end().to_string();
+    assert_eq!(text.len(), 48);
+    text
+}
+
+async fn each_forbidden_thing_is_refused(own: &mut Connection) {
+    for statement in [
+        "CREATE TABLE public.mine ()",
+        "CREATE SCHEMA mine",
+        "CREATE TEMPORARY TABLE mine ()",
+        "ALTER TABLE products ADD COLUMN mine int",
+        "DROP TABLE products CASCADE",
+        "TRUNCATE products CASCADE",
+        "SELECT FROM xtask.runs",
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "COPY products FROM '/etc/passwd'",
+        "SELECT pg_read_file('PG_VERSION')",
+        "ALTER ROLE product_user SUPERUSER",
+        "ALTER ROLE product_admin PASSWORD 'mine'",
+        "CREATE ROLE mine",
+        "SET ROLE product_admin",
+        "SELECT FROM pg_authid",
+        "ALTER SYSTEM SET log_connections = off",
+        "SELECT setval('products_id_seq', 1)",
+    ] {
+        assert_eq!(code(own, statement).await, "42501", "{statement}");
+    }
+}
+
+async fn what_the_service_does_works(own: &mut Connection) {
+    let statement = "
+        BEGIN;
+        INSERT INTO products (name, price, created_at) VALUES ('a thing', 1, now());
+        UPDATE products SET stock = 1 WHERE name = 'a thing';
+        DELETE FROM products WHERE name = 'a thing';
+        SELECT count(*) FROM categories, product_reviews;
+        ROLLBACK";
+    assert_eq!(code(own, statement).await, "done");
+}
+
+async fn the_tool_goes_on_as_the_admin(
+    shop: &Shop,
+    places: &Places,
+    harden: &[&str],
+    said: &Value,
+    admin: &str,
+) {
+    assert_eq!(said["table"], "targets.product");
+    let lines: Vec<&str> = said["lines"].as_array().unwrap().iter().map(|l| l.as_str().unwrap()).collect();
+    let lines = lines.join("\n");
+    let verified = run(places, Some(&lines), &["verify", "--full", "--json"]).expect_code(0).json();
+    assert_eq!(verified["proven"], true);
+    let remarks = verified["remarks"].as_array().unwrap();
+    let of_rights =
+        |r: &Value| r["store"] == "product" && r["text"].as_str().unwrap().contains(": privileges ");
+    assert!(!remarks.is_empty() && remarks.iter().all(of_rights), "{remarks:#?}");
+
+    // Once more, as the admin: there is nothing left to do.
+    let mut session = as_role(&shop.settings.product, "product_admin", admin).await.unwrap();
+    let before = rights(&mut session).await;
+    let said = run(places, Some(&lines), harden).expect_code(3);
+    says(&said, &["nothing to change", "forbidden things refused"]);
+    assert!(!said.stdout.contains("environment's file, under"), "{}", said.stdout);
+    assert_eq!(rights(&mut session).await, before);
+
+    // Rows that are missing are repaired, and a table that is dropped comes back with the service's rights.
+    session
+        .run("DELETE FROM product_reviews WHERE id = (SELECT min(id) FROM product_reviews)")
+        .await
+        .unwrap();
+    run(places, Some(&lines), &["verify"]).expect_code(3);
+    run(places, Some(&lines), &["repair", "--apply"]).expect_code(0);
+    run(places, Some(&lines), &["migrate", "--replace"]).expect_code(0);
+    let query = "SELECT relacl::text FROM pg_class WHERE oid = 'products'::regclass";
+    let acl = value(&mut session, query).await;
+    assert!(acl.contains("product_user=arwd/product_admin"), "{acl}");
+    let said = run(places, Some(&lines), harden).expect_code(3);
+    says(&said, &["nothing to change"]);
+}
+
+/// The service owns its database and is no superuser; somebody else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_becomes_an_ordinary_service() {
+    let shop = Shop::open(0).await;
+    shop.xtask(&["migrate"]).expect_code(0);
+    let server = &shop.settings.order;
+    let own = server.password.expose_secret().to_string();
+    let mut superuser = shop.superuser(server).await;
+    superuser.run("CREATE ROLE reporting LOGIN; GRANT SELECT ON orders TO reporting").await.unwrap();
+    let secrets = tempfile::tempdir().unwrap();
+    let at = secrets.path().to_str().unwrap();
+    let before = (rights(&mut superuser).await, contents(&mut superuser).await);
+    let said = shop.xtask(&["harden", "order", "--secrets", at]);
+    let words =
+        ["a role order_admin has to be made on order (order_user@", "--as SUPERUSER --as-password-file FILE"];
+    assert_refused("an owner makes no roles", &said, &words);
+    let said = shop.xtask(&["harden", "order", "--role", "order=nobody"]);
+    assert_refused("nobody", &said, &["has no role nobody", "--role order=NAME"]);
+    // What the service has opened: it must not be waited for, and nothing half done is left.
+    let mut holder = shop.target(xtask::model::Database::Order).await;
+    holder.run("BEGIN; LOCK TABLE payments").await.unwrap();
+    let harden = ["harden", "order", "--secrets", at, "--as", "postgres"];
+    let said = shop.xtask(&harden);
+    assert_refused("a locked table", &said, &["is locked, by", "payments", "pg_terminate_backend"]);
+    holder.run("ROLLBACK").await.unwrap();
+    let made = "DROP ROLE order_admin";
+    superuser.run(made).await.unwrap();
+    assert_eq!((rights(&mut superuser).await, contents(&mut superuser).await), before);
+
+    let forbidden = "CREATE FUNCTION all_of_it() RETURNS bigint SECURITY DEFINER LANGUAGE sql AS 'SELECT count(*) FROM orders'";
+    holder.run(forbidden).await.unwrap();
+    let said = shop.xtask(&harden).expect_code(3);
+    says(
+        &said,
+        &[
+            "order: 4.5 all_of_it() runs with the rights of order_admin",
+            "ALTER ROUTINE all_of_it() SECURITY INVOKER",
+        ],
+    );
+    let mut service = as_role(server, "order_user", &own).await.unwrap();
+    for statement in [
+        "CREATE TABLE mine ()",
+        "TRUNCATE orders CASCADE",
+        "ALTER TABLE orders ADD mine int",
+        "SELECT FROM xtask.runs",
+    ] {
+        assert_eq!(code(&mut service, statement).await, "42501", "{statement}");
+    }
+    assert_eq!(code(&mut service, "DELETE FROM orders WHERE false").await, "done");
+    let admin = secret(&secrets.path().join("order_admin_password"));
+    let mut admin = as_role(server, "order_admin", &admin).await.unwrap();
+    assert_eq!(
+        code(&mut admin, "CREATE ROLE mine").await,
+        "42501",
+        "an ordinary role is enough for the tool"
+    );
+    // Who reads by name, still does; who may be let in by the role for that, reads all.
+    superuser.run("SET SESSION AUTHORIZATION reporting").await.unwrap();
+    assert_eq!(code(&mut superuser, "SELECT FROM orders LIMIT 1").await, "done");
+    assert_eq!(code(&mut superuser, "SELECT FROM payments LIMIT 1").await, "42501");
+    superuser.run("RESET SESSION AUTHORIZATION; GRANT order_database_readonly TO reporting; SET SESSION AUTHORIZATION reporting").await.unwrap();
+    assert_eq!(code(&mut superuser, "SELECT FROM payments LIMIT 1").await, "done");
+    assert_eq!(code(&mut superuser, "DELETE FROM payments").await, "42501");
+    superuser.run("RESET SESSION AUTHORIZATION").await.unwrap();
+    let again = rights(&mut superuser).await;
+    says(&shop.xtask(&harden).expect_code(3), &["nothing to change"]);
+    assert_eq!(rights(&mut superuser).await, again);
+}
