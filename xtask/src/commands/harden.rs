@@ -34,6 +34,9 @@ pub struct Args {
     /// Where passwords are written to, a file each [default: secrets/ENVIRONMENT in the checkout]
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    /// Firestore's rules [default: firestore/firestore.rules in the checkout]
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
     /// Only say what is weak, and what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -47,14 +50,16 @@ enum StoreName {
     Product,
     Order,
     Gateway,
+    Firestore,
 }
 
-impl From<StoreName> for Database {
-    fn from(name: StoreName) -> Database {
-        match name {
-            StoreName::Product => Database::Product,
-            StoreName::Order => Database::Order,
-            StoreName::Gateway => Database::Gateway,
+impl StoreName {
+    fn database(self) -> Option<Database> {
+        match self {
+            StoreName::Product => Some(Database::Product),
+            StoreName::Order => Some(Database::Order),
+            StoreName::Gateway => Some(Database::Gateway),
+            StoreName::Firestore => None,
         }
     }
 }
@@ -90,12 +95,14 @@ impl Command for Args {
 
 impl Args {
     fn wanted(&self, session: &Session<'_>) -> Result<Wanted> {
-        let mut databases: Vec<Database> = self.stores.iter().map(|name| (*name).into()).collect();
+        let all = self.stores.is_empty();
+        let mut databases: Vec<Database> = self.stores.iter().filter_map(|name| name.database()).collect();
         databases.sort();
         databases.dedup();
-        if self.stores.is_empty() {
+        if all {
             databases = Database::ALL.to_vec();
         }
+        let rules = self.rules.clone().unwrap_or_else(|| session.workspace.join("firestore/firestore.rules"));
         let password = match &self.as_password_file {
             None => None,
             Some(file) => match secret_file::read(file).map_err(refused)? {
@@ -108,6 +115,7 @@ impl Args {
         Ok(Wanted {
             mode: if self.dry_run { Mode::Look } else { Mode::Apply },
             databases,
+            rules: (all || self.stores.contains(&StoreName::Firestore)).then_some(rules),
             roles: self.roles.iter().cloned().collect::<NamedRoles>(),
             executor: self.executor.clone().map(|role| (role, password)),
             secrets: match &self.secrets {

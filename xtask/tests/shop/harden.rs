@@ -260,8 +260,6 @@ async fn an_owner_becomes_an_ordinary_service() {
     let said = shop.xtask(&harden);
     assert_refused("a locked table", &said, &["is locked, by", "payments", "pg_terminate_backend"]);
     holder.run("ROLLBACK").await.unwrap();
-    let made = "DROP ROLE order_admin";
-    superuser.run(made).await.unwrap();
     assert_eq!((rights(&mut superuser).await, contents(&mut superuser).await), before);
 
     let forbidden = "CREATE FUNCTION all_of_it() RETURNS bigint SECURITY DEFINER LANGUAGE sql AS 'SELECT count(*) FROM orders'";
@@ -302,4 +300,125 @@ async fn an_owner_becomes_an_ordinary_service() {
     let again = rights(&mut superuser).await;
     says(&shop.xtask(&harden).expect_code(3), &["nothing to change"]);
     assert_eq!(rights(&mut superuser).await, again);
+}
+
+/// The rules of the checkout, in a real emulator; and each of them is missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_read_their_own_account_and_nothing_else() {
+    let shop = Shop::open(0).await;
+    shop.xtask(&["migrate"]).expect_code(0);
+    let before = (shop.documents("users").await, shop.documents("user_sessions").await);
+    // An emulator without rules lets everybody in.
+    let said = shop.xtask(&["harden", "firestore", "--dry-run"]).expect_code(3);
+    says(
+        &said,
+        &[
+            "firestore: somebody who is not logged in reads a session: 200, expected 403: cargo xtask harden does it",
+        ],
+    );
+    let said = shop.xtask(&["harden", "firestore"]).expect_code(0);
+    says(
+        &said,
+        &["✓ HARDENED firestore: 1 statements made; 14 forbidden things refused, 1 needed ones allowed"],
+    );
+
+    // Asked by other means than the tool's.
+    let plain = |id: &&String| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let (user, session) = (before.0.keys().find(plain).unwrap(), before.1.keys().find(plain).unwrap());
+    let ask = |uid: Option<&str>, document: &str| status(&shop, uid, document);
+    assert_eq!(ask(Some(user), &format!("users/{user}")), 200, "one's own");
+    assert_eq!(ask(Some("somebody"), &format!("users/{user}")), 403, "another's");
+    assert_eq!(ask(None, &format!("users/{user}")), 403, "anonymous");
+    assert_eq!(ask(Some(user), &format!("user_sessions/{session}")), 403, "sessions");
+
+    let rules = fs::read_to_string(crate::support::workspace().join("firestore/firestore.rules")).unwrap();
+    let own = "request.auth != null && request.auth.uid == uid";
+    let everything = "match /{path=**} {\n      allow read, write: if false;";
+    for (rule, instead, found) in [
+        (own, "true", "somebody who is not logged in reads a user: 200, expected 403"),
+        (own, "request.auth != null", "a user reads another's account: 200, expected 403"),
+        (own, "false", "a user reads the own account: 403, expected 200"),
+        ("allow get:", "allow read, write:", "a user writes the own account: 404, expected 403"),
+        ("allow get:", "allow get, delete:", "a user deletes the own account: "),
+        (
+            "{token} {\n      allow read, write: if false;",
+            "{token} {\n      allow get: if true;",
+            "reads a session: 200, expected 403",
+        ),
+        (
+            "{token} {\n      allow read, write: if false;",
+            "{token} {\n      allow write: if true;",
+            "a user writes a session: 404, expected 403",
+        ),
+        (everything, "match /{path=**} {\n      allow read: if true;", "reads the tool's own document: "),
+    ] {
+        assert!(rules.contains(rule), "{rule}");
+        let other = shop.runs.path().join("other.rules");
+        fs::write(&other, rules.replace(rule, instead)).unwrap();
+        let said = shop.xtask(&["harden", "firestore", "--rules", other.to_str().unwrap()]).expect_code(3);
+        says(&said, &[found]);
+    }
+    let other = shop.runs.path().join("other.rules");
+    fs::write(&other, rules.replace("match /users/{uid} {", "match /users/{uid}")).unwrap();
+    let said = shop.xtask(&["harden", "firestore", "--rules", other.to_str().unwrap()]);
+    assert_refused("no rules", &said, &["other.rules: the emulator does not take these rules (400)"]);
+    assert_eq!((shop.documents("users").await, shop.documents("user_sessions").await), before);
+}
+
+/// The status that a client gets, by curl.
+fn status(shop: &Shop, uid: Option<&str>, document: &str) -> u16 {
+    let firestore = &shop.settings.firestore;
+    let (host, project) = (firestore.emulator.as_deref().unwrap(), &firestore.project);
+    let url = format!("http://{host}/v1/projects/{project}/databases/(default)/documents/{document}");
+    let mut curl = std::process::Command::new("curl");
+    curl.args([
+        "--silent",
+        "--noproxy",
+        "*",
+        "--globoff",
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code}",
+    ]);
+    if let Some(uid) = uid {
+        let claims = serde_json::json!({ "sub": uid, "user_id": uid, "aud": project,
+            "iss": format!("https://securetoken.google.com/{project}"), "iat": 0, "exp": 4_102_444_800_u64 });
+        let part = |text: &str| base64(text);
+        let token = format!("{}.{}.", part(r#"{"alg":"none","typ":"JWT"}"#), part(&claims.to_string()));
+        curl.arg("--header").arg(format!("Authorization: Bearer {token}"));
+    }
+    let said: Said = curl.arg(url).output().unwrap().into();
+    said.stdout.parse().unwrap()
+}
+
+/// In the letters of URLs, without padding.
+fn base64(text: &str) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letter = |piece: &[u8], at: usize| {
+        let byte = |n: usize| u32::from(piece.get(n).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize])
+    };
+    let letters = |piece: &[u8]| (0..=piece.len()).map(|at| letter(piece, at)).collect::<String>();
+    text.as_bytes().chunks(3).map(letters).collect()
+}
+
+/// What is exempt from an index is there.
+#[test]
+fn the_indexes_name_fields_that_documents_have() {
+    let text =
+        fs::read_to_string(crate::support::workspace().join("firestore/firestore.indexes.json")).unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let exempt = json["fieldOverrides"].as_array().unwrap();
+    assert_eq!(exempt.len(), 4);
+    for field in exempt {
+        let text = |name: &str| field[name].as_str().unwrap();
+        let table = xtask::tables::TABLES
+            .iter()
+            .find(|t| t.collection().is_some_and(|c| c.name == text("collectionGroup")));
+        let fields = table.unwrap().collection().unwrap().fields;
+        assert!(fields.iter().any(|known| known.name == text("fieldPath")), "{field}");
+        assert_eq!(field["indexes"], serde_json::json!([]), "{field}");
+    }
 }

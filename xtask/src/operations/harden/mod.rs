@@ -2,6 +2,7 @@
 //! changes tables is an admin of its own, nobody comes in who is not named, and no password is one that everybody
 //! knows. What is forbidden is tried. What SQL cannot change is said with what to do.
 
+mod firestore;
 mod logins;
 mod look;
 mod outcome;
@@ -31,6 +32,8 @@ use std::time::Instant;
 pub struct Wanted {
     pub mode: Mode,
     pub databases: Vec<Database>,
+    /// Firestore's rules, where it is among the stores.
+    pub rules: Option<PathBuf>,
     /// Where they are not the guide's.
     pub roles: NamedRoles,
     /// Who changes rights, where the environment's role may not; with its password, where it is another one.
@@ -58,6 +61,10 @@ pub async fn run(ctx: &Ctx, wanted: &Wanted) -> Result<Outcome> {
             look_again(ctx, wanted, *database, &roles, &mut store).await?;
         }
         stores.push(store);
+    }
+    if let Some(rules) = &wanted.rules {
+        ctx.terminal.phase("Harden: what clients may do in Firestore");
+        stores.push(firestore::harden(&ctx.settings.firestore, wanted.mode, rules).await?);
     }
     for weakness in &wanted.published {
         if let Some(store) = stores.iter_mut().find(|store| store.store == weakness.store) {
@@ -103,8 +110,18 @@ async fn one(ctx: &Ctx, wanted: &Wanted, database: Database) -> Result<(Hardened
         }
         Change::Nothing | Change::Make(_) => {
             let given = rights::give(&mut session, server, &roles, &secret_steps, &mut result).await;
-            // Where it failed, the transaction goes with the connection.
-            if given.is_ok() { session.close().await } else { given }
+            match given {
+                Ok(()) => session.close().await,
+                Err(error) => {
+                    // The transaction goes with the connection; and nothing else is left behind.
+                    drop(session);
+                    if matches!(roles.change, Change::Make(_)) {
+                        let mut session = postgres::connect(&executor, &ctx.purpose("harden")).await?;
+                        session.run(&sql::drop_role(&roles.admin)).await?;
+                    }
+                    Err(error)
+                }
+            }
         }
     };
     if let Err(error) = given {
