@@ -15,6 +15,14 @@ WHERE m.rolname = :'service'
 ORDER BY 1
 \gexec
 
+-- The admin ends the service's sessions where it has to hold them out, and tries what the service may.
+SELECT format('GRANT %I TO %I', wanted.role, a.rolname)
+FROM pg_roles a
+CROSS JOIN (VALUES ('pg_signal_backend'), (:'service')) wanted (role)
+WHERE a.rolname = :'admin' AND NOT a.rolsuper AND NOT pg_has_role(a.oid, wanted.role, 'USAGE')
+ORDER BY 1
+\gexec
+
 -- Left by a call that was killed: its password is nowhere.
 SELECT 'DROP ROLE xtask_harden'
 WHERE current_user <> 'xtask_harden' AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'xtask_harden')

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use xtask::effects::postgres::{self, Connection};
+use xtask::model::Database;
 use xtask::settings::Server;
 
 /// The one that the guide has.
@@ -254,7 +255,7 @@ async fn an_owner_becomes_an_ordinary_service() {
     let said = shop.xtask(&["harden", "order", "--role", "order=nobody"]);
     assert_refused("nobody", &said, &["has no role nobody", "--role order=NAME"]);
     // What the service has opened: it must not be waited for, and nothing half done is left.
-    let mut holder = shop.target(xtask::model::Database::Order).await;
+    let mut holder = shop.target(Database::Order).await;
     holder.run("BEGIN; LOCK TABLE payments").await.unwrap();
     let harden = ["harden", "order", "--secrets", at, "--as", "postgres"];
     let said = shop.xtask(&harden);
@@ -300,6 +301,75 @@ async fn an_owner_becomes_an_ordinary_service() {
     let again = rights(&mut superuser).await;
     says(&shop.xtask(&harden).expect_code(3), &["nothing to change"]);
     assert_eq!(rights(&mut superuser).await, again);
+}
+
+/// After the cut-over, on all three: the services go on, and so does the tool, back to the old database included.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_goes_on_with_ordinary_admins() {
+    let shop = Shop::open(0).await;
+    let mut places = Places::of(&shop, None);
+    places.run(&["migrate", "--quiet"]).expect_code(0);
+    places.run(&["cutover"]).expect_code(0);
+    let secrets = tempfile::tempdir().unwrap();
+    let at = secrets.path().to_str().unwrap();
+    let stores = ["harden", "product", "order", "gateway", "--as", "postgres", "--secrets", at];
+    let said = places.run(&[&stores[..], &["--json"]].concat()).expect_code(3).json();
+    for database in Database::ALL {
+        let store =
+            said["stores"].as_array().unwrap().iter().find(|s| s["store"] == database.name()).unwrap();
+        let lines: Vec<&str> =
+            store["environment"]["lines"].as_array().unwrap().iter().map(|l| l.as_str().unwrap()).collect();
+        let variable = database.name().to_uppercase();
+        let old = format!("user = \"{database}_user\"\npassword = {{ env = \"{variable}_PASSWORD\" }}");
+        assert!(places.text.contains(&old), "{}", places.text);
+        places.text = places.text.replace(&old, &lines.join("\n"));
+    }
+    // Who did what, and what it came to, is in the run's journal.
+    let journal = fs::read_to_string(shop.latest().file("journal.jsonl")).unwrap();
+    let noted = journal
+        .lines()
+        .find(|line| line.contains("\"harden\"") && line.contains("FINDINGS in product, order, gateway"));
+    assert!(noted.is_some(), "{journal}");
+    let verified = places.run(&["verify", "--json"]).expect_code(0).json();
+    assert_eq!(verified["proven"], true);
+    // The admin, ordinary as it is, looks and tries by itself.
+    let said = places.run(&["harden", "product", "order", "gateway", "--secrets", at]).expect_code(3);
+    says(
+        &said,
+        &[
+            "nothing to change",
+            "forbidden things refused, 24 needed ones allowed",
+            "pg_hba.conf was not looked at",
+        ],
+    );
+
+    // The service works, and its pool keeps a session open.
+    let own = shop.settings.order.password.expose_secret();
+    let mut service = as_role(&shop.settings.order, "order_user", own).await.unwrap();
+    let order = "
+        INSERT INTO orders (user_uid, total_amount, status, created_at)
+        SELECT user_uid, 12.34, 'of a hardened service', now() FROM orders WHERE id = 1";
+    service.run(order).await.unwrap();
+    assert_eq!(code(&mut service, "TRUNCATE orders CASCADE").await, "42501");
+    let verified = places.run(&["verify"]).expect_code(0);
+    assert_words(&verified, &["orders            1 rows added"]);
+    places.run(&["rollback", "after-start", "--dry-run"]).expect_code(0);
+    let said = places.run(&["rollback", "after-start"]).expect_code(0);
+    assert_words(&said, &["is taken back (after-start)"]);
+    let query = "SELECT count(*)::text FROM orders WHERE status = 'of a hardened service'";
+    assert_eq!(value(&mut shop.source().await, query).await, "1");
+    // The way forward again, with the services' rights as they were.
+    places.run(&["migrate", "--replace", "--quiet"]).expect_code(0);
+    let mut again = as_role(&shop.settings.order, "order_user", own).await.unwrap();
+    assert_eq!(
+        code(
+            &mut again,
+            "SET default_transaction_read_only = off; UPDATE orders SET status = status WHERE false"
+        )
+        .await,
+        "done"
+    );
+    assert_eq!(code(&mut again, "TRUNCATE orders CASCADE").await, "42501");
 }
 
 /// The rules of the checkout, in a real emulator; and each of them is missed.
