@@ -93,6 +93,17 @@ async fn an_old_stacks_service_keeps_its_rows_and_nothing_else() {
     let harden = ["harden", "product", "--secrets", at.to_str().unwrap()];
 
     the_look_changes_nothing(&shop, &places, &harden, &at).await;
+    let mut user = as_role(server, "product_user", KNOWN).await.unwrap();
+    user.run("CREATE ROLE xtask_harden SUPERUSER LOGIN").await.unwrap();
+    user.close().await.unwrap();
+    let left = whats(
+        &run(&places, None, &[&harden[..], &["-n", "--json"]].concat()).expect_code(3).json(),
+        "findings",
+    );
+    assert!(
+        left.iter().any(|what| what.contains("was killed has left the superuser xtask_harden")),
+        "{left:?}"
+    );
     let mut of_before = as_role(server, "product_user", KNOWN).await.unwrap();
     let said = run(&places, None, &[&harden[..], &["--json"]].concat()).expect_code(3);
     // What was a superuser's session is none that goes on.
@@ -107,7 +118,7 @@ async fn an_old_stacks_service_keeps_its_rows_and_nothing_else() {
     {
         assert!(left.iter().any(|found| found.starts_with(what)), "{what} is not among {left:?}");
     }
-    for gone in ["superuser", "owns", "PUBLIC", "guide", "CREATE"] {
+    for gone in ["superuser", "xtask_harden", "owns", "PUBLIC", "guide", "CREATE"] {
         assert!(!left.iter().any(|found| found.contains(gone)), "{gone}: {left:?}");
     }
     let (service, admin) = (secret(&at.join("product_password")), secret(&at.join("product_admin_password")));
@@ -262,6 +273,7 @@ async fn an_owner_becomes_an_ordinary_service() {
     assert_refused("a locked table", &said, &["is locked, by", "payments", "pg_terminate_backend"]);
     holder.run("ROLLBACK").await.unwrap();
     assert_eq!((rights(&mut superuser).await, contents(&mut superuser).await), before);
+    let written = secret(&secrets.path().join("order_admin_password"));
 
     let forbidden = "CREATE FUNCTION all_of_it() RETURNS bigint SECURITY DEFINER LANGUAGE sql AS 'SELECT count(*) FROM orders'";
     holder.run(forbidden).await.unwrap();
@@ -284,6 +296,10 @@ async fn an_owner_becomes_an_ordinary_service() {
     }
     assert_eq!(code(&mut service, "DELETE FROM orders WHERE false").await, "done");
     let admin = secret(&secrets.path().join("order_admin_password"));
+    assert_eq!(
+        admin, written,
+        "what a call that came to nothing has written down is what the next one takes"
+    );
     let mut admin = as_role(server, "order_admin", &admin).await.unwrap();
     assert_eq!(
         code(&mut admin, "CREATE ROLE mine").await,
@@ -301,6 +317,19 @@ async fn an_owner_becomes_an_ordinary_service() {
     let again = rights(&mut superuser).await;
     says(&shop.xtask(&harden).expect_code(3), &["nothing to change"]);
     assert_eq!(rights(&mut superuser).await, again);
+
+    // A right that no list of ours knows: it is seen because it is tried.
+    let by_another = "CREATE ROLE dba; GRANT dba TO order_user; ALTER TABLE payments OWNER TO dba";
+    superuser.run(by_another).await.unwrap();
+    let before = contents(&mut superuser).await;
+    let said = shop.xtask(&harden).expect_code(3);
+    for what in ["changes", "drops", "empties"] {
+        says(
+            &said,
+            &[&format!("order: 4.3 the service's role order_user still {what} a table: public.payments")],
+        );
+    }
+    assert_eq!(contents(&mut superuser).await, before, "trying it has changed nothing");
 }
 
 /// After the cut-over, on all three: the services go on, and so does the tool, back to the old database included.
