@@ -88,7 +88,7 @@ impl Command for Args {
             servers::belongs(&ctx, manifest, &ServerName::TARGETS, &[]).await.map_err(refused)?;
         }
         let outcome = run(&ctx, &wanted).await?;
-        session.done(&outcome, outcome.text(), next(session, &outcome))?;
+        session.done(&outcome, outcome.text(), self.next(session, &outcome))?;
         outcome.judge()
     }
 }
@@ -127,6 +127,43 @@ impl Args {
     }
 }
 
+impl Args {
+    fn next(&self, session: &Session<'_>, outcome: &Outcome) -> String {
+        let says_more = outcome.stores.iter().any(|store| store.environment.is_some());
+        match (outcome.mode, outcome.findings()) {
+            (Mode::Look, 0) => "look after the services".to_string(),
+            (Mode::Look, _) => session.then(&self.without_look()),
+            (Mode::Apply, _) if says_more => {
+                format!(
+                    "change the environment's file as said above, then {}",
+                    session.then("verify --run latest")
+                )
+            }
+            (Mode::Apply, _) => session.then("verify --run latest"),
+        }
+    }
+
+    /// The same command, to be done.
+    fn without_look(&self) -> String {
+        let mut line = "harden".to_string();
+        for store in self.stores.iter().filter_map(ValueEnum::to_possible_value) {
+            line += &format!(" {}", store.get_name());
+        }
+        for (database, role) in &self.roles {
+            line += &format!(" --role {database}={role}");
+        }
+        line += &self.executor.as_ref().map(|role| format!(" --as {role}")).unwrap_or_default();
+        for (flag, path) in [
+            ("--as-password-file", &self.as_password_file),
+            ("--secrets", &self.secrets),
+            ("--rules", &self.rules),
+        ] {
+            line += &path.as_ref().map(|path| format!(" {flag} {}", path.display())).unwrap_or_default();
+        }
+        line
+    }
+}
+
 /// Noted in the run, where there is one.
 async fn run(ctx: &Ctx, wanted: &Wanted) -> Result<Outcome> {
     let work = Box::pin(harden::run(ctx, wanted));
@@ -150,18 +187,4 @@ fn published(containers: &[Container]) -> Vec<Weakness> {
         })
     };
     containers.iter().flat_map(of).collect()
-}
-
-fn next(session: &Session<'_>, outcome: &Outcome) -> String {
-    match (outcome.mode, outcome.findings()) {
-        (Mode::Look, 0) => "look after the services".to_string(),
-        (Mode::Look, _) => session.then("harden"),
-        (Mode::Apply, _) if outcome.stores.iter().any(|store| store.environment.is_some()) => {
-            format!(
-                "change the environment's file as said above, then {}",
-                session.then("verify --run latest")
-            )
-        }
-        (Mode::Apply, _) => session.then("verify --run latest"),
-    }
 }

@@ -159,7 +159,8 @@ async fn the_look_changes_nothing(shop: &Shop, places: &Places, harden: &[&str],
             "statements would be made",
         ],
     );
-    assert_words(&said, &["next: cargo xtask harden"]);
+    let next = format!("next: cargo xtask harden product --secrets {}", at.display());
+    assert_words(&said, &[&next]);
     assert_eq!((rights(&mut user).await, contents(&mut user).await), before);
     assert!(!at.exists(), "a look writes no password");
 }
