@@ -130,6 +130,7 @@ impl Command {
                 StepName::Verify
                     | StepName::LookForRepairs
                     | StepName::Restore
+                    | StepName::Harden
                     | StepName::Smoke
                     | StepName::RestoreDrill
             )

@@ -27,6 +27,8 @@ pub enum CommandName {
     Rollback,
     /// The backup into a new database, or in the place of the old one.
     Restore,
+    /// Roles and their rights, not rows.
+    Harden,
     /// The services are asked, by `smoke`.
     Smoke,
     /// Backups of the stores are restored into scratch servers.
@@ -43,6 +45,7 @@ impl CommandName {
             CommandName::Verify
             | CommandName::LookForRepairs
             | CommandName::LookForRollback
+            | CommandName::Harden
             | CommandName::Restore
             | CommandName::Smoke
             | CommandName::RestoreDrill => true,
@@ -84,6 +87,7 @@ impl fmt::Display for CommandName {
             CommandName::LookForRollback => "look at the rollback",
             CommandName::Rollback => "rollback",
             CommandName::Restore => "restore",
+            CommandName::Harden => "harden",
             CommandName::Smoke => "smoke",
             CommandName::RestoreDrill => "restore-drill",
             CommandName::BenchPart => "bench-part",
@@ -108,6 +112,7 @@ impl From<String> for CommandName {
             "look at the rollback" => CommandName::LookForRollback,
             "rollback" => CommandName::Rollback,
             "restore" => CommandName::Restore,
+            "harden" => CommandName::Harden,
             "smoke" => CommandName::Smoke,
             "restore-drill" => CommandName::RestoreDrill,
             "bench-part" => CommandName::BenchPart,
@@ -139,6 +144,7 @@ pub enum StepName {
     Cutover,
     Rollback,
     Restore,
+    Harden,
     Smoke,
     RestoreDrill,
     Replay,
@@ -173,6 +179,7 @@ impl fmt::Display for StepName {
             StepName::Cutover => "cutover",
             StepName::Rollback => "rollback",
             StepName::Restore => "restore",
+            StepName::Harden => "harden",
             StepName::Smoke => "smoke",
             StepName::RestoreDrill => "restore-drill",
             StepName::Replay => "replay",
@@ -201,6 +208,7 @@ impl From<String> for StepName {
             "cutover" => StepName::Cutover,
             "rollback" => StepName::Rollback,
             "restore" => StepName::Restore,
+            "harden" => StepName::Harden,
             "smoke" => StepName::Smoke,
             "restore-drill" => StepName::RestoreDrill,
             "replay" => StepName::Replay,
@@ -299,7 +307,7 @@ mod tests {
     fn every_word_means_one_thing() {
         let steps = "1 backup|1 dump|2 export|2 export orders|3 firestore|3 firestore users|3 replace users|\
                      4 import|4 import product|4 import order|4 import gateway|4 statistics|5 verify|\
-                     5 source again|freeze|cutover|restore|smoke|restore-drill|replay|look for repairs|repair|policy|export again";
+                     5 source again|freeze|cutover|restore|harden|smoke|restore-drill|replay|look for repairs|repair|policy|export again";
         for word in steps.split('|') {
             let step = StepName::from(word.to_string());
             assert!(!matches!(step, StepName::Other(_)), "{word}");
@@ -307,7 +315,7 @@ mod tests {
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
         }
         let commands = "backup|export|import|migrate|migrate --resume|verify|look for repairs|repair|replay|\
-                        cutover|restore|smoke|restore-drill|bench-part";
+                        cutover|restore|harden|smoke|restore-drill|bench-part";
         for word in commands.split('|') {
             let command = CommandName::from(word.to_string());
             assert!(!matches!(command, CommandName::Other(_)), "{word}");

@@ -77,6 +77,7 @@ commands! {
     Report: c::report::Args,
     RestoreDrill: c::restore_drill::Args,
     Schedule: c::schedule::Args,
+    Harden: c::harden::Args,
     Bench: c::bench::Args,
     Chaos: c::chaos::Args,
     Completions: Completions,

@@ -11,6 +11,7 @@ pub mod cutover;
 pub mod doctor;
 pub mod export;
 pub mod freeze;
+pub mod harden;
 pub mod import;
 pub mod migrate;
 pub mod perf;

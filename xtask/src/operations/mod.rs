@@ -6,3 +6,4 @@ pub mod report;
 pub mod restore_drill;
 pub mod schedule;
 pub mod store_backups;
+pub mod harden;

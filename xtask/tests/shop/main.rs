@@ -34,6 +34,7 @@ mod freeze;
 mod from_a_standby;
 mod full_disk;
 mod guide_faults;
+mod harden;
 mod hazards;
 mod held_back;
 mod hostile;

@@ -47,6 +47,9 @@ impl Stack {
             variables.push((format!("{service}_PORT"), port.to_string()));
             variables.push((format!("{service}_PASSWORD"), format!("secret-of-{service}")));
         }
+        for database in ["PRODUCT", "ORDER", "GATEWAY"] {
+            variables.push((format!("{database}_ADMIN_PASSWORD"), format!("secret-of-{database}-admin")));
+        }
         Stack { name, dir, variables }
     }
 

@@ -25,7 +25,15 @@ pub async fn ready(workspace: &Path, dotenv: bool, terminal: &Terminal) -> Resul
 
 /// The variables of passwords that are not set.
 pub(super) fn missing_passwords(project: &Project) -> Vec<&'static str> {
-    let names = ["SOURCE_PASSWORD", "PRODUCT_PASSWORD", "ORDER_PASSWORD", "GATEWAY_PASSWORD"];
+    let names = [
+        "SOURCE_PASSWORD",
+        "PRODUCT_ADMIN_PASSWORD",
+        "PRODUCT_PASSWORD",
+        "ORDER_ADMIN_PASSWORD",
+        "ORDER_PASSWORD",
+        "GATEWAY_ADMIN_PASSWORD",
+        "GATEWAY_PASSWORD",
+    ];
     names.into_iter().filter(|name| project.variable(name).is_none()).collect()
 }
 

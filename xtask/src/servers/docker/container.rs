@@ -1,8 +1,11 @@
 //! A container as the engine describes it.
 
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum, PortBinding,
+};
 use secrecy::SecretString;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 /// The services of docker-compose.yml, by the names that servers have in settings.
 pub const SERVICES: [(&str, &str); 5] = [
@@ -46,6 +49,8 @@ pub struct Container {
     pub health: Health,
     /// Where its ports are published: port inside, address and port outside; also of a stopped one.
     pub ports: BTreeMap<u16, (String, u16)>,
+    /// Those of them that are bound to more than this machine, as the engine writes it: `0.0.0.0:5433`.
+    pub open_to_all: Vec<String>,
     pub volumes: Vec<String>,
     /// Network and its address there.
     pub networks: BTreeMap<String, String>,
@@ -87,6 +92,13 @@ impl From<ContainerInspectResponse> for Container {
         let bindings = inspected.host_config.and_then(|c| c.port_bindings).unwrap_or_default();
         let live = inspected.network_settings.as_ref().and_then(|s| s.ports.clone()).unwrap_or_default();
         let mut ports = BTreeMap::new();
+        let every = live.values().flatten().flatten();
+        let open = every.filter(|bound| !bound.host_ip.as_deref().is_some_and(is_of_this_machine));
+        let place = |bound: &PortBinding| {
+            let host = bound.host_ip.as_deref().filter(|host| !host.is_empty()).unwrap_or("0.0.0.0");
+            format!("{host}:{}", bound.host_port.as_deref().unwrap_or_default())
+        };
+        let open_to_all = open.map(place).collect();
         // What the engine has bound stands over what was asked for.
         for (inside, bound) in bindings.into_iter().chain(live) {
             let inside = inside.split('/').next().and_then(|p| p.parse().ok());
@@ -114,12 +126,17 @@ impl From<ContainerInspectResponse> for Container {
             started_at: state.started_at.clone().unwrap_or_default(),
             health: health(&state),
             ports,
+            open_to_all,
             volumes: mounts.into_iter().filter(named).filter_map(|m| m.name).collect(),
             networks: networks.into_iter().map(|(n, e)| (n, e.ip_address.unwrap_or_default())).collect(),
             environment: config.env.unwrap_or_default().into_iter().filter_map(variable).collect(),
             labels,
         }
     }
+}
+
+fn is_of_this_machine(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A port that is bound to every address is reached at loopback.

@@ -103,7 +103,9 @@ impl Disposable {
         let ports = free_ports(names.len())?;
         variables
             .extend(names.iter().zip(ports).map(|(name, port)| (format!("{name}_PORT"), port.to_string())));
-        let secrets = names[..4].iter().map(|name| (format!("{name}_PASSWORD"), password.clone())).collect();
+        let admins = ["PRODUCT_ADMIN", "ORDER_ADMIN", "GATEWAY_ADMIN"];
+        let secrets = names[..4].iter().chain(&admins);
+        let secrets = secrets.map(|name| (format!("{name}_PASSWORD"), password.clone())).collect();
         Ok(Project {
             directory: workspace.to_path_buf(),
             name: self.run.clone(),
