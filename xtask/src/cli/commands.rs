@@ -70,6 +70,7 @@ commands! {
     Cutover: c::cutover::Args,
     Smoke: c::smoke::Args,
     Perf: c::perf::Args,
+    Monitor: c::monitor::Args,
     Repair: c::repair::Args,
     Replay: c::replay::Args,
     Rollback: c::rollback::Args,

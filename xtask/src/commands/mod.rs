@@ -12,6 +12,7 @@ pub mod export;
 pub mod freeze;
 pub mod import;
 pub mod migrate;
+pub mod monitor;
 pub mod perf;
 pub mod plan;
 pub mod rehearse;

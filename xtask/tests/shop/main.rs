@@ -11,11 +11,14 @@ mod restarted;
 mod source;
 #[path = "../support/standby.rs"]
 mod standby;
+#[path = "../support/store_backups.rs"]
+mod store_backups;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tool.rs"]
 mod tool;
 
+mod alerts;
 mod archive;
 mod between;
 mod changes;
@@ -43,6 +46,7 @@ mod kept;
 mod last_look;
 mod ledger;
 mod misplaced;
+mod monitor;
 mod native;
 mod perf;
 mod pinned;
