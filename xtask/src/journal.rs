@@ -86,7 +86,11 @@ impl Command {
         let looks = |step: &Span<StepName>| {
             matches!(
                 step.step,
-                StepName::Verify | StepName::LookForRepairs | StepName::Restore | StepName::Smoke
+                StepName::Verify
+                    | StepName::LookForRepairs
+                    | StepName::Restore
+                    | StepName::Smoke
+                    | StepName::Decommission
             )
         };
         match self.process {

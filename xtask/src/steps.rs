@@ -29,6 +29,8 @@ pub enum CommandName {
     Restore,
     /// The services are asked, by `smoke`.
     Smoke,
+    /// The old database is closed, archived, retired, dropped.
+    Decommission,
     BenchPart,
     /// Of a newer tool, or not readable any more.
     Other(String),
@@ -42,7 +44,8 @@ impl CommandName {
             | CommandName::LookForRepairs
             | CommandName::LookForRollback
             | CommandName::Restore
-            | CommandName::Smoke => true,
+            | CommandName::Smoke
+            | CommandName::Decommission => true,
             CommandName::Backup
             | CommandName::Export
             | CommandName::Import
@@ -82,6 +85,7 @@ impl fmt::Display for CommandName {
             CommandName::Rollback => "rollback",
             CommandName::Restore => "restore",
             CommandName::Smoke => "smoke",
+            CommandName::Decommission => "decommission",
             CommandName::BenchPart => "bench-part",
             CommandName::Other(word) => word,
         })
@@ -105,6 +109,7 @@ impl From<String> for CommandName {
             "rollback" => CommandName::Rollback,
             "restore" => CommandName::Restore,
             "smoke" => CommandName::Smoke,
+            "decommission" => CommandName::Decommission,
             "bench-part" => CommandName::BenchPart,
             _ => CommandName::Other(word),
         }
@@ -135,6 +140,7 @@ pub enum StepName {
     Rollback,
     Restore,
     Smoke,
+    Decommission,
     Replay,
     LookForRepairs,
     Repair,
@@ -168,6 +174,7 @@ impl fmt::Display for StepName {
             StepName::Rollback => "rollback",
             StepName::Restore => "restore",
             StepName::Smoke => "smoke",
+            StepName::Decommission => "decommission",
             StepName::Replay => "replay",
             StepName::LookForRepairs => "look for repairs",
             StepName::Repair => "repair",
@@ -195,6 +202,7 @@ impl From<String> for StepName {
             "rollback" => StepName::Rollback,
             "restore" => StepName::Restore,
             "smoke" => StepName::Smoke,
+            "decommission" => StepName::Decommission,
             "replay" => StepName::Replay,
             "look for repairs" => StepName::LookForRepairs,
             "repair" => StepName::Repair,
@@ -291,7 +299,7 @@ mod tests {
     fn every_word_means_one_thing() {
         let steps = "1 backup|1 dump|2 export|2 export orders|3 firestore|3 firestore users|3 replace users|\
                      4 import|4 import product|4 import order|4 import gateway|4 statistics|5 verify|\
-                     5 source again|freeze|cutover|restore|smoke|replay|look for repairs|repair|policy|export again";
+                     5 source again|freeze|cutover|restore|smoke|decommission|replay|look for repairs|repair|policy|export again";
         for word in steps.split('|') {
             let step = StepName::from(word.to_string());
             assert!(!matches!(step, StepName::Other(_)), "{word}");
@@ -299,7 +307,7 @@ mod tests {
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
         }
         let commands = "backup|export|import|migrate|migrate --resume|verify|look for repairs|repair|replay|\
-                        cutover|restore|smoke|bench-part";
+                        cutover|restore|smoke|decommission|bench-part";
         for word in commands.split('|') {
             let command = CommandName::from(word.to_string());
             assert!(!matches!(command, CommandName::Other(_)), "{word}");

@@ -75,6 +75,7 @@ commands! {
     Replay: c::replay::Args,
     Rollback: c::rollback::Args,
     Restore: c::restore::Args,
+    Decommission: c::decommission::Args,
     Bench: c::bench::Args,
     Chaos: c::chaos::Args,
     Completions: Completions,

@@ -7,6 +7,7 @@ pub mod bench_part;
 pub mod chaos;
 pub mod config;
 pub mod cutover;
+pub mod decommission;
 pub mod doctor;
 pub mod export;
 pub mod freeze;

@@ -1,7 +1,8 @@
 //! How servers, stores and backups are: one screen that refreshes, or once, for people, programs and Prometheus.
 
-use crate::checks::monitor::{self, Report, exposition};
+use crate::checks::monitor::{self, Report, ServerSeen, exposition};
 use crate::effects::terminal::redraw;
+use crate::operations::decommission;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Manifest;
@@ -59,11 +60,25 @@ impl Command for Args {
 
 impl Args {
     async fn look(&self, ctx: &Ctx, manifest: Option<&Manifest>) -> Result<Report> {
-        let report = Box::pin(monitor::look(ctx, manifest, None)).await?;
+        let source = match manifest {
+            // A session of this tool in it would be one that is counted.
+            Some(manifest) => watched(ctx, manifest).await,
+            None => None,
+        };
+        let report = Box::pin(monitor::look(ctx, manifest, source)).await?;
         if let Some(file) = &self.prometheus {
             write(file, &exposition(&report))?;
         }
         Ok(report)
+    }
+}
+
+/// What is known of an old database that is being taken out of service; `None`: it is in service.
+async fn watched(ctx: &Ctx, manifest: &Manifest) -> Option<ServerSeen> {
+    match decommission::watch(ctx, manifest).await {
+        Ok(watched) => watched.map(|reason| ServerSeen::NotLookedAt { reason }),
+        // Who is in it could not be seen.
+        Err(error) => Some(ServerSeen::Down { reason: format!("{error:#}") }),
     }
 }
 

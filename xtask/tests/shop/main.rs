@@ -27,6 +27,7 @@ mod conditional_writes;
 mod convergence;
 mod cutover;
 mod damage;
+mod decommission;
 mod doctor;
 mod drop_old;
 mod encodings;

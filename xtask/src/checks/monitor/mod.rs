@@ -27,12 +27,12 @@ use anyhow::Result;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
-/// Looks at everything. `manifest`: of the run whose stores the services work on; `source`: why the old database is left
-/// alone, where it is.
+/// Looks at everything. `manifest`: of the run whose stores the services work on; `source`: what is known of the old
+/// database, where it is left alone.
 ///
 /// # Errors
 /// Where the files of runs and backups cannot be read.
-pub async fn look(ctx: &Ctx, manifest: Option<&Manifest>, source: Option<String>) -> Result<Report> {
+pub async fn look(ctx: &Ctx, manifest: Option<&Manifest>, source: Option<ServerSeen>) -> Result<Report> {
     let run = manifest.and_then(|manifest| run(ctx, manifest).transpose()).transpose()?;
     let purpose = ctx.purpose("monitor");
     let looks = ServerName::ALL.map(|name| {
@@ -40,7 +40,7 @@ pub async fn look(ctx: &Ctx, manifest: Option<&Manifest>, source: Option<String>
         let purpose = &purpose;
         async move {
             let seen = match left {
-                Some(reason) => ServerSeen::NotLookedAt { reason },
+                Some(known) => known,
                 None => server::look(of(ctx, name), purpose).await,
             };
             (name, seen)
