@@ -133,6 +133,7 @@ impl Command {
                     | StepName::Harden
                     | StepName::Smoke
                     | StepName::RestoreDrill
+                    | StepName::Decommission
             )
         };
         match self.process {

@@ -6,6 +6,7 @@
 //! A key is added in two places: its field in `settings/parts.rs`, and the line in `settings/file.rs`
 //! that reads it.
 
+mod afterwards;
 mod environment;
 mod file;
 mod google;
@@ -23,6 +24,7 @@ mod token;
 mod values;
 
 pub use crate::forecast::Prices;
+pub use afterwards::{Decommission, Limits, Monitor, Worse};
 pub use environment::{Environment, Flags, Variables};
 pub use nearest::nearest;
 pub use parts::{Firestore, Policy, Server, Services, Settings, Tls};

@@ -33,6 +33,8 @@ pub enum CommandName {
     Smoke,
     /// Backups of the stores are restored into scratch servers.
     RestoreDrill,
+    /// The old database is closed, archived, retired, dropped.
+    Decommission,
     BenchPart,
     /// Of a newer tool, or not readable any more.
     Other(String),
@@ -48,7 +50,8 @@ impl CommandName {
             | CommandName::Harden
             | CommandName::Restore
             | CommandName::Smoke
-            | CommandName::RestoreDrill => true,
+            | CommandName::RestoreDrill
+            | CommandName::Decommission => true,
             CommandName::Backup
             | CommandName::Export
             | CommandName::Import
@@ -90,6 +93,7 @@ impl fmt::Display for CommandName {
             CommandName::Harden => "harden",
             CommandName::Smoke => "smoke",
             CommandName::RestoreDrill => "restore-drill",
+            CommandName::Decommission => "decommission",
             CommandName::BenchPart => "bench-part",
             CommandName::Other(word) => word,
         })
@@ -115,6 +119,7 @@ impl From<String> for CommandName {
             "harden" => CommandName::Harden,
             "smoke" => CommandName::Smoke,
             "restore-drill" => CommandName::RestoreDrill,
+            "decommission" => CommandName::Decommission,
             "bench-part" => CommandName::BenchPart,
             _ => CommandName::Other(word),
         }
@@ -147,6 +152,7 @@ pub enum StepName {
     Harden,
     Smoke,
     RestoreDrill,
+    Decommission,
     Replay,
     LookForRepairs,
     Repair,
@@ -182,6 +188,7 @@ impl fmt::Display for StepName {
             StepName::Harden => "harden",
             StepName::Smoke => "smoke",
             StepName::RestoreDrill => "restore-drill",
+            StepName::Decommission => "decommission",
             StepName::Replay => "replay",
             StepName::LookForRepairs => "look for repairs",
             StepName::Repair => "repair",
@@ -211,6 +218,7 @@ impl From<String> for StepName {
             "harden" => StepName::Harden,
             "smoke" => StepName::Smoke,
             "restore-drill" => StepName::RestoreDrill,
+            "decommission" => StepName::Decommission,
             "replay" => StepName::Replay,
             "look for repairs" => StepName::LookForRepairs,
             "repair" => StepName::Repair,
@@ -307,7 +315,7 @@ mod tests {
     fn every_word_means_one_thing() {
         let steps = "1 backup|1 dump|2 export|2 export orders|3 firestore|3 firestore users|3 replace users|\
                      4 import|4 import product|4 import order|4 import gateway|4 statistics|5 verify|\
-                     5 source again|freeze|cutover|restore|harden|smoke|restore-drill|replay|look for repairs|repair|policy|export again";
+                     5 source again|freeze|cutover|restore|harden|smoke|restore-drill|decommission|replay|look for repairs|repair|policy|export again";
         for word in steps.split('|') {
             let step = StepName::from(word.to_string());
             assert!(!matches!(step, StepName::Other(_)), "{word}");
@@ -315,7 +323,7 @@ mod tests {
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
         }
         let commands = "backup|export|import|migrate|migrate --resume|verify|look for repairs|repair|replay|\
-                        cutover|restore|harden|smoke|restore-drill|bench-part";
+                        cutover|restore|harden|smoke|restore-drill|decommission|bench-part";
         for word in commands.split('|') {
             let command = CommandName::from(word.to_string());
             assert!(!matches!(command, CommandName::Other(_)), "{word}");

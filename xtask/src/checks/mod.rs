@@ -4,6 +4,7 @@
 
 pub mod doctor;
 pub mod forecast;
+pub mod monitor;
 pub mod perf;
 pub mod preflight;
 pub mod smoke;

@@ -43,6 +43,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if cleanup.may_be_interrupted() && is_interrupt(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("error: {error:#}"));
             last_words.say();
@@ -52,6 +53,10 @@ pub fn main() -> ExitCode {
             ExitCode::from(stop.map_or(1, Stop::exit_code))
         }
     }
+}
+
+fn is_interrupt(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Stop::Interrupted))
 }
 
 /// What could not be undone, and how it is undone by hand.
@@ -112,7 +117,9 @@ async fn until_interrupted(
         };
         let first = next().await;
         let at = Instant::now();
-        say("interrupted: stopping (again to stop at once)");
+        if !cleanup.may_be_interrupted() {
+            say("interrupted: stopping (again to stop at once)");
+        }
         let _ = told.send(());
         let mut code = next().await;
         while code == first && at.elapsed() < ONE_SIGNAL {

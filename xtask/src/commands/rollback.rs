@@ -4,6 +4,7 @@ use crate::commands::rollback_besides::{BesideArgs, Besides, services_text};
 use crate::effects::cleanup::Cleanup;
 use crate::identity::ServerName;
 use crate::model::{Service, Stop, grouped};
+use crate::operations::decommission;
 use crate::phases::rollback::{
     self, Back, Compared, DeltaCounts, Deltas, Left, REKEYED, Scenario, ShopBack, ShopOfRun, TableBack,
     Triggers, Wanted,
@@ -100,6 +101,7 @@ impl Command for Args {
             return session.say(Said { text, next: None });
         }
         let ctx = session.existing_run(&self.run)?;
+        decommission::in_service(&ctx.run)?;
         let again =
             || session.then(&format!("rollback {name} --run {}{}", ctx.run.id(), self.besides.flags()));
         let besides = self.besides.plan(session, &ctx, name).await?;

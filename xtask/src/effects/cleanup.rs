@@ -17,6 +17,8 @@ pub struct Cleanup(Arc<Mutex<PendingList>>);
 #[derive(Default)]
 struct PendingList {
     next: u64,
+    /// The command looks again and again: an interrupt is its end, and cuts nothing off.
+    ends_by_interrupt: bool,
     entries: Vec<PendingUndo>,
 }
 
@@ -60,6 +62,15 @@ impl Cleanup {
     /// It stays as it is.
     pub fn keep(&self, pending: Pending) {
         self.state().entries.retain(|e| e.id != pending.0);
+    }
+
+    /// From here on an interrupt is how this command ends.
+    pub fn ends_by_interrupt(&self) {
+        self.state().ends_by_interrupt = true;
+    }
+
+    pub fn may_be_interrupted(&self) -> bool {
+        self.state().ends_by_interrupt
     }
 
     /// What has to be typed by hand for what has not been undone.

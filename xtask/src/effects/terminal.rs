@@ -19,6 +19,15 @@ fn write(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// A screen of its own on stdout, in the place of the one before.
+pub fn redraw(screen: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    // To the upper left corner; what is left of a longer line or screen goes.
+    let lines: String = for_terminal(screen).lines().map(|line| format!("{line}\x1b[K\n")).collect();
+    write!(stdout, "\x1b[H{lines}\x1b[J")?;
+    stdout.flush()
+}
+
 /// Whether somebody reads what is said, and can answer.
 pub fn has_a_person() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()

@@ -2,8 +2,9 @@
 //! drilled, and the old one is taken out of service.
 //! May import: checks and everything below.
 
+pub mod decommission;
+pub mod harden;
 pub mod report;
 pub mod restore_drill;
 pub mod schedule;
 pub mod store_backups;
-pub mod harden;

@@ -209,6 +209,10 @@ impl Locks {
 
     /// Comes to its end when a lock is lost.
     async fn watch(&mut self) -> anyhow::Error {
+        if self.held.is_empty() {
+            // This process holds them elsewhere: who does looks after them. Without a wait nothing else would go on.
+            std::future::pending::<()>().await;
+        }
         loop {
             // The first that is lost, whatever the others wait for.
             if let Err(lost) = try_join_all(self.held.iter_mut().map(HeldLock::look)).await {

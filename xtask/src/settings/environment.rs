@@ -90,6 +90,8 @@ impl Environment {
             firestore: Firestore { prices: said.prices.clone(), max_cost: said.max_cost, ..firestore },
             services: self.services(),
             policy: self.file.policy.clone(),
+            monitor: self.file.monitor.clone(),
+            decommission: self.file.decommission.clone(),
         }
     }
 }

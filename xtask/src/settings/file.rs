@@ -1,5 +1,6 @@
 //! The environment file as it is written.
 
+use super::afterwards::{Decommission, Limits, Monitor, Worse};
 use super::parts::{Policy, Services};
 use super::reader::{At, Notes, Section};
 use super::shown::Entry;
@@ -10,6 +11,7 @@ use anyhow::Result;
 use datapath::document::NullPolicy;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct File {
     /// The token of whoever tests the services.
     pub token: Option<At<SecretFrom>>,
     pub policy: Policy,
+    pub monitor: Monitor,
+    pub decommission: Decommission,
 }
 
 /// How to connect to a database; a service file may say what is not here.
@@ -85,8 +89,10 @@ fn all<'a>(notes: &'a Notes<'a>, document: &'a DeTable<'a>) -> File {
     let firestore = firestore(top.needed_table("firestore"));
     let (services, token) = services(top.table("services"), notes.directory());
     let policy = policy(top.needed_table("policy"));
+    let monitor = monitor(top.table("monitor"));
+    let decommission = decommission(top.table("decommission"));
     top.finish();
-    File { stack, source, targets: of_targets, firestore, services, token, policy }
+    File { stack, source, targets: of_targets, firestore, services, token, policy, monitor, decommission }
 }
 
 fn server(mut section: Section<'_>) -> ServerFile {
@@ -206,4 +212,60 @@ fn policy(mut section: Section<'_>) -> Policy {
     };
     section.finish();
     policy
+}
+
+const DAY: u64 = 86_400;
+
+fn monitor(section: Section<'_>) -> Monitor {
+    let mut said = Said(section);
+    let monitor = Monitor {
+        connections: said.numbers("connections", (80.0, 95.0)),
+        waiting: said.numbers("waiting", (5.0, 20.0)),
+        oldest_transaction: said.times("oldest_transaction", (300, 3_600)),
+        idle_in_transaction: said.times("idle_in_transaction", (300, 3_600)),
+        replication_lag: said.times("replication_lag", (60, 600)),
+        cache_hits: said.falling("cache_hits", (98.0, 90.0)),
+        dead_rows: said.numbers("dead_rows", (10.0, 30.0)),
+        sequences: said.numbers("sequences", (80.0, 95.0)),
+        wraparound: said.numbers("wraparound", (50.0, 80.0)),
+        disk: said.numbers("disk", (80.0, 95.0)),
+        clock: said.times("clock", (2, 60)),
+        backup: said.times("backup", (26 * 3_600, 50 * 3_600)),
+        drill: said.times("drill", (8 * DAY, 15 * DAY)),
+    };
+    said.0.finish();
+    monitor
+}
+
+fn decommission(mut section: Section<'_>) -> Decommission {
+    let mut days =
+        |key, usual: u64| Duration::from_secs(section.or(key, values::count, usual).saturating_mul(DAY));
+    let (soak, quiet, drop_after) = (days("soak_days", 7), days("quiet_days", 1), days("drop_after_days", 7));
+    let samples = section.or("samples", values::count, 12);
+    section.finish();
+    Decommission { soak, quiet, samples: usize::try_from(samples).unwrap_or(usize::MAX), drop_after }
+}
+
+/// A table of the file in which each key is a pair.
+struct Said<'a>(Section<'a>);
+
+impl Said<'_> {
+    fn numbers(&mut self, key: &'static str, usual: (f64, f64)) -> Limits {
+        let shown = format!("{}, {}", usual.0, usual.1);
+        let (warn, critical) = self.0.or_shown(key, values::rising, shown, usual);
+        Limits { warn, critical, worse: Worse::Above }
+    }
+
+    fn falling(&mut self, key: &'static str, usual: (f64, f64)) -> Limits {
+        let shown = format!("{}, {}", usual.0, usual.1);
+        let (warn, critical) = self.0.or_shown(key, values::falling, shown, usual);
+        Limits { warn, critical, worse: Worse::Below }
+    }
+
+    fn times(&mut self, key: &'static str, usual: (u64, u64)) -> Limits {
+        let usual = (Duration::from_secs(usual.0), Duration::from_secs(usual.1));
+        let shown = format!("{}, {}", values::human(usual.0), values::human(usual.1));
+        let (warn, critical) = self.0.or_shown(key, values::rising_times, shown, usual);
+        Limits { warn: warn.as_secs_f64(), critical: critical.as_secs_f64(), worse: Worse::Above }
+    }
 }

@@ -1,5 +1,6 @@
 //! What an environment comes to: servers, Firestore, services, policy.
 
+use super::afterwards::{Decommission, Monitor};
 use crate::forecast::Prices;
 use crate::model::{Database, Service};
 use datapath::document::NullPolicy;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub firestore: Firestore,
     pub services: Services,
     pub policy: Policy,
+    pub monitor: Monitor,
+    pub decommission: Decommission,
 }
 
 impl Settings {

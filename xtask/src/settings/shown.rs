@@ -127,7 +127,7 @@ pub(super) fn section(label: &str) -> String {
 
 /// Where a key stands among the others: as in the file.
 pub(super) fn rank(key: &str) -> usize {
-    let order = ["stack", "source", "targets", "firestore", "services", "policy"];
+    let order = ["stack", "source", "targets", "firestore", "services", "policy", "monitor", "decommission"];
     let section = key.split('.').next().unwrap_or_default();
     order.iter().position(|s| *s == section).unwrap_or(order.len())
 }

@@ -138,6 +138,37 @@ pub fn human(duration: Duration) -> String {
     if out.is_empty() { "0s".into() } else { out }
 }
 
+/// Two of them, the second not below the first.
+pub(super) fn rising(value: &DeValue<'_>) -> Parsed<(f64, f64)> {
+    let expected = "two numbers, the larger one last: [80, 95]";
+    pair(value, expected, number, |warn, critical| warn <= critical)
+}
+
+/// Two of them, the second not above the first.
+pub(super) fn falling(value: &DeValue<'_>) -> Parsed<(f64, f64)> {
+    let expected = "two numbers, the smaller one last: [98, 90]";
+    pair(value, expected, number, |warn, critical| warn >= critical)
+}
+
+pub(super) fn rising_times(value: &DeValue<'_>) -> Parsed<(Duration, Duration)> {
+    let expected = "two times, the longer one last: [\"5m\", \"1h\"]";
+    pair(value, expected, |value| duration(value).ok(), |warn, critical| warn <= critical)
+}
+
+fn pair<T: Copy>(
+    value: &DeValue<'_>,
+    expected: &str,
+    parse: fn(&DeValue<'_>) -> Option<T>,
+    in_order: fn(T, T) -> bool,
+) -> Parsed<(T, T)> {
+    let list: Option<Vec<T>> =
+        value.as_array().and_then(|list| list.iter().map(|one| parse(one.get_ref())).collect());
+    match list.as_deref() {
+        Some([first, second]) if in_order(*first, *second) => Ok((*first, *second)),
+        _ => wrong(expected, value),
+    }
+}
+
 pub(super) fn names(value: &DeValue<'_>) -> Parsed<Vec<String>> {
     let expected = "a list of names: [\"a\", \"b\"]";
     let Some(list) = value.as_array() else { return wrong(expected, value) };
@@ -268,6 +299,23 @@ mod tests {
         assert_eq!(human(90), "1m 30s");
         assert_eq!(human(86_401), "1d");
         assert_eq!(human(0), "0s");
+    }
+
+    #[test]
+    fn pairs_have_their_order() {
+        assert_eq!(parse("[80, 95.5]", rising), Ok((80.0, 95.5)));
+        assert_eq!(parse("[0, 0]", rising), Ok((0.0, 0.0)));
+        assert_eq!(parse("[98, 90]", falling), Ok((98.0, 90.0)));
+        let seconds = Duration::from_secs;
+        assert_eq!(parse("[\"5m\", \"1h\"]", rising_times), Ok((seconds(300), seconds(3_600))));
+        for text in ["[95, 80]", "[80]", "[1, 2, 3]", "80", "[\"80\", 95]", "[nan, 1]"] {
+            assert!(
+                parse(text, rising).unwrap_err().starts_with("two numbers, the larger one last"),
+                "{text}"
+            );
+        }
+        assert!(parse("[90, 98]", falling).unwrap_err().contains("[98, 90]"));
+        assert!(parse("[\"1h\", \"5m\"]", rising_times).unwrap_err().contains("the longer one last"));
     }
 
     #[test]

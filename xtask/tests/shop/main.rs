@@ -1,6 +1,8 @@
 //! The tool on a shop of its own per test: servers as processes of this machine.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../support/backup_files.rs"]
+mod backup_files;
 #[path = "../support/by_hand.rs"]
 mod by_hand;
 #[path = "../support/places.rs"]
@@ -16,6 +18,7 @@ mod support;
 #[path = "../support/tool.rs"]
 mod tool;
 
+mod alerts;
 mod archive;
 mod between;
 mod changes;
@@ -24,6 +27,7 @@ mod conditional_writes;
 mod convergence;
 mod cutover;
 mod damage;
+mod decommission;
 mod doctor;
 mod drop_old;
 mod encodings;
@@ -44,6 +48,7 @@ mod kept;
 mod last_look;
 mod ledger;
 mod misplaced;
+mod monitor;
 mod native;
 mod perf;
 mod pinned;

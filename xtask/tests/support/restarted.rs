@@ -1,4 +1,5 @@
-//! A shop's source with other settings than a stack's servers have.
+//! A shop's servers with other settings than a stack's have, and stopped.
+#![allow(dead_code, reason = "every test file uses another part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::support::Shop;
@@ -18,14 +19,29 @@ pub struct Restarted {
 impl Restarted {
     /// `settings`: lines of `postgresql.conf`.
     pub fn source(shop: &Shop, settings: &str) -> Restarted {
-        let data = Connections::read(shop.dir()).unwrap().server("source").unwrap().data.clone();
-        let mut file = OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        Restarted::server(shop, "source", settings)
+    }
+
+    /// `name`: as in the shop's settings.
+    pub fn server(shop: &Shop, name: &str, settings: &str) -> Restarted {
+        let restarted = Restarted::of(shop, name);
+        let mut file = OpenOptions::new().append(true).open(restarted.data.join("postgresql.conf")).unwrap();
         writeln!(file, "{settings}").unwrap();
-        let restarted = Restarted { data };
         let log = restarted.data.join("restarted.log");
         let restart = ["restart", "--wait", "--mode=fast", "--timeout=60", "--log"];
         assert!(restarted.control(&restart).arg(&log).status().unwrap().success(), "see {}", log.display());
         restarted
+    }
+
+    /// Stops it; the shop does without it from here on.
+    pub fn stop(shop: &Shop, name: &str) {
+        let stop = ["stop", "--wait", "--mode=fast", "--timeout=60"];
+        assert!(Restarted::of(shop, name).control(&stop).status().unwrap().success());
+    }
+
+    fn of(shop: &Shop, name: &str) -> Restarted {
+        let data = Connections::read(shop.dir()).unwrap().server(name).unwrap().data.clone();
+        Restarted { data }
     }
 
     fn control(&self, arguments: &[&str]) -> Command {

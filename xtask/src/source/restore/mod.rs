@@ -12,7 +12,7 @@ mod prove;
 mod replace;
 
 pub use aside::{Aside, drop_these, put_aside};
-pub use place::properties;
+pub use place::{beside, name, properties};
 pub use plan::{ARCHIVE, Goal, Origin, Plan};
 pub use prove::{Difference, Proof, SCHEMA};
 pub use replace::{Consent, InPlace, Replaced, replace};

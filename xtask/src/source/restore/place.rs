@@ -26,10 +26,15 @@ pub(super) const KEPT: &str = "xtask restore: DIFFERS from the backup, kept by -
 
 /// The way to the server as long as nothing is known of the source's database.
 pub(super) async fn maintenance(ctx: &Ctx) -> Result<(Connection, Server)> {
+    beside(ctx, "restore").await
+}
+
+/// The same for another purpose: a session on the source's server that is not in its database.
+pub async fn beside(ctx: &Ctx, purpose: &str) -> Result<(Connection, Server)> {
     let mut failed = None;
     for database in MAINTENANCE {
         let server = of(ctx, database);
-        match postgres::connect(&server, &ctx.purpose("restore")).await {
+        match postgres::connect(&server, &ctx.purpose(purpose)).await {
             Ok(connection) => return Ok((connection, server)),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -43,7 +48,7 @@ pub(super) fn of(ctx: &Ctx, database: &str) -> Server {
 }
 
 /// A name made of another one, cut off where both do not fit.
-pub(super) fn name(base: &str, ending: &str) -> String {
+pub fn name(base: &str, ending: &str) -> String {
     let mut end = base.len().min(NAME - ending.len());
     while !base.is_char_boundary(end) {
         end -= 1;

@@ -19,7 +19,6 @@ use datapath::files::FileInfo;
 use serde::Serialize;
 use sqlx::Row;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 /// The file of the run that is restored; of a store's backup a directory.
@@ -241,12 +240,9 @@ async fn server(
     Ok(wrong)
 }
 
-/// The room in the server's directory, where that is a directory of this machine: its file says when the server
-/// was started.
+/// The room in the server's directory, where that is a directory of this machine.
 fn free_where_it_runs_here(directory: &Path, started: i64) -> Result<Option<u64>> {
-    let Ok(text) = fs::read_to_string(directory.join("postmaster.pid")) else { return Ok(None) };
-    let here = text.lines().nth(2).and_then(|line| line.trim().parse::<i64>().ok());
-    match here.is_some_and(|here| (here - started).abs() <= 2) {
+    match disk::is_of_a_server_here(directory, started) {
         true => Ok(Some(disk::free(directory)?.1)),
         false => Ok(None),
     }
@@ -329,6 +325,7 @@ fn archive(backup: &Backup) -> impl Iterator<Item = (&String, &FileInfo)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn room_is_asked_only_of_a_server_that_runs_here() {
