@@ -24,6 +24,7 @@ mod values;
 
 pub use crate::forecast::Prices;
 pub use environment::{Environment, Flags, Variables};
+pub use file::keys;
 pub use nearest::nearest;
 pub use parts::{Firestore, Policy, Server, Services, Settings, Tls};
 pub use shown::{Entry, Origin, Shown};
