@@ -3,8 +3,8 @@
 //! [`Surroundings`].
 //! May import: words.
 //!
-//! A key is added in two places: its field in `settings/parts.rs`, and the line in `settings/file.rs`
-//! that reads it.
+//! A key is added in three places: its field in `settings/parts.rs`, the line in `settings/file.rs` that reads it, and
+//! its row in `docs/environments.md`.
 
 mod environment;
 mod file;

@@ -64,6 +64,37 @@ const GUIDE: &[&str] = &[
     "Support and Resources",
 ];
 
+/// The items of the guide's four checklists ("Migration Checklist"), in its order.
+const CHECKLISTS: &[&str] = &[
+    "Full database backup completed",
+    "Backup integrity verified",
+    "Record counts documented",
+    "Firebase project created and configured",
+    "Service account credentials obtained",
+    "All stakeholders notified",
+    "Maintenance window scheduled",
+    "Services stopped or in maintenance mode",
+    "Data exported from monolithic database",
+    "User data imported to Firebase/Firestore",
+    "Product data imported to product_database",
+    "Order data imported to order_database",
+    "Gateway data imported to gateway_database",
+    "Sequences reset correctly",
+    "Record counts verified",
+    "Data integrity checks passed",
+    "Service connectivity tested",
+    "Integration tests passed",
+    "Performance tests completed",
+    "Monitoring configured",
+    "Backup strategy implemented",
+    "Documentation updated",
+    "Team trained on new architecture",
+    "No critical issues reported",
+    "Performance metrics acceptable",
+    "Old database archived",
+    "Old infrastructure decommissioned (optional)",
+];
+
 // ---- Reading
 
 fn root() -> &'static Path {
@@ -299,4 +330,15 @@ fn guide_map_has_every_section_of_the_guide() {
     assert_eq!(named, expected, "docs/guide-map.md: the sections of the guide, in its order");
     let empty: Vec<&str> = page.lines().filter(|l| l.starts_with("| ") && l.ends_with("|  |")).collect();
     assert!(empty.is_empty(), "sections without an answer: {empty:?}");
+}
+
+#[test]
+fn the_runbook_has_the_checklists_of_the_guide() {
+    let page = read("docs/runbook.md");
+    let items: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("- [ ] ")).collect();
+    // What follows an item's text says how it is met.
+    let same = |(found, item): (&&str, &&str)| *found == *item || found.starts_with(&format!("{item}: "));
+    let differs = items.iter().zip(CHECKLISTS).find(|(found, item)| !same((found, item)));
+    assert!(differs.is_none(), "docs/runbook.md has {differs:?}");
+    assert_eq!(items.len(), CHECKLISTS.len(), "docs/runbook.md: the items of the guide's checklists");
 }
