@@ -3,8 +3,8 @@
 //! [`Surroundings`].
 //! May import: words.
 //!
-//! A key is added in two places: its field in `settings/parts.rs`, and the line in `settings/file.rs`
-//! that reads it.
+//! A key is added in three places: its field in `settings/parts.rs`, the line in `settings/file.rs` that reads it, and
+//! its row in `docs/environments.md`.
 
 mod afterwards;
 mod environment;
@@ -26,6 +26,7 @@ mod values;
 pub use crate::forecast::Prices;
 pub use afterwards::{Decommission, Limits, Monitor, Worse};
 pub use environment::{Environment, Flags, Variables};
+pub use file::keys;
 pub use nearest::nearest;
 pub use parts::{Firestore, Policy, Server, Services, Settings, Tls};
 pub use shown::{Entry, Origin, Shown};

@@ -87,6 +87,11 @@ commands! {
     BenchPart: c::bench_part::Args,
 }
 
+/// The command line as a whole: for completions, and for documents whose commands have to be ones.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 impl Cli {
     /// Runs the command; its result goes to stdout. What it would have to undo, were it dropped, stands in
     /// `cleanup`.
@@ -109,7 +114,7 @@ impl crate::session::Command for Completions {
     async fn run(self, _session: &mut Session<'_>) -> Result<()> {
         let mut out = Vec::new();
         // Without the space that its name has otherwise: no shell completes two words.
-        clap_complete::generate(self.shell, &mut Cli::command().name("xtask"), "xtask", &mut out);
+        clap_complete::generate(self.shell, &mut command().name("xtask"), "xtask", &mut out);
         print(&String::from_utf8(out).context("completions are text")?)
     }
 }

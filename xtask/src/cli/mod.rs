@@ -4,4 +4,5 @@
 mod commands;
 mod process;
 
+pub use commands::command;
 pub use process::main;

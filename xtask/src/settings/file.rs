@@ -2,14 +2,14 @@
 
 use super::afterwards::{Decommission, Limits, Monitor, Worse};
 use super::parts::{Policy, Services};
-use super::reader::{At, Notes, Section};
+use super::reader::{Asked, At, Notes, Section};
 use super::shown::Entry;
 use super::values::{self, Parsed, Place, SecretFrom, TlsMode};
 use crate::forecast::Prices;
 use crate::model::{Database, Service};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use datapath::document::NullPolicy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
@@ -76,6 +76,24 @@ pub(super) fn read(path: &Path, text: &str) -> Result<(File, Vec<Entry>)> {
             [one] => crate::refuse!("{}: {one}", path.display()),
             several => crate::refuse!("{}:\n  {}", path.display(), several.join("\n  ")),
         },
+    }
+}
+
+/// The full name of every key that the reader knows: `targets.order.host`. It is asked with an empty file first.
+/// Some tables are read only where they are there, so the next file has those that it asked for, until it asks for
+/// no others.
+pub fn keys() -> Result<BTreeSet<String>> {
+    let mut known = Asked::default();
+    loop {
+        let text: String = known.tables.iter().map(|table| format!("[{table}]\n")).collect();
+        let document = DeTable::parse(&text).context("a file of empty tables")?;
+        let notes = Notes::new(&text, Path::new(""));
+        all(&notes, document.get_ref());
+        let asked = notes.asked();
+        if asked.tables == known.tables {
+            return Ok(asked.keys);
+        }
+        known = asked;
     }
 }
 

@@ -6,6 +6,7 @@ use super::nearest;
 use super::shown::{Entry, Origin};
 use super::values::Parsed;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
@@ -24,11 +25,24 @@ pub(super) struct Notes<'a> {
     /// By line; one without concerns the whole file.
     problems: RefCell<Vec<(Option<usize>, String)>>,
     entries: RefCell<Vec<Entry>>,
+    asked: RefCell<Asked>,
+}
+
+/// The full names of what was asked for, whether it is there or not.
+#[derive(Clone, Default)]
+pub(super) struct Asked {
+    pub tables: BTreeSet<String>,
+    pub keys: BTreeSet<String>,
 }
 
 impl<'a> Notes<'a> {
     pub fn new(text: &'a str, path: &Path) -> Notes<'a> {
-        Notes { text, path: path.to_path_buf(), problems: RefCell::default(), entries: RefCell::default() }
+        let (problems, entries, asked) = Default::default();
+        Notes { text, path: path.to_path_buf(), problems, entries, asked }
+    }
+
+    pub fn asked(&self) -> Asked {
+        self.asked.borrow().clone()
     }
 
     /// Of the file.
@@ -82,6 +96,7 @@ impl<'a> Section<'a> {
     /// A table in this one.
     pub fn table(&mut self, key: &'static str) -> Section<'a> {
         self.asked.push(key);
+        self.notes.asked.borrow_mut().tables.insert(self.full(key));
         let found = self.find(key).and_then(|(line, value)| match value.as_table() {
             Some(table) => Some((table, line)),
             None => {
@@ -139,7 +154,7 @@ impl<'a> Section<'a> {
         if self.find(key).is_some() {
             return self.get(key, parse).unwrap_or(default);
         }
-        self.asked.push(key);
+        self.ask(key);
         self.notes.entry(self.full(key), Some(shown), Origin::Default);
         default
     }
@@ -159,7 +174,7 @@ impl<'a> Section<'a> {
 
     /// A value of the table, not noted.
     pub fn take<T>(&mut self, key: &'static str, parse: fn(&DeValue<'_>) -> Parsed<T>) -> Option<At<T>> {
-        self.asked.push(key);
+        self.ask(key);
         let (line, value) = self.find(key)?;
         match parse(value) {
             Ok(value) => Some(At { value, line }),
@@ -202,6 +217,11 @@ impl<'a> Section<'a> {
                 (self.notes.line(key.span().start), key.get_ref().to_string(), value.get_ref().is_table())
             })
             .collect()
+    }
+
+    fn ask(&mut self, key: &'static str) {
+        self.asked.push(key);
+        self.notes.asked.borrow_mut().keys.insert(self.full(key));
     }
 
     fn find(&self, key: &str) -> Option<(usize, &'a DeValue<'a>)> {
