@@ -4,7 +4,6 @@
 
 pub mod doctor;
 pub mod forecast;
-pub mod monitor;
 pub mod perf;
 pub mod preflight;
 pub mod smoke;

@@ -1,8 +1,8 @@
 //! How servers, stores and backups are: one screen that refreshes, or once, for people, programs and Prometheus.
 
-use crate::checks::monitor::{self, Report, ServerSeen, exposition};
 use crate::effects::terminal::redraw;
 use crate::operations::decommission;
+use crate::operations::monitor::{self, Report, ServerSeen, exposition};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Manifest;

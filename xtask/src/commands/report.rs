@@ -53,7 +53,7 @@ impl Command for Args {
             Format::Txt => print(&story.text()),
             Format::Json => print(&story.json()?),
             Format::Html => {
-                run.write(HTML, story.html())?;
+                run.write(HTML, report::page(&story))?;
                 print(&format!("{}\n{}\n", story.verdict(), run.file(HTML).display()))
             }
         }

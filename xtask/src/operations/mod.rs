@@ -4,6 +4,7 @@
 
 pub mod decommission;
 pub mod harden;
+pub mod monitor;
 pub mod report;
 pub mod restore_drill;
 pub mod schedule;

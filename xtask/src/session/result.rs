@@ -3,7 +3,7 @@
 use super::call::Session;
 use super::output::{Said, print};
 use crate::hazards::Blocked;
-use crate::operations::report::RunStory;
+use crate::operations::report::{self, RunStory};
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
 use crate::servers::compose_stack;
@@ -96,7 +96,7 @@ impl Session<'_> {
 
     /// Writes the report into the run's directory as it is now. The command has come to its end without it.
     pub fn keep_report(&self, ctx: &Ctx) {
-        let kept = RunStory::of(&ctx.run, ctx.values).and_then(|story| story.keep(&ctx.run));
+        let kept = RunStory::of(&ctx.run, ctx.values).and_then(|story| report::keep(&story, &ctx.run));
         if let Err(error) = kept {
             self.terminal.warn(format!("the report of run {} is not written: {error:#}", ctx.run.id()));
         }

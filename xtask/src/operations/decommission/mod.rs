@@ -15,10 +15,10 @@ pub use container::OldContainer;
 pub use record::{Archive, Record, Retired, Sample};
 pub use report::{Done, Stage};
 
-use crate::checks::monitor::seconds;
 use crate::effects::cleanup::Cleanup;
 use crate::effects::clock;
 use crate::model::Stop;
+use crate::operations::monitor::seconds;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};

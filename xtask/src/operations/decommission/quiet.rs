@@ -1,7 +1,7 @@
 //! How long nobody has been in the old database, by the samples that were taken. Pure.
 
 use super::record::Sample;
-use crate::checks::monitor::seconds;
+use crate::operations::monitor::seconds;
 use anyhow::Result;
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! `decommission.json` in the run's directory: how far the old database has been taken out of service, so that the next
 //! call goes on, and what was before can come back.
 
-use crate::checks::monitor::seconds;
 use crate::effects::clock;
+use crate::operations::monitor::seconds;
 use crate::run::dir::RunDir;
 use crate::servers::compose_stack::NewStores;
 use anyhow::{Context, Result};

@@ -1,6 +1,6 @@
 //! Two runs side by side: a rehearsal and the night, or yesterday and today. Pure.
 
-use super::RunStory;
+use super::story::RunStory;
 use crate::model::grouped;
 use crate::run::report::{Line, Report};
 use std::collections::{BTreeMap, BTreeSet};

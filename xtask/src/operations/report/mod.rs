@@ -4,176 +4,30 @@
 mod compare;
 mod page;
 mod sound;
+mod story;
 
 pub use compare::compare;
+pub use page::page;
 pub use sound::{Sound, sound};
+pub use story::{JSON, RunState, RunStory};
 
-use crate::findings::Values;
-use crate::journal::{Chain, Journal, chain};
-use crate::model::grouped;
-use crate::run::dir::{self, JOURNAL, RunDir};
-use crate::run::manifest::Manifest;
-use crate::run::report::Report;
-use crate::tables::TABLES;
-use anyhow::{Context, Result};
-use serde::Serialize;
-use std::fs;
-
-/// Raised when a reader of an older report could not understand a newer one.
-pub const FORMAT: u32 = 1;
+use crate::run::dir::{self, RunDir};
+use anyhow::Result;
+use std::path::Path;
 
 pub const HTML: &str = "report.html";
-pub const TEXT: &str = "report.txt";
-pub const JSON: &str = "report.json";
+const TEXT: &str = "report.txt";
 
-/// How a run stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum RunState {
-    /// Nothing was exported, or nothing verified so far.
-    NotVerified,
-    Proven {
-        at: String,
-    },
-    Differs {
-        at: String,
-        /// Rows, documents and other things that are not as they must be.
-        wrong: u64,
-    },
-    /// The old database is the shop's again.
-    TakenBack {
-        at: String,
-        scope: String,
-    },
-}
-
-/// A run as a whole.
-pub struct RunStory {
-    pub run: String,
-    pub state: RunState,
-    pub manifest: Manifest,
-    /// `None`: nothing was exported.
-    pub report: Option<Report>,
-    pub journal: Journal,
-    pub chain: Chain,
-}
-
-/// What `--format json` prints, and `report.json` holds.
-#[derive(Serialize)]
-struct Json<'a> {
-    format: u32,
-    run: &'a str,
-    #[serde(flatten)]
-    state: &'a RunState,
-    environment: &'a str,
-    report: &'a Option<Report>,
-    servers: &'a crate::identity::Identity,
-    commands: &'a [crate::journal::Command],
-    rolled_back: Vec<(&'a str, &'a str)>,
-    /// Of the journal when this was written: a later reader finds what was changed in it since.
-    journal: &'a Chain,
-}
-
-impl RunStory {
-    pub fn of(run: &RunDir, values: Values) -> Result<RunStory> {
-        let manifest = run.load_manifest()?;
-        let text = fs::read(run.file(JOURNAL)).with_context(|| format!("reading {JOURNAL}"))?;
-        let text = String::from_utf8_lossy(&text);
-        let directory = run.path().display().to_string();
-        let report = manifest.export.as_ref().map(|export| {
-            let proof = manifest.proof.as_ref();
-            let mut report =
-                Report::new(run.id(), directory, TABLES, export, proof, values).begun_with(&manifest);
-            report.source.clone_from(&manifest.source);
-            report.cutover = manifest.cutover.as_ref().map(|cutover| cutover.at.clone());
-            if let Some(time) = &manifest.time {
-                report.seconds = time.real.map(|real| real.by_name()).unwrap_or_default();
-                report.predicted = time.predicted.by_name();
-            }
-            report
-        });
-        Ok(RunStory {
-            run: run.id().to_string(),
-            state: state(&manifest),
-            report,
-            journal: Journal::read(&text),
-            chain: chain(&text),
-            manifest,
-        })
+/// Writes all three into the run's directory.
+pub fn keep(story: &RunStory, run: &RunDir) -> Result<()> {
+    for (name, text) in [(TEXT, story.text()), (JSON, story.json()?), (HTML, page(story))] {
+        run.write(name, text)?;
     }
-
-    /// In one line.
-    pub fn verdict(&self) -> String {
-        let sums = self.report.as_ref().map(|report| format!(" {}", sums(report))).unwrap_or_default();
-        match &self.state {
-            RunState::NotVerified => format!("– NOT VERIFIED{sums}"),
-            RunState::Proven { at } => format!("✓ PROVEN{sums} · {at}"),
-            RunState::Differs { at, wrong } => {
-                format!("✗ NOT PROVEN: {} differ ·{sums} · {at}", grouped(*wrong))
-            }
-            RunState::TakenBack { at, scope } => format!("↩ TAKEN BACK ({scope}) at {at}"),
-        }
-    }
-
-    pub fn text(&self) -> String {
-        let report = self.report.as_ref().map(|report| format!("\n{}", report.text())).unwrap_or_default();
-        format!("{}\nrun {}\n{report}", self.verdict(), self.run)
-    }
-
-    pub fn json(&self) -> Result<String> {
-        let back = &self.manifest.rolled_back;
-        let json = Json {
-            format: FORMAT,
-            run: &self.run,
-            state: &self.state,
-            environment: &self.manifest.environment,
-            report: &self.report,
-            servers: &self.manifest.servers,
-            commands: &self.journal.commands,
-            rolled_back: back.iter().map(|back| (back.at.as_str(), back.scope.as_str())).collect(),
-            journal: &self.chain,
-        };
-        Ok(serde_json::to_string_pretty(&json)? + "\n")
-    }
-
-    pub fn html(&self) -> String {
-        page::page(self)
-    }
-
-    /// Writes all three into the run's directory.
-    pub fn keep(&self, run: &RunDir) -> Result<()> {
-        for (name, text) in [(TEXT, self.text()), (JSON, self.json()?), (HTML, self.html())] {
-            run.write(name, text)?;
-        }
-        Ok(())
-    }
-}
-
-fn state(manifest: &Manifest) -> RunState {
-    if let (None, Some(back)) = (&manifest.cutover, manifest.rolled_back.last()) {
-        return RunState::TakenBack { at: back.at.clone(), scope: back.scope.clone() };
-    }
-    match &manifest.proof {
-        None => RunState::NotVerified,
-        Some(proof) if proof.is_green() => RunState::Proven { at: proof.finished.clone() },
-        Some(proof) => RunState::Differs { at: proof.finished.clone(), wrong: proof.wrong() },
-    }
-}
-
-/// `50,702 rows = 50,299 migrated + 349 excluded + 54 quarantined`
-pub fn sums(report: &Report) -> String {
-    let sum = |of: fn(&crate::run::report::Line) -> u64| grouped(report.tables.iter().map(of).sum());
-    format!(
-        "{} rows = {} migrated + {} excluded + {} quarantined",
-        sum(|line| line.source_rows),
-        sum(|line| line.sums.migrated),
-        sum(|line| line.sums.excluded),
-        sum(|line| line.sums.quarantined)
-    )
+    Ok(())
 }
 
 /// The run of that name.
-pub fn open(parent: &std::path::Path, run: &str, environment: Option<&str>) -> Result<RunDir> {
+pub fn open(parent: &Path, run: &str, environment: Option<&str>) -> Result<RunDir> {
     let (_, id) = dir::find(parent, run, environment)?;
     RunDir::open(parent, &id)
 }

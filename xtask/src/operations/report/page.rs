@@ -1,7 +1,7 @@
 //! The report as one page: no script, nothing loaded from elsewhere, light and dark as the reader has it, for the
 //! screen, the phone and paper. What comes from strangers is escaped by maud.
 
-use super::{RunState, RunStory, sums};
+use super::story::{RunState, RunStory, sums};
 use crate::journal::Command;
 use crate::model::{explain, grouped};
 use crate::run::manifest::{Manifest, SourceCheck};

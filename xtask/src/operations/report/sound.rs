@@ -1,6 +1,6 @@
 //! Whether a run's files are what was written: by the hashes of its manifest, and the chain of its journal.
 
-use super::JSON;
+use super::story::JSON;
 use crate::journal::Chain;
 use crate::journal::chain;
 use crate::model::Stop;

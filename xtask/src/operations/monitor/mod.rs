@@ -16,7 +16,7 @@ pub use seen::{
     Activity, Database, FirestoreSeen, Measured, Replication, RunSeen, Seen, Sequence, ServerSeen, Since,
     Table,
 };
-pub use stores::{Kept, StoreBackup, TARGETS, read as store_backups, seconds};
+pub use stores::{Kept, StoreBackup, read as store_backups, seconds};
 
 use crate::effects::{clock, disk};
 use crate::identity::ServerName;
