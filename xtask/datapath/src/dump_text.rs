@@ -1,6 +1,7 @@
 //! What is read of a dump as SQL: how many rows it holds of every table, and whether two hold the same.
 
 use anyhow::{Result, bail};
+use std::collections::VecDeque;
 use std::io::BufRead;
 
 /// How many rows a dump as SQL holds of every table whose rows it holds, in the order in which they come: one
@@ -82,11 +83,14 @@ fn is_announcement(line: &[u8]) -> bool {
 /// Line by line, but for the ends of lines that are not of the snapshot, and for what PostgreSQL writes otherwise
 /// once it has read it again.
 pub fn same_lines(archive: &mut dyn BufRead, dump: &mut dyn BufRead) -> Result<()> {
-    let (mut one, mut other) = (Vec::new(), Vec::new());
+    let mut archive = InOrder::new(|line: &mut Vec<u8>| definition(archive, line));
+    let mut dump = InOrder::new(|line: &mut Vec<u8>| {
+        line.clear();
+        Ok(dump.read_until(b'\n', line)? > 0)
+    });
     for number in 1_u64.. {
-        other.clear();
-        let ended = !definition(archive, &mut one)?;
-        if ended & (dump.read_until(b'\n', &mut other)? == 0) {
+        let (one, other) = (archive.next()?, dump.next()?);
+        if one.is_empty() && other.is_empty() {
             break;
         }
         let alike = stem(&one).is_some() && stem(&one) == stem(&other);
@@ -99,6 +103,51 @@ pub fn same_lines(archive: &mut dyn BufRead, dump: &mut dyn BufRead) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The lines of a dump, with default privileges that follow each other in an order of ours: PostgreSQL keeps them by the
+/// OIDs of the roles, which are others on another server.
+struct InOrder<F> {
+    read: F,
+    run: VecDeque<Vec<u8>>,
+    /// What comes behind the run.
+    behind: Option<Vec<u8>>,
+}
+
+impl<F: FnMut(&mut Vec<u8>) -> Result<bool>> InOrder<F> {
+    fn new(read: F) -> InOrder<F> {
+        InOrder { read, run: VecDeque::new(), behind: None }
+    }
+
+    /// Nothing at the end.
+    fn next(&mut self) -> Result<Vec<u8>> {
+        if let Some(line) = self.run.pop_front() {
+            return Ok(line);
+        }
+        let mut line = match self.behind.take() {
+            Some(line) => line,
+            None => self.line()?,
+        };
+        while line.starts_with(b"ALTER DEFAULT PRIVILEGES ") {
+            self.run.push_back(line);
+            line = self.line()?;
+        }
+        if self.run.is_empty() {
+            return Ok(line);
+        }
+        self.run.make_contiguous().sort();
+        self.behind = Some(line);
+        self.next()
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        let there = (self.read)(&mut line)?;
+        if !there {
+            line.clear();
+        }
+        Ok(line)
+    }
 }
 
 /// The next line of an archive's definitions; false at their end. pg_restore takes it for one that a
@@ -215,6 +264,25 @@ mod tests {
         let among_rows = DUMP.find("\\.").unwrap();
         let error = cut(among_rows).unwrap_err();
         assert!(error.contains("in the middle of table 1 of those"), "{error}");
+    }
+
+    #[test]
+    fn default_privileges_have_no_order() {
+        let same =
+            |a: &str, b: &str| same_lines(&mut a.as_bytes(), &mut b.as_bytes()).map_err(|e| e.to_string());
+        let [a, b] = ["a", "b"]
+            .map(|role| format!("ALTER DEFAULT PRIVILEGES FOR ROLE o GRANT SELECT ON TABLES  TO {role};\n"));
+        assert_eq!(same(&format!("x\n{a}{b}\ny\n"), &format!("x\n{b}{a}\ny\n")), Ok(()));
+        assert_eq!(same(&format!("{a}{b}"), &format!("{b}{a}")), Ok(()), "at the end");
+        for other in [
+            format!("x\n{b}\ny\n"),
+            format!("x\n{b}{b}\ny\n"),
+            format!("x\n{b}{a}\n"),
+            format!("x\n{b}\n{a}y\n"),
+        ] {
+            same(&format!("x\n{a}{b}\ny\n"), &other).unwrap_err();
+        }
+        same("GRANT a;\nGRANT b;\n", "GRANT b;\nGRANT a;\n").unwrap_err();
     }
 
     #[test]

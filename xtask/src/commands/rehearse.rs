@@ -3,7 +3,8 @@
 use super::migrate;
 use crate::checks::smoke::Side;
 use crate::commands::cutover;
-use crate::commands::rehearse_rollback::{forward_again, role_of_its_own, there_and_back};
+use crate::commands::rehearse_operations::Operations;
+use crate::commands::rehearse_rollback::{Services, forward_again, role_of_its_own, there_and_back};
 use crate::commands::rehearse_services::smoked;
 use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
@@ -46,7 +47,8 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["rollback", "baseline"])]
     pub full: bool,
     /// Besides, cut over, start the shop's services on the new stores and smoke them; with --full also those of the
-    /// old database, before and after. They are built by `cargo build --workspace`
+    /// old database, before and after, and the new stores are hardened, backed up and drilled. They are built by
+    /// `cargo build --workspace`
     #[arg(long)]
     pub services: bool,
 }
@@ -69,7 +71,9 @@ impl Command for Args {
             false => self.rollback,
         };
         let Args { keep, baseline, full, services, .. } = self;
-        let plan = RehearsalPlan { runtime, keep, runs, story: Story { baseline, back, full, services } };
+        let superuser = matches!(runtime, Taken::Native).then_some("postgres");
+        let plan =
+            RehearsalPlan { runtime, keep, runs, story: Story { baseline, back, full, services, superuser } };
         let environment = session.environment()?;
         let running = run(wanted, plan, &environment, session.options()?, session.cleanup);
         let rehearsed = Box::pin(running).await?;
@@ -105,6 +109,8 @@ pub struct Story {
     pub full: bool,
     /// Whether the shop's services are started and smoked.
     pub services: bool,
+    /// Who may change rights on the rehearsal's servers, where the tool's own role may not.
+    pub superuser: Option<&'static str>,
 }
 
 /// What a rehearsal came to.
@@ -173,15 +179,21 @@ async fn played(
     if report.proven != Some(true) {
         return Ok(report);
     }
+    let mut ctx = ctx.clone();
     match (story.back, services) {
-        (Some(scenario), services) => there_and_back(ctx, scenario, services, cleanup).await?,
+        (Some(scenario), services) => {
+            let operations =
+                story.full.then_some(Operations { superuser: story.superuser, options: &options });
+            let services = services.map(|home| Services { home, operations });
+            ctx = there_and_back(&ctx, scenario, services, cleanup).await?;
+        }
         (None, Some(home)) => {
-            cutover::run(ctx, None, cleanup).await?;
-            smoked(ctx, Side::New, home).await?;
+            cutover::run(&ctx, None, cleanup).await?;
+            smoked(&ctx, Side::New, home).await?;
         }
         (None, None) => {}
     }
-    if story.full { forward_again(ctx, options, cleanup).await } else { Ok(report) }
+    if story.full { forward_again(&ctx, options, cleanup).await } else { Ok(report) }
 }
 
 /// Notes how it ended, for migrations that want a green rehearsal.

@@ -1,6 +1,7 @@
 //! The rest of a rehearsal: the cut-over, services that write, the way back, and forward once more.
 
 use crate::checks::smoke::Side;
+use crate::commands::rehearse_operations::{Operations, backed_up, hardened};
 use crate::commands::rehearse_services::smoked;
 use crate::commands::rollback::{self, Asked, text};
 use crate::commands::{cutover, migrate, verify};
@@ -24,39 +25,60 @@ use std::sync::Arc;
 /// Every rehearsal writes the same.
 const SEED: u64 = 1;
 
-/// Cuts the run over, lets services write where the scenario says that they did, and takes it back. `services`: where
-/// the shop's own put their logs, if they are started and smoked as well, on either side.
+/// The shop's services in a rehearsal.
+#[derive(Clone, Copy)]
+pub struct Services<'a> {
+    /// Where they put their logs.
+    pub home: &'a Path,
+    /// In the whole story: the new stores are hardened, backed up and drilled.
+    pub operations: Option<Operations<'a>>,
+}
+
+/// Cuts the run over, lets services write where the scenario says that they did, and takes it back. `services`: if the
+/// shop's own are started and smoked as well, on either side. The run as the tool works on it afterwards.
 ///
 /// # Errors
 /// `Stop::Differs` where something did not come back, or the services do not do what they are there for.
 pub async fn there_and_back(
     ctx: &Arc<Ctx>,
     scenario: Scenario,
-    services: Option<&Path>,
+    services: Option<Services<'_>>,
     cleanup: &Cleanup,
-) -> Result<()> {
+) -> Result<Arc<Ctx>> {
     ctx.terminal.phase("Rehearsal: cut-over, services, and the way back");
     cutover::run(ctx, None, cleanup).await?;
+    let mut ctx = ctx.clone();
     if scenario != Scenario::BeforeStart {
-        if let Some(home) = services {
-            smoked(ctx, Side::New, home).await?;
+        if let Some(services) = services {
+            ctx = in_service(&ctx, services).await?;
         }
         services_write(&ctx.settings, SEED, Collisions::None).await?;
     }
+    let ctx = &ctx;
     let wanted = Wanted { compared: Compared::All, ..Wanted::of(scenario) };
     let back = rollback::run(ctx, &Asked { wanted, wait: None, besides: false }, cleanup).await?.back;
     ctx.terminal.always(&text(&back, &format!("✓ taken back ({scenario})")));
     // Of one service alone the others are not back: nothing goes through the old gateway.
-    if let (Some(home), Scenario::BeforeStart | Scenario::AfterStart) = (services, scenario) {
-        smoked(ctx, Side::Old, home).await?;
+    if let (Some(services), Scenario::BeforeStart | Scenario::AfterStart) = (services, scenario) {
+        smoked(ctx, Side::Old, services.home).await?;
     }
     match (back.left_behind(), back.received(), scenario) {
         (0, 0, Scenario::AfterStart | Scenario::Service(_)) => {
             Err(Stop::Differs("the services wrote nothing".into()).into())
         }
-        (0, ..) => Ok(()),
+        (0, ..) => Ok(ctx.clone()),
         (left, ..) => Err(Stop::Differs(format!("{left} rows or documents did not come back")).into()),
     }
+}
+
+/// They work; also with the rights that `harden` leaves them.
+async fn in_service(ctx: &Arc<Ctx>, Services { home, operations }: Services<'_>) -> Result<Arc<Ctx>> {
+    smoked(ctx, Side::New, home).await?;
+    let Some(operations) = operations else { return Ok(ctx.clone()) };
+    let as_admin = hardened(ctx, operations, home).await?;
+    smoked(ctx, Side::New, home).await?;
+    backed_up(&as_admin).await?;
+    Ok(as_admin)
 }
 
 /// The shop's old service gets a role by which it alone can be let in again.

@@ -55,7 +55,7 @@ impl Command for Args {
 }
 
 /// Noted in the run, where there is one.
-async fn noted(ctx: &Arc<Ctx>, stores: &Path, held: &[Held]) -> Result<Drills> {
+pub async fn noted(ctx: &Arc<Ctx>, stores: &Path, held: &[Held]) -> Result<Drills> {
     if !dir::has_begun(ctx.run.path()) {
         return Box::pin(restore_drill::run(ctx, stores, held)).await;
     }

@@ -27,6 +27,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    pub fn target_mut(&mut self, database: Database) -> &mut Server {
+        match database {
+            Database::Product => &mut self.product,
+            Database::Order => &mut self.order,
+            Database::Gateway => &mut self.gateway,
+        }
+    }
+
     pub fn target(&self, database: Database) -> &Server {
         match database {
             Database::Product => &self.product,

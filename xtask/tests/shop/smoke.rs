@@ -125,7 +125,7 @@ impl Town {
 fn a_rehearsal_with_services() {
     let place = Place::new();
     let said =
-        place.start(&["rehearse", "--full", "--services", "--scale", "0"]).ends_within(120).expect_code(0);
+        place.start(&["rehearse", "--full", "--services", "--scale", "0"]).ends_within(240).expect_code(0);
     let smoked: Vec<&str> =
         said.stderr.lines().filter_map(|line| line.strip_prefix("✓ SMOKED ")?.split(',').next()).collect();
     let (old, new) = ("old services: 16 passed", "new services: 17 passed");

@@ -164,6 +164,12 @@ impl Outcome {
         out
     }
 
+    /// Findings about what somebody may do there, and not about how the server is set up (chapter 4 of the benchmark).
+    pub fn of_rights(&self) -> impl Iterator<Item = &Weakness> {
+        let all = self.stores.iter().flat_map(|store| &store.findings);
+        all.filter(|found| found.cis.as_ref().is_some_and(|number| number.starts_with("4.")))
+    }
+
     /// # Errors
     /// Exit code 3, where findings remain.
     pub fn judge(&self) -> Result<()> {
