@@ -6,6 +6,7 @@ use crate::effects::wait::{self, Patience, State};
 use crate::lab::chaos::point::{Point, points};
 use crate::lab::compare;
 use crate::model::{Database, MIGRATED};
+use crate::operations::report;
 use crate::phases::p1_backup;
 use crate::run::dir;
 use crate::run::manifest::{Export, Manifest, Proof, Sequence};
@@ -149,7 +150,9 @@ fn left_in_directory(run: &Path, manifest: &Manifest) -> Result<Vec<String>> {
     let of_backup = manifest.backup.iter().flat_map(|backup| backup.files.keys().cloned());
     let of_export = manifest.export.iter().flat_map(|export| export.files.keys().cloned());
     let known: BTreeSet<String> = own.into_iter().chain(of_backup).chain(of_export).collect();
-    let there = files_under(run, "")?;
+    let mut there = files_under(run, "")?;
+    // Written once a command has come to its end, and again by the next one.
+    there.retain(|name| !report::FILES.contains(&name.as_str()));
     let mut lines: Vec<String> =
         there.difference(&known).map(|name| format!("{name} is in the run's directory")).collect();
     lines.extend(known.difference(&there).map(|name| format!("{name} is not in the run's directory")));

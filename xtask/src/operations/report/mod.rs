@@ -17,6 +17,8 @@ use std::path::Path;
 
 pub const HTML: &str = "report.html";
 const TEXT: &str = "report.txt";
+/// What the reports of a run are called in its directory.
+pub const FILES: [&str; 3] = [TEXT, JSON, HTML];
 
 /// Writes all three into the run's directory.
 pub fn keep(story: &RunStory, run: &RunDir) -> Result<()> {
