@@ -29,6 +29,7 @@ pub use environment::{Environment, Flags, Variables};
 pub use file::keys;
 pub use nearest::nearest;
 pub use parts::{Firestore, Policy, Server, Services, Settings, Tls};
+pub use secrets::readable_by_others;
 pub use shown::{Entry, Origin, Shown};
 pub use surroundings::{Found, Surroundings};
 pub use values::{human, span};

@@ -12,6 +12,7 @@ pub mod idle;
 pub mod own_sessions;
 pub mod postgres;
 pub mod process;
+pub mod random;
 pub mod secret_file;
 pub mod shell;
 pub mod silence;

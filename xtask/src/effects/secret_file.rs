@@ -1,23 +1,17 @@
 //! Passwords that this tool makes: from the system's source of randomness into files that are their owner's alone.
 
+use crate::effects::random;
+use crate::settings::readable_by_others;
 use anyhow::{Context, Result, bail};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// 192 bits, in signs that no URL and no shell takes for something else.
 pub fn random() -> Result<SecretString> {
-    let bytes: [u8; 24] = random_bytes()?;
-    Ok(SecretString::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
-}
-
-pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let source = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    source.context("reading /dev/urandom")?;
-    Ok(bytes)
+    Ok(SecretString::from(random::hex(24)?))
 }
 
 /// The password in a file; `None`: there is no file.
@@ -32,8 +26,8 @@ pub fn read(path: &Path) -> Result<Option<SecretString>> {
         Err(error) => return Err(error).with_context(|| format!("reading {shown}")),
     };
     let mode = fs::metadata(path).with_context(|| format!("reading {shown}"))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        bail!("others may use {shown} (mode {:04o}): `chmod 600 {shown}`", mode & 0o777);
+    if let Some(problem) = readable_by_others(path, mode) {
+        bail!("{problem}");
     }
     match text.trim_end_matches(['\r', '\n']) {
         password if password.is_empty() || password.contains('\n') => {

@@ -102,7 +102,8 @@ fn one_line(path: &Path, text: &str) -> Result<SecretString, String> {
     }
 }
 
-pub(super) fn readable_by_others(path: &Path, mode: u32) -> Option<String> {
+/// What is wrong with the mode of a file that holds a secret.
+pub fn readable_by_others(path: &Path, mode: u32) -> Option<String> {
     let (path, mode) = (path.display(), mode & 0o777);
     (mode & 0o077 != 0).then(|| format!("others may use {path} (mode {mode:04o}): `chmod 600 {path}`"))
 }

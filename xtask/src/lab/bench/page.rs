@@ -6,21 +6,16 @@ use crate::lab::bench::measured::{GuideStep, Measured, Size};
 use crate::lab::bench::results::Results;
 use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
+use crate::operations::report::parts::{head, px};
 use crate::steps::StepName;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 /// The whole page.
 pub fn page(results: &Results) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Bench: what the migration costs" }
-                style { (PreEscaped(STYLE)) }
-            }
+            (head("Bench: what the migration costs", STYLE))
             body {
                 (header(results))
                 main {
@@ -329,11 +324,6 @@ fn notes() -> Markup {
             }
         }
     }
-}
-
-/// A coordinate.
-fn px(value: f64) -> String {
-    format!("{value:.1}")
 }
 
 fn number(value: f64) -> String {

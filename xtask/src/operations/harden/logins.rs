@@ -6,7 +6,7 @@ use super::outcome::Login;
 use super::roles::Roles;
 use super::scram;
 use crate::effects::postgres::{self, Connection};
-use crate::effects::secret_file;
+use crate::effects::{random, secret_file};
 use crate::refuse;
 use crate::settings::Server;
 use crate::{sql, sql_file};
@@ -73,7 +73,7 @@ pub(super) async fn helper(session: &mut Connection, server: &Server) -> Result<
 pub(super) const HELPER: &str = "xtask_harden";
 
 async fn make(session: &mut Connection, role: &str, attribute: &str, password: &SecretString) -> Result<()> {
-    let verifier = scram::verifier(password.expose_secret(), &secret_file::random_bytes()?)?;
+    let verifier = scram::verifier(password.expose_secret(), &random::bytes()?)?;
     let values = [("role", role), ("attributes", attribute), ("password", &verifier)];
     let queries = sql::generators(sql_file!("harden/login_role.sql"), &values);
     secretly(session, &sql::new_role(role, attribute), &queries).await
@@ -126,7 +126,7 @@ impl SecretStep {
     fn password(server: &Server, secrets: &Path, roles: &Roles, role: &str) -> Result<SecretStep> {
         let file = file_of(secrets, server, roles, role);
         let password = kept_or_new(&file)?;
-        let verifier = scram::verifier(password.expose_secret(), &secret_file::random_bytes()?);
+        let verifier = scram::verifier(password.expose_secret(), &random::bytes()?);
         let verifier = verifier.with_context(|| format!("the password in {}", file.display()))?;
         let values = [("role", role), ("password", &verifier)];
         let queries = sql::generators(sql_file!("harden/password.sql"), &values);

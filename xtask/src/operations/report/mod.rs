@@ -3,6 +3,7 @@
 
 mod compare;
 mod page;
+pub mod parts;
 mod sound;
 mod story;
 

@@ -1,6 +1,7 @@
 //! The report as one page: no script, nothing loaded from elsewhere, light and dark as the reader has it, for the
 //! screen, the phone and paper. What comes from strangers is escaped by maud.
 
+use super::parts::{head, px};
 use super::story::{RunState, RunStory, sums};
 use crate::journal::Command;
 use crate::model::{explain, grouped};
@@ -8,7 +9,7 @@ use crate::run::manifest::{Manifest, SourceCheck};
 use crate::run::report::{Line, Report};
 use crate::sql::HashFn;
 use crate::steps::Event;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 /// Findings that are shown; the run's `report.txt` and `--json` have all that were kept.
 const FINDINGS: usize = 50;
@@ -17,13 +18,7 @@ pub fn page(story: &RunStory) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (word(&story.state)) ": run " (story.run) }
-                style { (PreEscaped(include_str!("page.css"))) }
-            }
+            (head(&format!("{}: run {}", word(&story.state), story.run), include_str!("page.css")))
             body {
                 (header(story))
                 main {
@@ -400,8 +395,4 @@ fn files(manifest: &Manifest) -> Markup {
             }
         }
     }
-}
-
-fn px(value: f64) -> String {
-    format!("{value:.1}")
 }

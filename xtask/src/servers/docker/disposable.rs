@@ -6,6 +6,7 @@
 
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::effects::host;
+use crate::effects::random;
 use crate::effects::wait::{Patience, Waiting};
 use crate::servers::docker::compose::{Compose, Project};
 use crate::servers::docker::container::{Container, SERVICES};
@@ -52,7 +53,7 @@ impl Disposable {
     /// Starts all services and returns when each is healthy.
     pub async fn start(engine: &Engine, workspace: &Path, cleanup: &Cleanup) -> Result<Disposable> {
         let compose = Compose::find().await?;
-        let suffix = private::random_hex(4)?;
+        let suffix = random::hex(4)?;
         let root = std::env::temp_dir();
         let home = root.join(format!("{HOME_PREFIX}{suffix}"));
         let lock = private::locked_directory(&root.join(format!("{NEW_PREFIX}{suffix}")), &home)
@@ -79,7 +80,7 @@ impl Disposable {
     }
 
     async fn up(&mut self, compose: &Compose, workspace: &Path) -> Result<()> {
-        let password = SecretString::from(private::random_hex(24)?);
+        let password = SecretString::from(random::hex(24)?);
         for _ in 0..PORTS_TO_TRY {
             let project = self.project(workspace, &password)?;
             match compose.up(&self.engine, &project, &[]).await {

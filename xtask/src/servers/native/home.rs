@@ -1,6 +1,7 @@
 //! The private directory of a stack, and the children that live in it.
 
 use crate::effects::process::Program;
+use crate::effects::random;
 use crate::effects::wait::{self, Patience, State, until_blocking};
 use crate::servers::native::machine::{self, Account};
 use crate::servers::native::processes::{self, Started};
@@ -53,7 +54,7 @@ impl Home {
     pub fn create() -> Result<Home> {
         let account = machine::account()?;
         let root = machine::temp_root(account)?;
-        let suffix = machine::random_hex(4)?;
+        let suffix = random::hex(4)?;
         let (new, dir) =
             (root.join(format!("{NEW_PREFIX}{suffix}")), root.join(format!("{STACK_PREFIX}{suffix}")));
         let lock = locked_directory(&new, &dir)

@@ -5,7 +5,6 @@ use crate::servers::native::options::EmulatorChoice;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 use std::ffi::OsStr;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
@@ -292,13 +291,4 @@ fn path_dirs() -> Vec<PathBuf> {
 /// What stands in a directory; nothing where it cannot be read.
 pub fn entries(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-/// `bytes` random bytes as hexadecimal digits.
-pub fn random_hex(bytes: usize) -> Result<String> {
-    let mut buffer = vec![0; bytes];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut buffer))
-        .context("reading /dev/urandom")?;
-    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
 }

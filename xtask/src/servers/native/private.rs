@@ -3,4 +3,4 @@
 pub use super::emulator::answers;
 pub use super::home::{is_ours, locked_directory, private_file as file, remove};
 pub use super::leftovers::{Lock, is_older, lock};
-pub use super::machine::{entries, random_hex, temp_roots};
+pub use super::machine::{entries, temp_roots};

@@ -1,8 +1,8 @@
 //! `stack.json` while its servers start.
 
+use crate::effects::random;
 use crate::servers::native::connections::{Connections, EmulatorServer, PostgresServer, SERVERS, canonical};
 use crate::servers::native::home::Home;
-use crate::servers::native::machine;
 use anyhow::Result;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ impl Record {
             dir: home.dir().to_owned(),
             workspace: canonical(workspace)?,
             started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
-            superuser_password: machine::random_hex(24)?,
+            superuser_password: random::hex(24)?,
             postgres: Vec::new(),
             emulator: None,
             keep: false,
