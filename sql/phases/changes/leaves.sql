@@ -7,14 +7,6 @@ WITH RECURSIVE leaf AS (
     SELECT to_regclass(format('%I.%I', :'schema', :'table'))::oid AS oid
     UNION
     SELECT i.inhrelid FROM pg_inherits i JOIN leaf ON i.inhparent = leaf.oid WHERE :'children'::boolean
-), held (leaf, kind) AS (
-    -- The types of its columns, and what arrays, domains and ranges are made of.
-    SELECT a.attrelid, a.atttypid FROM pg_attribute a JOIN leaf ON leaf.oid = a.attrelid
-    WHERE a.attnum > 0 AND NOT a.attisdropped
-    UNION
-    SELECT held.leaf, unnest(ARRAY[y.typelem, y.typbasetype, r.rngsubtype])
-    FROM held JOIN pg_type y ON y.oid = held.kind
-    LEFT JOIN pg_range r ON y.oid IN (r.rngtypid, r.rngmultitypid)
 )
 SELECT c.oid,
        format('%I.%I', n.nspname, c.relname) AS name,
@@ -23,23 +15,23 @@ SELECT c.oid,
            WHEN c.relpersistence = 't' THEN 'is temporary'
            WHEN c.relkind = 'r' AND am.amname IS DISTINCT FROM 'heap' THEN 'is no heap'
            WHEN row_security_active(c.oid) THEN 'has row security'
-           WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
-                        AND a.attgenerated NOT IN ('', 's')) THEN 'has columns that are made when they are read'
-           -- An attribute that a row type loses, a table that another name is given to: its rows read otherwise
-           -- then, and nobody has written one.
-           WHEN EXISTS (SELECT FROM held JOIN pg_type y ON y.oid = held.kind
-                        WHERE held.leaf = c.oid
-                          AND (y.typtype = 'c' OR y.typnamespace = 'pg_catalog'::regnamespace
-                                                  AND y.typname ~ '^(reg|aclitem$)'))
-               THEN 'has columns that are read by what stands elsewhere'
+           WHEN (SELECT bool_or(a.attgenerated NOT IN ('', 's')) FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+               THEN 'has columns that are made when they are read'
        END AS obstacle,
+       -- Those that may be read by what stands elsewhere (types.sql): most tables have none.
+       ARRAY(SELECT DISTINCT a.atttypid FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+               AND a.atttypid <> ALL (ARRAY['bool', 'bytea', 'date', 'float4', 'float8', 'inet', 'int2', 'int4', 'int8',
+                   'interval', 'json', 'jsonb', 'numeric', 'text', 'time', 'timestamp', 'timestamptz', 'uuid',
+                   'varchar', 'bpchar']::regtype[])) AS types,
        c.relkind = 'r' AS holds_rows,
        c.oid = to_regclass(format('%I.%I', :'schema', :'table'))::oid AS is_root,
-       EXISTS (SELECT FROM pg_index x
-               JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
-               WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indnkeyatts = 1
-                 AND x.indpred IS NULL AND a.attname = 'id' AND a.attnotnull
-                 AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)) AS has_key,
+       (SELECT count(*) > 0 FROM pg_index x
+        JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
+        WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indnkeyatts = 1
+          AND x.indpred IS NULL AND a.attname = 'id' AND a.attnotnull
+          AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)) AS has_key,
        md5(concat_ws('/',
            (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation,
                                         a.attisdropped, a.attgenerated), ',' ORDER BY a.attnum)

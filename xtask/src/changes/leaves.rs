@@ -38,6 +38,9 @@ pub(super) async fn leaves(
         if let Some(obstacle) = row.try_get::<Option<String>, _>("obstacle")? {
             return Ok(Err(format!("{name} {obstacle}")));
         }
+        if read_elsewhere(connection, &row.try_get::<Vec<Oid>, _>("types")?).await? {
+            return Ok(Err(format!("{name} has columns that are read by what stands elsewhere")));
+        }
         let key = if row.try_get("has_key")? { KeyKind::Id } else { KeyKind::None };
         if row.try_get("holds_rows")? {
             let oid = row.try_get::<Oid, _>("oid")?.0;
@@ -50,4 +53,14 @@ pub(super) async fn leaves(
         leaves.iter_mut().for_each(|leaf| leaf.key_of_table = key_of_parts);
     }
     Ok(Ok(leaves))
+}
+
+/// Whether one of these types is read by what stands elsewhere in the catalogue.
+async fn read_elsewhere(connection: &mut Connection, types: &[Oid]) -> Result<bool> {
+    const TYPES: SqlFile = sql_file!("phases/changes/types.sql");
+    if types.is_empty() {
+        return Ok(false);
+    }
+    let oids = types.iter().map(|oid| oid.0.to_string()).collect::<Vec<_>>().join(",");
+    Ok(connection.row(&sql::bind(TYPES, &[("types", &format!("{{{oids}}}"))])).await?.try_get(0)?)
 }
