@@ -37,12 +37,16 @@ pub struct Args {
 
 impl Command for Args {
     fn servers(&self) -> Servers {
-        // A call that was cut off may have removed one of them.
+        // What an earlier call has begun to remove may be gone.
         if self.remove_container { Servers::None } else { Servers::Running }
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let ctx = session.existing_run(&self.run)?;
+        let mut ctx = session.existing_run(&self.run)?;
+        if self.remove_container && Record::load(&ctx.run)?.removed.is_none() {
+            session.look_for_containers(Servers::Running).await?;
+            ctx = session.existing_run(&RunArgs { run: ctx.run.id().to_string() })?;
+        }
         if self.dry_run {
             let done = decommission::look(&ctx).await?;
             said(session, &done)?;
@@ -73,21 +77,18 @@ async fn alone(ctx: &Arc<Ctx>, work: impl Future<Output = Result<Done>>) -> Resu
 }
 
 impl Args {
-    async fn drop(&self, session: &mut Session<'_>, ctx: &Arc<Ctx>) -> Result<Done> {
+    async fn drop(&self, session: &Session<'_>, ctx: &Arc<Ctx>) -> Result<Done> {
         let said = session.common.confirm.clone();
         if !self.remove_container {
             return alone(ctx, decommission::drop(ctx, said.as_deref(), None)).await;
         }
-        session.look_for_containers(Servers::Running).await?;
         let container = Some(OldContainer::of(ctx, &session.containers).await?);
-        match Record::load(&ctx.run)?.dropped {
-            None => alone(ctx, decommission::drop(ctx, said.as_deref(), container)).await,
-            // Its server may be gone, and with it the lock.
-            Some(_) => {
-                let work = decommission::drop(ctx, said.as_deref(), container);
-                visibly(ctx, CommandName::Decommission, Box::pin(work)).await
-            }
+        if Record::load(&ctx.run)?.dropped.is_none() {
+            alone(ctx, decommission::drop(ctx, said.as_deref(), None)).await?;
         }
+        // The lock is on the server that goes now.
+        let work = decommission::drop(ctx, said.as_deref(), container);
+        visibly(ctx, CommandName::Decommission, Box::pin(work)).await
     }
 
     /// Before anybody is kept out.

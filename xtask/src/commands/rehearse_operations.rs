@@ -2,6 +2,7 @@
 //! compared.
 
 use crate::commands::restore_drill;
+use crate::effects::cleanup::Cleanup;
 use crate::effects::secret_file;
 use crate::model::{Database, Stop};
 use crate::operations::harden::{self, Hardened, Mode, NamedRoles, Wanted};
@@ -67,7 +68,7 @@ fn as_admin(server: &mut crate::settings::Server, store: &Hardened) -> Result<()
 
 /// # Errors
 /// `Stop::Differs` where a backup does not come back as it was taken.
-pub async fn backed_up(ctx: &Arc<Ctx>) -> Result<()> {
+pub async fn backed_up(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<()> {
     ctx.terminal.phase("Rehearsal: the new stores are backed up, and the backups drilled");
     let stores = store_backups::directory(ctx.run.runs());
     let held = Target::ALL.into_iter().map(|target| Held::take(&stores, target));
@@ -75,7 +76,7 @@ pub async fn backed_up(ctx: &Arc<Ctx>) -> Result<()> {
     for held in &held {
         store_backups::back_up(ctx, held).await?;
     }
-    let drills = restore_drill::noted(ctx, &stores, &held).await?;
+    let drills = restore_drill::noted(ctx, &stores, &held, (None, cleanup)).await?;
     ctx.terminal.always(drills.text().trim_end());
     drills.judge()
 }

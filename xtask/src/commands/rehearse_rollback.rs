@@ -50,7 +50,7 @@ pub async fn there_and_back(
     let mut ctx = ctx.clone();
     if scenario != Scenario::BeforeStart {
         if let Some(services) = services {
-            ctx = in_service(&ctx, services).await?;
+            ctx = in_service(&ctx, services, cleanup).await?;
         }
         services_write(&ctx.settings, SEED, Collisions::None).await?;
     }
@@ -72,12 +72,16 @@ pub async fn there_and_back(
 }
 
 /// They work; also with the rights that `harden` leaves them.
-async fn in_service(ctx: &Arc<Ctx>, Services { home, operations }: Services<'_>) -> Result<Arc<Ctx>> {
+async fn in_service(
+    ctx: &Arc<Ctx>,
+    Services { home, operations }: Services<'_>,
+    cleanup: &Cleanup,
+) -> Result<Arc<Ctx>> {
     smoked(ctx, Side::New, home).await?;
     let Some(operations) = operations else { return Ok(ctx.clone()) };
     let as_admin = hardened(ctx, operations, home).await?;
     smoked(ctx, Side::New, home).await?;
-    backed_up(&as_admin).await?;
+    backed_up(&as_admin, cleanup).await?;
     Ok(as_admin)
 }
 

@@ -2,11 +2,13 @@
 //! directory, and in the journal of the run that is cut over.
 
 use super::backup_stores::{StoresArgs, Which};
+use crate::effects::cleanup::Cleanup;
 use crate::operations::restore_drill::{self, Drills};
 use crate::operations::store_backups::Held;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
+use crate::servers::runtime::Runtime;
 use crate::session::{Command, Said, Servers, Session, print};
 use crate::steps::{CommandName, StepName};
 use anyhow::Result;
@@ -24,6 +26,9 @@ pub struct Args {
     /// The run in whose journal it is noted [default: the newest of this environment that is cut over]
     #[arg(long, default_value = "latest", hide_default_value = true, value_name = "RUN")]
     run: String,
+    /// Where the scratch servers run [default: as processes, where this machine has the programs, else in containers]
+    #[arg(long, value_name = "RUNTIME")]
+    scratch: Option<Runtime>,
 }
 
 impl Command for Args {
@@ -38,7 +43,7 @@ impl Command for Args {
         let stores = self.stores.directory(session)?;
         let held = self.target.targets().into_iter().map(|target| Held::take(&stores, target));
         let held = held.collect::<Result<Vec<Held>>>()?;
-        let drills = noted(&ctx, &stores, &held).await?;
+        let drills = noted(&ctx, &stores, &held, (self.scratch, session.cleanup)).await?;
         match session.common.json {
             true => print(&format!("{}\n", serde_json::to_string_pretty(&drills)?))?,
             false => {
@@ -55,13 +60,18 @@ impl Command for Args {
 }
 
 /// Noted in the run, where there is one.
-pub async fn noted(ctx: &Arc<Ctx>, stores: &Path, held: &[Held]) -> Result<Drills> {
+pub async fn noted(
+    ctx: &Arc<Ctx>,
+    stores: &Path,
+    held: &[Held],
+    scratch: (Option<Runtime>, &Cleanup),
+) -> Result<Drills> {
     if !dir::has_begun(ctx.run.path()) {
-        return Box::pin(restore_drill::run(ctx, stores, held)).await;
+        return Box::pin(restore_drill::run(ctx, stores, held, scratch)).await;
     }
     let work = async {
         let step = ctx.run.step(StepName::RestoreDrill)?;
-        let drills = restore_drill::run(ctx, stores, held).await?;
+        let drills = restore_drill::run(ctx, stores, held, scratch).await?;
         match drills.green {
             true => step.done(&drills.summary())?,
             false => step.failed(&drills.summary())?,

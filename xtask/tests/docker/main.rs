@@ -3,6 +3,7 @@
 
 #[path = "../support/containers.rs"]
 mod containers;
+mod operations;
 mod shop;
 mod smoke;
 #[path = "../support/mod.rs"]

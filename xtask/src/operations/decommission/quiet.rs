@@ -52,7 +52,9 @@ fn disturbed(sample: &Sample, newer: Option<&Sample>) -> Option<String> {
     }
     match newer.sessions - sample.sessions {
         0 => None,
-        n => Some(format!("{between} {n} sessions came and went")),
+        n => Some(format!(
+            "{between} {n} sessions came and went (a health check counts: let pg_isready ask `-d postgres`)"
+        )),
     }
 }
 
@@ -76,7 +78,7 @@ mod tests {
         let seen = quiet(&samples).unwrap();
         assert_eq!((seen.since.as_deref(), seen.hours), (Some("2026-01-02T02:00:00.000Z"), 3));
         assert_eq!(seen.seconds, 7.0 * 3_600.0);
-        assert!(seen.broken.unwrap().ends_with("1 sessions came and went"));
+        assert!(seen.broken.unwrap().contains(" 1 sessions came and went"));
         let again = [sample(1, 71), sample(1, 71)];
         assert_eq!((quiet(&again).unwrap().hours, quiet(&again).unwrap().broken), (1, None));
     }

@@ -9,6 +9,7 @@ mod seen;
 
 pub use report::Drills;
 
+use crate::effects::cleanup::Cleanup;
 use crate::effects::clock;
 use crate::effects::host::user_at_host;
 use crate::model::AGAIN;
@@ -19,6 +20,7 @@ use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{RunDir, damaged_files};
+use crate::servers::runtime::Runtime;
 use crate::steps::CommandName;
 use anyhow::{Context, Result};
 use scratch::Scratch;
@@ -32,12 +34,18 @@ struct Chosen {
     manifest: StoreManifest,
 }
 
-/// Drills the newest backup of each store that is held, and leaves the evidence in its directory.
+/// Drills the newest backup of each store that is held, and leaves the evidence in its directory. The scratch servers
+/// are of this runtime, where one is asked for.
 ///
 /// # Errors
 /// Refuses where a store has no backup; fails where no scratch server can be started. What is wrong with a backup
 /// is in its drill.
-pub async fn run(ctx: &Ctx, stores: &Path, held: &[Held]) -> Result<Drills> {
+pub async fn run(
+    ctx: &Ctx,
+    stores: &Path,
+    held: &[Held],
+    (runtime, cleanup): (Option<Runtime>, &Cleanup),
+) -> Result<Drills> {
     let began = Instant::now();
     let chosen = choose(ctx, stores, held)?;
     let mut drills = Vec::new();
@@ -53,7 +61,7 @@ pub async fn run(ctx: &Ctx, stores: &Path, held: &[Held]) -> Result<Drills> {
     }
     if !whole.is_empty() {
         let manifests: Vec<&StoreManifest> = whole.iter().map(|(one, ..)| &one.manifest).collect();
-        let scratch = Scratch::start(ctx, &manifests).await?;
+        let scratch = Scratch::start(ctx, &manifests, runtime, cleanup).await?;
         for (one, started, checking) in whole {
             let Chosen { backup, manifest } = one;
             let of_store = context(ctx, manifest.target, backup);
@@ -69,7 +77,7 @@ pub async fn run(ctx: &Ctx, stores: &Path, held: &[Held]) -> Result<Drills> {
             let seen = seen.with_context(|| format!("drilling {}", of_store.run.path().display()))?;
             drills.push(evidence(ctx, &of_store.run, &manifest, seen, &started, checking)?);
         }
-        scratch.stop()?;
+        scratch.stop().await?;
     }
     drills.sort_by_key(|(drill, _)| drill.target);
     Ok(Drills::new(drills, began.elapsed()))

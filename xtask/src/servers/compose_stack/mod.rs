@@ -18,4 +18,4 @@ pub use lifecycle::{at_work, down, up, volumes};
 pub use new_stores::NewStores;
 pub use post_mortem::post_mortem;
 pub use readiness::ready;
-pub use servers::{answering, server_of, settings};
+pub use servers::{answering, answers, emulator, server, server_of, settings};

@@ -22,52 +22,59 @@ const PASSWORD: &str = "POSTGRES_PASSWORD";
 /// The containers as an environment: the policy of `environment`, their published ports, and the
 /// passwords that they were given.
 pub fn settings(environment: &Environment, containers: &[Container]) -> Result<Settings> {
-    let server = |label: &str, service: &str| -> Result<Server> {
-        let container = service_of(containers, service)?;
-        let Some((host, port)) = container.published(5432) else {
-            refuse!("the container {} publishes no port: the tool has to run in its network", container.name);
-        };
-        let variable = |name: &str| -> Result<SecretString> {
-            let Some(value) = container.variable(name) else {
-                refuse!(
-                    "the container {} has no variable {name}: describe its server in an environment file, and take \
-                     --env ./FILE.toml",
-                    container.name
-                );
-            };
-            Ok(value.clone())
-        };
-        let plain = |name: &str| variable(name).map(|value| value.expose_secret().to_string());
-        Ok(Server {
-            label: label.to_string(),
-            host: host.to_string(),
-            port,
-            database: plain("POSTGRES_DB")?,
-            user: plain("POSTGRES_USER")?,
-            password: variable(PASSWORD)?,
-            password_from: format!("{PASSWORD} of the container {}", container.name),
-            tls: Tls::Disable,
-        })
-    };
-    let emulator = service_of(containers, "firestore-emulator")?;
-    let Some((host, port)) = emulator.published(8080) else {
-        refuse!("the container {} publishes no port", emulator.name);
-    };
     let firestore = settings::Firestore {
         project: "demo-ecommerce".to_string(),
         database: "(default)".to_string(),
-        emulator: Some(format!("{host}:{port}")),
+        emulator: Some(emulator(containers)?),
         credentials: None,
         rate: f64::INFINITY,
         prices: None,
         max_cost: None,
     };
     let targets = [
-        server("product", "postgres-product")?,
-        server("order", "postgres-order")?,
-        server("gateway", "postgres-gateway")?,
+        server(containers, "product", "postgres-product")?,
+        server(containers, "order", "postgres-order")?,
+        server(containers, "gateway", "postgres-gateway")?,
     ];
-    Ok(environment.on(server("source", MONOLITH)?, targets, firestore))
+    Ok(environment.on(server(containers, "source", MONOLITH)?, targets, firestore))
+}
+
+/// The server of a service, as the role that made it.
+pub fn server(containers: &[Container], label: &str, service: &str) -> Result<Server> {
+    let container = service_of(containers, service)?;
+    let Some((host, port)) = container.published(5432) else {
+        refuse!("the container {} publishes no port: the tool has to run in its network", container.name);
+    };
+    let variable = |name: &str| -> Result<SecretString> {
+        let Some(value) = container.variable(name) else {
+            refuse!(
+                "the container {} has no variable {name}: describe its server in an environment file, and take \
+                 --env ./FILE.toml",
+                container.name
+            );
+        };
+        Ok(value.clone())
+    };
+    let plain = |name: &str| variable(name).map(|value| value.expose_secret().to_string());
+    Ok(Server {
+        label: label.to_string(),
+        host: host.to_string(),
+        port,
+        database: plain("POSTGRES_DB")?,
+        user: plain("POSTGRES_USER")?,
+        password: variable(PASSWORD)?,
+        password_from: format!("{PASSWORD} of the container {}", container.name),
+        tls: Tls::Disable,
+    })
+}
+
+/// Its address: `127.0.0.1:8080`.
+pub fn emulator(containers: &[Container]) -> Result<String> {
+    let emulator = service_of(containers, "firestore-emulator")?;
+    let Some((host, port)) = emulator.published(8080) else {
+        refuse!("the container {} publishes no port", emulator.name);
+    };
+    Ok(format!("{host}:{port}"))
 }
 
 fn service_of<'a>(containers: &'a [Container], service: &str) -> Result<&'a Container> {
@@ -90,17 +97,22 @@ pub fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Serve
 /// Every server lets a session in: health alone does not say that over the published port.
 pub async fn answering(settings: &Settings) -> Result<()> {
     let targets = Database::ALL.map(|database| settings.target(database));
-    let waiting = [&settings.source].into_iter().chain(targets).map(|server| async move {
-        let lets_in = async || match postgres::connect(server, "stack").await {
-            Ok(mut connection) => {
-                connection.row("SELECT 1").await?;
-                connection.close().await.map(State::Ready)
-            }
-            // A password that is wrong stays so.
-            Err(error) if postgres::code(&error).is_some_and(|code| code != "57P03") => Err(error),
-            Err(error) => Ok(State::NotYet(format!("{error:#}"))),
-        };
-        wait::for_state(format!("{server} to let a session in"), PATIENCE, lets_in).await
-    });
+    let waiting = [&settings.source].into_iter().chain(targets).map(answers);
     try_join_all(waiting).await.map(drop)
+}
+
+/// It lets a session in: into the database that every server has, because a session in the old one would begin the
+/// day again for which nobody must have been there, and once it is retired there is none of its name.
+pub async fn answers(server: &Server) -> Result<()> {
+    let server = &Server { database: "postgres".to_string(), ..server.clone() };
+    let lets_in = async || match postgres::connect(server, "stack").await {
+        Ok(mut connection) => {
+            connection.row("SELECT 1").await?;
+            connection.close().await.map(State::Ready)
+        }
+        // A password that is wrong stays so.
+        Err(error) if postgres::code(&error).is_some_and(|code| code != "57P03") => Err(error),
+        Err(error) => Ok(State::NotYet(format!("{error:#}"))),
+    };
+    wait::for_state(format!("{server} to let a session in"), PATIENCE, lets_in).await
 }
