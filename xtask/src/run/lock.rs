@@ -91,10 +91,10 @@ pub async fn lasting_holder(session: &mut Connection) -> Result<Option<Holder>> 
     })
 }
 
-/// The other runs that are at work on the source or a target, a line each.
-pub async fn others(ctx: &Ctx) -> Result<Vec<String>> {
+/// The other runs that are at work on these servers, a line each.
+pub async fn others(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Result<Vec<String>> {
     let mut others = Vec::new();
-    for server in ctx.servers() {
+    for server in servers {
         let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
         if let Some(holder) = lasting_holder(&mut session).await? {
             others.push(format!("another run is at work on {server}: {holder}"));

@@ -104,6 +104,7 @@ async fn an_old_stacks_service_keeps_its_rows_and_nothing_else() {
         left.iter().any(|what| what.contains("was killed has left the superuser xtask_harden")),
         "{left:?}"
     );
+    a_run_at_work_is_waited_for(&places, server, &harden).await;
     let mut of_before = as_role(server, "product_user", KNOWN).await.unwrap();
     let said = run(&places, None, &[&harden[..], &["--json"]].concat()).expect_code(3);
     // What was a superuser's session is none that goes on.
@@ -139,6 +140,19 @@ async fn an_old_stacks_service_keeps_its_rows_and_nothing_else() {
         assert_eq!(postgres::code(&error).unwrap(), "42501", "{other}: {error:#}");
     }
     the_tool_goes_on_as_the_admin(&shop, &places, &harden, &store["environment"], &admin).await;
+}
+
+async fn a_run_at_work_is_waited_for(places: &Places, server: &Server, harden: &[&str]) {
+    let mut at_work = as_role(server, "product_user", KNOWN).await.unwrap();
+    at_work.run("SELECT pg_advisory_lock(2020893043, 1)").await.unwrap();
+    let before = rights(&mut at_work).await;
+    assert_refused(
+        "a run at work",
+        &run(places, None, harden),
+        &["another run is at work on product", "Wait until"],
+    );
+    assert_eq!(rights(&mut at_work).await, before);
+    at_work.close().await.unwrap();
 }
 
 async fn the_look_changes_nothing(shop: &Shop, places: &Places, harden: &[&str], at: &Path) {

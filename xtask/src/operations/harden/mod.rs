@@ -16,7 +16,7 @@ use crate::effects::postgres::{self, Connection};
 use crate::model::{Database, refused};
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::lock_waits;
+use crate::run::{lock, lock_waits};
 use crate::settings::Server;
 use crate::steps::StepName;
 use crate::{sql, sql_file};
@@ -48,6 +48,13 @@ pub struct Wanted {
 /// Refuses, where nothing has been changed yet in a database; what remains to be done is in the outcome.
 pub async fn run(ctx: &Ctx, wanted: &Wanted) -> Result<Outcome> {
     let began = Instant::now();
+    if wanted.mode == Mode::Apply {
+        // Roles change their names, and sessions are ended.
+        let servers = wanted.databases.iter().map(|database| ctx.settings.target(*database));
+        if let Some(line) = lock::others(ctx, servers).await?.first() {
+            refuse!("{line}. Wait until it has ended, and type the same command again");
+        }
+    }
     let step = ctx.run.step(StepName::Harden)?;
     let mut hardened = Vec::new();
     for database in &wanted.databases {
