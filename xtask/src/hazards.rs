@@ -94,14 +94,14 @@ pub const HAZARDS: &[Hazard] = &[
         Catalogue,
         Forbids,
         "not a plain table: its rows are not its own, or not all of them",
-        "make a plain table of it, or describe it anew in sql/tables and xtask/src/tables.rs"
+        "make a plain table of it, or describe it again in sql/tables and xtask/src/tables.rs"
     ),
     hazard!(
         "column-missing",
         Shapes,
         Forbids,
         "a SELECT reads a column that the source does not have",
-        "mend the SELECT and its audit, or add the column to the source"
+        "fix the SELECT and its audit, or add the column to the source"
     ),
     hazard!(
         "rows-hidden",
@@ -121,7 +121,7 @@ pub const HAZARDS: &[Hazard] = &[
         "column-extra",
         Shapes,
         Blocks,
-        "a column that nobody exports: its data would be dropped in silence",
+        "a column that is not exported: its data would be lost",
         "add it to the table's SELECT and to sql/schema; accepted, it stays behind, in the backup alone"
     ),
     hazard!(
@@ -142,8 +142,8 @@ pub const HAZARDS: &[Hazard] = &[
         "trigger",
         Catalogue,
         Shown,
-        "triggers: what they do is done by nobody in the new databases",
-        "see that the services do it"
+        "triggers are not migrated",
+        "see that the services do what they did"
     ),
     hazard!(
         "row-security",
@@ -156,7 +156,7 @@ pub const HAZARDS: &[Hazard] = &[
         "table-extra",
         Catalogue,
         Shown,
-        "a table that nobody migrates",
+        "a table that is not migrated",
         "it stays in the source, and in the backup, which says what pg_dump leaves out"
     ),
     costs_rows!(
@@ -193,9 +193,9 @@ pub const HAZARDS: &[Hazard] = &[
         "uid-not-unique",
         Rows,
         Shown,
-        "a firebase_uid that several users bear: one document cannot hold two",
+        "a firebase_uid that several users carry: one document cannot hold two",
         "their documents are quarantined where more than one of them is live; orders and reviews keep the \
-         uid, and whose they are stands in notes/"
+         uid, and whose they are is in notes/"
     ),
     hazard!(
         "id-case",
@@ -219,7 +219,7 @@ pub const HAZARDS: &[Hazard] = &[
     costs_rows!(
         "token-not-unique",
         ["token_not_unique"],
-        "a session_token that several sessions bear",
+        "a session_token that several sessions carry",
         "all of them are quarantined"
     ),
     costs_rows!(
@@ -237,7 +237,7 @@ pub const HAZARDS: &[Hazard] = &[
     costs_rows!(
         "parent-missing",
         ["user_missing", "parent_missing", "category_missing", "product_missing", "order_missing"],
-        "a reference to nobody, which the target needs",
+        "a dangling reference, which the target needs",
         "quarantined, with the rows that need it"
     ),
     costs_rows!(
@@ -250,15 +250,15 @@ pub const HAZARDS: &[Hazard] = &[
         "reference-lost",
         Rows,
         Shown,
-        "a reference to nobody, which the target can do without",
-        "migrated with NULL; the lost id stands in notes/"
+        "a dangling reference, which the target can do without",
+        "migrated with NULL; the lost id is in notes/"
     ),
     hazard!(
         "category-cycle",
         Rows,
         Shown,
         "categories that are their own ancestor",
-        "migrated as they are: see that no service walks up for ever"
+        "migrated as they are: see that no service loops over parent_id"
     ),
 ];
 
@@ -356,14 +356,14 @@ pub fn accepting(found: &[Found]) -> String {
     let accept: Vec<String> = names.map(|f| format!("--accept {}", f.name)).collect();
     match &accept[..] {
         [] => String::new(),
-        names => format!(", or take it upon yourself where it says so: {}", names.join(" ")),
+        names => format!(", or accept it where it says so: {}", names.join(" ")),
     }
 }
 
 /// Why a run would not begin, in one line.
 pub fn blocking(found: &[Found]) -> Option<String> {
     let stopping = found.iter().filter(|f| f.stops()).count();
-    (stopping > 0).then(|| format!("{stopping} hazards block: mend them in the source{}", accepting(found)))
+    (stopping > 0).then(|| format!("{stopping} hazards block: fix them in the source{}", accepting(found)))
 }
 
 /// Why a run does not begin, for those who want the hazards as data.

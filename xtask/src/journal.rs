@@ -132,6 +132,8 @@ impl Command {
                     | StepName::Restore
                     | StepName::Harden
                     | StepName::Smoke
+                    | StepName::SmokeOld
+                    | StepName::Perf
                     | StepName::RestoreDrill
                     | StepName::Decommission
             )

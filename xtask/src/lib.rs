@@ -41,7 +41,8 @@ pub mod phases;
 // What only looks.
 pub mod checks;
 
-// What comes after the cut-over.
+// What comes after the cut-over; the guide's lists, which look at all of it.
+pub mod guide;
 pub mod operations;
 
 // For ourselves: benchmarks and campaigns that break things on purpose.

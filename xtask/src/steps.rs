@@ -31,6 +31,8 @@ pub enum CommandName {
     Harden,
     /// The services are asked, by `smoke`.
     Smoke,
+    /// The services' queries are measured on both sides.
+    Perf,
     /// Backups of the stores are restored into scratch servers.
     RestoreDrill,
     /// The old database is closed, archived, retired, dropped.
@@ -50,6 +52,7 @@ impl CommandName {
             | CommandName::Harden
             | CommandName::Restore
             | CommandName::Smoke
+            | CommandName::Perf
             | CommandName::RestoreDrill
             | CommandName::Decommission => true,
             CommandName::Backup
@@ -92,6 +95,7 @@ impl fmt::Display for CommandName {
             CommandName::Restore => "restore",
             CommandName::Harden => "harden",
             CommandName::Smoke => "smoke",
+            CommandName::Perf => "perf",
             CommandName::RestoreDrill => "restore-drill",
             CommandName::Decommission => "decommission",
             CommandName::BenchPart => "bench-part",
@@ -118,6 +122,7 @@ impl From<String> for CommandName {
             "restore" => CommandName::Restore,
             "harden" => CommandName::Harden,
             "smoke" => CommandName::Smoke,
+            "perf" => CommandName::Perf,
             "restore-drill" => CommandName::RestoreDrill,
             "decommission" => CommandName::Decommission,
             "bench-part" => CommandName::BenchPart,
@@ -151,6 +156,9 @@ pub enum StepName {
     Restore,
     Harden,
     Smoke,
+    /// The same of the services on the old database.
+    SmokeOld,
+    Perf,
     RestoreDrill,
     Decommission,
     Replay,
@@ -187,6 +195,8 @@ impl fmt::Display for StepName {
             StepName::Restore => "restore",
             StepName::Harden => "harden",
             StepName::Smoke => "smoke",
+            StepName::SmokeOld => "smoke old",
+            StepName::Perf => "perf",
             StepName::RestoreDrill => "restore-drill",
             StepName::Decommission => "decommission",
             StepName::Replay => "replay",
@@ -217,6 +227,8 @@ impl From<String> for StepName {
             "restore" => StepName::Restore,
             "harden" => StepName::Harden,
             "smoke" => StepName::Smoke,
+            "smoke old" => StepName::SmokeOld,
+            "perf" => StepName::Perf,
             "restore-drill" => StepName::RestoreDrill,
             "decommission" => StepName::Decommission,
             "replay" => StepName::Replay,
@@ -315,7 +327,7 @@ mod tests {
     fn every_word_means_one_thing() {
         let steps = "1 backup|1 dump|2 export|2 export orders|3 firestore|3 firestore users|3 replace users|\
                      4 import|4 import product|4 import order|4 import gateway|4 statistics|5 verify|\
-                     5 source again|freeze|cutover|restore|harden|smoke|restore-drill|decommission|replay|look for repairs|repair|policy|export again";
+                     5 source again|freeze|cutover|restore|harden|smoke|smoke old|perf|restore-drill|decommission|replay|look for repairs|repair|policy|export again";
         for word in steps.split('|') {
             let step = StepName::from(word.to_string());
             assert!(!matches!(step, StepName::Other(_)), "{word}");
@@ -323,7 +335,7 @@ mod tests {
             assert_eq!(serde_json::to_value(&step).unwrap(), word);
         }
         let commands = "backup|export|import|migrate|migrate --resume|verify|look for repairs|repair|replay|\
-                        cutover|restore|harden|smoke|restore-drill|decommission|bench-part";
+                        cutover|restore|harden|smoke|perf|restore-drill|decommission|bench-part";
         for word in commands.split('|') {
             let command = CommandName::from(word.to_string());
             assert!(!matches!(command, CommandName::Other(_)), "{word}");

@@ -50,8 +50,11 @@ impl Command for Args {
     }
 }
 
-/// `doctor --network`.
+/// `doctor --network`: containers from inside; other servers from here.
 async fn network(session: &Session<'_>) -> Result<()> {
+    if session.common.stack.is_some() || !session.environment()?.uses_stack() {
+        return super::connectivity::run(session).await;
+    }
     let engine = Engine::connect().await?;
     let looked = compose_stack::network::run(&engine, &session.workspace, &session.environment()?).await?;
     let next = if looked.health.ready { "stack status" } else { "doctor --network" };

@@ -6,7 +6,9 @@ pub mod backup_stores;
 pub mod bench;
 pub mod bench_part;
 pub mod chaos;
+pub mod checklist;
 pub mod config;
+pub mod connectivity;
 pub mod cutover;
 pub mod decommission;
 pub mod doctor;
@@ -36,6 +38,7 @@ pub mod schedule;
 pub mod smoke;
 pub mod stack;
 pub mod status;
+pub mod troubleshoot;
 pub mod verify;
 
 use crate::model::Stop;

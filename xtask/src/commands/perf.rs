@@ -3,10 +3,14 @@
 use crate::checks::perf::{self, Compared, Performance, Wanted};
 use crate::identity::ServerName;
 use crate::model::{Existing, refused};
+use crate::run::command::visibly;
+use crate::run::ctx::Ctx;
 use crate::run::servers;
 use crate::run::statements;
 use crate::session::{Command, Servers, Session, SourceArgs};
+use crate::steps::{CommandName, StepName};
 use anyhow::Result;
+use std::sync::Arc;
 
 /// The services' queries on the new databases beside the old one: plans, buffers, indexes; only reads
 #[derive(Debug, clap::Args)]
@@ -40,10 +44,27 @@ impl Command for Args {
         };
         let wanted = Wanted { repeat: self.repeat, factor: self.factor, statements };
         ctx.terminal.phase("Perf: the services' queries, old and new; nothing is written");
-        let performance = Box::pin(perf::run(&ctx, &wanted)).await?;
+        let performance = match self.run {
+            Some(_) => noted(&ctx, &wanted).await?,
+            None => Box::pin(perf::run(&ctx, &wanted)).await?,
+        };
         session.done(&performance, performance.text(), next(session, &performance))?;
         performance.judge()
     }
+}
+
+/// In the journal of the run, which `checklist` reads.
+async fn noted(ctx: &Arc<Ctx>, wanted: &Wanted) -> Result<Performance> {
+    let work = async {
+        let step = ctx.run.step(StepName::Perf)?;
+        let performance = perf::run(ctx, wanted).await?;
+        match performance.regressed {
+            true => step.failed(&performance.summary())?,
+            false => step.done(&performance.summary())?,
+        }
+        Ok(performance)
+    };
+    visibly(ctx, CommandName::Perf, Box::pin(work)).await
 }
 
 /// Whether an index of `sql/schema` is missing says `verify`; `repair` makes it.

@@ -75,6 +75,12 @@ fn is_its_own_root(rejected: &Rejected) -> bool {
     matches!(rejected, Rejected::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
+/// Whether it is TLS that a connection was not made for.
+pub fn is_cause(server: &Server, error: &anyhow::Error) -> bool {
+    let error = error.chain().find_map(|error| error.downcast_ref::<sqlx::Error>());
+    error.is_some_and(|error| advice(server, error).is_some())
+}
+
 /// Whether a server was not let speak because its certificate is an authority's.
 pub fn shows_its_own_root(error: &anyhow::Error) -> bool {
     let error = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>());

@@ -3,12 +3,11 @@
 
 use crate::effects::clock::now;
 use crate::model::Service;
+use crate::run::lines;
 use crate::settings::Server;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The book of the freezes of a directory of runs.
@@ -197,16 +196,10 @@ impl FreezeLog {
 
     /// On disk when it returns.
     fn append(&self, source: &str, event: Event) -> Result<()> {
-        let context = || format!("writing {}", self.path.display());
-        let line = serde_json::to_string(&FreezeLine { at: now(), source: source.to_string(), event })?;
-        if let Some(folder) = self.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(context)?;
-        }
-        let whole = fs::read(&self.path).map_or(true, |bytes| bytes.last().is_none_or(|b| *b == b'\n'));
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path);
-        let mut file = file.with_context(context)?;
-        let line = if whole { format!("{line}\n") } else { format!("\n{line}\n") };
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).with_context(context)
+        lines::append(
+            &self.path,
+            &serde_json::to_string(&FreezeLine { at: now(), source: source.to_string(), event })?,
+        )
     }
 }
 

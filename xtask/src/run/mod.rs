@@ -7,6 +7,7 @@ pub mod dir;
 pub mod freeze_log;
 pub mod join;
 pub mod journal_file;
+pub mod lines;
 pub mod lock;
 pub mod lock_waits;
 pub mod manifest;

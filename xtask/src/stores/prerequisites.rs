@@ -21,7 +21,7 @@ pub async fn encoding(connection: &mut Connection, server: &Server) -> Result<Op
     Ok((encoding != EVERY_TEXT).then(|| Lacking {
         found: format!("its encoding is {encoding}, and {EVERY_TEXT} is needed to hold every text"),
         statement: format!(
-            "make it anew, as a superuser, once it is empty: DROP DATABASE {}; {}",
+            "make it again, as a superuser, once it is empty: DROP DATABASE {}; {}",
             crate::sql_text::ident(&server.database),
             sql::create_utf8_database(&server.database, &server.user)
         ),

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use xtask::guide::items::{ITEMS, List};
+use xtask::guide::troubleshoot::Topic;
 use xtask::hazards::{HAZARDS, Look, Weight};
 
 const README_WORDS: usize = 700;
@@ -93,6 +95,14 @@ const CHECKLISTS: &[&str] = &[
     "Performance metrics acceptable",
     "Old database archived",
     "Old infrastructure decommissioned (optional)",
+];
+
+/// The lines of its "1. Update Documentation".
+const DOCUMENTATION: &[&str] = &[
+    "Update README.md with new database architecture",
+    "Update API documentation with new endpoints",
+    "Update deployment guides",
+    "Document new environment variables",
 ];
 
 // ---- Reading
@@ -347,4 +357,31 @@ fn the_runbook_has_the_checklists_of_the_guide() {
     let differs = items.iter().zip(CHECKLISTS).find(|(found, item)| !same((found, item)));
     assert!(differs.is_none(), "docs/runbook.md has {differs:?}");
     assert_eq!(items.len(), CHECKLISTS.len(), "docs/runbook.md: the items of the guide's checklists");
+}
+
+#[test]
+fn the_tools_checklist_has_every_line_of_the_guides() {
+    let of = |documentation: bool| -> Vec<&str> {
+        let items = ITEMS.iter().filter(|item| item.is_of_documentation() == documentation);
+        items.map(|item| item.text).collect()
+    };
+    assert_eq!(of(false), CHECKLISTS);
+    assert_eq!(of(true), DOCUMENTATION);
+    // In the lists that they stand in there.
+    let of_list =
+        |list: List| ITEMS.iter().filter(|item| item.list == list && !item.is_of_documentation()).count();
+    assert_eq!(List::ALL.map(of_list), [7, 7, 9, 4]);
+    assert!(List::ALL.iter().all(|list| GUIDE.contains(&list.title())));
+}
+
+#[test]
+fn troubleshoot_has_every_issue_of_the_guide() {
+    let issues: BTreeSet<String> =
+        Topic::ALL.iter().map(|topic| format!("Issue: {}", topic.issue())).collect();
+    let guide: BTreeSet<String> = GUIDE
+        .iter()
+        .filter(|heading| heading.starts_with("Issue: "))
+        .map(|heading| heading.to_string())
+        .collect();
+    assert_eq!(issues, guide);
 }

@@ -32,7 +32,7 @@ const FLOORS: &[&[&str]] = &[
     &["changes/", "source/", "stores/", "servers/"],
     &["phases/"],
     &["checks/"],
-    &["operations/"],
+    &["operations/", "guide/"],
     &["lab/"],
     &["session/"],
     &["commands/"],

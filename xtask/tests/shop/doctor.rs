@@ -551,6 +551,10 @@ fn a_pooler_in_between(shop: &Shop, places: &Places) {
     let said = places.run_with(&format!("port = {port}"), &format!("port = {pooler}"), &["doctor", "--json"]);
     let line = the_line("a pooler", said, "product", "direct", "a pooler in between");
     assert!(line["mend"].as_str().unwrap().contains("the server's own address"), "{line:#}");
+    let said = places.run_with(&format!("port = {port}"), &format!("port = {pooler}"), &["connectivity"]);
+    let said = said.expect_code(4);
+    let verdict = "✗ product fails at session: a pooler in between gives each transaction another session";
+    assert!(said.stdout.starts_with(verdict), "{}", said.stdout);
     over.store(true, Ordering::SeqCst);
     drop(TcpStream::connect(("127.0.0.1", pooler)));
     accepting.join().unwrap();

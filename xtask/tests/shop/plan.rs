@@ -161,7 +161,7 @@ async fn hazards_stand_there_as_in_the_refusal_and_so_does_what_accepts_them() {
     source.run("ALTER TABLE orders ADD COLUMN gift_note text; ALTER TABLE payments DROP CONSTRAINT payments_pkey").await.unwrap();
     let said = shop.xtask(&["plan"]).expect_code(4);
     let refused = shop.xtask(&["migrate"]).expect_code(4);
-    let accept = "take it upon yourself where it says so: --accept column-extra --accept key-missing";
+    let accept = "accept it where it says so: --accept column-extra --accept key-missing";
     assert!(refused.stderr.contains(accept), "{}", refused.stderr);
     assert!(said.stdout.contains("2 hazards block") && said.stdout.contains(accept), "{}", said.stdout);
     for line in hazards(&refused.stderr) {

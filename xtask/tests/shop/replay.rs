@@ -73,7 +73,7 @@ async fn mended_rows_come_in_with_what_hangs_on_them() {
     let shop = migrated().await;
     let before = targets(&shop).await;
     let said = shop.xtask(&["replay"]).expect_code(0);
-    says(&said, &["still in quarantine (several users bear this firebase_uid", "Nothing to do"]);
+    says(&said, &["still in quarantine (several users carry this firebase_uid", "Nothing to do"]);
     assert!(targets(&shop).await == before, "nothing was mended");
     let first = shop.manifest();
     assert!(first.export.as_ref().unwrap().replays.is_empty());

@@ -107,7 +107,7 @@ impl Drop for Probe {
     }
 }
 
-fn fix(address: &Address) -> String {
+pub(super) fn fix(address: &Address) -> String {
     match &address.emulator {
         Some(host) => {
             format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up")

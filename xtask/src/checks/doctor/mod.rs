@@ -2,6 +2,7 @@
 //! which is removed again. All looks run in parallel, and all run even when one fails; what
 //! depends on something that is not met is not looked at.
 
+pub mod connectivity;
 mod firestore;
 mod look;
 mod machine;
@@ -15,6 +16,11 @@ use crate::run::ctx::Ctx;
 pub use firestore::PROBE;
 pub use look::Wanted;
 use std::sync::Arc;
+
+/// Firestore alone.
+pub async fn firestore(ctx: &Arc<Ctx>) -> Vec<Line> {
+    firestore::look(ctx).await
+}
 
 pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted) -> Vec<Line> {
     let tools = machine::versions(ctx).await;

@@ -73,7 +73,7 @@ fn version_line(lines: &mut Lines, info: &ServerInfo, pg_dump: Option<u32>) {
 
 /// Whether sessions are what they seem: a pooler that hands out a session for each transaction loses
 /// settings and snapshots. Their transactions begin in turn, so that a pool would mix them up.
-async fn stays_one_session(ctx: &Ctx, server: &Server, first: &mut Connection) -> Result<bool> {
+pub(super) async fn stays_one_session(ctx: &Ctx, server: &Server, first: &mut Connection) -> Result<bool> {
     let mut others = Vec::new();
     for _ in 1..SESSIONS {
         others.push(postgres::connect(server, &ctx.purpose("doctor")).await?);
@@ -207,7 +207,7 @@ fn clock_line(lines: &mut Lines, difference: f64) {
 }
 
 /// What fixes a connection that cannot be made.
-fn fix_connection(server: &Server, error: &anyhow::Error) -> String {
+pub(super) fn fix_connection(server: &Server, error: &anyhow::Error) -> String {
     let Server { host, port, database, user, password_from, .. } = server;
     let code = error
         .chain()

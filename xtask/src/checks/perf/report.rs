@@ -119,20 +119,16 @@ impl Performance {
     }
 
     fn verdict(&self) -> String {
+        let mark = if self.regressed { "✗ REGRESSED" } else { "✓ NO REGRESSION" };
+        format!("{mark} {} · {:.1} s", self.summary(), self.seconds)
+    }
+
+    /// What it came to, for the run's journal.
+    pub fn summary(&self) -> String {
         let (all, factor) = (self.compared(), self.factor);
         match self.regressed_queries()[..] {
-            [] => format!(
-                "✓ NO REGRESSION {all} queries read at most {factor} times the buffers of the old side · {:.1} s",
-                self.seconds
-            ),
-            ref worse => {
-                format!(
-                    "✗ REGRESSED {} of {all} queries: {} · {:.1} s",
-                    worse.len(),
-                    worse.join(", "),
-                    self.seconds
-                )
-            }
+            [] => format!("{all} queries read at most {factor} times the buffers of the old side"),
+            ref worse => format!("{} of {all} queries: {}", worse.len(), worse.join(", ")),
         }
     }
 

@@ -35,7 +35,10 @@ use world::World;
 pub async fn run(ctx: &Arc<Ctx>, plan: &Plan, cleanup: &Cleanup) -> Result<Outcome> {
     can_be_begun(plan)?;
     let began = Instant::now();
-    let step = ctx.run.step(StepName::Smoke)?;
+    let step = ctx.run.step(match plan.side {
+        Side::New => StepName::Smoke,
+        Side::Old => StepName::SmokeOld,
+    })?;
     let id = format!("xtask-smoke-{:016x}", fastrand::u64(..));
     let mut world = World { ctx, plan, cleanup, http: Http::new()?, id, silent: BTreeMap::new() };
     ctx.terminal.phase("Smoke: the services answer");

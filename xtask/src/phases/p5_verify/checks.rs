@@ -34,7 +34,7 @@ pub(super) async fn structure(ctx: &Arc<Ctx>, cutover: CutoverState) -> Result<C
 }
 
 /// No new row may take an id that the source has given out.
-pub(super) async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<Check> {
+pub async fn sequences_check(ctx: &Arc<Ctx>, export: &Export) -> Result<Check> {
     let mut findings = Findings::default();
     let mut looked_at = 0;
     for database in Database::ALL {

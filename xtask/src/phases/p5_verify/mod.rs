@@ -24,7 +24,7 @@ use crate::run::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, T
 use crate::steps::StepName;
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
-pub use checks::references_of;
+pub use checks::{references_of, sequences_check};
 use datapath::files::FileInfo;
 pub use documents::AT_ONCE;
 use std::collections::BTreeMap;

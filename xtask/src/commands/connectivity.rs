@@ -1,0 +1,28 @@
+//! Whether each server can be reached from here, and where it fails (`checks/doctor/connectivity`).
+
+use crate::checks::doctor::connectivity;
+use crate::model::Existing;
+use crate::session::{Command, Servers, Session, SourceArgs};
+use anyhow::Result;
+
+/// Each server from here: name, TCP, TLS, login, pooler, read-write; the verdict first
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+impl Command for Args {
+    fn servers(&self) -> Servers {
+        Servers::Running
+    }
+
+    async fn run(self, session: &mut Session<'_>) -> Result<()> {
+        run(session).await
+    }
+}
+
+pub async fn run(session: &Session<'_>) -> Result<()> {
+    let ctx = session.looking(&SourceArgs::default(), Existing::Refuse)?;
+    let found = connectivity::look(&ctx).await;
+    let next = if found.ready { "doctor" } else { "connectivity" };
+    session.done(&found, found.text(), session.then(next))?;
+    found.judge()
+}
