@@ -244,7 +244,7 @@ impl Forecast {
 
     fn time(&self) -> String {
         let mut out = String::from("Time\n");
-        for (part, seconds) in self.timing.predicted.by_name() {
+        for (part, seconds) in self.timing.predicted.by_part() {
             out += &format!("  {part:<28} {seconds:>7.1} s\n");
         }
         if let Some(floor) = self.documents.floor_seconds {

@@ -1,7 +1,7 @@
 //! What a run takes and was expected to take. Pure.
 
 use crate::steps::StepName;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -18,15 +18,14 @@ impl Seconds {
         self.export + self.import + self.verify
     }
 
-    /// By the names that a report has for them.
-    pub fn by_name(&self) -> BTreeMap<String, f64> {
+    pub fn by_part(&self) -> BTreeMap<Part, f64> {
         let parts = [
             (Part::BackupAndExport, self.export),
             (Part::Import, self.import),
             (Part::Verify, self.verify),
             (Part::Phases, self.total()),
         ];
-        parts.map(|(part, seconds)| (part.to_string(), seconds)).into()
+        parts.into()
     }
 }
 
@@ -47,6 +46,29 @@ pub enum Part {
     Baseline,
     /// One step alone, as bench measures it.
     Step(StepName),
+}
+
+impl Part {
+    /// For programs.
+    pub fn key(&self) -> String {
+        match self {
+            Part::BackupAndExport => "backup_and_export",
+            Part::Import => "import",
+            Part::Verify => "verify",
+            Part::Phases => "all_phases",
+            Part::Pipeline => "pipeline",
+            Part::Servers => "servers",
+            Part::Baseline => "baseline",
+            Part::Step(step) => return format!("step_{}", step.to_string().replace([' ', '-'], "_")),
+        }
+        .to_string()
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.key())
+    }
 }
 
 /// As it stands in a report.

@@ -2,7 +2,10 @@
 //! May import: everything.
 
 mod commands;
+mod complete;
 mod process;
+mod shell;
+mod usage;
 
-pub use commands::command;
+pub use commands::{About, about, command};
 pub use process::main;

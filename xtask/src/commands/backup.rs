@@ -11,7 +11,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::{Backup, left_out_lines};
 use crate::run::servers;
-use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
+use crate::session::{Command, Servers, Session, SourceArgs};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, freeze};
 use crate::sql::HashFn;
@@ -20,7 +20,9 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Phase 1: dump the source, read the dump back, count and digest every table; with --target the new stores
+/// Phase 1: dump the source, prove the dump; or the new stores
+///
+/// The dump is read back, and every table is counted and digested. With --target the new stores are backed up.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -51,10 +53,7 @@ impl Command for Args {
         }
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
         let backup = run(&ctx, &session.handling(&self.source)).await?;
-        if session.common.json {
-            return print(&format!("{}\n", serde_json::to_string_pretty(&backup)?));
-        }
-        session.say(Said { text: text(&ctx, &backup), next: Some(session.then("export")) })
+        session.done(&backup, text(&ctx, &backup), session.then("export"))
     }
 }
 

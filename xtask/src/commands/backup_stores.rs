@@ -6,7 +6,7 @@ use crate::operations::store_backups::{
 };
 use crate::run::ctx::Ctx;
 use crate::run::dir::RunDir;
-use crate::session::{Said, Session, print};
+use crate::session::Session;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -134,14 +134,9 @@ pub async fn run(
             Err(error) => failed.push((held.target(), error)),
         }
     }
-    match session.common.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(&made)?))?,
-        false => {
-            let drill = format!("restore-drill --target {}{}", which.word(), stores.typed());
-            let next = failed.is_empty().then(|| session.then(&drill));
-            session.say(Said { text: made.iter().map(Made::text).collect(), next })?;
-        }
-    }
+    let drill = format!("restore-drill --target {}{}", which.word(), stores.typed());
+    let next = failed.is_empty().then(|| session.then(&drill));
+    session.done(&serde_json::json!({ "backups": made }), made.iter().map(Made::text).collect(), next)?;
     let names: Vec<&str> = failed.iter().map(|(target, _)| target.name()).collect();
     let which =
         format!("{} of {} stores could not be backed up ({})", names.len(), held.len(), names.join(", "));
@@ -213,7 +208,7 @@ fn foreseen(
         would.push(serde_json::json!({ "target": target, "would_remove": removed }));
     }
     let again = format!("backup --target {}", which.word());
-    session.done(&would, text, session.then(&again))
+    session.done(&serde_json::json!({ "plans": would }), text, session.then(&again))
 }
 
 impl Made {

@@ -4,11 +4,11 @@ use crate::lab::bench::{self, Reference, back};
 use crate::refuse;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
-use crate::session::{Command, Said, Session, print};
+use crate::session::{Command, Session};
 use anyhow::Result;
 use std::path::PathBuf;
 
-/// What it costs: ours against the guide, the practical limit and plain counts, on disposable servers
+/// For developers: measure the migration against references
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Size of the monolith: the floors are for 25 and more; that is about 1.2 million rows
@@ -36,10 +36,7 @@ impl Command for Args {
         if self.back {
             let environment = session.environment()?;
             let results = back::run(self.scale, &session.workspace, &environment, &session.terminal).await?;
-            match session.common.json {
-                true => print(&format!("{}\n", serde_json::to_string_pretty(&results)?))?,
-                false => print(&results.text())?,
-            }
+            session.done(&results, results.text(), None)?;
             return if self.check { results.check() } else { Ok(()) };
         }
         let all = [Reference::Guide, Reference::Pipes, Reference::Count];
@@ -57,12 +54,8 @@ impl Command for Args {
         local::require(&wanted, &session.terminal)?;
         let results =
             bench::run(&plan, &session.workspace, &|| session.environment(), &session.terminal).await?;
-        if session.common.json {
-            print(&format!("{}\n", serde_json::to_string_pretty(&results)?))?;
-        } else {
-            let page = plan.out.join("bench.html").display().to_string();
-            session.say(Said { text: results.text(), next: Some(format!("open {page}")) })?;
-        }
+        let page = plan.out.join("bench.html").display().to_string();
+        session.done(&results, results.text(), format!("open {page}"))?;
         if self.check { results.check() } else { Ok(()) }
     }
 }

@@ -3,7 +3,7 @@
 use crate::lab::bench::part::{self, Part};
 use crate::model::Existing;
 use crate::run::command::visibly;
-use crate::session::{Command, RunArgs, Servers, Session, SourceArgs, print};
+use crate::session::{Command, RunArgs, Servers, Session, SourceArgs};
 use crate::steps::CommandName;
 use anyhow::Result;
 
@@ -24,6 +24,6 @@ impl Command for Args {
             false => session.existing_run(&RunArgs { run: "latest".into() })?,
         };
         let done = visibly(&ctx, CommandName::BenchPart, part::run(&ctx, self.part)).await?;
-        print(&format!("{}\n", serde_json::to_string(&done)?))
+        session.done(&done, format!("{}\n", serde_json::to_string(&done)?), None)
     }
 }

@@ -3,12 +3,12 @@
 
 use crate::lab::chaos::verbs;
 use crate::lab::{changes, chaos, corruptions, rollbacks};
-use crate::session::{Command, Session, print};
+use crate::session::{Command, Session};
 use anyhow::Result;
 
-/// The migration cut on purpose wherever it can be, resumed and compared, on disposable servers; or what it
-/// has left corrupted on purpose, one change at a time, and verified; or its verbs beside each other; or what
-/// has changed since an instant, asked beside writers; or the way back, after services that write
+/// For developers: interrupt and corrupt migrations on purpose
+///
+/// On disposable servers. Without an option the migration is interrupted wherever it can be, resumed and compared.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Cuts that meet a run; half of them while somebody writes to the source. With --rollbacks: kills of the way back
@@ -121,8 +121,5 @@ async fn back(session: &Session<'_>, plan: rollbacks::Plan) -> Result<()> {
 }
 
 fn shown(session: &Session<'_>, campaign: &impl serde::Serialize, text: &str) -> Result<()> {
-    match session.common.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(campaign)?)),
-        false => print(text),
-    }
+    session.done(campaign, text.to_string(), None)
 }

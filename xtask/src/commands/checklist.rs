@@ -9,7 +9,7 @@ use crate::model::{Existing, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
-use crate::session::{Command, Said, Servers, Session, SourceArgs, print};
+use crate::session::{Command, Servers, Session, SourceArgs, print};
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
@@ -117,10 +117,7 @@ impl Args {
         if self.markdown {
             return print(&checklist.markdown());
         }
-        if session.common.json {
-            return print(&format!("{}\n", serde_json::to_string_pretty(checklist)?));
-        }
-        session.say(Said { text: checklist.text(), next: checklist.next().map(str::to_string) })
+        session.done(checklist, checklist.text(), checklist.next().map(str::to_string))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::servers::native::Connections;
 use crate::servers::{compose_stack, local};
-use crate::session::{Command, Said, Servers, Session, print};
+use crate::session::{Command, Servers, Session};
 use crate::settings::{Environment, Shown, Surroundings};
 use anyhow::Result;
 
-/// What an environment's file comes to
+/// Show an environment's settings and where each comes from
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -33,12 +33,9 @@ impl Command for Args {
             let settings = compose_stack::settings(&environment, &session.containers)?;
             environment.shown_on(&settings, &session.workspace, session.variables)
         };
-        if session.common.json {
-            return print(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
-        }
         let next = if shown.problems.is_empty() { "migrate" } else { "config show" };
         let fix = if shown.problems.is_empty() { "" } else { "mend that, then " };
-        session.say(Said { text: shown.text(), next: Some(format!("{fix}{}", session.then(next))) })
+        session.done(&shown, shown.text(), format!("{fix}{}", session.then(next)))
     }
 }
 

@@ -11,7 +11,9 @@ use anyhow::Result;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The services take over: only after a green proof, with the source unchanged; it stays read-only
+/// Hand over to the new services, once everything is proven
+///
+/// Only after a green proof, with the source unchanged; the source stays read-only.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -5,12 +5,14 @@ use crate::operations::decommission::{self, Changes, Done, OldContainer, Record,
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
-use crate::session::{Command, RunArgs, Said, Servers, Session, print};
+use crate::session::{Command, RunArgs, Servers, Session};
 use crate::steps::CommandName;
 use anyhow::{Context, Result};
 use std::sync::Arc;
 
-/// The old database out of service: only after a week, proven, drilled, and with nobody in it for a day
+/// Retire the old database: close, watch, archive, rename, drop
+///
+/// Only after a week, proven, drilled, and with no session of others in it for a day.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -109,9 +111,6 @@ impl Args {
 }
 
 fn said(session: &Session<'_>, done: &Done) -> Result<()> {
-    if session.common.json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(done)?));
-    }
     let run = &done.run;
     let again = session.then(&format!("decommission --run {run}"));
     let next = match (done.stage, &done.record.retired) {
@@ -125,5 +124,5 @@ fn said(session: &Session<'_>, done: &Done) -> Result<()> {
         (Stage::Retired | Stage::Dropped, _) => "look after the services".to_string(),
         (Stage::Undone, _) => again,
     };
-    session.say(Said { text: done.text(), next: Some(next) })
+    session.done(done, done.text(), next)
 }

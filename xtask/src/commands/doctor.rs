@@ -11,10 +11,10 @@ use crate::session::{Command, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
 
-/// Every prerequisite: met or not, and the command that mends it
+/// Check every prerequisite, with the command that fixes it
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Also what holding the source back needs
+    /// Also what a freeze of the source needs
     #[arg(long)]
     pub freeze: bool,
     /// Also what the way back to the old database needs

@@ -16,7 +16,9 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Phases 1 and 2: backup, and one CSV per table; touches no target
+/// Phases 1 and 2: backup, and one CSV per table
+///
+/// No target is written.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -15,7 +15,9 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// Hold the source back: new sessions read-only, the others ended, the services' roles kept out
+/// Freeze the source: read-only, other sessions ended
+///
+/// New sessions are read-only, the others are ended, and the services' roles cannot log in.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -16,7 +16,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use std::path::PathBuf;
 
-/// Least rights for the services' roles, an admin of the tool's own, no known password; what is forbidden is tried
+/// Least rights, no known passwords; what is forbidden is tried
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which stores [default: all]

@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use std::sync::Arc;
 
-/// Phases 3 and 4 from the files of a run: Firestore and the three databases
+/// Phases 3 and 4: Firestore and PostgreSQL, from a run's files
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -28,7 +28,7 @@ use crate::timing::{Part, Timing};
 use anyhow::Result;
 use std::sync::Arc;
 
-/// All five phases
+/// All five phases: backup, export, transform, import, verify
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -192,10 +192,10 @@ async fn to_the_targets(
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
         .begun_with(&manifest);
     report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
-    report.seconds = times.by_name();
+    report.seconds = times.by_part();
     if let (Some(real), Some(time)) = (real, &manifest.time) {
-        report.seconds.insert(Part::Phases.to_string(), real.total());
-        report.predicted = time.predicted.by_name();
+        report.seconds.insert(Part::Phases, real.total());
+        report.predicted = time.predicted.by_part();
     }
     report.source = manifest.source.clone();
     report.peak_memory = peak_memory();

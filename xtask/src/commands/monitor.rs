@@ -6,7 +6,7 @@ use crate::operations::monitor::{self, Report, ServerSeen, exposition};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Manifest;
-use crate::session::{Command, Servers, Session, print};
+use crate::session::{Command, Servers, Session};
 use crate::settings;
 use anyhow::{Context, Result};
 use std::fs;
@@ -14,7 +14,9 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Connections, locks, slow statements, replication, disks, documents, ages of backups and drills: one screen
+/// Watch servers, stores and backups: screen, JSON, Prometheus
+///
+/// Connections, locks, slow statements, replication, disks, documents, ages of backups and drills.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run whose stores the services work on, or `latest`: the newest that is cut over
@@ -43,10 +45,7 @@ impl Command for Args {
         }
         if self.once || session.common.json || !std::io::stdout().is_terminal() {
             let report = self.look(&ctx, manifest.as_ref()).await?;
-            match session.common.json {
-                true => print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?,
-                false => print(&report.text())?,
-            }
+            session.done(&report, report.text(), None)?;
             return report.judge();
         }
         session.cleanup.ends_by_interrupt();

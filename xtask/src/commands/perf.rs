@@ -12,7 +12,9 @@ use crate::steps::{CommandName, StepName};
 use anyhow::Result;
 use std::sync::Arc;
 
-/// The services' queries on the new databases beside the old one: plans, buffers, indexes; only reads
+/// Compare the services' queries on old and new databases
+///
+/// Plans, buffers, indexes; nothing is written.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Also what was slow in the old database, as this run's backup saved it: its name, or `latest`

@@ -8,7 +8,9 @@ use crate::session::{Command, Servers, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
 
-/// What a migration would come to: rows, rules, hazards, time, disk, price; touches nothing
+/// Estimate a migration: rows, hazards, time, disk, cost
+///
+/// Nothing is written. `migrate --dry-run` is the same.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The whole migration on disposable servers with made-up data; leaves nothing behind
+/// The whole migration on disposable servers, with made-up data
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -211,12 +211,12 @@ fn note(ctx: &Ctx, scale: u32, result: &Result<Report>) {
 async fn measured(ctx: &Arc<Ctx>, baseline: bool, times: Times) -> Result<Report> {
     let started = Instant::now();
     let mut report = migrate::run(ctx, &Handling::default()).await?;
-    report.seconds.insert(Part::Pipeline.to_string(), started.elapsed().as_secs_f64());
-    report.seconds.extend(times.by_name());
+    report.seconds.insert(Part::Pipeline, started.elapsed().as_secs_f64());
+    report.seconds.extend(times.by_part());
     if baseline {
         ctx.terminal.phase("Baseline: pg_dump -Fc and pg_restore -j4 of the same database");
         let seconds = self::baseline(ctx).await?;
-        report.seconds.insert(Part::Baseline.to_string(), seconds);
+        report.seconds.insert(Part::Baseline, seconds);
     }
     Ok(report)
 }

@@ -12,14 +12,14 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::run::servers;
-use crate::session::{Command, RunArgs, Said, Servers, Session, print};
+use crate::session::{Command, Document, RunArgs, Said, Servers, Session, print};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use crate::stores::reconcile::{Action, Change, SaidChange};
 use anyhow::Result;
 use std::sync::Arc;
 
-/// What verify found, mended: shows each change; makes them with --apply
+/// Show what fixes the differences; make the changes: --apply
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -39,19 +39,20 @@ impl Command for Args {
         if self.apply {
             session.permitted(&ctx.settings)?;
         }
-        let mut listing = Listing { json: session.common.json, values: ctx.values, told: 0 };
+        let mut listing = Listing { document: &session.document, values: ctx.values, told: 0 };
         let outcome = run(&ctx, self.apply, &mut listing).await?;
         session.keep_report(&ctx);
-        listing.end(serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }))?;
         let run = ctx.run.id();
-        if !session.common.json {
+        let Repaired { changes, structure, .. } = outcome.repaired;
+        let next = match (self.apply, changes + structure) {
+            (false, 1..) => session.then(&format!("repair --run {run} --apply")),
+            _ => session.then(&format!("verify --run {run}")),
+        };
+        if session.document.is_wanted() {
+            listing.end(&serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }), next)?;
+        } else {
             let report = outcome.report.iter().map(|report| report.text());
             let text = report.chain([outcome.text()]).collect::<Vec<_>>().join("\n");
-            let Repaired { changes, structure, .. } = outcome.repaired;
-            let next = match (self.apply, changes + structure) {
-                (false, 1..) => session.then(&format!("repair --run {run} --apply")),
-                _ => session.then(&format!("verify --run {run}")),
-            };
             session.say(Said { text, next: Some(next) })?;
         }
         outcome.judge()
@@ -164,16 +165,17 @@ pub fn shown(change: &SaidChange) -> String {
 }
 
 /// Changes on stdout as they come: there may be more than memory holds.
-struct Listing {
-    json: bool,
+struct Listing<'a> {
+    document: &'a Document,
     values: Values,
     told: u64,
 }
 
-impl Listener for Listing {
+impl Listener for Listing<'_> {
     fn summary(&mut self, summary: &Summary) -> Result<()> {
-        if self.json {
-            return print(&format!("{{\"summary\": {},\n\"changes\": [", serde_json::to_string(summary)?));
+        if self.document.is_wanted() {
+            let summary = serde_json::to_string(summary)?;
+            return self.document.begin(&format!("{{\"summary\": {summary},\n\"changes\": ["), "]}");
         }
         let masked = match self.values {
             Values::Masked if !summary.tables.is_empty() => {
@@ -187,21 +189,18 @@ impl Listener for Listing {
     fn change(&mut self, change: &Change) -> Result<()> {
         self.told += 1;
         let change = change.said(self.values);
-        if !self.json {
+        if !self.document.is_wanted() {
             return print(&shown(&change));
         }
         let before = if self.told == 1 { "\n" } else { ",\n" };
-        print(&format!("{before}{}", serde_json::to_string(&change)?))
+        self.document.go_on(&format!("{before}{}", serde_json::to_string(&change)?))
     }
 }
 
-impl Listing {
-    /// The rest of the object: the members of this one.
-    fn end(&self, rest: serde_json::Value) -> Result<()> {
-        if !self.json {
-            return Ok(());
-        }
-        let rest = serde_json::to_string(&rest)?;
-        print(&format!("],\n{}\n", rest.strip_prefix('{').unwrap_or(&rest)))
+impl Listing<'_> {
+    /// The rest of the result: the members of this one.
+    fn end(&self, rest: &serde_json::Value, next: String) -> Result<()> {
+        let rest = serde_json::to_string(rest)?;
+        self.document.close(&format!("],\n{}", rest.strip_prefix('{').unwrap_or(&rest)), Some(next))
     }
 }

@@ -7,14 +7,14 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::servers;
-use crate::session::{Command, RunArgs, Said, Servers, Session, print};
+use crate::session::{Command, RunArgs, Servers, Session};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Brings in rows that were in quarantine and have been mended in the source
+/// Migrate quarantined rows that were fixed in the source
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -31,12 +31,7 @@ impl Command for Args {
         session.permitted(&ctx.settings)?;
         let replayed = run(&ctx).await?;
         session.keep_report(&ctx);
-        if session.common.json {
-            print(&format!("{}\n", serde_json::to_string_pretty(&replayed)?))?;
-        } else {
-            let next = session.then(&format!("verify --run {}", ctx.run.id()));
-            session.say(Said { text: text(&replayed), next: Some(next) })?;
-        }
+        session.done(&replayed, text(&replayed), session.then(&format!("verify --run {}", ctx.run.id())))?;
         judge(&replayed)
     }
 }

@@ -6,7 +6,7 @@ use crate::session::{Command, Session, print};
 use anyhow::Result;
 use clap::ValueEnum;
 
-/// What a run came to, from its files: as text, as a page for the browser, or as JSON
+/// Show a run as text, HTML or JSON; check it, compare two
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name, or `latest`: the newest
@@ -37,25 +37,25 @@ impl Command for Args {
         let run = report::open(&runs, &self.run, None)?;
         if self.check {
             let sound = report::sound(&run)?;
-            match session.common.json {
-                true => print(&format!("{}\n", serde_json::to_string_pretty(&sound)?))?,
-                false => print(&sound.text())?,
-            }
+            session.done(&sound, sound.text(), None)?;
             return sound.judge();
         }
         let story = RunStory::of(&run, values)?;
         if let Some(other) = &self.compare {
             let other = RunStory::of(&report::open(&runs, other, None)?, values)?;
-            return print(&report::compare(&other, &story));
+            let both = serde_json::json!({ "runs": [other.data(), story.data()] });
+            return session.done(&both, report::compare(&other, &story), None);
         }
-        let format = if session.common.json { Format::Json } else { self.format };
-        match format {
-            Format::Txt => print(&story.text()),
-            Format::Json => print(&story.json()?),
+        let text = match self.format {
+            Format::Txt => story.text(),
+            // The run's own `report.json`; with --json as the result of this command.
+            Format::Json if !session.document.is_wanted() => return print(&story.json()?),
+            Format::Json => String::new(),
             Format::Html => {
                 run.write(HTML, report::page(&story))?;
-                print(&format!("{}\n{}\n", story.verdict(), run.file(HTML).display()))
+                format!("{}\n{}\n", story.verdict(), run.file(HTML).display())
             }
-        }
+        };
+        session.done(&story.data(), text, None)
     }
 }

@@ -7,7 +7,7 @@ use crate::operations::store_backups::Target;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::FreezeLog;
-use crate::session::{Command, RunArgs, Servers, Session, print};
+use crate::session::{Command, RunArgs, Servers, Session};
 use crate::shown::escaped;
 use crate::source::freeze::Freezer;
 use crate::source::restore::{self, Consent, Goal, NotProven, Plan, Unproven};
@@ -17,7 +17,7 @@ use anyhow::Result;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The run's backup as a new database on the source's server, proven against what was backed up
+/// Restore a backup as a new database, or in place, proven
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -129,9 +129,9 @@ pub async fn run_as_planned(
 
 /// What differs is data, too.
 fn differences_said(session: &Session<'_>, error: anyhow::Error) -> Result<anyhow::Error> {
-    if let (true, Some(NotProven { kept, differences })) = (session.common.json, error.downcast_ref()) {
+    if let Some(NotProven { kept, differences }) = error.downcast_ref() {
         let json = serde_json::json!({ "proven": false, "kept": kept, "differences": differences });
-        print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        session.document.hold(&json, None)?;
     }
     Ok(error)
 }

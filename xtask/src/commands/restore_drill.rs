@@ -9,13 +9,15 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::servers::runtime::Runtime;
-use crate::session::{Command, Said, Servers, Session, print};
+use crate::session::{Command, Servers, Session};
 use crate::steps::{CommandName, StepName};
 use anyhow::Result;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Restore the newest backup of each store into scratch servers, compare it with what was recorded; no store is touched
+/// Restore the newest backups into scratch servers, and compare
+///
+/// With what was recorded when they were made. No store is touched.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The store whose backup is drilled
@@ -44,17 +46,12 @@ impl Command for Args {
         let held = self.target.targets().into_iter().map(|target| Held::take(&stores, target));
         let held = held.collect::<Result<Vec<Held>>>()?;
         let drills = noted(&ctx, &stores, &held, (self.scratch, session.cleanup)).await?;
-        match session.common.json {
-            true => print(&format!("{}\n", serde_json::to_string_pretty(&drills)?))?,
-            false => {
-                let typed = self.stores.typed();
-                let next = match drills.green {
-                    true => format!("schedule install --what drill{typed}"),
-                    false => format!("backup --target {}{typed}", self.target.word()),
-                };
-                session.say(Said { text: drills.text(), next: Some(session.then(&next)) })?;
-            }
-        }
+        let typed = self.stores.typed();
+        let next = match drills.green {
+            true => format!("schedule install --what drill{typed}"),
+            false => format!("backup --target {}{typed}", self.target.word()),
+        };
+        session.done(&drills, drills.text(), session.then(&next))?;
         drills.judge()
     }
 }

@@ -12,7 +12,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{RunDir, damaged_files};
 use crate::run::manifest::Manifest;
-use crate::session::{Session, print};
+use crate::session::Session;
 use crate::settings::Firestore;
 use crate::source::restore::{self, Plan, Unproven};
 use crate::steps::{CommandName, StepName};
@@ -179,10 +179,8 @@ fn said(session: &Session<'_>, restored: &RestoredDocuments, place: &str) -> Res
         );
         return session.done(restored, text, "look after the services".to_string());
     }
-    match session.common.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(restored)?))?,
-        false => print(&format!("✗ DIFFERS {place}\n  {}\n", restored.differences.join("\n  ")))?,
-    }
+    let text = format!("✗ DIFFERS {place}\n  {}\n", restored.differences.join("\n  "));
+    session.done(restored, text, None)?;
     Err(Stop::Differs(format!("{place} is not what the backup recorded; somebody else may be writing there"))
         .into())
 }

@@ -14,7 +14,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::servers;
-use crate::session::{Command, RunArgs, Said, Servers, Session, WaitArgs, print};
+use crate::session::{Command, RunArgs, Servers, Session, WaitArgs};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::Result;
@@ -22,7 +22,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Back to the old database, with everything that the services have written since the cut-over
+/// Go back to the old database, with what services have written
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What has happened since the cut-over, or that one service goes back alone
@@ -98,7 +98,7 @@ impl Command for Args {
         let name = wanted.scenario;
         let asked = Asked { wanted, wait: self.wait.wait, besides: !self.besides.are_none() };
         if let Some(text) = self.besides.completed(session, &self.run).await? {
-            return session.say(Said { text, next: None });
+            return session.done(&serde_json::json!({ "completed": true }), text, None);
         }
         let ctx = session.existing_run(&self.run)?;
         decommission::in_service(&ctx.run)?;
@@ -233,10 +233,7 @@ async fn belongs(ctx: &Arc<Ctx>) -> Result<Marks> {
 }
 
 fn said(session: &Session<'_>, done: &Done, title: String, next: Option<String>) -> Result<()> {
-    if session.common.json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(done)?));
-    }
-    session.say(Said { text: done.text(&title), next })
+    session.done(done, done.text(&title), next)
 }
 
 impl Done {

@@ -9,7 +9,7 @@ use crate::session::{Command, Session};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// Backups and drills every day: systemd's timers, or crontab lines where there is no systemd
+/// Run backups and drills every day: systemd, or a crontab
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -113,7 +113,8 @@ async fn install(session: &Session<'_>, args: &InstallArgs) -> Result<()> {
     let place = args.place.place(session)?;
     let job = args.job(session, &place)?;
     if args.print {
-        return session.say(crate::session::Said { text: printed(&job, &place), next: None });
+        let text = printed(&job, &place);
+        return session.done(&serde_json::json!({ "name": job.name(), "would_install": text }), text, None);
     }
     let files = match &place {
         Place::Systemd { directory, telling } => systemd::install(&job, directory, *telling).await?,
@@ -173,7 +174,7 @@ async fn list(session: &Session<'_>, args: &PlaceArgs) -> Result<()> {
         true => format!("schedule install{}", args.typed()),
         false => "restore-drill".to_string(),
     };
-    session.done(&found, text, session.then(&next))
+    session.done(&serde_json::json!({ "scheduled": found }), text, session.then(&next))
 }
 
 async fn remove(session: &Session<'_>, args: &RemoveArgs) -> Result<()> {
@@ -210,7 +211,12 @@ async fn remove(session: &Session<'_>, args: &RemoveArgs) -> Result<()> {
         0 => format!("nothing is scheduled for environment `{environment}` here: nothing to remove\n"),
         _ => gone.iter().map(|path| format!("{verb} {}\n", path.display())).collect(),
     };
-    session.done(&gone, text, session.then(&format!("schedule list{}", args.place.typed())))
+    let key = if args.dry_run { "would_remove" } else { "removed" };
+    session.done(
+        &serde_json::json!({ key: gone }),
+        text,
+        session.then(&format!("schedule list{}", args.place.typed())),
+    )
 }
 
 impl PlaceArgs {

@@ -1,14 +1,14 @@
 //! Whether the services do what they are there for, as their customers ask them (`checks/smoke`). What it comes to
 //! is noted in the journal of the run that is cut over.
 
-use crate::checks::smoke::{self, Outcome, Plan, Scenario, Side};
+use crate::checks::smoke::{self, Outcome, Plan, Scenario, Side, Step};
 use crate::effects::cleanup::Cleanup;
 use crate::identity::ServerName;
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::{dir, servers};
-use crate::session::{Command, Said, Servers, Session, print};
+use crate::session::{Command, Servers, Session};
 use crate::steps::CommandName;
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The services answer, take an order and a review, and log it: looked up in the databases, and taken back
+/// Test the services as a customer would
+///
+/// They answer, take an order and a review, and log it: looked up in the databases, and removed again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Scenarios: names in xtask/smoke, or with a / the paths of files [default: all of that folder]
@@ -52,8 +54,8 @@ impl Command for Args {
         let side = if self.old { Side::Old } else { Side::New };
         let scenarios = smoke::load(&session.workspace.join("xtask/smoke"), &self.scenarios)?;
         if self.dry_run {
-            let next = Some(session.then(again(side)));
-            return session.say(Said { text: foreseen(&scenarios, side), next });
+            let asked = serde_json::json!({ "would_ask": would_ask(&scenarios, side) });
+            return session.done(&asked, foreseen(&scenarios, side), session.then(again(side)));
         }
         let token = match scenarios.iter().any(Scenario::wants_token) {
             true => session.environment()?.token(session.variables)?,
@@ -72,20 +74,15 @@ impl Command for Args {
             let written = file.write_all(smoke::junit(&outcome, ctx.values).as_bytes());
             written.with_context(|| format!("writing {}", path.display()))?;
         }
-        match session.common.json {
-            true => print(&format!("{}\n", serde_json::to_string_pretty(&outcome.json(ctx.values))?))?,
-            false => session.say(Said { text: outcome.text(ctx.values), next: None })?,
-        }
         if manifest.is_none() {
             session.terminal.line("no run here is cut over: nothing is noted");
         }
-        session.terminal.line(match (outcome.failed(), &manifest) {
-            (0, Some(_)) if side == Side::New => {
-                format!("next: {}", session.then(&format!("verify --run {}", ctx.run.id())))
-            }
-            (0, _) => "next: look after the services".to_string(),
-            _ => format!("next: mend the services, then {}", session.then(again(side))),
-        });
+        let next = match (outcome.failed(), &manifest) {
+            (0, Some(_)) if side == Side::New => session.then(&format!("verify --run {}", ctx.run.id())),
+            (0, _) => "look after the services".to_string(),
+            _ => format!("mend the services, then {}", session.then(again(side))),
+        };
+        session.done(&outcome.json(ctx.values), outcome.text(ctx.values), next)?;
         outcome.judge()
     }
 }
@@ -119,11 +116,24 @@ fn writable(path: PathBuf) -> Result<(File, PathBuf)> {
     }
 }
 
+fn would_ask(scenarios: &[Scenario], side: Side) -> serde_json::Value {
+    let step = |step: &Step| serde_json::json!({ "name": step.name, "what": step.what.to_string() });
+    let scenario = |scenario: &Scenario| {
+        let steps: Vec<serde_json::Value> = asked(scenario, side).map(step).collect();
+        serde_json::json!({ "name": scenario.name, "about": scenario.about, "steps": steps })
+    };
+    scenarios.iter().map(scenario).collect()
+}
+
+fn asked(scenario: &Scenario, side: Side) -> impl Iterator<Item = &Step> {
+    scenario.steps.iter().filter(move |step| step.only.is_none_or(|only| only == side))
+}
+
 fn foreseen(scenarios: &[Scenario], side: Side) -> String {
     let mut out = String::from("Would wait until the services answer, and then:\n");
     for scenario in scenarios {
         out += &format!("{}: {}\n", scenario.name, scenario.about);
-        for step in scenario.steps.iter().filter(|step| step.only.is_none_or(|only| only == side)) {
+        for step in asked(scenario, side) {
             out += &format!("  {}: {}\n", step.name, step.what);
         }
     }

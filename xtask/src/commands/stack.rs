@@ -7,10 +7,11 @@ use crate::servers::local::Wanted;
 use crate::servers::native::EmulatorChoice;
 use crate::servers::runtime::{self, Runtime};
 use crate::servers::stacks::{Meant, down, logs, status, up, volumes};
-use crate::session::{Command, Said, Session};
+use crate::session::{Command, Session, print};
 use anyhow::{Context, Result};
+use serde_json::json;
 
-/// The local servers by themselves
+/// Local servers: start, stop, status, logs
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -72,32 +73,52 @@ impl Command for Args {
         let asked = session.common.runtime.unwrap_or(Runtime::Auto);
         let (workspace, only) = (session.workspace.as_path(), session.common.stack.as_deref());
         let meant = Meant { runtime: asked, workspace, only };
-        let said = match self.what {
+        match self.what {
             What::Up(args) => {
                 let taken = runtime::choose(asked, &session.workspace, true, &session.terminal).await?;
-                let up =
+                let (text, seen) =
                     up(taken, wanted(session, &args), &session.environment()?, &session.terminal).await?;
                 let next = format!("{}; at the end: {}", session.then("migrate"), session.then("stack down"));
-                Said { text: up, next: Some(next) }
+                session.done(&seen, text, next)
             }
             What::Down(args) => {
                 let volumes = consented(session, &meant, &args).await?;
-                Said { text: down(&meant, &volumes, &session.terminal).await?, next: None }
+                let text = down(&meant, &volumes, &session.terminal).await?;
+                session.done(&json!({ "did": text.lines().collect::<Vec<_>>() }), text, None)
             }
             What::Status => {
-                let text = status(&meant, &session.environment()?, &session.terminal).await?;
-                Said { text, next: None }
+                let (text, seen) = status(&meant, &session.environment()?, &session.terminal).await?;
+                session.done(&json!({ "stacks": seen }), text, None)
             }
-            What::Run(args) => {
-                return compose_stack::run_inside(&session.workspace, &args.command).await;
-            }
+            What::Run(args) => inside(session, args.command).await,
             What::Logs(args) => {
                 let service = args.service.as_deref();
-                Said { text: logs(&meant, service, args.tail, &session.terminal).await?, next: None }
+                let text = logs(&meant, service, args.tail, &session.terminal).await?;
+                let lines = text.lines().filter_map(|line| line.split_once(" | "));
+                let lines: Vec<_> =
+                    lines.map(|(server, line)| json!({ "server": server, "line": line })).collect();
+                session.done(&json!({ "lines": lines }), text, None)
             }
-        };
-        session.say(said)
+        }
     }
+}
+
+/// With --json, the document is the one of the command inside.
+async fn inside(session: &Session<'_>, mut command: Vec<String>) -> Result<()> {
+    if session.document.is_wanted() && !command.iter().any(|word| word == "--json") {
+        command.push("--json".into());
+    }
+    let program = compose_stack::inside(&session.workspace, &command).await?;
+    if !session.document.is_wanted() {
+        return compose_stack::ended_inside(program.foreground().await?);
+    }
+    let (code, printed) = program.foreground_read().await?;
+    // Where the engine could not start it, nothing is printed, and this call has to tell.
+    if !printed.trim().is_empty() {
+        print(&printed)?;
+        session.document.is_printed();
+    }
+    compose_stack::ended_inside(code)
 }
 
 pub fn wanted<'s>(session: &'s Session<'_>, args: &StackArgs) -> Wanted<'s> {

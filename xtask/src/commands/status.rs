@@ -6,7 +6,9 @@ use crate::session::{self, Session, print};
 use anyhow::Result;
 use std::time::Duration;
 
-/// How far a run is or how it ended, from its files: needs no database, works while it is under way
+/// Show how far a run is, or how it ended
+///
+/// Read from the run's files: needs no server, and works while the run is under way.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name, or `latest`: the newest
@@ -30,19 +32,27 @@ impl session::Command for Args {
                 status = now;
             }
         }
-        if let (false, Some(next)) = (session.common.json, &status.next) {
-            session.terminal.line(format!("next: {}", session.then_in(&status.environment, next)));
+        let next = status.next.as_ref().map(|next| session.then_in(&status.environment, next));
+        match (session.document.is_wanted(), next) {
+            (true, next) => session.document.hold(&status, next)?,
+            (false, Some(next)) => session.terminal.line(format!("next: {next}")),
+            (false, None) => {}
         }
         Ok(())
     }
 }
 
-/// All of it, or what is new since `before`; once more all of it at the end. As JSON a line each time
-/// where it is followed.
+/// All of it, or what is new since `before`; once more all of it at the end. As JSON a document each time, on
+/// a line where it is followed; the one of the end is the command's own.
 fn show(session: &Session<'_>, status: &Status, before: Option<&Status>, follow: bool) -> Result<()> {
-    match (session.common.json, before) {
-        (true, None) if !follow => print(&format!("{}\n", serde_json::to_string_pretty(status)?)),
-        (true, _) => print(&format!("{}\n", serde_json::to_string(status)?)),
+    let document = &session.document;
+    match (document.is_wanted(), before) {
+        (true, _) if !follow => Ok(()),
+        (true, _) if status.is_running() => document.line(status),
+        (true, _) => {
+            document.one_line();
+            Ok(())
+        }
         (false, Some(before)) if status.is_running() => {
             print(&format!("{}{}", status.since(before), status.under_way()))
         }

@@ -8,7 +8,7 @@ use crate::phases::p5_verify::Depth;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::session::{Command, RunArgs, Said, Servers, Session, SourceArgs, print};
+use crate::session::{Command, RunArgs, Servers, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -55,13 +55,7 @@ impl Command for Args {
         {
             refuse!("{why}: `{}` makes one", session.then("migrate"));
         }
-        match session.common.json {
-            true => print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?,
-            false => {
-                let next = found.next().map(str::to_string);
-                session.say(Said { text: found.text(), next })?;
-            }
-        }
+        session.done(&found, found.text(), found.next().map(str::to_string))?;
         found.judge()
     }
 }

@@ -16,7 +16,7 @@ use crate::timing::Part;
 use anyhow::Result;
 use std::sync::Arc;
 
-/// Phase 5: every store against what the run's snapshot held
+/// Phase 5: compare every store with the run's snapshot
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub(super) async fn verified(ctx: &Arc<Ctx>, adopt: &[ServerName], depth: Depth)
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
         .begun_with(&manifest);
-    report.seconds.insert(Part::Verify.to_string(), proof.seconds);
+    report.seconds.insert(Part::Verify, proof.seconds);
     report.source = manifest.source.clone();
     report.since(manifest.cutover.as_ref());
     let adopted = if proof.is_green() { adopt } else { &[] };

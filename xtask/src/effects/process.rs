@@ -212,6 +212,17 @@ impl Program {
         status.code().with_context(|| format!("{} was ended: {status}", running.name))
     }
 
+    /// The same, but what it prints on stdout is returned, too.
+    pub async fn foreground_read(self) -> Result<(i32, String)> {
+        let running = self.launch(&self.expression().stdout_capture())?;
+        let handle = running.handle.clone();
+        let output = tokio::task::spawn_blocking(move || anyhow::Ok(handle.wait()?.clone()));
+        let output = output.await.with_context(|| format!("waiting for {}", running.name))??;
+        let code = output.status.code();
+        let code = code.with_context(|| format!("{} was ended: {}", running.name, output.status))?;
+        Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
     /// Starts it; what it writes goes where [`Program::output`] said.
     ///
     /// # Errors

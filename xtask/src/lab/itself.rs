@@ -2,6 +2,8 @@
 
 use crate::effects::process::Program;
 use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,16 @@ pub(super) fn tool(
 /// A call of this program, on the servers of a stack.
 pub(super) fn at(program: Program, stack: &Path, runs: &Path) -> Program {
     program.arg("--stack").arg(stack).arg("--backup-dir").arg(runs)
+}
+
+/// What a command has come to, of the document that it prints with `--json`.
+pub(super) fn result<T: DeserializeOwned>(document: &str) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Document<T> {
+        result: T,
+    }
+    let document: Document<T> = serde_json::from_str(document)?;
+    Ok(document.result)
 }
 
 /// What it said, for a message.

@@ -37,9 +37,8 @@ impl Times {
         })
     }
 
-    /// By the names that a report has for them.
-    pub fn by_name(&self) -> BTreeMap<String, f64> {
-        self.0.iter().map(|(part, seconds)| (part.to_string(), *seconds)).collect()
+    pub fn by_part(&self) -> BTreeMap<Part, f64> {
+        self.0.clone()
     }
 }
 

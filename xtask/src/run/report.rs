@@ -6,6 +6,7 @@ use crate::ledger::{self, Sums};
 use crate::model::{Stop, grouped};
 use crate::run::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck, left_out_lines};
 use crate::tables::Table;
+use crate::timing::Part;
 use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde::Serialize;
@@ -40,10 +41,10 @@ pub struct Report {
     /// Whether what is foreign in a target is damage or the services' work: only `verify` says it.
     #[serde(skip)]
     pub era: Option<String>,
-    pub seconds: BTreeMap<String, f64>,
+    pub seconds: BTreeMap<Part, f64>,
     /// What the parts were expected to take, before they began.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub predicted: BTreeMap<String, f64>,
+    pub predicted: BTreeMap<Part, f64>,
     /// Of this process alone, in bytes.
     pub peak_memory: Option<u64>,
 }

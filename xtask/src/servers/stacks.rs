@@ -8,6 +8,7 @@ use crate::servers::runtime::{Runtime, Taken};
 use crate::servers::{compose_stack, native};
 use crate::settings::Environment;
 use anyhow::{Context, Result};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Which servers are meant.
@@ -98,26 +99,50 @@ impl LocalStack {
     }
 
     /// What runs, and how to connect.
-    async fn status(&self, environment: &Environment) -> Result<String> {
+    async fn status(&self, environment: &Environment) -> Result<(String, StackSeen)> {
         match self {
             LocalStack::Processes(stack) => {
-                let mut out =
-                    format!("{} since {}\n", stack.connections.dir.display(), stack.connections.started);
+                let (directory, started) = (&stack.connections.dir, &stack.connections.started);
+                let mut out = format!("{} since {started}\n", directory.display());
+                let state = |running| if running { "running" } else { "stopped" };
                 for server in &stack.servers {
-                    let state = if server.running { "running" } else { "stopped" };
+                    let state = state(server.running);
                     out += &format!("  {:<10} {state:<8} pid {}\n", server.name, server.pid);
                 }
-                if let Ok(settings) = local::settings(environment, &stack.connections) {
-                    out += &local::how_to_connect(&settings, &stack.connections);
-                }
-                Ok(out)
+                let seen = |server: &native::ServerState| ServerSeen {
+                    name: server.name.clone(),
+                    state: state(server.running).to_string(),
+                    pid: Some(server.pid),
+                    container: None,
+                };
+                let connect = local::settings(environment, &stack.connections)
+                    .map(|settings| local::how_to_connect(&settings, &stack.connections))
+                    .unwrap_or_default();
+                let seen = StackSeen {
+                    directory: Some(directory.clone()),
+                    started: Some(started.clone()),
+                    servers: stack.servers.iter().map(seen).collect(),
+                    ..StackSeen::new("native", &connect)
+                };
+                Ok((out + &connect, seen))
             }
-            LocalStack::Containers { engine, containers, .. } => {
-                let mut out = compose_stack::status(engine, containers, environment).await?;
-                if let Ok(settings) = compose_stack::settings(environment, containers) {
-                    out += &compose_stack::how_to_connect(containers, &settings);
-                }
-                Ok(out)
+            LocalStack::Containers { engine, containers, home } => {
+                let out = compose_stack::status(engine, containers, environment).await?;
+                let seen = |container: &Container| ServerSeen {
+                    name: container.service.clone(),
+                    state: container.condition(),
+                    pid: None,
+                    container: Some(container.name.clone()),
+                };
+                let connect = compose_stack::settings(environment, containers)
+                    .map(|settings| compose_stack::how_to_connect(containers, &settings))
+                    .unwrap_or_default();
+                let seen = StackSeen {
+                    directory: home.clone(),
+                    servers: containers.iter().map(seen).collect(),
+                    ..StackSeen::new("docker", &connect)
+                };
+                Ok((out + &connect, seen))
             }
         }
     }
@@ -144,19 +169,51 @@ impl LocalStack {
     }
 }
 
+/// A local stack for programs.
+#[derive(Debug, Default, Serialize)]
+pub struct StackSeen {
+    /// `native`, `docker`
+    pub runtime: &'static str,
+    /// What `--stack` takes; `None`: the checkout's own containers.
+    pub directory: Option<PathBuf>,
+    pub started: Option<String>,
+    pub servers: Vec<ServerSeen>,
+    /// Commands to type; no password is in them.
+    pub connect: Vec<String>,
+}
+
+impl StackSeen {
+    fn new(runtime: &'static str, connect: &str) -> StackSeen {
+        StackSeen { runtime, connect: connect.lines().map(str::to_string).collect(), ..StackSeen::default() }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct ServerSeen {
+    pub name: String,
+    pub state: String,
+    pub pid: Option<u32>,
+    pub container: Option<String>,
+}
+
 /// Starts servers, fills the monolith, leaves both running, and says how to connect.
 pub async fn up(
     taken: Taken,
     wanted: Wanted<'_>,
     environment: &Environment,
     terminal: &Terminal,
-) -> Result<String> {
+) -> Result<(String, StackSeen)> {
     if let Taken::Docker(engine) = taken {
-        return compose_stack::up(&engine, wanted.workspace, wanted.scale, environment, terminal).await;
+        let connect =
+            compose_stack::up(&engine, wanted.workspace, wanted.scale, environment, terminal).await?;
+        let seen = StackSeen::new("docker", &connect);
+        return Ok((connect, seen));
     }
     let (stack, settings) = local::start(wanted, environment, terminal).await?;
     let connections = stack.keep()?;
-    Ok(local::how_to_connect(&settings, &connections))
+    let connect = local::how_to_connect(&settings, &connections);
+    let seen = StackSeen { directory: Some(connections.dir.clone()), ..StackSeen::new("native", &connect) };
+    Ok((connect, seen))
 }
 
 /// The volumes that `down --volumes` would remove; `None`: no engine is meant.
@@ -211,15 +268,21 @@ pub async fn down(meant: &Meant<'_>, volumes: &[String], terminal: &Terminal) ->
 }
 
 /// What runs, and how to connect.
-pub async fn status(meant: &Meant<'_>, environment: &Environment, terminal: &Terminal) -> Result<String> {
-    let mut out = String::new();
+pub async fn status(
+    meant: &Meant<'_>,
+    environment: &Environment,
+    terminal: &Terminal,
+) -> Result<(String, Vec<StackSeen>)> {
+    let (mut out, mut seen) = (String::new(), Vec::new());
     for stack in meant.stacks(terminal).await? {
-        out += &stack.status(environment).await?;
+        let (text, stack) = stack.status(environment).await?;
+        out += &text;
+        seen.push(stack);
     }
     if out.is_empty() {
         out += "no local servers of this checkout are running: `cargo xtask stack up` starts them\n";
     }
-    Ok(out)
+    Ok((out, seen))
 }
 
 /// The last lines of each server's log, or of one's.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 #[derive(Debug, Default, Args)]
 pub struct SourceArgs {
-    /// Hold the source back until the command ends
+    /// Freeze the source (read-only) until the command ends
     #[arg(long)]
     pub freeze: bool,
     /// Read the source at this many MB/s at most
@@ -53,37 +53,17 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Said for every command.
+/// Differing rows that are shown of each table, where nothing else is said.
+const MAX_DIFFS: usize = 10;
+
+/// Options of every command.
 #[derive(Debug, Args)]
-pub struct Common {
-    /// Which servers: the name of a file in xtask/environments, or, with a /, the path of one
+#[command(next_help_heading = "Common options")]
+pub struct Everywhere {
+    /// Which servers: a name in xtask/environments, or, with a /, the path of a file
     #[arg(long, global = true, default_value = "local", value_name = "ENV")]
     pub env: String,
-    /// Use the local servers in this directory [default: the newest that `stack up` or `--keep` left]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub stack: Option<PathBuf>,
-    /// Where local servers run: `rehearse` takes processes if nothing is said, all others what is there
-    #[arg(long, global = true, value_name = "RUNTIME", env = "XTASK_RUNTIME", hide_env = true)]
-    pub runtime: Option<Runtime>,
-    /// Where run directories are
-    #[arg(long, global = true, value_name = "DIR")]
-    pub backup_dir: Option<PathBuf>,
-    /// The name of the source database, where the environment asks for it before anything is changed
-    #[arg(long, global = true, value_name = "DATABASE")]
-    pub confirm: Option<String>,
-    /// Documents/s that are written at most to a real project [env: XTASK_FIRESTORE_RATE]
-    #[arg(long, global = true, value_name = "N")]
-    pub firestore_rate: Option<f64>,
-    /// Statements at once on one host [default: this machine's cores]
-    #[arg(long, global = true, value_name = "N")]
-    pub jobs: Option<usize>,
-    /// Differing rows shown of each table
-    #[arg(long, global = true, default_value_t = 10, value_name = "N")]
-    pub max_diffs: usize,
-    /// Show customers' values, which are masked otherwise
-    #[arg(long, global = true)]
-    pub show_values: bool,
-    /// The result as JSON on stdout
+    /// The result as one JSON document on stdout (docs/json.md)
     #[arg(long, global = true)]
     pub json: bool,
     /// Only warnings and the result
@@ -92,4 +72,102 @@ pub struct Common {
     /// Say more
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
+}
+
+/// Options of some commands, by what they mean. Which command takes which: `cli/commands.rs`.
+pub mod options {
+    use super::{Args, Common, MAX_DIFFS, PathBuf, Runtime};
+
+    /// A group of options.
+    pub trait Options: Args {
+        fn put(&self, common: &mut Common);
+    }
+
+    macro_rules! options {
+        ($($(#[$argument:meta])* $group:ident { $field:ident: $kind:ty })*) => {$(
+            #[derive(Debug, Args)]
+            #[command(next_help_heading = "Common options")]
+            #[group(skip)]
+            pub struct $group {
+                $(#[$argument])*
+                pub $field: $kind,
+            }
+
+            impl Options for $group {
+                fn put(&self, common: &mut Common) {
+                    common.$field.clone_from(&self.$field);
+                }
+            }
+        )*};
+    }
+
+    options! {
+        /// Use the local servers in this directory [default: the newest that `stack up` or `--keep` left]
+        #[arg(long, global = true, value_name = "DIR")]
+        InStack { stack: Option<PathBuf> }
+
+        /// Where local servers run: `rehearse` takes processes if nothing is said, all others what is there
+        #[arg(long, global = true, value_name = "RUNTIME", env = "XTASK_RUNTIME", hide_env = true)]
+        Where { runtime: Option<Runtime> }
+
+        /// Where run directories are [default: database-backups in the checkout]
+        #[arg(long, global = true, value_name = "DIR")]
+        Runs { backup_dir: Option<PathBuf> }
+
+        /// The name of the source database, where the environment asks for it before anything is changed
+        #[arg(long, global = true, value_name = "DATABASE")]
+        Confirm { confirm: Option<String> }
+
+        /// Documents/s that are written at most to a real project [env: XTASK_FIRESTORE_RATE]
+        #[arg(long, global = true, value_name = "N")]
+        Rate { firestore_rate: Option<f64> }
+
+        /// Statements at once on one host [default: this machine's cores]
+        #[arg(long, global = true, value_name = "N")]
+        Jobs { jobs: Option<usize> }
+
+        /// Differing rows shown of each table
+        #[arg(long, global = true, default_value_t = MAX_DIFFS, value_name = "N")]
+        Diffs { max_diffs: usize }
+
+        /// Show customers' values, which are masked otherwise
+        #[arg(long, global = true)]
+        Values { show_values: bool }
+    }
+}
+
+/// What was said for a command: where it does not take an option, that one's default.
+#[derive(Debug)]
+pub struct Common {
+    pub env: String,
+    pub stack: Option<PathBuf>,
+    pub runtime: Option<Runtime>,
+    pub backup_dir: Option<PathBuf>,
+    pub confirm: Option<String>,
+    pub firestore_rate: Option<f64>,
+    pub jobs: Option<usize>,
+    pub max_diffs: usize,
+    pub show_values: bool,
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+}
+
+impl From<Everywhere> for Common {
+    fn from(Everywhere { env, json, quiet, verbose }: Everywhere) -> Common {
+        Common {
+            env,
+            stack: None,
+            runtime: None,
+            backup_dir: None,
+            confirm: None,
+            firestore_rate: None,
+            jobs: None,
+            max_diffs: MAX_DIFFS,
+            show_values: false,
+            json,
+            quiet,
+            verbose,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! One call of the tool: which servers, which run, and whether it may.
 
 use super::arguments::{Common, RunArgs, SourceArgs};
+use super::document::Document;
 use super::guard;
 use super::output::LastWords;
 use super::servers::Servers;
@@ -31,6 +32,7 @@ pub struct Session<'a> {
     pub variables: &'a Variables,
     pub terminal: Terminal,
     pub last_words: &'a LastWords,
+    pub document: Document,
     pub workspace: PathBuf,
     pub cleanup: &'a Cleanup,
     /// Those that take the place of the environment's servers; none: there are none.
@@ -42,12 +44,13 @@ impl<'a> Session<'a> {
         common: Common,
         variables: &'a Variables,
         last_words: &'a LastWords,
+        document: Document,
         cleanup: &'a Cleanup,
     ) -> Result<Session<'a>> {
         let common = Common { jobs: common.jobs.map(|j| j.max(1)), ..common };
         let terminal = common.terminal(variables);
         let (workspace, containers) = (workspace()?, Vec::new());
-        Ok(Session { common, variables, terminal, last_words, cleanup, workspace, containers })
+        Ok(Session { common, variables, terminal, last_words, document, cleanup, workspace, containers })
     }
 }
 
@@ -87,10 +90,7 @@ impl Session<'_> {
 
     /// What could have been meant instead, as the rest of a sentence.
     pub fn other_environments(&self, name: &str) -> String {
-        let files = std::fs::read_dir(self.environments()).into_iter().flatten().flatten();
-        let names = files.filter_map(|f| Some(f.file_name().to_str()?.strip_suffix(".toml")?.to_string()));
-        let mut names: Vec<String> = names.collect();
-        names.sort();
+        let names = environments(&self.environments());
         match nearest(name, names.iter().map(String::as_str)) {
             Some(meant) => format!(" (did you mean {meant}?)"),
             None => format!(" (there are {})", names.join(", ")),
@@ -241,7 +241,7 @@ impl Session<'_> {
     }
 
     pub fn runs(&self) -> PathBuf {
-        self.common.backup_dir.clone().unwrap_or_else(|| self.workspace.join("database-backups"))
+        self.common.backup_dir.clone().unwrap_or_else(|| runs_of(&self.workspace))
     }
 
     pub fn new_run(&self, args: &SourceArgs, existing: Existing) -> Result<Arc<Ctx>> {
@@ -352,6 +352,26 @@ impl Session<'_> {
         ctx.existing = existing(manifest.replace);
         Ok(Arc::new(ctx))
     }
+}
+
+/// The names of the environments that have a file there, sorted.
+fn environments(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = files.filter_map(|f| Some(f.file_name().to_str()?.strip_suffix(".toml")?.to_string()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn runs_of(workspace: &Path) -> PathBuf {
+    workspace.join("database-backups")
+}
+
+/// The environments of this checkout, and where its runs are if nothing else is said: without a session, for
+/// completions.
+pub fn known_places() -> Result<(Vec<String>, PathBuf)> {
+    let workspace = workspace()?;
+    Ok((environments(&workspace.join("xtask/environments")), runs_of(&workspace)))
 }
 
 /// The newest run of this environment that has been cut over.

@@ -3,13 +3,15 @@
 
 mod arguments;
 mod call;
+mod document;
 pub mod guard;
 mod output;
 mod result;
 mod servers;
 
-pub use arguments::{Common, RunArgs, SourceArgs, WaitArgs};
-pub use call::{Session, existing};
+pub use arguments::{Common, Everywhere, RunArgs, SourceArgs, WaitArgs, options};
+pub use call::{Session, existing, known_places};
+pub use document::{Document, verdict};
 pub use output::{LastWords, Said, print};
 pub use servers::Servers;
 

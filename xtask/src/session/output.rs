@@ -35,10 +35,13 @@ impl LastWords {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
     }
 
+    pub fn words(&self) -> Option<String> {
+        let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        words.as_ref().filter(|(run, _)| dir::has_begun(run)).map(|(_, words)| words.clone())
+    }
+
     pub fn say(&self) {
-        if let Some((run, words)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
-            && dir::has_begun(run)
-        {
+        if let Some(words) = self.words() {
             say(&format!("next: {words}"));
         }
     }

@@ -31,19 +31,24 @@ impl Session<'_> {
 
     /// What blocks a run is data, too.
     pub fn unblocked<T>(&self, result: Result<T>) -> Result<T> {
-        if let (true, Err(error)) = (self.common.json, &result)
+        if let Err(error) = &result
             && let Some(Blocked(hazards)) = error.downcast_ref::<Blocked>()
         {
-            let json = serde_json::json!({ "refused": true, "hazards": hazards });
-            print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+            self.document.hold(&serde_json::json!({ "hazards": hazards }), None)?;
         }
         result
     }
 
-    pub fn done(&self, done: &impl serde::Serialize, text: String, next: String) -> Result<()> {
-        match self.common.json {
-            true => print(&format!("{}\n", serde_json::to_string_pretty(done)?)),
-            false => self.say(Said { text, next: Some(next) }),
+    /// What a command has done: `done` for programs, `text` for people, and for both what to type next.
+    pub fn done(
+        &self,
+        done: &impl serde::Serialize,
+        text: String,
+        next: impl Into<Option<String>>,
+    ) -> Result<()> {
+        match self.document.is_wanted() {
+            true => self.document.hold(done, next.into()),
+            false => self.say(Said { text, next: next.into() }),
         }
     }
 
@@ -78,7 +83,12 @@ impl Session<'_> {
         line
     }
 
+    /// Text alone; in a document that is its lines.
     pub fn say(&self, said: Said) -> Result<()> {
+        if self.document.is_wanted() {
+            let lines: Vec<&str> = said.text.lines().collect();
+            return self.document.hold(&serde_json::json!({ "text": lines }), said.next);
+        }
         print(&said.text)?;
         if let Some(next) = said.next {
             self.terminal.line(format!("next: {next}"));
@@ -87,11 +97,8 @@ impl Session<'_> {
     }
 
     pub fn report(&self, report: &Report, next: &str) -> Result<()> {
-        if self.common.json {
-            return print(&format!("{}\n", serde_json::to_string_pretty(report)?));
-        }
         let text = format!("{}run {}: {}\n", report.text(), report.run, report.directory);
-        self.say(Said { text, next: Some(next.to_string()) })
+        self.done(report, text, next.to_string())
     }
 
     /// Writes the report into the run's directory as it is now. The command has come to its end without it.

@@ -2,6 +2,11 @@
 //! sections of the guide that they list are those that there are. Needs no server.
 #![allow(clippy::unwrap_used)]
 
+mod commands;
+#[path = "../support/schema.rs"]
+#[allow(dead_code)]
+mod schema;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -154,9 +159,9 @@ fn typed(page: &str, text: &str) -> Vec<Typed> {
     found
 }
 
-/// As a shell would split it, as far as the documents go: no quotes but around whole words, and comments.
+/// As a shell would split it, as far as the documents go: no quotes but around whole words, comments, and pipes.
 fn words(line: &str) -> Vec<String> {
-    let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
+    let words = line.split_whitespace().take_while(|word| !word.starts_with('#') && *word != "|");
     words.map(|word| word.trim_matches(['"', '\'']).replace("\\|", "|")).collect()
 }
 
@@ -315,25 +320,52 @@ fn hazards() -> String {
     out
 }
 
-#[test]
-fn hazards_lists_every_hazard_as_the_tool_describes_it() {
-    const BEGIN: &str = "<!-- hazards: written by the test `docs` -->\n";
-    const END: &str = "<!-- end of hazards -->";
-    let page = read("docs/hazards.md");
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (found, after) = rest.split_once(END).unwrap();
-    let expected = hazards();
+/// What the tool says of itself stands on the page between these two lines; with `UPDATE_DOCS` it is put there.
+fn assert_written(page: &str, name: &str, expected: &str) {
+    let (begin, end) =
+        (format!("<!-- {name}: written by the test `docs` -->\n"), format!("<!-- end of {name} -->"));
+    let text = read(page);
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (found, after) = rest.split_once(&end).unwrap();
     if found != expected && std::env::var_os("UPDATE_DOCS").is_some() {
-        let text = format!("{before}{BEGIN}{expected}{END}{after}");
-        fs::write(root().join("docs/hazards.md"), text).unwrap();
+        fs::write(root().join(page), format!("{before}{begin}{expected}{end}{after}")).unwrap();
         return;
     }
-    let names = HAZARDS.iter().map(|hazard| hazard.name.to_string()).collect();
-    assert_same("docs/hazards.md", &first_column(&page), &names);
     assert!(
         found == expected,
-        "docs/hazards.md is not what the tool says: UPDATE_DOCS=1 cargo test -p xtask --test docs"
+        "{page} is not what the tool says: UPDATE_DOCS=1 cargo test -p xtask --test docs"
     );
+}
+
+#[test]
+fn hazards_lists_every_hazard_as_the_tool_describes_it() {
+    assert_written("docs/hazards.md", "hazards", &hazards());
+    let names = HAZARDS.iter().map(|hazard| hazard.name.to_string()).collect();
+    assert_same("docs/hazards.md", &first_column(&read("docs/hazards.md")), &names);
+}
+
+#[test]
+fn commands_has_every_command_as_the_tool_describes_it() {
+    assert_written("docs/commands.md", "commands", &commands::page());
+}
+
+/// Every block of JSON is a whole document.
+#[test]
+fn json_shows_documents_that_the_schema_allows() {
+    let page = read("docs/json.md");
+    let blocks: Vec<&str> =
+        page.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    assert!(blocks.len() >= 4, "{blocks:?}");
+    let mut verdicts = BTreeSet::new();
+    for block in blocks {
+        let document: serde_json::Value =
+            serde_json::from_str(block).unwrap_or_else(|e| panic!("{e}: {block}"));
+        assert_eq!(schema::wrong(&document), Vec::<String>::new(), "{block}");
+        verdicts.insert(document["verdict"].as_str().unwrap().to_string());
+    }
+    let told: Vec<&str> = [0, 1, 2, 3, 4, 5, 6].map(xtask::session::verdict).to_vec();
+    let page_tells = |verdict: &&str| page.contains(&format!("| `{verdict}` |"));
+    assert!(told.iter().all(page_tells), "docs/json.md: the table of verdicts needs {told:?}");
 }
 
 #[test]

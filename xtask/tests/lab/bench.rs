@@ -59,7 +59,7 @@ fn everything_is_measured_and_shown() {
     assert!(runs.iter().all(|(_, seconds)| *seconds > 0.0), "{runs:?}");
 
     let migrate = &results["repetitions"][0]["runs"]["ours: migrate"];
-    for step in ["1 backup", "2 export", "3 firestore", "4 import", "5 verify"] {
+    for step in ["step_1_backup", "step_2_export", "step_3_firestore", "step_4_import", "step_5_verify"] {
         assert!(migrate["phases"][step].as_f64().unwrap() > 0.0, "{step}: {migrate}");
     }
     assert!(migrate["peak_memory"].as_u64().unwrap() > 1 << 20);
@@ -128,7 +128,7 @@ fn figures_are_what_was_measured(results: &Value, with_node: bool) {
     is("verify again, PostgreSQL content alone", cpu("ours: verify, PostgreSQL content alone") / count);
     let count = cpu("count: heap count(*) of the source");
     is("source check of the cut-over", cpu("ours: source check of the cut-over") / count);
-    let truth = runs["ours: migrate"]["phases"]["all phases"].as_f64().unwrap();
+    let truth = runs["ours: migrate"]["phases"]["all_phases"].as_f64().unwrap();
     let predicted = runs["ours: plan"]["predicted"].as_f64().unwrap();
     is("prediction of plan, scale 0", predicted / truth);
 }

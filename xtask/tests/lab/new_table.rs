@@ -110,7 +110,8 @@ fn a_table_more_is_schema_folder_entry_and_fixtures() {
     let said = rehearse.output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert!(said.status.success(), "{stdout}\n{stderr}");
-    let report: serde_json::Value = serde_json::from_str(&stdout).expect(&stdout);
+    let document: serde_json::Value = serde_json::from_str(&stdout).expect(&stdout);
+    let report = &document["result"];
     let coupons =
         report["tables"].as_array().unwrap().iter().find(|table| table["table"] == "coupons").unwrap();
     assert_eq!((&report["proven"], &coupons["source_rows"]), (&true.into(), &4.into()), "{coupons:#}");

@@ -50,8 +50,27 @@ fn help_and_usage() {
         "completions",
     ] {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
-        assert!(xtask(&[verb, "--help"]).expect_code(0).stdout.contains("--env"), "{verb}");
+        let own = xtask(&[verb, "--help"]).expect_code(0).stdout;
+        assert!(
+            own.contains("--env") && own.contains(&format!("Usage: cargo xtask {verb}")),
+            "{verb}: {own}"
+        );
+        assert!(own.contains(&format!("Example: cargo xtask {verb}")), "{verb}: {own}");
     }
+    // One line for each command, on a narrow terminal, too.
+    let list = help.split_once("Commands:\n").unwrap().1.split("\n\n").next().unwrap();
+    assert_eq!(
+        list.lines().count(),
+        xtask::cli::about().len(),
+        "bench-part is hidden, help is added: {list}"
+    );
+    for line in list.lines() {
+        assert!(line.starts_with("  ") && !line.starts_with("   ") && line.len() <= 80, "{line}");
+    }
+    let said = xtask(&["verify", "latest"]).expect_code(2).stderr;
+    assert!(said.contains("tip: a run is named by its option: --run latest"), "{said}");
+    let said = xtask(&["chaos", "--stack", "/tmp"]).expect_code(2).stderr;
+    assert!(said.contains("tip: --stack means nothing for `chaos`: leave it out"), "{said}");
     for wrong in [
         &[][..],
         &["migrat"],
@@ -67,6 +86,15 @@ fn help_and_usage() {
         &["stack", "sideways"],
         &["config"],
         &["migrate", "--firestore-rate", "fast"],
+        // Common options where they mean nothing.
+        &["chaos", "--stack", "/tmp"],
+        &["bench", "--backup-dir", "/tmp"],
+        &["completions", "bash", "--jobs", "2"],
+        &["rehearse", "--stack", "/tmp"],
+        &["plan", "--confirm", "ecommerce_db"],
+        &["status", "--firestore-rate", "100"],
+        &["doctor", "--show-values"],
+        &["freeze", "--max-diffs", "3"],
     ] {
         let said = xtask(wrong).expect_code(2);
         assert_eq!(said.stdout, "", "{wrong:?}");
@@ -277,10 +305,10 @@ fn assert_gone(pid: u32) {
 }
 
 /// What the shell offers for these words, the last of them unfinished.
-fn completed(script: &Path, words: &str) -> Vec<String> {
+pub fn completed(script: &Path, words: &str) -> Vec<String> {
     let line = format!(
         "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-         _xtask xtask \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; \
+         _clap_complete_xtask xtask \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; \
          echo \"${{COMPREPLY[@]}}\"",
         script.display()
     );
@@ -293,7 +321,8 @@ fn completions() {
     let dir = tempfile::tempdir().unwrap();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = xtask(&["completions", shell]).expect_code(0).stdout;
-        for word in ["xtask", "migrate", "max-quarantine"] {
+        // Each asks the program itself, which knows environments and runs.
+        for word in ["xtask", "XTASK_COMPLETE", env!("CARGO_BIN_EXE_xtask")] {
             assert!(script.contains(word), "{shell}: {word}");
         }
         fs::write(dir.path().join(shell), script).unwrap();

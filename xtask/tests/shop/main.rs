@@ -46,6 +46,7 @@ mod held_back;
 mod hostile;
 mod interruptions;
 mod isolation;
+mod json;
 mod kept;
 mod last_look;
 mod ledger;

@@ -108,7 +108,7 @@ async fn a_database_comes_back_beside_the_stores_own() {
     // The owner of a store may not make databases.
     let places = Places::of(&shop, Some("postgres"));
     let said = places.run(&["backup", "--target", "order", "--json"]).expect_code(0);
-    let from = said.json()[0]["path"].as_str().unwrap().to_string();
+    let from = said.json()["backups"][0]["path"].as_str().unwrap().to_string();
     let before = targets(&shop).await;
     let restore = ["restore", "--target", "order", "--from", &from, "--into", "order_again"];
     let said = places.run(&restore).expect_code(0);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod emulator;
+pub mod schema;
 
 use self::emulator::Emulator;
 use datapath::firestore::{Address, Fields, Firestore};
@@ -53,8 +54,21 @@ impl Said {
         self
     }
 
+    /// The command's result, of the one document on stdout.
+    #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).expect(&self.stdout)
+        self.document()["result"].take()
+    }
+
+    /// The one document on stdout, which is as docs/json.schema.json says, and tells how the command ended.
+    #[track_caller]
+    pub fn document(&self) -> serde_json::Value {
+        let document: serde_json::Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr));
+        let wrong = schema::wrong(&document);
+        assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), self.stdout);
+        assert_eq!(document["exit"].as_i64(), self.code.map(i64::from), "{}", self.stdout);
+        document
     }
 }
 
@@ -68,11 +82,13 @@ impl From<Output> for Said {
     }
 }
 
-/// Refused: exit code 4, nothing on stdout, these words on stderr.
+/// Refused: exit code 4, nothing on stdout but the document of `--json`, these words on stderr.
 #[track_caller]
 pub fn assert_refused(case: &str, said: &Said, words: &[&str]) {
     assert_eq!(said.code, Some(4), "{case}: {}{}", said.stdout, said.stderr);
-    assert_eq!(said.stdout, "", "{case}");
+    if !said.stdout.is_empty() {
+        assert_eq!(said.document()["verdict"], "refused", "{case}");
+    }
     for word in words {
         assert!(said.stderr.contains(word), "{case}: not a word of {word:?} in\n{}", said.stderr);
     }

@@ -14,7 +14,7 @@ mod world;
 
 pub use junit::junit;
 pub use result::{Checked, Outcome, Verdict};
-pub use scenario::{Scenario, Side, load, patience};
+pub use scenario::{Scenario, Side, Step, load, patience};
 pub use world::Plan;
 
 use crate::effects::cleanup::Cleanup;

@@ -140,7 +140,7 @@ impl Bed {
 
     async fn back(&self, scenario: &str) -> Result<Back> {
         let said = self.tool(&["rollback", scenario, "--json"]).await?;
-        serde_json::from_str(&said).with_context(|| format!("reading {said}"))
+        itself::result(&said).with_context(|| format!("reading {said}"))
     }
 
     async fn restore(&self) -> Result<f64> {

@@ -117,7 +117,7 @@ impl Repetition {
     /// What was predicted of the phases of a migration, of what they took.
     pub fn prediction(&self, size: Size) -> Option<f64> {
         let predicted = self.run(Measured::Plan(size))?.predicted?;
-        let took = self.run(Measured::Migrate(size))?.phases.get(&Part::Phases.to_string()).copied()?;
+        let took = self.run(Measured::Migrate(size))?.phases.get(&Part::Phases.key()).copied()?;
         Some(predicted / took)
     }
 }

@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn a_prediction_may_be_neither_too_low_nor_too_high() {
         let of = |predicted: f64| {
-            let phases = [(Part::Phases.to_string(), 10.0)].into();
+            let phases = [(Part::Phases.key(), 10.0)].into();
             let migrated = Run { phases, ..run(30.0, 1.0) };
             let planned = Run { predicted: Some(predicted), ..run(1.0, 1.0) };
             let size = Size::TwentyFifth;

@@ -8,6 +8,7 @@ use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
 use crate::operations::report::parts::{head, px};
 use crate::steps::StepName;
+use crate::timing::Part;
 use maud::{DOCTYPE, Markup, html};
 
 /// The whole page.
@@ -249,8 +250,8 @@ fn by_size(results: &Results, value: &dyn Fn(&Repetition, Size) -> Option<f64>) 
 /// The journal's steps of the whole migration.
 fn phases(all: &[Repetition]) -> Vec<Bar> {
     let step = |step: StepName| {
-        let label = step.to_string();
-        let value = spread(all, &|r| r.run(Measured::Migrate(Size::Whole))?.phases.get(&label).copied())?;
+        let (label, key) = (step.to_string(), Part::Step(step).key());
+        let value = spread(all, &|r| r.run(Measured::Migrate(Size::Whole))?.phases.get(&key).copied())?;
         Some(Bar { label, value, ours: true })
     };
     let phases =

@@ -147,7 +147,8 @@ async fn documents(ctx: &Arc<Ctx>, export: &Arc<Export>) -> Result<Done> {
 
 impl Done {
     fn once(times: &Times) -> Done {
-        Done { seconds: times.by_name(), peak_memory: peak_memory(), ..Done::default() }
+        let seconds = times.by_part().into_iter().map(|(part, seconds)| (part.key(), seconds)).collect();
+        Done { seconds, peak_memory: peak_memory(), ..Done::default() }
     }
 }
 

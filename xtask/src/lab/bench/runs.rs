@@ -18,7 +18,7 @@ use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Export, Manifest};
 use crate::steps::{Event, StepName};
 use crate::tables::{TABLES, Table};
-use crate::timing::Timing;
+use crate::timing::{self, Timing};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ impl Bench<'_> {
         }
         let (ran, spent) = measured(&self.shop, tool(&self.shop, &["verify", "--json"])?).await?;
         let ran = succeeded("verify", ran)?;
-        let report: Reported = serde_json::from_str(&ran.stdout).context("reading verify's report")?;
+        let report: Reported = itself::result(&ran.stdout).context("reading verify's report")?;
         ensure!(report.proven == Some(true), "verify found differences");
         note(self.terminal, done, Measured::Verify, Run::new(&ran, spent));
         if self.plan.references.contains(&Reference::Count) {
@@ -173,8 +173,7 @@ impl Bench<'_> {
         let name = &part.name();
         let (ran, spent) = measured(&self.shop, tool(&self.shop, &["bench-part", name, "--json"])?).await?;
         let ran = succeeded(&format!("bench-part {name}"), ran)?;
-        let said: Done =
-            serde_json::from_str(&ran.stdout).with_context(|| format!("reading what {name} said"))?;
+        let said: Done = itself::result(&ran.stdout).with_context(|| format!("reading what {name} said"))?;
         self.counted(part, &said.counts)?;
         let run = Run { phases: said.seconds, peak_memory: said.peak_memory, ..Run::new(&ran, spent) };
         Ok(match said.passes {
@@ -229,7 +228,7 @@ async fn migration(shop: &Shop, size: Size, terminal: &Terminal, done: &mut Repe
 async fn plan(shop: &Shop) -> Result<Run> {
     let (ran, spent) = measured(shop, tool(shop, &["plan", "--json"])?).await?;
     let ran = succeeded("plan", ran)?;
-    let planned: Planned = serde_json::from_str(&ran.stdout).context("reading what plan said")?;
+    let planned: Planned = itself::result(&ran.stdout).context("reading what plan said")?;
     Ok(Run { predicted: Some(planned.timing.sampled.total()), ..Run::new(&ran, spent) })
 }
 
@@ -237,7 +236,7 @@ async fn plan(shop: &Shop) -> Result<Run> {
 async fn migrate(shop: &Shop) -> Result<Run> {
     let (ran, spent) = measured(shop, tool(shop, &["migrate", "--json"])?).await?;
     let ran = succeeded("migrate", ran)?;
-    let report: Reported = serde_json::from_str(&ran.stdout).context("reading migrate's report")?;
+    let report: Reported = itself::result(&ran.stdout).context("reading migrate's report")?;
     ensure!(report.proven == Some(true), "the migration was not proven");
     let mut run = Run::new(&ran, spent);
     run.peak_memory = report.peak_memory;
@@ -248,13 +247,13 @@ async fn migrate(shop: &Shop) -> Result<Run> {
     Ok(run)
 }
 
-/// Seconds of every step that came to its end, by its name.
+/// Seconds of every step that came to its end, by its key.
 fn seconds(journal: &Journal) -> Result<BTreeMap<String, f64>> {
     let steps = journal.commands.iter().flat_map(|command| &command.steps);
     let took = |step: &Span<StepName>| {
         let ended = step.ended.as_ref().context("a step that is done has no end")?;
         let (began, ended): (jiff::Timestamp, jiff::Timestamp) = (step.began.parse()?, ended.parse()?);
-        Ok((step.step.to_string(), ended.duration_since(began).as_secs_f64()))
+        Ok((timing::Part::Step(step.step.clone()).key(), ended.duration_since(began).as_secs_f64()))
     };
     steps.filter(|step| step.event == Event::Done).map(took).collect()
 }

@@ -279,7 +279,7 @@ impl Shop {
         let arguments = ["verify", "--show-values", "--max-diffs", &shown, "--run", &self.id];
         let output = call(&self.stack, &self.runs, &arguments).await?;
         let mut findings = Vec::new();
-        if let Ok(report) = serde_json::from_slice::<serde_json::Value>(&output.stdout) {
+        if let Ok(report) = itself::result::<serde_json::Value>(&String::from_utf8_lossy(&output.stdout)) {
             let parts = ["tables", "checks"].iter().filter_map(|part| report[part].as_array()).flatten();
             let all = parts.filter_map(|part| part["findings"].as_array()).flatten();
             findings.extend(all.map(serde_json::Value::to_string));

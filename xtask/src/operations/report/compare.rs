@@ -15,7 +15,7 @@ pub fn compare(a: &RunStory, b: &RunStory) -> String {
         ("Rows", tables(first, second)),
         ("Not migrated", outcomes(first, second)),
         ("Hazards", hazards(first, second)),
-        ("Seconds", seconds(&first.seconds, &second.seconds)),
+        ("Seconds", seconds(first, second)),
     ];
     for (title, lines) in parts {
         match lines.is_empty() {
@@ -59,8 +59,11 @@ fn hazards(a: &Report, b: &Report) -> String {
     differences(&of(a), &of(b), numbers)
 }
 
-fn seconds(a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>) -> String {
-    differences(a, b, |name, a, b| {
+fn seconds(a: &Report, b: &Report) -> String {
+    let of = |report: &Report| -> BTreeMap<String, f64> {
+        report.seconds.iter().map(|(part, seconds)| (part.to_string(), *seconds)).collect()
+    };
+    differences(&of(a), &of(b), |name, a, b| {
         let shown = |seconds: Option<&f64>| seconds.map_or("–".to_string(), |s| format!("{s:.1} s"));
         format!("  {name:<28} {} → {}\n", shown(a), shown(b))
     })

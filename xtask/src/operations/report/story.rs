@@ -77,8 +77,8 @@ impl RunStory {
             report.source.clone_from(&manifest.source);
             report.cutover = manifest.cutover.as_ref().map(|cutover| cutover.at.clone());
             if let Some(time) = &manifest.time {
-                report.seconds = time.real.map(|real| real.by_name()).unwrap_or_default();
-                report.predicted = time.predicted.by_name();
+                report.seconds = time.real.map(|real| real.by_part()).unwrap_or_default();
+                report.predicted = time.predicted.by_part();
             }
             report
         });
@@ -111,8 +111,13 @@ impl RunStory {
     }
 
     pub fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(&self.data())? + "\n")
+    }
+
+    /// For programs.
+    pub fn data(&self) -> impl Serialize {
         let back = &self.manifest.rolled_back;
-        let json = Json {
+        Json {
             format: FORMAT,
             run: &self.run,
             state: &self.state,
@@ -122,8 +127,7 @@ impl RunStory {
             commands: &self.journal.commands,
             rolled_back: back.iter().map(|back| (back.at.as_str(), back.scope.as_str())).collect(),
             journal: &self.chain,
-        };
-        Ok(serde_json::to_string_pretty(&json)? + "\n")
+        }
     }
 }
 

@@ -138,13 +138,14 @@ pub struct Back {
 
 /// A part of the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum BackPart {
     /// Looking at what the databases have received.
     Databases,
     /// Looking at what the collections have received.
     Collections,
     /// The transaction in the old database.
+    #[serde(alias = "old-database")]
     OldDatabase,
     /// Afterwards: sequences, and what the databases say of themselves.
     Marks,

@@ -1,5 +1,6 @@
 //! This tool inside the network of the hardened stack.
 
+use crate::effects::process::Program;
 use crate::model::Stop;
 use crate::servers::docker::{Compose, Engine, Project};
 use anyhow::{Context, Result, bail};
@@ -8,11 +9,8 @@ use std::path::Path;
 /// The stack that publishes no port.
 const HARDENED: &str = "docker-compose.hardened.yml";
 
-/// Runs this tool inside the network of the hardened stack, in a container that goes with it.
-///
-/// # Errors
-/// As the tool inside ended.
-pub async fn run_inside(workspace: &Path, arguments: &[String]) -> Result<()> {
+/// What runs this tool inside the network of the hardened stack, in a container that goes with it.
+pub async fn inside(workspace: &Path, arguments: &[String]) -> Result<Program> {
     let engine = Engine::connect().await?;
     let binary = std::env::current_exe().context("finding this program")?;
     let mut project = Project::of(workspace);
@@ -22,8 +20,16 @@ pub async fn run_inside(workspace: &Path, arguments: &[String]) -> Result<()> {
         ("XTASK_WORKSPACE".to_string(), workspace.display().to_string()),
     ];
     let compose = Compose::find().await?;
+    Ok(compose.once(&engine, &project, "xtask", arguments))
+}
+
+/// Its exit code is this one's.
+///
+/// # Errors
+/// As the tool inside ended.
+pub fn ended_inside(code: i32) -> Result<()> {
     let inside = "the tool inside says so: see above".to_string();
-    match compose.run(&engine, &project, "xtask", arguments).await? {
+    match code {
         0 => Ok(()),
         3 => Err(Stop::Differs(inside).into()),
         4 => Err(Stop::Refused(inside).into()),

@@ -13,7 +13,7 @@ mod servers;
 
 pub use display::{how_to_connect, logs, status};
 pub use found::{all_run, of};
-pub use inside::run_inside;
+pub use inside::{ended_inside, inside};
 pub use lifecycle::{at_work, down, up, volumes};
 pub use new_stores::NewStores;
 pub use post_mortem::post_mortem;

@@ -139,22 +139,14 @@ impl Compose {
         self.call(None, project, &["config"]).await
     }
 
-    /// Runs a service once, in the foreground, with our terminal; its container goes with it. Returns its
-    /// exit code.
-    pub async fn run(
-        &self,
-        engine: &Engine,
-        project: &Project,
-        service: &str,
-        arguments: &[String],
-    ) -> Result<i32> {
+    /// What runs a service once, for the foreground; its container goes with it.
+    pub fn once(&self, engine: &Engine, project: &Project, service: &str, arguments: &[String]) -> Program {
         let mut run = vec!["run", "--rm", "--no-deps"];
         // Without a terminal of ours it can have none.
         run.extend((!std::io::stdin().is_terminal()).then_some("-T"));
         run.push(service);
         run.extend(arguments.iter().map(String::as_str));
-        let program = self.program(Some(engine), project, &run);
-        program.foreground().await
+        self.program(Some(engine), project, &run)
     }
 
     async fn call(&self, engine: Option<&Engine>, project: &Project, arguments: &[&str]) -> Result<String> {
