@@ -3,6 +3,7 @@
 use crate::findings::Values;
 use crate::operations::report::{self, HTML, RunStory};
 use crate::session::{Command, Session, print};
+use crate::shown::wrapped;
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -50,7 +51,7 @@ impl Command for Args {
         }
         let format = if session.common.json { Format::Json } else { self.format };
         match format {
-            Format::Txt => print(&story.text()),
+            Format::Txt => print(&wrapped(&story.text(), session.terminal.columns())),
             Format::Json => print(&story.json()?),
             Format::Html => {
                 run.write(HTML, report::page(&story))?;

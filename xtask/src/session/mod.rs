@@ -10,7 +10,7 @@ mod servers;
 
 pub use arguments::{Common, RunArgs, SourceArgs, WaitArgs};
 pub use call::{Session, existing};
-pub use output::{LastWords, Said, print};
+pub use output::{Ending, LastWords, Said, print};
 pub use servers::Servers;
 
 use anyhow::Result;

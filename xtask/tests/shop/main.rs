@@ -82,3 +82,4 @@ mod targets;
 mod unchanged;
 mod unfit;
 mod unmigrated;
+mod verdict;
