@@ -21,9 +21,116 @@ pub fn for_terminal(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+/// In lines of at most so many columns, broken at spaces alone: a word that is longer is left whole. What goes on in
+/// a further line stands two columns further in than the line began.
+pub fn wrapped(text: &str, columns: usize) -> String {
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        let began = line.chars().take_while(|c| *c == ' ').count();
+        out += &hanging(line, columns, began + 2);
+        out += end;
+    }
+    out
+}
+
+/// One line, with what goes on in further lines so far in.
+pub fn hanging(line: &str, columns: usize, further_in: usize) -> String {
+    let (mut out, mut rest) = (String::new(), line.to_string());
+    while rest.chars().count() > columns {
+        let Some((this, next)) = broken(&rest, columns) else { break };
+        out += this.trim_end();
+        out.push('\n');
+        rest = format!("{:further_in$}{}", "", next.trim_start());
+    }
+    out + &rest
+}
+
+/// At the last space that is within the columns, else at the first behind them; `None`: there is none.
+fn broken(line: &str, columns: usize) -> Option<(&str, &str)> {
+    let begins = line.len() - line.trim_start().len();
+    let mut at = None;
+    for (column, (place, c)) in line.char_indices().enumerate() {
+        if at.is_some() && column > columns {
+            break;
+        }
+        if c == ' ' && place > begins && !line[place..].trim_start().is_empty() {
+            at = Some(place);
+        }
+    }
+    at.map(|at| line.split_at(at))
+}
+
+/// As many as there is room for, and how many more there are. The first is there in any case.
+pub fn some_of(items: &[String], room: usize) -> String {
+    let with = |n: usize| match items.len() - n {
+        0 => items.join(", "),
+        more => format!("{}, and {more} more", items[..n].join(", ")),
+    };
+    let fitting = (1..=items.len()).rev().map(with).find(|text| text.chars().count() <= room);
+    fitting.or_else(|| (!items.is_empty()).then(|| with(1))).unwrap_or_default()
+}
+
+/// How long something took or takes: `5.3 s`, `12 min 3 s`, `2 h 5 min`.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 120.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds as u64;
+    match whole {
+        ..7200 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TEXT: &str = "✗ NOT PROVEN: 1 differ · 50,702 rows = 50,299 migrated + 349 excluded + 54 quarantined · 0.9 s\n  \
+                        source       unchanged until 2026-11-29T22:09:03.980Z\n\n    \
+                        a_word_that_is_longer_than_sixty_columns_and_has_no_space_in_it_at_all and more\n";
+
+    #[test]
+    fn lines_fit_and_no_word_is_broken() {
+        for columns in [60, 80, 200] {
+            let wrapped = wrapped(TEXT, columns);
+            let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+            assert_eq!(words(&wrapped), words(TEXT), "{columns}");
+            for line in wrapped.lines().filter(|line| line.chars().count() > columns) {
+                assert_eq!(words(line).len(), 1, "{columns}: {line}");
+            }
+        }
+        assert_eq!(wrapped(TEXT, 200), TEXT);
+    }
+
+    #[test]
+    fn what_goes_on_stands_further_in() {
+        assert_eq!(wrapped("  one two three\n", 10), "  one two\n    three\n");
+        assert_eq!(
+            hanging("  label   one two three", 15, 10),
+            "  label   one\n          two\n          three"
+        );
+        assert_eq!(wrapped("loooooooong word", 4), "loooooooong\n  word");
+    }
+
+    #[test]
+    fn as_many_as_there_is_room_for() {
+        let items = ["one 1", "two 2", "three 3"].map(String::from);
+        assert_eq!(some_of(&items, 80), "one 1, two 2, three 3");
+        assert_eq!(some_of(&items, 21), "one 1, two 2, three 3");
+        assert_eq!(some_of(&items, 20), "one 1, and 2 more");
+        assert_eq!(some_of(&items[..1], 2), "one 1");
+        assert_eq!(some_of(&[], 80), "");
+    }
+
+    #[test]
+    fn times_are_told_in_the_unit_that_is_read() {
+        assert_eq!(
+            [5.26, 119.9, 723.0, 7500.0].map(duration),
+            ["5.3 s", "119.9 s", "12 min 3 s", "2 h 5 min"]
+        );
+    }
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_left() {

@@ -9,9 +9,9 @@ use crate::refuse;
 use crate::run::command::{begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
-use crate::run::manifest::{Backup, left_out_lines};
+use crate::run::manifest::Backup;
 use crate::run::servers;
-use crate::session::{Command, Servers, Session, SourceArgs};
+use crate::session::{Command, Ending, Servers, Session, SourceArgs};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, freeze};
 use crate::sql::HashFn;
@@ -53,7 +53,10 @@ impl Command for Args {
         }
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
         let backup = run(&ctx, &session.handling(&self.source)).await?;
-        session.done(&backup, text(&ctx, &backup), session.then("export"))
+        session.keep_report(&ctx);
+        let text = format!("{}backup in {}\n", backup.text(), ctx.run.path().display());
+        let ending = Ending::of_text(backup.verdict(), text).details(session.details(ctx.run.id()));
+        session.done_with(&backup, &ending.next(Some(session.then("export"))))
     }
 }
 
@@ -82,20 +85,4 @@ async fn back_up(ctx: &Arc<Ctx>, handling: &Handling, hash: HashFn) -> Result<Ba
         Ok(())
     })?;
     Ok(backup)
-}
-
-/// The backup for a person: its files, and what the source holds.
-pub fn text(ctx: &Ctx, backup: &Backup) -> String {
-    let mut out = String::new();
-    for (name, info) in &backup.files {
-        out += &format!("{:>14} bytes  {}  {name}\n", crate::model::grouped(info.bytes), &info.sha256[..16]);
-    }
-    let rows = backup.raw.values().map(|t| t.rows).sum();
-    out +=
-        &format!("{} tables, {} rows, counted and digested\n", backup.raw.len(), crate::model::grouped(rows));
-    for line in left_out_lines(&backup.left_out) {
-        out += &format!("not in the dump: {line}\n");
-    }
-    out += &format!("backup in {}\n", ctx.run.path().display());
-    out
 }

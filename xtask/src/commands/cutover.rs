@@ -5,7 +5,7 @@ use crate::phases::cutover::{Done, cut_over};
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
-use crate::session::{Command, RunArgs, Servers, Session, WaitArgs};
+use crate::session::{Command, Ending, RunArgs, Servers, Session, WaitArgs};
 use crate::steps::CommandName;
 use anyhow::Result;
 use std::sync::Arc;
@@ -31,14 +31,12 @@ impl Command for Args {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
         let done = run(&ctx, self.wait.wait, session.cleanup).await?;
-        session.keep_report(&ctx);
+        session.keep_report_with(&ctx, &done.text());
         let next = session.then(&format!("smoke --run {}", done.run));
+        let ending = Ending::of_text(done.verdict(), done.text()).details(session.details(&done.run));
         // What stays behind frozen is said in the last line, whoever reads no more than that.
-        session.done(
-            &done,
-            done.text(),
-            format!("start the services (the source stays read-only), then {next}"),
-        )
+        let next = format!("start the services (the source stays read-only), then {next}");
+        session.done_with(&done, &ending.next(Some(next)))
     }
 }
 

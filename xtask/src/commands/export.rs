@@ -4,7 +4,7 @@ use super::migrate;
 use crate::checks::preflight;
 use crate::identity::ServerName;
 use crate::model::Existing;
-use crate::run::command::{begin, visibly};
+use crate::run::command::{Times, begin, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
@@ -12,6 +12,7 @@ use crate::run::servers;
 use crate::session::{Command, Servers, Session, SourceArgs};
 use crate::source::{Handling, assess, freeze};
 use crate::steps::CommandName;
+use crate::timing::Part;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.new_run(&self.source, Existing::Refuse)?;
         let report = session.unblocked(run(&ctx, &session.handling(&self.source)).await)?;
+        session.keep_report(&ctx);
         session.report(&report, &session.then(&format!("import --run {}", report.run)))
     }
 }
@@ -52,9 +54,12 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
         let export = freeze::during(ctx, handling, Box::pin(exporting)).await?;
         Ok((manifest, export))
     };
-    let (manifest, export) = visibly(ctx, CommandName::Export, locks.guard(Box::pin(exporting))).await?;
+    let mut times = Times::default();
+    let exporting = visibly(ctx, CommandName::Export, locks.guard(Box::pin(exporting)));
+    let (manifest, export) = times.of(Part::BackupAndExport, exporting).await?;
     let directory = ctx.run.path().display().to_string();
-    let report =
+    let mut report =
         Report::new(ctx.run.id(), directory, ctx.tables, &export, None, ctx.values).begun_with(&manifest);
+    report.seconds = times.by_part();
     Ok(report)
 }

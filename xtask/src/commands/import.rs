@@ -5,15 +5,17 @@ use crate::identity::ServerName;
 use crate::model::{Stop, refused};
 use crate::phases::{p3_transform, p4_import};
 use crate::refuse;
-use crate::run::command::visibly;
+use crate::run::command::{Times, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock::Locks;
-use crate::run::report::Report;
+use crate::run::manifest::{Export, Manifest};
+use crate::run::report::{Report, Stage};
 use crate::run::servers;
 use crate::session::{Command, RunArgs, Servers, Session, guard};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
+use crate::timing::Part;
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use std::sync::Arc;
@@ -82,7 +84,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     }
     let export = Arc::new(export);
     forecast::cost_limit(ctx, &export).await?;
-    let manifest = ctx.run.change_manifest(|manifest| {
+    ctx.run.change_manifest(|manifest| {
         manifest.accepted.clone_from(&ctx.settings.policy.accepted);
         manifest.servers = std::mem::take(&mut manifest.servers).and(found);
         Ok(())
@@ -90,17 +92,24 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     ctx.terminal.phase("Phases 3 and 4: Firestore and PostgreSQL");
     preflight::targets(ctx, Some(&export)).await?;
     let looked = p3_transform::look(ctx, &export).await?;
-    let (documents, ()) =
-        tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::run(ctx, &export))?;
-    let mut report = Report::new(
-        ctx.run.id(),
-        ctx.run.path().display().to_string(),
-        ctx.tables,
-        &export,
-        None,
-        ctx.values,
-    )
-    .begun_with(&manifest);
-    report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
-    Ok(report)
+    let mut times = Times::default();
+    let both =
+        async { tokio::try_join!(p3_transform::run(ctx, &export, &looked), p4_import::run(ctx, &export)) };
+    let (documents, ()) = times.of(Part::Import, both).await?;
+    let defaults = documents.defaults();
+    let manifest = ctx.run.change_manifest(|manifest| {
+        manifest.defaults = defaults;
+        Ok(())
+    })?;
+    Ok(reported(ctx, &export, &manifest, &times))
+}
+
+/// What it has come to so far: nothing is proven.
+fn reported(ctx: &Ctx, export: &Export, manifest: &Manifest, times: &Times) -> Report {
+    let directory = ctx.run.path().display().to_string();
+    let mut report =
+        Report::new(ctx.run.id(), directory, ctx.tables, export, None, ctx.values).begun_with(manifest);
+    (report.stage, report.seconds, report.defaults) =
+        (Stage::Imported, times.by_part(), manifest.defaults.clone());
+    report
 }

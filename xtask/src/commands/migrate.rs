@@ -7,10 +7,10 @@ use crate::commands::{plan, verify};
 use crate::effects::terminal::peak_memory;
 use crate::hazards::{self, Found};
 use crate::identity::ServerName;
-use crate::model::refused;
+use crate::model::{Existing, refused};
 use crate::phases::p5_verify::Depth;
 use crate::phases::{p1_backup, p2_export, p3_transform, p4_import, p5_verify};
-use crate::run::command::{Times, begin, visibly};
+use crate::run::command::{Times, begin, said_if_slow, visibly};
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::{Export, Manifest};
@@ -128,7 +128,12 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
 
 /// The source can be moved as it is, the targets can take it, and it does not cost too much.
 async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
-    let (assessed, ()) = tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None))?;
+    let both = async { tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None)) };
+    let what = match ctx.existing {
+        Existing::Replace => "the source is assessed, and whether the targets hold only what a run wrote",
+        Existing::Refuse => "the source is assessed, and whether the targets can take it",
+    };
+    let (assessed, ()) = said_if_slow(ctx, what, both).await?;
     forecast::affordable(ctx, &assessed.reading).await?;
     Ok(assessed)
 }
@@ -181,9 +186,10 @@ async fn to_the_targets(
     let both = async { tokio::try_join!(p5_verify::run(ctx, &manifest, &export, Depth::Changes), looking) };
     let (proof, source) = times.of(Part::Verify, both).await?;
     let real = times.seconds();
-    let (timing, found) = (manifest.time.take(), proof.clone());
+    let (timing, found, defaults) = (manifest.time.take(), proof.clone(), documents.defaults());
     let manifest = ctx.run.change_manifest(|manifest| {
         (manifest.proof, manifest.source) = (Some(found), source);
+        (manifest.defaults, manifest.peak_memory) = (defaults, peak_memory());
         manifest.time = timing.map(|time| Timing { real, ..time });
         Ok(())
     })?;
@@ -191,14 +197,14 @@ async fn to_the_targets(
     let directory = ctx.run.path().display().to_string();
     let mut report = Report::new(ctx.run.id(), directory, ctx.tables, &export, Some(&proof), ctx.values)
         .begun_with(&manifest);
-    report.defaults = documents.collections.into_iter().map(|(name, c)| (name, c.defaults)).collect();
+    report.defaults.clone_from(&manifest.defaults);
     report.seconds = times.by_part();
     if let (Some(real), Some(time)) = (real, &manifest.time) {
         report.seconds.insert(Part::Phases, real.total());
         report.predicted = time.predicted.by_part();
     }
     report.source = manifest.source.clone();
-    report.peak_memory = peak_memory();
+    report.peak_memory = manifest.peak_memory;
     Ok(report)
 }
 
@@ -235,10 +241,10 @@ pub async fn backup_and_export(
     Ok(Arc::new(export))
 }
 
-/// Says beside the progress what the report will tell in full.
+/// Says with `-v` at once what the report will tell in full.
 fn show(ctx: &Ctx, hazards: &[Found]) {
     for hazard in hazards {
         let accepted = if hazard.accepted { " (accepted)" } else { "" };
-        ctx.terminal.line(format!("  ! {} × {}{accepted}", hazard.count, hazard.name));
+        ctx.terminal.detail(format!("  ! {} × {}{accepted}", hazard.count, hazard.name));
     }
 }

@@ -9,6 +9,7 @@ use crate::commands::rehearse_services::smoked;
 use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
 use crate::lab::shop_services;
+use crate::operations::report::{self, RunStory};
 use crate::phases::rollback::Scenario;
 use crate::run::command::Times;
 use crate::run::ctx::{Ctx, Options};
@@ -77,16 +78,28 @@ impl Command for Args {
         let environment = session.environment()?;
         let running = run(wanted, plan, &environment, session.options()?, session.cleanup);
         let rehearsed = Box::pin(running).await?;
+        let report = &rehearsed.report;
+        let (details, green) = (session.details(&report.run), report.proven == Some(true));
         let Some(kept) = &rehearsed.kept else {
-            return session
-                .judged(&rehearsed.report, "cargo xtask stack up, then cargo xtask migrate --env local");
+            let (details, next) = match (session.common.backup_dir.is_some(), green) {
+                (true, _) => (details, "cargo xtask stack up, then cargo xtask migrate --env local"),
+                (false, true) => (GONE.into(), "cargo xtask stack up, then cargo xtask migrate --env local"),
+                (false, false) => (GONE.into(), "cargo xtask rehearse --keep"),
+            };
+            session.report_with(report, details, next)?;
+            return report.judge();
         };
         session.terminal.always(&format!("the servers are still running:\n{}", kept.how_to_connect));
         let home = kept.home.as_ref().map(|home| format!(" --stack {}", home.display())).unwrap_or_default();
-        let verify = session.then(&format!("verify --run {}{home}", rehearsed.report.run));
-        session.judged(&rehearsed.report, &format!("{verify}; at the end: cargo xtask stack down{home}"))
+        let verb = if green { "verify" } else { "repair" };
+        let next = session.then(&format!("{verb} --run {}{home}", report.run));
+        session.report_with(report, details, &format!("{next}; at the end: cargo xtask stack down{home}"))?;
+        report.judge()
     }
 }
+
+/// Where the details of a run are that has been removed.
+const GONE: &str = "-v, or --keep: the run was removed with its servers";
 
 /// What happens to what the rehearsal makes.
 pub struct RehearsalPlan {
@@ -150,6 +163,10 @@ pub async fn run(
         terminal.always(&format!("the servers are still running:\n{}", kept.how_to_connect));
     }
     let mut report = result?;
+    if stays && report.run == ctx.run.id() {
+        let story = RunStory::of(&ctx.run, ctx.values)?.telling(&report);
+        report::keep(&story, &ctx.run, "")?;
+    }
     if !stays {
         report.directory = "removed with the servers (--keep leaves both)".into();
     }

@@ -12,7 +12,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::run::servers;
-use crate::session::{Command, Document, RunArgs, Said, Servers, Session, print};
+use crate::session::{Command, Document, Ending, RunArgs, Said, Servers, Session, print};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use crate::stores::reconcile::{Action, Change, SaidChange};
@@ -42,18 +42,24 @@ impl Command for Args {
         let mut listing = Listing { document: &session.document, values: ctx.values, told: 0 };
         let outcome = run(&ctx, self.apply, &mut listing).await?;
         session.keep_report(&ctx);
-        let run = ctx.run.id();
+        let (run, columns) = (ctx.run.id(), session.terminal.columns());
         let Repaired { changes, structure, .. } = outcome.repaired;
         let next = match (self.apply, changes + structure) {
             (false, 1..) => session.then(&format!("repair --run {run} --apply")),
             _ => session.then(&format!("verify --run {run}")),
         };
-        if session.document.is_wanted() {
-            listing.end(&serde_json::json!({ "sums": outcome.repaired, "report": outcome.report }), next)?;
-        } else {
-            let report = outcome.report.iter().map(|report| report.text());
-            let text = report.chain([outcome.text()]).collect::<Vec<_>>().join("\n");
-            session.say(Said { text, next: Some(next) })?;
+        match &outcome.report {
+            report if session.document.is_wanted() => {
+                listing.end(&serde_json::json!({ "sums": outcome.repaired, "report": report }), next)?;
+            }
+            None => session.say(Said { text: outcome.text(), next: Some(next) })?,
+            Some(report) => session.ends(&Ending {
+                verdict: report.verdict(),
+                brief: outcome.text().lines().map(String::from).chain(report.brief(columns)).collect(),
+                full: format!("{}\n{}", report.text(), outcome.text()),
+                details: Some(session.details(run)),
+                next: Some(next),
+            })?,
         }
         outcome.judge()
     }
@@ -96,11 +102,7 @@ impl Outcome {
     pub fn text(&self) -> String {
         let Repaired { changes, structure, conflicts, theirs, not_by_this_command } = self.repaired;
         let made = if self.report.is_some() { "changed" } else { "to be changed; nothing has been" };
-        let mut out = format!("-- {} rows and documents {made}\n", grouped(changes));
-        if structure > 0 {
-            let made = if self.report.is_some() { "altered" } else { "to be altered" };
-            out += &format!("-- {} parts of structure and sequences {made}\n", grouped(structure));
-        }
+        let mut out = String::new();
         if conflicts > 0 {
             let n = grouped(conflicts);
             out += &format!("-- {n} are not as this run last wrote them: left alone\n");
@@ -113,7 +115,12 @@ impl Outcome {
             let n = grouped(not_by_this_command);
             out += &format!("-- {n} are not repaired by this command: see above\n");
         }
-        out
+        if structure > 0 {
+            let made = if self.report.is_some() { "altered" } else { "to be altered" };
+            out += &format!("-- {} parts of structure and sequences {made}\n", grouped(structure));
+        }
+        let mark = if self.judge().is_ok() { "✓" } else { "✗" };
+        out + &format!("-- {mark} {} rows and documents {made}\n", grouped(changes))
     }
 
     /// The error that gives exit code 3, where something differs still.

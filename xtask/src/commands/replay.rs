@@ -7,7 +7,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::servers;
-use crate::session::{Command, RunArgs, Servers, Session};
+use crate::session::{Command, Ending, RunArgs, Servers, Session};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::Result;
@@ -30,8 +30,11 @@ impl Command for Args {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
         let replayed = run(&ctx).await?;
-        session.keep_report(&ctx);
-        session.done(&replayed, text(&replayed), session.then(&format!("verify --run {}", ctx.run.id())))?;
+        session.keep_report_with(&ctx, &text(&replayed));
+        let next = session.then(&format!("verify --run {}", ctx.run.id()));
+        let ending =
+            Ending::of_text(verdict(&replayed), text(&replayed)).details(session.details(ctx.run.id()));
+        session.done_with(&replayed, &ending.next(Some(next)))?;
         judge(&replayed)
     }
 }
@@ -47,6 +50,20 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Replayed> {
         replay::run(ctx, &mut manifest).await
     };
     visibly(ctx, CommandName::Replay, locks.guard(Box::pin(work))).await
+}
+
+fn verdict(replayed: &Replayed) -> String {
+    let sum = |of: fn(&TableReplayed) -> usize| replayed.tables.values().map(of).sum::<usize>();
+    let (brought_in, still) = (sum(|table| table.brought_in.len()), sum(|table| table.still.len()));
+    let rest = match still {
+        0 => String::new(),
+        n => format!(", {n} still in quarantine"),
+    };
+    match sum(|table| table.conflicts.len()) {
+        0 if !replayed.done => format!("✓ NOTHING TO REPLAY: the stores have not been touched{rest}"),
+        0 => format!("✓ REPLAYED {brought_in} rows, brought in and proven{rest}"),
+        n => format!("✗ REPLAYED {brought_in} rows; {n} left alone: others have written there{rest}"),
+    }
 }
 
 /// Accounts for each row, in words.

@@ -3,6 +3,7 @@
 use crate::findings::Values;
 use crate::operations::report::{self, HTML, RunStory};
 use crate::session::{Command, Session, print};
+use crate::shown::wrapped;
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -47,7 +48,7 @@ impl Command for Args {
             return session.done(&both, report::compare(&other, &story), None);
         }
         let text = match self.format {
-            Format::Txt => story.text(),
+            Format::Txt => wrapped(&story.text(), session.terminal.columns()),
             // The run's own `report.json`; with --json as the result of this command.
             Format::Json if !session.document.is_wanted() => return print(&story.json()?),
             Format::Json => String::new(),

@@ -14,7 +14,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::servers;
-use crate::session::{Command, RunArgs, Servers, Session, WaitArgs};
+use crate::session::{Command, Ending, RunArgs, Servers, Session, WaitArgs};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::Result;
@@ -107,13 +107,13 @@ impl Command for Args {
         let besides = self.besides.plan(session, &ctx, name).await?;
         if self.dry_run {
             let plan = Done { besides, ..plan(&ctx, &asked).await? };
-            return said(session, &plan, format!("Would go back ({name})"), Some(again()));
+            return said(session, &ctx, &plan, format!("Would go back ({name})"), Some(again()));
         }
         session.permitted(&ctx.settings)?;
         // Its plan first: what it shows has been tried.
         if !session.common.json {
             let plan = Done { besides: besides.clone(), ..plan(&ctx, &asked).await? };
-            ctx.terminal.always(&plan.text("Plan, tried in the old database and undone"));
+            ctx.terminal.detail(plan.text("Plan, tried in the old database and undone"));
         }
         let work = async {
             let done = run(&ctx, &asked, session.cleanup).await?;
@@ -121,15 +121,19 @@ impl Command for Args {
             Ok(Done { besides, ..done })
         };
         let done = session.or_say(&ctx, again(), work).await?;
-        session.keep_report(&ctx);
+        session.keep_report_with(&ctx, &done.lines());
         let without = match self.deltas {
             Deltas::Apply => "",
             Deltas::Keep => ", without what the services wrote: it is in rollback/delta",
             Deltas::Discard => ", without what the services wrote",
         };
         let title = match name.alone() {
-            Some(service) => format!("✓ {service} of run {} is taken back{without}", ctx.run.id()),
-            None => format!("✓ run {} is taken back ({name}{without})", ctx.run.id()),
+            Some(service) => format!("{service} of run {} is taken back{without}", ctx.run.id()),
+            None => format!("run {} is taken back ({name}{without})", ctx.run.id()),
+        };
+        let title = match done.back.left_behind() {
+            0 => format!("✓ {title}"),
+            n => format!("✗ {title}, but {n} rows or documents did not come back"),
         };
         let smoke = session.then("smoke --old");
         let next = match (name.alone(), done.services.started.is_empty()) {
@@ -137,7 +141,7 @@ impl Command for Args {
             (None, false) => Some(smoke),
             (None, true) => Some(format!("start the services on the old database, then {smoke}")),
         };
-        said(session, &done, title, next)?;
+        said(session, &ctx, &done, title, next)?;
         judge(&done.back)
     }
 }
@@ -232,19 +236,29 @@ async fn belongs(ctx: &Arc<Ctx>) -> Result<Marks> {
     Ok(marks)
 }
 
-fn said(session: &Session<'_>, done: &Done, title: String, next: Option<String>) -> Result<()> {
-    session.done(done, done.text(&title), next)
+fn said(session: &Session<'_>, ctx: &Ctx, done: &Done, verdict: String, next: Option<String>) -> Result<()> {
+    let ending = Ending::of_text(verdict, done.lines()).details(session.details(ctx.run.id()));
+    session.done_with(done, &ending.next(next))
 }
 
 impl Done {
     pub fn text(&self, title: &str) -> String {
-        text(&self.back, title) + &services_text(&self.services) + &self.besides.text()
+        format!("{title}\n{}", self.lines())
+    }
+
+    /// Without a title.
+    fn lines(&self) -> String {
+        lines_of(&self.back) + &services_text(&self.services) + &self.besides.text()
     }
 }
 
 /// What went back, a line per table that received something, then what did not.
 pub fn text(back: &Back, title: &str) -> String {
-    let mut out = format!("{title}\n");
+    format!("{title}\n{}", lines_of(back))
+}
+
+fn lines_of(back: &Back) -> String {
+    let mut out = String::new();
     for (name, table) in back.tables.iter().filter(|(_, table)| !table.counts.is_empty()) {
         let DeltaCounts { added, changed, deleted, without_a_place } = &table.counts;
         let number = |n: &u64| grouped(*n);

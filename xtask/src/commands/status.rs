@@ -1,10 +1,12 @@
 //! How far a run is or how it ended; `--follow` until it ends (`run/status.rs`).
 
+use crate::effects::terminal::{EVERY, can_be_redrawn, redraw};
 use crate::run::dir;
 use crate::run::status::{Status, read};
 use crate::session::{self, Session, print};
-use anyhow::Result;
-use std::time::Duration;
+use crate::shown::wrapped;
+use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
 
 /// Show how far a run is, or how it ended
 ///
@@ -23,12 +25,13 @@ impl session::Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let (path, id) = dir::find(&session.runs(), &self.run, None)?;
         let mut status = read(&path, &id)?;
-        show(session, &status, None, self.follow)?;
+        show(session, &status, self.follow)?;
+        let mut told = Instant::now();
         while self.follow && status.is_running() {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let now = read(&path, &id)?;
             if now != status {
-                show(session, &now, Some(&status), true)?;
+                follow(session, &now, &status, &mut told)?;
                 status = now;
             }
         }
@@ -42,20 +45,36 @@ impl session::Command for Args {
     }
 }
 
-/// All of it, or what is new since `before`; once more all of it at the end. As JSON a document each time, on
-/// a line where it is followed; the one of the end is the command's own.
-fn show(session: &Session<'_>, status: &Status, before: Option<&Status>, follow: bool) -> Result<()> {
+/// All of it; as JSON a document each time, on a line where it is followed; the one of the end is the command's own.
+fn show(session: &Session<'_>, status: &Status, follow: bool) -> Result<()> {
     let document = &session.document;
-    match (document.is_wanted(), before) {
-        (true, _) if !follow => Ok(()),
-        (true, _) if status.is_running() => document.line(status),
-        (true, _) => {
+    match document.is_wanted() {
+        true if !follow => Ok(()),
+        true if status.is_running() => document.line(status),
+        true => {
             document.one_line();
             Ok(())
         }
-        (false, Some(before)) if status.is_running() => {
-            print(&format!("{}{}", status.since(before), status.under_way()))
-        }
-        (false, _) => print(&status.text()),
+        false if follow && can_be_redrawn() => redrawn(session, status),
+        false => print(&wrapped(&status.text(), session.terminal.columns())),
     }
+}
+
+/// On a terminal all of it in its place; elsewhere what has begun and ended since, every ten seconds what is under
+/// way, and all of it once more at the end.
+fn follow(session: &Session<'_>, now: &Status, before: &Status, told: &mut Instant) -> Result<()> {
+    let columns = session.terminal.columns();
+    if session.document.is_wanted() || !now.is_running() || can_be_redrawn() {
+        return show(session, now, true);
+    }
+    let mut text = now.since(before);
+    if told.elapsed() >= EVERY {
+        text += &now.now(columns);
+        *told = Instant::now();
+    }
+    print(&wrapped(&text, columns))
+}
+
+fn redrawn(session: &Session<'_>, status: &Status) -> Result<()> {
+    redraw(&wrapped(&status.text(), session.terminal.columns())).context("writing to stdout")
 }

@@ -21,3 +21,4 @@ pub mod terminal;
 pub mod throttle;
 pub mod tls;
 pub mod wait;
+pub mod whole;

@@ -40,23 +40,26 @@ pub struct Done {
 }
 
 impl Done {
+    pub fn verdict(&self) -> String {
+        let (run, Cutover { at, stores, .. }) = (&self.run, &self.cutover);
+        let rows = crate::model::grouped(stores.values().map(|store| store.content.rows).sum());
+        match self.before {
+            true => format!("✓ run {run} has been cut over already, at {at}"),
+            false => format!("✓ CUT OVER run {run} at {at}: {rows} rows and documents, as proven"),
+        }
+    }
+
     pub fn text(&self) -> String {
-        let Cutover { at, source, stores, .. } = &self.cutover;
-        let mut out = match self.before {
-            true => format!("run {} has been cut over already, at {at}\n", self.run),
-            false => format!("run {} is cut over at {at}\n", self.run),
-        };
-        let rows = stores.values().map(|s| s.content.rows).sum();
-        out += &format!(
-            "  the source is read-only and stays so: {} tables, as the run saw them\n  {} rows and documents \
-             in {} tables and collections, exactly what the run proved\n  from now on what the services \
-             write is theirs\nStart the services, in this order:\n",
+        let Cutover { source, stores, .. } = &self.cutover;
+        let mut out = format!(
+            "  the source is read-only and stays so: {} tables, as the run saw them\n  the stores hold exactly what \
+             the run proved: {} tables and collections\n  from now on what the services write is theirs\n  start \
+             the services, in this order:\n",
             source.len(),
-            crate::model::grouped(rows),
             stores.len()
         );
         for (service, endpoint) in &self.services {
-            out += &format!("  {service:<16} {}\n", endpoint.as_deref().unwrap_or_default());
+            out += &format!("    {service:<16} {}\n", endpoint.as_deref().unwrap_or_default());
         }
         out
     }

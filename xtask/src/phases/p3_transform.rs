@@ -24,6 +24,16 @@ pub struct Imported {
     pub collections: BTreeMap<String, ImportedCollection>,
 }
 
+impl Imported {
+    /// How often each collection's fields took their defaults for NULL.
+    pub fn defaults(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        self.collections
+            .iter()
+            .map(|(name, collection)| (name.clone(), collection.defaults.clone()))
+            .collect()
+    }
+}
+
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ImportedCollection {
     pub documents: u64,

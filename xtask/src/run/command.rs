@@ -61,6 +61,18 @@ pub async fn visibly<T>(ctx: &Ctx, command: CommandName, work: impl Future<Outpu
     result
 }
 
+/// Does work that mostly takes no time; where it does, says what it is.
+pub async fn said_if_slow<T>(ctx: &Ctx, what: &str, work: impl Future<Output = T>) -> T {
+    const SLOW: Duration = Duration::from_secs(2);
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        result = &mut work => return result,
+        () = tokio::time::sleep(SLOW) => ctx.terminal.line(format!("  {what}")),
+    }
+    work.await
+}
+
 /// Writes down every second what is under way.
 pub async fn show_progress(ctx: &Ctx) -> Infallible {
     let mut warned = false;
@@ -72,6 +84,7 @@ pub async fn show_progress(ctx: &Ctx) -> Infallible {
         {
             ctx.terminal.warn(format!("`status` cannot show how far this is: {error:#}"));
         }
+        ctx.terminal.tick();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -193,6 +193,8 @@ impl RunDir {
             rolled_back: Vec::new(),
             services_back: Vec::new(),
             time: None,
+            defaults: BTreeMap::new(),
+            peak_memory: None,
         }
     }
 

@@ -79,6 +79,12 @@ pub struct Manifest {
     /// What `migrate` was expected to take, and what it took.
     #[serde(default)]
     pub time: Option<Timing>,
+    /// How often a field of a document took its default for NULL, by collection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub defaults: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Of the process that migrated, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
 }
 
 /// The source after the run's snapshot: what has changed there since.

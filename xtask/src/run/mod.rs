@@ -1,6 +1,7 @@
 //! A run and its files: its directory, manifest, journal, locks and report.
 //! May import: effects, sql, settings, words.
 
+pub mod brief;
 pub mod command;
 pub mod ctx;
 pub mod dir;

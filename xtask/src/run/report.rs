@@ -33,7 +33,10 @@ pub struct Report {
     pub proven: Option<bool>,
     /// How many rows, documents and other things are not as they must be.
     #[serde(skip)]
-    wrong: u64,
+    pub(super) wrong: u64,
+    /// How far the run has come where nothing was verified.
+    #[serde(skip)]
+    pub stage: Stage,
     /// The source since the snapshot, where it has been looked at again.
     pub source: Option<SourceCheck>,
     /// When the services took over; `None` where nothing says so.
@@ -47,6 +50,14 @@ pub struct Report {
     pub predicted: BTreeMap<Part, f64>,
     /// Of this process alone, in bytes.
     pub peak_memory: Option<u64>,
+}
+
+/// How far a run comes by a command that proves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    #[default]
+    Exported,
+    Imported,
 }
 
 /// One table of the report: source rows = migrated + excluded + quarantined.
@@ -138,6 +149,7 @@ impl Report {
             defaults: BTreeMap::new(),
             proven: proof.map(Proof::is_green),
             wrong: proof.map_or(0, Proof::wrong),
+            stage: Stage::Exported,
             source: None,
             cutover: None,
             era: None,
@@ -155,9 +167,10 @@ impl Report {
         self
     }
 
-    /// The table, what the rules did, and what was found.
+    /// All of it: what is not as it must be, the table, what the rules did, and what was found in the source.
     pub fn text(&self) -> String {
         let parts = [
+            self.differences(),
             self.table(),
             self.left_behind(),
             titled("Hazards in the source", hazards::text(&self.hazards)),
@@ -214,13 +227,15 @@ impl Report {
             let mark = if check.wrong == 0 { "✓" } else { "✗" };
             out += &format!("  {mark} {}: {}\n", check.name, check.looked_at);
         }
-        let mut out = titled("Checks", self.rows_read() + &out);
-        let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
-        if self.proven == Some(false) {
-            let title = format!("Findings: {} differ; some of them", grouped(self.wrong));
-            out += &format!("\n{title}\n{findings}");
+        titled("Checks", self.rows_read() + &out)
+    }
+
+    fn differences(&self) -> String {
+        if self.proven != Some(false) {
+            return String::new();
         }
-        out
+        let findings: String = self.findings().map(|finding| format!("  ✗ {finding}\n")).collect();
+        format!("Findings: {} differ; some of them\n{findings}", grouped(self.wrong))
     }
 
     /// Of which tables every row was read, and since when the others stand as they were proven.
@@ -322,7 +337,7 @@ impl Report {
         table.set_content_arrangement(ContentArrangement::Disabled);
         table.set_header([
             "table",
-            "source rows =",
+            "source =",
             "migrated +",
             "excluded +",
             "quarantined",
@@ -347,7 +362,12 @@ impl Report {
                 right(format!("{:.1}", line.seconds)),
             ]);
         }
-        format!("{table}\n")
+        // Close to each other: with these headers ten digits of rows are 80 columns.
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((u16::from(index > 0), 0));
+        }
+        let lines = table.to_string();
+        lines.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 }
 

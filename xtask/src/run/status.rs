@@ -8,6 +8,7 @@ use crate::model::grouped;
 use crate::run::command::Progress;
 use crate::run::dir;
 use crate::run::manifest::{Manifest, Proof, ServiceBack};
+use crate::shown::some_of;
 use crate::steps::{CommandName, Event};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -114,10 +115,29 @@ impl Status {
     pub fn under_way(&self) -> String {
         let Some(progress) = &self.progress else { return String::new() };
         let line = |task: &UnderWay| {
+            if let Some(waits_for) = &task.waits {
+                return format!("  now: {:<30} waits for {waits_for}\n", task.what);
+            }
             let of = if task.of > 0 { format!(" of {}", grouped(task.of)) } else { String::new() };
             format!("  now: {:<30} {}{of} rows, {:.0} s\n", task.what, grouped(task.rows), task.seconds)
         };
         progress.tasks.iter().map(line).collect()
+    }
+
+    /// The same in one line, and when; nothing where nothing is under way.
+    pub fn now(&self, columns: usize) -> String {
+        let Some(progress) = self.progress.as_ref().filter(|progress| !progress.tasks.is_empty()) else {
+            return String::new();
+        };
+        let far = |task: &UnderWay| match (&task.waits, task.of) {
+            (Some(_), _) => format!("{} waits", task.what),
+            (None, 0) => format!("{} {}", task.what, grouped(task.rows)),
+            (None, of) => format!("{} {} %", task.what, task.rows.min(of) * 100 / of),
+        };
+        let tasks: Vec<String> = progress.tasks.iter().map(far).collect();
+        let time = progress.at.get(11..19).unwrap_or(&progress.at);
+        let before = format!("  {time}  now: ");
+        format!("{before}{}\n", some_of(&tasks, columns.saturating_sub(before.len())))
     }
 
     fn result(&self) -> String {
@@ -132,7 +152,7 @@ impl Status {
         }
     }
 
-    /// A line for each step that has begun or ended since `before`, for those who follow.
+    /// A line for each command that has begun since `before`, and for each that has ended, as for each step.
     pub fn since(&self, before: &Status) -> String {
         let mut out = String::new();
         for (index, command) in self.journal.commands.iter().enumerate() {
@@ -141,7 +161,8 @@ impl Status {
                 out += &format!("{}\n", line("", &command.whole, None));
             }
             for (index, step) in command.steps.iter().enumerate() {
-                if known.and_then(|k| k.steps.get(index)) != Some(step) {
+                let new = known.and_then(|k| k.steps.get(index)) != Some(step);
+                if new && step.event != Event::Start {
                     out += &format!("{}\n", line("  ", step, None));
                 }
             }

@@ -7,7 +7,7 @@ use super::output::LastWords;
 use super::servers::Servers;
 use crate::effects::cleanup::Cleanup;
 use crate::effects::dump::Tools;
-use crate::effects::terminal::{Terminal, Verbosity};
+use crate::effects::terminal::{Terminal, Verbosity, columns};
 use crate::findings::Values;
 use crate::identity::Identity;
 use crate::model::{Existing, refused};
@@ -414,6 +414,7 @@ impl Common {
             _ => Verbosity::Normal,
         };
         let no_colour = variables.get("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Terminal::new(verbosity, no_colour)
+        let columns = columns(variables.get("COLUMNS").map(String::as_str));
+        Terminal::new(verbosity, no_colour).with_columns(columns)
     }
 }

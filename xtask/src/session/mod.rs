@@ -12,7 +12,7 @@ mod servers;
 pub use arguments::{Common, Everywhere, RunArgs, SourceArgs, WaitArgs, options};
 pub use call::{Session, existing, known_places};
 pub use document::{Document, verdict};
-pub use output::{LastWords, Said, print};
+pub use output::{Ending, LastWords, Said, print};
 pub use servers::Servers;
 
 use anyhow::Result;

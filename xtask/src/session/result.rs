@@ -1,7 +1,8 @@
 //! How a command ends: its result for people and programs, and the command to type next.
 
 use super::call::Session;
-use super::output::{Said, print};
+use super::output::{Ending, Said, print};
+use crate::effects::terminal::Verbosity;
 use crate::hazards::Blocked;
 use crate::operations::report::{self, RunStory};
 use crate::run::ctx::Ctx;
@@ -52,6 +53,14 @@ impl Session<'_> {
         }
     }
 
+    /// The same with a verdict.
+    pub fn done_with(&self, done: &impl serde::Serialize, ending: &Ending) -> Result<()> {
+        match self.document.is_wanted() {
+            true => self.document.hold(done, ending.next.clone()),
+            false => self.ends(ending),
+        }
+    }
+
     /// After a green proof.
     pub fn after(&self, report: &Report) -> String {
         match &report.source {
@@ -89,21 +98,54 @@ impl Session<'_> {
             let lines: Vec<&str> = said.text.lines().collect();
             return self.document.hold(&serde_json::json!({ "text": lines }), said.next);
         }
+        self.terminal.end_phase();
         print(&said.text)?;
-        if let Some(next) = said.next {
-            self.terminal.line(format!("next: {next}"));
+        if let Some(next) = said.next.filter(|_| self.terminal.verbosity() > Verbosity::Quiet) {
+            self.terminal.next(&next);
         }
         Ok(())
     }
 
+    /// The end of a command for a person: the verdict, what matters, and the command to type next.
+    pub fn ends(&self, ending: &Ending) -> Result<()> {
+        self.terminal.end_phase();
+        print(&ending.text(self.terminal.verbosity(), self.terminal.columns()))?;
+        ending.next.iter().for_each(|next| self.terminal.next(next));
+        Ok(())
+    }
+
+    /// The command that shows all of what a run came to.
+    pub fn details(&self, run: &str) -> String {
+        self.then(&format!("report --run {run}"))
+    }
+
     pub fn report(&self, report: &Report, next: &str) -> Result<()> {
-        let text = format!("{}run {}: {}\n", report.text(), report.run, report.directory);
-        self.done(report, text, next.to_string())
+        let details = self.details(&report.run);
+        self.report_with(report, details, next)
+    }
+
+    /// `details`: where all of it is to be read.
+    pub fn report_with(&self, report: &Report, details: String, next: &str) -> Result<()> {
+        if self.document.is_wanted() {
+            return self.document.hold(report, Some(next.to_string()));
+        }
+        self.ends(&Ending {
+            verdict: report.verdict(),
+            brief: report.brief(self.terminal.columns()),
+            full: format!("{}run {}: {}\n", report.text(), report.run, report.directory),
+            details: Some(details),
+            next: Some(next.to_string()),
+        })
     }
 
     /// Writes the report into the run's directory as it is now. The command has come to its end without it.
     pub fn keep_report(&self, ctx: &Ctx) {
-        let kept = RunStory::of(&ctx.run, ctx.values).and_then(|story| report::keep(&story, &ctx.run));
+        self.keep_report_with(ctx, "");
+    }
+
+    /// `told`: what the command tells besides.
+    pub fn keep_report_with(&self, ctx: &Ctx, told: &str) {
+        let kept = RunStory::of(&ctx.run, ctx.values).and_then(|story| report::keep(&story, &ctx.run, told));
         if let Err(error) = kept {
             self.terminal.warn(format!("the report of run {} is not written: {error:#}", ctx.run.id()));
         }
@@ -111,9 +153,8 @@ impl Session<'_> {
 
     /// The report, and exit code 3 where it is red.
     pub fn judged(&self, report: &Report, next: &str) -> Result<()> {
-        let red = report.proven == Some(false);
-        let next = if red { "find out why; then repair, or start over with empty targets" } else { next };
-        self.report(report, next)?;
+        let repair = self.then(&format!("repair --run {}", report.run));
+        self.report(report, if report.proven == Some(false) { &repair } else { next })?;
         report.judge()
     }
 }

@@ -80,9 +80,10 @@ pub async fn raw_digest(
     idle: Arc<Idle>,
     name: RawName,
 ) -> Result<(String, Digest, Then)> {
+    let task = ctx.terminal.waiting("digest", &name.table, 0, "its turn on the source");
     let _permit = ctx.source_permit(name.estimated_rows).await;
     ctx.throttle.pass(name.bytes).await;
-    let task = ctx.terminal.task("digest", &name.table, 0);
+    task.begins();
     let mut worker = idle.take(worker(&ctx, &snapshot, "digest")).await?;
     let columns = columns(&mut worker, &name.schema, &name.table).await?;
     let hash = snapshot.hash.for_raw(&snapshot.server.encoding);

@@ -125,11 +125,14 @@ async fn data_on_stdout_and_progress_on_stderr() {
 
     // For people: the result on stdout, the next command on stderr.
     let verify = shop.xtask(&["verify"]).expect_code(0);
-    assert!(verify.stdout.contains("source rows =") && verify.stdout.contains(&run), "{}", verify.stdout);
+    assert!(verify.stdout.contains("source =") && verify.stdout.contains(&run), "{}", verify.stdout);
     assert!(!verify.stdout.contains("Phase 5") && verify.stderr.contains("Phase 5"));
     assert!(verify.stderr.contains("next: "), "{}", verify.stderr);
     let quiet = shop.xtask(&["-q", "verify"]).expect_code(0);
-    assert!(quiet.stderr.is_empty() && quiet.stdout.contains("source rows ="));
+    let (told, next) = (quiet.stdout.lines().count(), quiet.stderr.lines().count());
+    assert!(
+        (told, next) == (1, 1) && quiet.stdout.starts_with("✓ PROVEN ") && quiet.stderr.starts_with("next: ")
+    );
     for arguments in [&["verify"][..], &["verify", "-v"], &["--help"], &["verify", "--run", "unknown"]] {
         let said: Said = shop.command(arguments).env("NO_COLOR", "1").output().unwrap().into();
         assert!(!said.stdout.contains('\x1b') && !said.stderr.contains('\x1b'), "{arguments:?}");
@@ -140,6 +143,12 @@ async fn data_on_stdout_and_progress_on_stderr() {
     assert!(colours.contains("\x1b[1mPhase 5"), "{colours:?}");
     let plain = on_a_terminal(shop.command(&["verify"]), Some("1"));
     assert!(plain.contains("Phase 5") && !plain.contains("\x1b[1m"), "{plain:?}");
+
+    // Who follows a run sees it drawn again in its place; in a pipe it is lines.
+    let followed = on_a_terminal(shop.command(&["status", "--follow"]), None);
+    assert!(followed.starts_with("\x1b[H") && followed.contains("done, and proven"), "{followed:?}");
+    let followed = shop.xtask(&["status", "--follow"]).expect_code(0).stdout;
+    assert!(followed.starts_with("run ") && followed.contains("done, and proven"), "{followed:?}");
 
     // A reader that goes away is no failure of the command.
     let mut command = shop.command(&["verify"]);

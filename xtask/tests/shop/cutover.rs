@@ -65,7 +65,7 @@ async fn a_source_that_changed_is_said_and_keeps_the_cutover_from_being_done() {
     let said = shop.xtask(&["cutover"]).expect_code(0);
     assert_words(
         &said,
-        &["is cut over at", "the source is read-only", "order-service", "http://localhost:8080/api/orders"],
+        &["✓ CUT OVER run ", "the source is read-only", "order-service", "http://localhost:8080/api/orders"],
     );
     assert_words(
         &said,

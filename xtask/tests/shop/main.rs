@@ -86,3 +86,4 @@ mod troubleshoot;
 mod unchanged;
 mod unfit;
 mod unmigrated;
+mod verdict;

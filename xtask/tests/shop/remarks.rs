@@ -87,7 +87,7 @@ async fn what_a_dba_decides_is_a_remark() {
     // Nor is it undone.
     let before = contents(&mut superuser).await;
     let said = shop.xtask(&["repair", "--apply"]).expect_code(0);
-    says(&said, &["nothing to repair"]);
+    says(&said, &["NOTHING TO REPAIR"]);
     assert_eq!(contents(&mut superuser).await, before);
     let said = shop.xtask(&["verify", "--json"]).expect_code(0).json();
     assert_eq!(said["remarks"].as_array().unwrap(), remarks);

@@ -48,7 +48,7 @@ async fn every_kind_of_damage_is_shown_and_mended() {
     let shop = migrated().await;
     let before = targets(&shop).await;
     let said = shop.xtask(&["repair"]).expect_code(0);
-    says(&said, &["-- nothing to repair\n-- 0 rows and documents to be changed"]);
+    says(&said, &["-- ✓ NOTHING TO REPAIR\n-- ✓ 0 rows and documents to be changed"]);
     assert!(targets(&shop).await == before, "nothing was wrong, and something has changed");
 
     let mut product = shop.superuser(&shop.settings.product).await;
@@ -190,7 +190,7 @@ async fn the_statements_that_are_shown_do_the_same() {
     assert!(listing.iter().any(|line| line.contains("\\n")), "{}", said.stdout);
     order.run(&listing.join("\n")).await.unwrap();
     let said = shop.xtask(&["repair"]).expect_code(0);
-    says(&said, &["-- nothing to repair\n"]);
+    says(&said, &["-- ✓ NOTHING TO REPAIR\n"]);
     shop.xtask(&["verify"]).expect_code(0);
 }
 
@@ -220,7 +220,7 @@ async fn a_change_of_case_is_seen_whatever_the_columns_collation() {
     says(&said, &["orders id 1: status: expected \"delivered\", found \"DELIVERED\""]);
     shop.xtask(&["repair", "--apply"]).expect_code(0);
     let said = shop.xtask(&["repair"]).expect_code(0);
-    says(&said, &["-- nothing to repair\n"]);
+    says(&said, &["-- ✓ NOTHING TO REPAIR\n"]);
     order.run("DROP COLLATION public.nocase").await.unwrap();
     assert!(targets(&shop).await == before, "not as it was");
 }
@@ -417,7 +417,7 @@ async fn an_import_brings_a_dropped_table_back() {
     assert!(sqlx::Row::get::<bool, _>(&product.row(granted).await.unwrap(), 0), "the grants are gone");
     shop.xtask(&["verify"]).expect_code(0);
     assert_eq!(rows().await, before, "not as it was");
-    says(&shop.xtask(&["repair"]).expect_code(0), &["-- nothing to repair\n"]);
+    says(&shop.xtask(&["repair"]).expect_code(0), &["-- ✓ NOTHING TO REPAIR\n"]);
 
     // As many rows as the run has brought are not yet its rows.
     product.run("UPDATE categories SET status = 'lost' WHERE id = 1").await.unwrap();

@@ -141,7 +141,12 @@ impl ByHand {
         let file = self.path("staging.toml");
         fs::write(&file, text).unwrap();
         let mut command = crate::support::binary();
-        command.args(arguments).arg("--env").arg(&file).arg("--backup-dir").arg(self.shop.runs.path());
+        command
+            .args(crate::support::in_full(arguments))
+            .arg("--env")
+            .arg(&file)
+            .arg("--backup-dir")
+            .arg(self.shop.runs.path());
         command.env("PRODUCT_PASSWORD", "canary:product\\").env("PGPASSFILE", self.path("pgpass"));
         command.env_remove("FIRESTORE_EMULATOR_HOST");
         command

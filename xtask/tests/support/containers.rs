@@ -84,7 +84,7 @@ impl Stack {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = crate::support::binary();
         self.environment(&mut command);
-        command.args(arguments).arg("--backup-dir").arg(self.runs());
+        command.args(crate::support::in_full(arguments)).arg("--backup-dir").arg(self.runs());
         command
     }
 

@@ -35,9 +35,30 @@ pub struct Shop {
     pub tables: &'static [Table],
 }
 
-/// The tool, as a user starts it: the one place where tests say where it is.
+/// The tool, as a user starts it: the one place where tests say where it is. Its lines are not broken, so that tests
+/// find words in them; what is about their width says it.
 pub fn binary() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.env("COLUMNS", "10000");
+    command
+}
+
+/// Commands that end with a verdict, and keep the rest for `-v`.
+const WITH_A_VERDICT: [&str; 10] = [
+    "backup", "export", "import", "migrate", "verify", "repair", "replay", "cutover", "rollback", "rehearse",
+];
+
+/// The arguments with which such a command tells everything: most tests look at that. Those that look at the verdict
+/// take `binary` with the arguments as they are.
+pub fn in_full<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let says_how_much = ["-q", "--quiet", "-v", "--verbose", "--json", "--help"];
+    let mut all = arguments.to_vec();
+    if arguments.iter().any(|word| WITH_A_VERDICT.contains(word))
+        && !arguments.iter().any(|word| says_how_much.contains(word))
+    {
+        all.push("-v");
+    }
+    all
 }
 
 /// What the binary said.
@@ -148,7 +169,12 @@ impl Shop {
     /// The binary with these arguments, on this shop's servers.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary();
-        command.args(arguments).arg("--stack").arg(self.dir()).arg("--backup-dir").arg(self.runs.path());
+        command
+            .args(in_full(arguments))
+            .arg("--stack")
+            .arg(self.dir())
+            .arg("--backup-dir")
+            .arg(self.runs.path());
         command
     }
 

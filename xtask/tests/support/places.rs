@@ -48,7 +48,7 @@ impl Places {
         assert!(self.text.contains(from), "{from}: {}", self.text);
         fs::write(self.dir.path().join("test.toml"), self.text.replacen(from, to, 1)).unwrap();
         let mut command = crate::support::binary();
-        command.args(arguments).arg("--env").arg(self.dir.path().join("test"));
+        command.args(crate::support::in_full(arguments)).arg("--env").arg(self.dir.path().join("test"));
         if !arguments.contains(&"--backup-dir") {
             command.arg("--backup-dir").arg(&self.runs);
         }

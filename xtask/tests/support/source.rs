@@ -111,7 +111,7 @@ impl Elsewhere {
     /// Of somebody who keeps the runs elsewhere.
     pub fn command_of(&self, shop: &Shop, runs: &Path, arguments: &[&str]) -> Command {
         let mut command = crate::support::binary();
-        command.args(arguments).arg("--env").arg(self.dir.path().join("shop"));
+        command.args(crate::support::in_full(arguments)).arg("--env").arg(self.dir.path().join("shop"));
         command.arg("--backup-dir").arg(runs);
         command.env("SHOP_PASSWORD", shop.settings.source.password.expose_secret());
         command.env_remove("FIRESTORE_EMULATOR_HOST");

@@ -52,7 +52,7 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = crate::support::binary();
         command
-            .args(arguments)
+            .args(crate::support::in_full(arguments))
             .env("TMPDIR", self.path())
             .env("XTASK_RUNTIME", "native")
             .stdin(Stdio::null());

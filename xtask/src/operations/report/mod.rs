@@ -13,6 +13,7 @@ pub use sound::{Sound, sound};
 pub use story::{JSON, RunState, RunStory};
 
 use crate::run::dir::{self, RunDir};
+use crate::shown::wrapped;
 use anyhow::Result;
 use std::path::Path;
 
@@ -21,9 +22,14 @@ const TEXT: &str = "report.txt";
 /// What the reports of a run are called in its directory.
 pub const FILES: [&str; 3] = [TEXT, JSON, HTML];
 
-/// Writes all three into the run's directory.
-pub fn keep(story: &RunStory, run: &RunDir) -> Result<()> {
-    for (name, text) in [(TEXT, story.text()), (JSON, story.json()?), (HTML, page(story))] {
+/// How wide a file of text may be that is read everywhere.
+const COLUMNS: usize = 80;
+
+/// Writes all three into the run's directory. `told`: what the command that ends tells besides.
+pub fn keep(story: &RunStory, run: &RunDir, told: &str) -> Result<()> {
+    let between = if told.is_empty() { "" } else { "\n" };
+    let text = wrapped(&format!("{}{between}{told}", story.text()), COLUMNS);
+    for (name, text) in [(TEXT, text), (JSON, story.json()?), (HTML, page(story))] {
         run.write(name, text)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! screen, the phone and paper. What comes from strangers is escaped by maud.
 
 use super::parts::{head, px};
-use super::story::{RunState, RunStory, sums};
+use super::story::{RunState, RunStory};
 use crate::journal::Command;
 use crate::model::{explain, grouped};
 use crate::run::manifest::{Manifest, SourceCheck};
@@ -72,7 +72,7 @@ fn header(story: &RunStory) -> Markup {
                 RunState::TakenBack { at, scope } => p.lead { "The old database is the shop's again since " (at) " (" (scope) ")." },
             }
             @if let Some(report) = &story.report {
-                p.sums { (sums(report)) }
+                p.sums { (report.sums()) }
                 (flow(&totals(report), "all tables"))
                 (key())
             }

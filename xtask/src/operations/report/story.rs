@@ -2,7 +2,6 @@
 
 use crate::findings::Values;
 use crate::journal::{Chain, Journal, chain};
-use crate::model::grouped;
 use crate::run::dir::{JOURNAL, RunDir};
 use crate::run::manifest::Manifest;
 use crate::run::report::Report;
@@ -75,7 +74,11 @@ impl RunStory {
             let mut report =
                 Report::new(run.id(), directory, TABLES, export, proof, values).begun_with(&manifest);
             report.source.clone_from(&manifest.source);
-            report.cutover = manifest.cutover.as_ref().map(|cutover| cutover.at.clone());
+            if proof.is_some() {
+                report.since(manifest.cutover.as_ref());
+            }
+            report.defaults.clone_from(&manifest.defaults);
+            report.peak_memory = manifest.peak_memory;
             if let Some(time) = &manifest.time {
                 report.seconds = time.real.map(|real| real.by_part()).unwrap_or_default();
                 report.predicted = time.predicted.by_part();
@@ -92,22 +95,29 @@ impl RunStory {
         })
     }
 
+    /// With what a command knows of it that no file holds.
+    pub fn telling(self, report: &Report) -> RunStory {
+        RunStory { report: Some(report.clone()), ..self }
+    }
+
     /// In one line.
     pub fn verdict(&self) -> String {
-        let sums = self.report.as_ref().map(|report| format!(" {}", sums(report))).unwrap_or_default();
+        let headline = self.report.as_ref().map(Report::headline);
+        let sums = self.report.as_ref().map(|report| format!(" {}", report.sums())).unwrap_or_default();
         match &self.state {
             RunState::NotVerified => format!("– NOT VERIFIED{sums}"),
-            RunState::Proven { at } => format!("✓ PROVEN{sums} · {at}"),
-            RunState::Differs { at, wrong } => {
-                format!("✗ NOT PROVEN: {} differ ·{sums} · {at}", grouped(*wrong))
+            RunState::Proven { at } | RunState::Differs { at, .. } => {
+                format!("{} · {at}", headline.unwrap_or_default())
             }
             RunState::TakenBack { at, scope } => format!("↩ TAKEN BACK ({scope}) at {at}"),
         }
     }
 
     pub fn text(&self) -> String {
+        let backup = self.manifest.backup.as_ref().filter(|_| self.report.is_none());
+        let backup = backup.map(|backup| format!("\n{}", backup.text())).unwrap_or_default();
         let report = self.report.as_ref().map(|report| format!("\n{}", report.text())).unwrap_or_default();
-        format!("{}\nrun {}\n{report}", self.verdict(), self.run)
+        format!("{}\nrun {}\n{backup}{report}", self.verdict(), self.run)
     }
 
     pub fn json(&self) -> Result<String> {
@@ -140,16 +150,4 @@ fn state(manifest: &Manifest) -> RunState {
         Some(proof) if proof.is_green() => RunState::Proven { at: proof.finished.clone() },
         Some(proof) => RunState::Differs { at: proof.finished.clone(), wrong: proof.wrong() },
     }
-}
-
-/// `50,702 rows = 50,299 migrated + 349 excluded + 54 quarantined`
-pub fn sums(report: &Report) -> String {
-    let sum = |of: fn(&crate::run::report::Line) -> u64| grouped(report.tables.iter().map(of).sum());
-    format!(
-        "{} rows = {} migrated + {} excluded + {} quarantined",
-        sum(|line| line.source_rows),
-        sum(|line| line.sums.migrated),
-        sum(|line| line.sums.excluded),
-        sum(|line| line.sums.quarantined)
-    )
 }

@@ -191,9 +191,10 @@ async fn sort(
     size: TableSize,
 ) -> Result<Sorted> {
     // A row that comes here costs three times what a row costs that is only counted.
+    let task = ctx.terminal.waiting("export", table.name, size.rows, "its turn on the source");
     let _permit = ctx.source_permit(3 * size.rows).await;
     let worker = worker(ctx, snapshot, "copy").await?;
-    let task = ctx.terminal.task("export", table.name, size.rows);
+    task.begins();
     let mut sorting = Sorting::new(Box::new(|name| ctx.run.create_file(name)), table.name, &table.file())?;
     let mut rows_seen = 0_u64;
     let take = |line: &[u8]| {

@@ -7,6 +7,7 @@
 use crate::changes::{self, Children, Place, Written};
 use crate::effects::idle::Idle;
 use crate::effects::postgres::Connection;
+use crate::effects::terminal::INDEX;
 use crate::model::{Column, Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
@@ -136,7 +137,7 @@ impl Loading {
     async fn indexes(self: Arc<Self>, table: &'static Table) -> Result<()> {
         let statements = self.plan.indexes_of(table.name);
         let count = statements.len() as u64;
-        let task = self.ctx.terminal.task("index", table.name, count);
+        let task = self.ctx.terminal.task(INDEX, table.name, count);
         let builds = statements.into_iter().map(|statement| {
             let (loading, built) = (self.clone(), task.counter());
             async move {

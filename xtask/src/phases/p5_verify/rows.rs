@@ -30,9 +30,12 @@ pub(super) async fn verify(
     (database, cutover): (Database, CutoverState),
     (then, idle): (Option<&TableThen>, &Idle),
 ) -> Result<(TableProof, Option<TableThen>)> {
-    let _permit = ctx.target_permit(database, record.content.total().rows).await;
-    let mut connection = idle.take(ctx.looking(database, "verify")).await?;
     let expected = record.content.total();
+    let waits_for = format!("its turn on {database}");
+    let task = ctx.terminal.waiting("verify", table.name, expected.rows, &waits_for);
+    let _permit = ctx.target_permit(database, expected.rows).await;
+    let mut connection = idle.take(ctx.looking(database, "verify")).await?;
+    task.begins();
     let mut proof = TableProof { expected_rows: expected.rows, ..TableProof::default() };
     if let Some(missing) = missing_columns(&mut connection, table, record).await? {
         proof.counts.other = 1;
@@ -42,7 +45,6 @@ pub(super) async fn verify(
     if cutover == CutoverState::After {
         proof.services = Some(Services::default());
     }
-    let task = ctx.terminal.task("verify", table.name, expected.rows);
     if let Some(then) = then.filter(|_| export.snapshot.hash.is_exact())
         && let Some(rows) = remembering::unchanged(ctx, &mut connection, table.name, record, then).await?
     {

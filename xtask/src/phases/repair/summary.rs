@@ -98,8 +98,11 @@ impl Summary {
     /// Lines that are comments in SQL.
     pub fn text(&self) -> String {
         match &self.tables[..] {
-            [] => "-- nothing to repair\n".to_string(),
-            tables => tables.iter().map(TableSummary::text).collect(),
+            [] => "-- ✓ NOTHING TO REPAIR\n".to_string(),
+            tables => {
+                let lines: String = tables.iter().map(TableSummary::text).collect();
+                format!("-- ✗ TO REPAIR: {} tables differ\n{lines}", tables.len())
+            }
         }
     }
 }
