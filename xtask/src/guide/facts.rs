@@ -81,10 +81,7 @@ pub(super) struct Facts<'a> {
 impl Facts<'_> {
     /// Where the policy asks for it, with the name that it wants.
     pub(super) fn confirmed(&self, command: &str) -> String {
-        match self.settings.policy.confirm {
-            true => format!("{command} --confirm {}", self.settings.source.database),
-            false => command.to_string(),
-        }
+        format!("{command}{}", self.settings.confirmation())
     }
 
     /// What completes the run, or begins one.

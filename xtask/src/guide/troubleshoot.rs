@@ -116,12 +116,7 @@ impl Patient<'_> {
 
     /// Where the policy asks for it, with the name that it wants.
     fn confirmed(&self, command: &str) -> String {
-        let settings = &self.ctx.settings;
-        let confirm = match settings.policy.confirm {
-            true => format!(" --confirm {}", settings.source.database),
-            false => String::new(),
-        };
-        (self.complete)(&format!("{command}{confirm}"))
+        (self.complete)(&format!("{command}{}", self.ctx.settings.confirmation()))
     }
 
     async fn connectivity(&self) -> Diagnosis {

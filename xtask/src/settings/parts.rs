@@ -43,6 +43,14 @@ impl Settings {
         }
     }
 
+    /// What a command is typed with that changes something; nothing, where the policy asks for nothing.
+    pub fn confirmation(&self) -> String {
+        match self.policy.confirm {
+            true => format!(" --confirm {}", self.source.database),
+            false => String::new(),
+        }
+    }
+
     /// The roles of the source that a freeze keeps from logging in, by name.
     pub fn frozen_roles(&self) -> Vec<String> {
         let mut roles = self.policy.freeze_roles.clone();

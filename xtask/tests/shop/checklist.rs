@@ -110,6 +110,8 @@ fn before_there_is_a_run(town: &Town) {
     for item in ITEMS {
         says(&said, &[item.text]);
     }
+    // What lines in a row have to say is said once.
+    assert_eq!(said.stdout.matches("there is no run of this environment yet").count(), 5, "{}", said.stdout);
     for list in List::ALL {
         says(&said, &[list.title()]);
     }
