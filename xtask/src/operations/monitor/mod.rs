@@ -8,6 +8,7 @@ mod report;
 mod seen;
 mod server;
 mod stores;
+mod told;
 
 pub use exposition::exposition;
 pub use judge::{Line, State, judge};

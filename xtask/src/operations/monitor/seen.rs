@@ -1,7 +1,8 @@
 //! What `monitor` has seen: measurements as they are, without a word of whether they are good. Times are seconds since
-//! 1970. Pure.
+//! 1970, and RFC 3339 as JSON. Pure.
 
 use super::stores::StoreBackup;
+use super::told;
 use crate::effects::disk::Room;
 use crate::identity::ServerName;
 use crate::run::statements::Statement;
@@ -14,12 +15,14 @@ pub struct Seen {
     pub environment: String,
     pub at: String,
     /// The same in seconds since 1970, by this machine's clock.
+    #[serde(skip)]
     pub now: f64,
     pub servers: BTreeMap<ServerName, ServerSeen>,
     pub firestore: FirestoreSeen,
     /// Backups and drills of the new stores, by target.
     pub stores: Vec<StoreBackup>,
     /// Disks of this machine, by what they are for.
+    #[serde(serialize_with = "told::places")]
     pub disks: BTreeMap<String, Room>,
     /// The run whose stores the services work on.
     pub run: Option<RunSeen>,
@@ -73,6 +76,7 @@ pub struct Activity {
 /// Since when something is as it is, and whose it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Since {
+    #[serde(serialize_with = "told::instant")]
     pub at: f64,
     pub who: String,
 }
@@ -84,6 +88,7 @@ pub struct Database {
     pub reads: i64,
     pub deadlocks: i64,
     /// Since when these are counted; `None`: since they began.
+    #[serde(serialize_with = "told::instant_if_any")]
     pub since: Option<f64>,
     pub bytes: i64,
     /// Share of the transaction ids that are used, 0 to 1.
@@ -130,8 +135,10 @@ pub enum FirestoreSeen {
 #[derive(Clone, Debug, Serialize)]
 pub struct RunSeen {
     pub run: String,
+    #[serde(serialize_with = "told::instant")]
     pub cut_over: f64,
     /// The newest proof, and whether everything was as it has to be.
+    #[serde(serialize_with = "told::ended")]
     pub verified: Option<(f64, bool)>,
 }
 

@@ -1,5 +1,6 @@
 //! The backups of the new stores and their drills, in seconds since 1970.
 
+use super::told;
 use crate::operations::store_backups::{self, TargetBackups};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -21,9 +22,11 @@ pub struct StoreBackup {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Kept {
     pub id: String,
+    #[serde(serialize_with = "told::instant")]
     pub taken: f64,
     pub bytes: u64,
     /// When its last drill ended, and whether it was green.
+    #[serde(serialize_with = "told::ended")]
     pub drill: Option<(f64, bool)>,
 }
 
