@@ -33,7 +33,7 @@ impl Command for Args {
         let done = run(&ctx, self.wait.wait, session.cleanup).await?;
         session.keep_report_with(&ctx, &done.text());
         let next = session.then(&format!("smoke --run {}", done.run));
-        let ending = Ending::of_text(done.verdict(), done.text()).details(session.details(&done.run));
+        let ending = Ending::of_text(done.verdict(), done.text()).details(session.details_file(&ctx));
         // What stays behind frozen is said in the last line, whoever reads no more than that.
         let next = format!("start the services (the source stays read-only), then {next}");
         session.done_with(&done, &ending.next(Some(next)))

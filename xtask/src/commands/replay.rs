@@ -32,8 +32,7 @@ impl Command for Args {
         let replayed = run(&ctx).await?;
         session.keep_report_with(&ctx, &text(&replayed));
         let next = session.then(&format!("verify --run {}", ctx.run.id()));
-        let ending =
-            Ending::of_text(verdict(&replayed), text(&replayed)).details(session.details(ctx.run.id()));
+        let ending = Ending::of_text(verdict(&replayed), text(&replayed)).details(session.details_file(&ctx));
         session.done_with(&replayed, &ending.next(Some(next)))?;
         judge(&replayed)
     }

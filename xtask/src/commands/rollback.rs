@@ -107,7 +107,8 @@ impl Command for Args {
         let besides = self.besides.plan(session, &ctx, name).await?;
         if self.dry_run {
             let plan = Done { besides, ..plan(&ctx, &asked).await? };
-            return said(session, &ctx, &plan, format!("Would go back ({name})"), Some(again()));
+            let ending = Ending::of_text(format!("Would go back ({name})"), plan.lines());
+            return session.done_with(&plan, &ending.next(Some(again())));
         }
         session.permitted(&ctx.settings)?;
         // Its plan first: what it shows has been tried.
@@ -141,7 +142,8 @@ impl Command for Args {
             (None, false) => Some(smoke),
             (None, true) => Some(format!("start the services on the old database, then {smoke}")),
         };
-        said(session, &ctx, &done, title, next)?;
+        let ending = Ending::of_text(title, done.lines()).details(session.details_file(&ctx));
+        session.done_with(&done, &ending.next(next))?;
         judge(&done.back)
     }
 }
@@ -234,11 +236,6 @@ async fn belongs(ctx: &Arc<Ctx>) -> Result<Marks> {
         false => marks.hold(ctx)?,
     }
     Ok(marks)
-}
-
-fn said(session: &Session<'_>, ctx: &Ctx, done: &Done, verdict: String, next: Option<String>) -> Result<()> {
-    let ending = Ending::of_text(verdict, done.lines()).details(session.details(ctx.run.id()));
-    session.done_with(done, &ending.next(next))
 }
 
 impl Done {

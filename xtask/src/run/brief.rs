@@ -88,7 +88,8 @@ impl Report {
     fn differences_in_brief(&self, columns: usize) -> Vec<String> {
         let red = self.tables.iter().filter(|line| line.verified == Some(false));
         let of_tables = red.map(|line| {
-            let words = line.counts.map(different).filter(|words| !words.is_empty());
+            let words = line.counts.map(|counts| different(counts, line.services.is_some()));
+            let words = words.filter(|words| !words.is_empty());
             (line.table.as_str(), words.unwrap_or_else(|| "differs".into()), &line.findings)
         });
         let red = self.checks.iter().filter(|check| check.wrong > 0);
@@ -234,9 +235,10 @@ impl Backup {
     }
 }
 
-/// `2 different, 1 missing`
-fn different(counts: Counts) -> String {
-    let Counts { different, missing, extra, other, .. } = counts;
+/// `2 different, 1 missing`. `in_service`: what was changed and added is the services' work.
+fn different(counts: Counts, in_service: bool) -> String {
+    let Counts { missing, other, .. } = counts;
+    let (different, extra) = if in_service { (0, 0) } else { (counts.different, counts.extra) };
     let parts =
         [(different, "different"), (missing, "missing"), (extra, "not of this run"), (other, "other")];
     let parts = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(n)));

@@ -119,6 +119,11 @@ impl Session<'_> {
         self.then(&format!("report --run {run}"))
     }
 
+    /// Where it stands what a command has told that is not in the run's other files.
+    pub fn details_file(&self, ctx: &Ctx) -> String {
+        ctx.run.file(report::TEXT).display().to_string()
+    }
+
     pub fn report(&self, report: &Report, next: &str) -> Result<()> {
         let details = self.details(&report.run);
         self.report_with(report, details, next)

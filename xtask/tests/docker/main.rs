@@ -220,7 +220,7 @@ async fn a_kept_rehearsal_is_used_and_taken_down_by_its_directory() {
     };
     let verify: Vec<String> = verify.split(' ').map(ToString::to_string).collect();
     let said: Said = crate::support::binary().args(&verify).output().unwrap().into();
-    assert_words(&said.expect_code(0).stdout, &["source ="]);
+    assert_words(&said.expect_code(0).stdout, &["✓ PROVEN "]);
     let status = stack.xtask(&["stack", "status", "--runtime", "docker"]).expect_code(0).stdout;
     assert_words(&status, &["compose project xtask-", "running (healthy)"]);
     // Another start does not take it for a leftover.

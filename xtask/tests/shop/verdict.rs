@@ -4,6 +4,7 @@
 use crate::support::{Said, Shop, binary};
 use crate::tool::{Place, Tool};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use xtask::model::Database;
 
@@ -195,12 +196,19 @@ async fn every_command_of_a_run_ends_with_a_verdict() {
         }
         next_or_nothing(&said, arguments);
         fits(&said, 200);
-        let quiet_enough =
-            said.stdout.lines().filter(|line| line.contains("details      cargo xtask report --run"));
-        assert_eq!(quiet_enough.count(), 1, "{arguments:?}: {}", said.stdout);
+        // What a plan tells stands nowhere else.
+        let details: Vec<&str> =
+            said.stdout.lines().filter_map(|line| line.strip_prefix("  details      ")).collect();
+        let wanted = usize::from(!arguments.contains(&"--dry-run"));
+        assert_eq!(details.len(), wanted, "{arguments:?}: {}", said.stdout);
+        for place in details {
+            let is_there = place.starts_with("cargo xtask report --run ") || Path::new(place).is_file();
+            assert!(is_there, "{arguments:?}: {place}");
+        }
     }
     let kept = std::fs::read_to_string(shop.latest().file("report.txt")).unwrap();
     assert!(kept.starts_with("↩ TAKEN BACK (before-start)"), "{kept}");
+    assert!(kept.contains("the new stores have received nothing"), "what it told: {kept}");
 }
 
 /// What takes long says so: `--replace` looks whether the targets hold only what a run wrote, and waits here for a table

@@ -18,7 +18,7 @@ use anyhow::Result;
 use std::path::Path;
 
 pub const HTML: &str = "report.html";
-const TEXT: &str = "report.txt";
+pub const TEXT: &str = "report.txt";
 /// What the reports of a run are called in its directory.
 pub const FILES: [&str; 3] = [TEXT, JSON, HTML];
 

@@ -64,6 +64,12 @@ impl TableSummary {
         *self == TableSummary::new(&self.store, &self.table)
     }
 
+    /// Whether something is not as it must be: what services added is theirs.
+    fn differs(&self) -> bool {
+        let services = TableSummary { theirs: self.theirs, ..TableSummary::new(&self.store, &self.table) };
+        *self != services
+    }
+
     fn text(&self) -> String {
         let unit = if self.store == "firestore" { "documents" } else { "rows" };
         let counts = [
@@ -97,12 +103,10 @@ impl Summary {
 
     /// Lines that are comments in SQL.
     pub fn text(&self) -> String {
-        match &self.tables[..] {
-            [] => "-- ✓ NOTHING TO REPAIR\n".to_string(),
-            tables => {
-                let lines: String = tables.iter().map(TableSummary::text).collect();
-                format!("-- ✗ TO REPAIR: {} tables differ\n{lines}", tables.len())
-            }
+        let lines: String = self.tables.iter().map(TableSummary::text).collect();
+        match self.tables.iter().filter(|table| table.differs()).count() {
+            0 => format!("-- ✓ NOTHING TO REPAIR\n{lines}"),
+            n => format!("-- ✗ TO REPAIR: {n} tables differ\n{lines}"),
         }
     }
 }
