@@ -2,7 +2,7 @@
 
 use crate::commands as c;
 use crate::effects::cleanup::Cleanup;
-use crate::session::{Command as _, Common, LastWords, Servers, Session, print};
+use crate::session::{Command as _, Common, LastWords, Servers, Session, Whereabouts, print};
 use crate::settings::Variables;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -92,11 +92,28 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// Whether a command has an option, of its own or as all have it.
+fn knows(name: &str, option: &str) -> bool {
+    let all = command();
+    let has = |command: &clap::Command| command.get_arguments().any(|a| a.get_long() == Some(option));
+    all.find_subcommand(name).is_some_and(|command| has(command) || has(&all))
+}
+
 impl Cli {
+    /// What it was told about where things are.
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::of(&self.common, knows)
+    }
+
+    pub fn is_verbose(&self) -> bool {
+        self.common.verbose
+    }
+
     /// Runs the command; its result goes to stdout. What it would have to undo, were it dropped, stands in
     /// `cleanup`.
     pub async fn run(self, variables: &Variables, last_words: &LastWords, cleanup: &Cleanup) -> Result<()> {
-        let mut session = Session::new(self.common, variables, last_words, cleanup)?;
+        let whereabouts = self.whereabouts();
+        let mut session = Session::new(self.common, variables, last_words, cleanup, whereabouts)?;
         session.look_for_containers(self.command.servers()).await?;
         self.command.run(&mut session).await
     }

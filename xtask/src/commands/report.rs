@@ -9,7 +9,7 @@ use clap::ValueEnum;
 /// What a run came to, from its files: as text, as a page for the browser, or as JSON
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name, or `latest`: the newest
+    /// The run's name, or `latest`: the newest of this environment
     #[arg(long, default_value = "latest", value_name = "RUN")]
     run: String,
     /// `html` is written into the run's directory, and said where
@@ -34,7 +34,8 @@ impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let values = if session.common.show_values { Values::Shown } else { Values::Masked };
         let runs = session.runs();
-        let run = report::open(&runs, &self.run, None)?;
+        let environment = session.environment_name()?;
+        let run = report::open(&runs, &self.run, Some(&environment))?;
         if self.check {
             let sound = report::sound(&run)?;
             match session.common.json {
@@ -45,7 +46,7 @@ impl Command for Args {
         }
         let story = RunStory::of(&run, values)?;
         if let Some(other) = &self.compare {
-            let other = RunStory::of(&report::open(&runs, other, None)?, values)?;
+            let other = RunStory::of(&report::open(&runs, other, Some(&environment))?, values)?;
             return print(&report::compare(&other, &story));
         }
         let format = if session.common.json { Format::Json } else { self.format };

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How far a run is or how it ended, from its files: needs no database, works while it is under way
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name, or `latest`: the newest
+    /// The run's name, or `latest`: the newest of this environment
     #[arg(long, default_value = "latest", value_name = "RUN")]
     pub run: String,
     /// Go on until the run ends
@@ -19,7 +19,8 @@ pub struct Args {
 
 impl session::Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let (path, id) = dir::find(&session.runs(), &self.run, None)?;
+        let environment = session.environment_name()?;
+        let (path, id) = dir::find(&session.runs(), &self.run, Some(&environment))?;
         let mut status = read(&path, &id)?;
         show(session, &status, None, self.follow)?;
         while self.follow && status.is_running() {
@@ -46,6 +47,8 @@ fn show(session: &Session<'_>, status: &Status, before: Option<&Status>, follow:
         (false, Some(before)) if status.is_running() => {
             print(&format!("{}{}", status.since(before), status.under_way()))
         }
-        (false, _) => print(&status.text()),
+        (false, _) => {
+            print(&session.whereabouts.clone().of_environment(&status.environment).complete(&status.text()))
+        }
     }
 }

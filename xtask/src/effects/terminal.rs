@@ -2,7 +2,7 @@
 //! else plain lines. All of it on stderr; stdout is for data.
 
 use crate::model::grouped;
-use crate::shown::for_terminal;
+use crate::shown::{for_terminal, without_codes};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
@@ -106,7 +106,11 @@ impl Terminal {
 
     /// A line that `-q` does not hide: a warning.
     pub fn warn(&self, text: impl AsRef<str>) {
-        self.always(&format!("warning: {}", text.as_ref()));
+        let text = match self.verbosity {
+            Verbosity::Verbose => text.as_ref().to_string(),
+            _ => without_codes(text.as_ref()),
+        };
+        self.always(&format!("warning: {text}"));
     }
 
     /// A line for `-v`.

@@ -54,7 +54,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// Said for every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Which servers: the name of a file in xtask/environments, or, with a /, the path of one
     #[arg(long, global = true, default_value = "local", value_name = "ENV")]
@@ -68,8 +68,9 @@ pub struct Common {
     /// Where run directories are
     #[arg(long, global = true, value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,
-    /// The name of the source database, where the environment asks for it before anything is changed
-    #[arg(long, global = true, value_name = "DATABASE")]
+    /// `staging/ecommerce_db`: environment and source database, where the environment asks for it before anything
+    /// is changed
+    #[arg(long, global = true, value_name = "ENV/DATABASE")]
     pub confirm: Option<String>,
     /// Documents/s that are written at most to a real project [env: XTASK_FIRESTORE_RATE]
     #[arg(long, global = true, value_name = "N")]

@@ -4,13 +4,15 @@
 mod arguments;
 mod call;
 pub mod guard;
+mod next;
 mod output;
 mod result;
 mod servers;
 
 pub use arguments::{Common, RunArgs, SourceArgs, WaitArgs};
 pub use call::{Session, existing};
-pub use output::{LastWords, Said, print};
+pub use next::{Knows, Whereabouts};
+pub use output::{LastWords, Said, Touches, print};
 pub use servers::Servers;
 
 use anyhow::Result;

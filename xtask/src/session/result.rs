@@ -1,14 +1,14 @@
 //! How a command ends: its result for people and programs, and the command to type next.
 
 use super::call::Session;
-use super::output::{Said, print};
+use super::output::{Said, Touches, print};
 use crate::hazards::Blocked;
+use crate::model::{Existing, Stop};
 use crate::operations::report::{self, RunStory};
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
 use crate::servers::compose_stack;
 use anyhow::Result;
-use clap::ValueEnum;
 
 impl Session<'_> {
     /// Does the work; whatever cuts it off, `again` is said after it.
@@ -18,14 +18,24 @@ impl Session<'_> {
         again: String,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.last_words.set(Some((ctx.run.path().to_path_buf(), again)));
+        self.last_words.set(ctx.run.path(), again, Touches::TargetsOnceExported);
         let result = work.await;
         if result.is_err() {
             let news = compose_stack::post_mortem(&self.containers, &ctx.settings).await;
             news.iter().for_each(|line| self.terminal.always(line));
         }
+        if let (Err(error), Some(limit)) = (&result, ctx.settings.policy.max_quarantine)
+            && matches!(error.downcast_ref(), Some(Stop::Quarantine(_)))
+        {
+            // It names the rows; the two ways out are in the error.
+            let plan = match ctx.existing {
+                Existing::Refuse => "plan",
+                Existing::Replace => "migrate --replace --dry-run",
+            };
+            self.last_words.set_anyway(self.then(&format!("{plan} --max-quarantine {limit}")));
+        }
         let result = result?;
-        self.last_words.set(None);
+        self.last_words.clear();
         Ok(result)
     }
 
@@ -50,7 +60,7 @@ impl Session<'_> {
     /// After a green proof.
     pub fn after(&self, report: &Report) -> String {
         match &report.source {
-            _ if report.cutover.is_some() => "look after the services".to_string(),
+            _ if report.cutover.is_some() => self.then(&format!("monitor --once --run {}", report.run)),
             Some(source) if !source.changed.is_empty() => format!(
                 "{}, then empty the targets and migrate again: this run does not have what changed",
                 self.then("freeze")
@@ -61,25 +71,15 @@ impl Session<'_> {
 
     /// A command to type next, with what this one was told about where things are.
     pub fn then(&self, command: &str) -> String {
-        self.then_in(&self.common.env, command)
+        self.whereabouts.command(command)
     }
 
     pub fn then_in(&self, environment: &str, command: &str) -> String {
-        let mut line = format!("cargo xtask {command}");
-        if environment != "local" {
-            line += &format!(" --env {environment}");
-        }
-        if let Some(runtime) = self.common.runtime.and_then(|r| r.to_possible_value()) {
-            line += &format!(" --runtime {}", runtime.get_name());
-        }
-        for (flag, dir) in [("--stack", &self.common.stack), ("--backup-dir", &self.common.backup_dir)] {
-            line += &dir.as_ref().map(|dir| format!(" {flag} {}", dir.display())).unwrap_or_default();
-        }
-        line
+        self.whereabouts.command_in(environment, command)
     }
 
     pub fn say(&self, said: Said) -> Result<()> {
-        print(&said.text)?;
+        print(&self.whereabouts.complete(&said.text))?;
         if let Some(next) = said.next {
             self.terminal.line(format!("next: {next}"));
         }
@@ -105,8 +105,8 @@ impl Session<'_> {
     /// The report, and exit code 3 where it is red.
     pub fn judged(&self, report: &Report, next: &str) -> Result<()> {
         let red = report.proven == Some(false);
-        let next = if red { "find out why; then repair, or start over with empty targets" } else { next };
-        self.report(report, next)?;
+        let repair = self.then(&format!("repair --run {}", report.run));
+        self.report(report, if red { &repair } else { next })?;
         report.judge()
     }
 }

@@ -48,6 +48,7 @@ mod kept;
 mod last_look;
 mod ledger;
 mod misplaced;
+mod mistakes;
 mod monitor;
 mod native;
 mod perf;
