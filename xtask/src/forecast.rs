@@ -202,11 +202,44 @@ pub struct Disk {
     pub free: u64,
 }
 
+impl Disk {
+    /// Why a run's files have no room.
+    pub fn too_small(&self) -> Option<String> {
+        let Disk { directory, needed, free } = self;
+        (free < needed).then(|| {
+            format!(
+                "{directory} has {} bytes free, and the run's files may need {}: name a directory with more room, \
+                 --backup-dir DIR",
+                grouped(*free),
+                grouped(*needed)
+            )
+        })
+    }
+}
+
+/// Why no target would be written: more rows would be quarantined than are allowed. `tables`: how many of each.
+pub fn too_many_quarantined<'a>(
+    tables: impl IntoIterator<Item = (&'a str, u64)>,
+    limit: Option<u64>,
+) -> Option<String> {
+    let some: Vec<(&str, u64)> = tables.into_iter().filter(|(_, rows)| *rows > 0).collect();
+    let all: u64 = some.iter().map(|(_, rows)| rows).sum();
+    let limit = limit.filter(|limit| all > *limit)?;
+    let each: Vec<String> = some.iter().map(|(table, rows)| format!("{table} {}", grouped(*rows))).collect();
+    Some(format!(
+        "{} rows, allowed are {} ({}). `cargo xtask plan --max-quarantine {limit}` names them, and why. Fix them in \
+         the source, or let them stay behind: --max-quarantine {all}",
+        grouped(all),
+        grouped(limit),
+        each.join(", ")
+    ))
+}
+
 impl Forecast {
     /// Whether more rows would be quarantined than are allowed.
     pub fn too_many_quarantined(&self) -> Option<String> {
-        let limit = self.max_quarantine.filter(|limit| self.quarantined > *limit)?;
-        Some(format!("{} rows, allowed are {limit}", self.quarantined))
+        let tables = self.tables.iter().map(|plan| (plan.table.as_str(), plan.outcomes.sums().quarantined));
+        too_many_quarantined(tables, self.max_quarantine)
     }
 
     pub fn text(&self) -> String {
@@ -269,7 +302,7 @@ impl Forecast {
             _ => "no prices in the environment file ([firestore.prices])".to_string(),
         };
         let Disk { directory, needed, free } = &self.disk;
-        let enough = if free < needed { " ✗ too little: --backup-dir names another directory" } else { "" };
+        let enough = if free < needed { " ✗ too little" } else { "" };
         format!(
             "Firestore\n  {writes} writes, {reads} reads, {deletes} deletes: {price}\n\
              Disk\n  {} bytes at most in {directory}, {} are free{enough}\n",
@@ -282,6 +315,9 @@ impl Forecast {
         let mut out = String::new();
         for obstacle in self.obstacles.iter().cloned().chain(hazards::blocking(&self.hazards)) {
             out += &format!("  ✗ {obstacle}\n");
+        }
+        if let Some(too_small) = self.disk.too_small() {
+            out += &format!("  ✗ {too_small}\n");
         }
         if let Some(too_many) = self.too_many_quarantined() {
             out += &format!("  ✗ too many rows in quarantine: {too_many}\n");

@@ -37,6 +37,9 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "mend")]
     pub fix: Option<String>,
+    /// The command that fixes all of this kind at once.
+    #[serde(skip)]
+    pub fix_all: Option<String>,
 }
 
 /// The lines of one place, in the order in which they were found.
@@ -52,7 +55,7 @@ impl Lines {
     }
 
     fn push(&mut self, what: &'static str, verdict: Verdict, found: String, fix: Option<String>) {
-        self.lines.push(Line { place: self.place.clone(), what, verdict, found, fix });
+        self.lines.push(Line { place: self.place.clone(), what, verdict, found, fix, fix_all: None });
     }
 
     pub fn met(&mut self, what: &'static str, found: impl Into<String>) {
@@ -65,6 +68,12 @@ impl Lines {
 
     pub fn not_met(&mut self, what: &'static str, found: impl Into<String>, fix: impl Into<String>) {
         self.push(what, Verdict::NotMet, found.into(), Some(fix.into()));
+    }
+
+    /// One of several that one command fixes together.
+    pub fn not_met_among(&mut self, what: &'static str, found: String, fix: String, fix_all: &str) {
+        self.push(what, Verdict::NotMet, found, Some(fix));
+        self.lines.last_mut().into_iter().for_each(|line| line.fix_all = Some(fix_all.to_string()));
     }
 
     /// These depend on something that is not met.
@@ -98,25 +107,20 @@ impl Health {
         self.lines.iter().filter(|l| l.verdict == verdict).count()
     }
 
-    /// Place by place, each line with what fixes it beneath.
+    /// Place by place, those first where something is not met; of each what is not met first, with what fixes it
+    /// beneath.
     pub fn text(&self) -> String {
-        let mut out = String::new();
-        let mut place = "";
+        let mut places: Vec<&str> = Vec::new();
         for line in &self.lines {
-            if line.place != place {
-                out += &format!("{}\n", line.place);
-                place = &line.place;
-            }
-            let found = if line.verdict == Verdict::NotLookedAt {
-                format!("not looked at: {}", line.found)
-            } else {
-                line.found.clone()
-            };
-            out += &format!("  {} {:<18} {}\n", line.verdict.mark(), line.what, indented(&found));
-            if let Some(fix) = &line.fix {
-                out += &format!("    → {}\n", indented(fix));
+            if !places.contains(&line.place.as_str()) {
+                places.push(&line.place);
             }
         }
+        let missing = |place: &str| {
+            self.lines.iter().any(|line| line.place == place && line.verdict == Verdict::NotMet)
+        };
+        places.sort_by_key(|place| !missing(place));
+        let mut out: String = places.into_iter().map(|place| self.of_place(place)).collect();
         out += &format!(
             "{} met, {} warnings, {} not met, {} not looked at. Rows are not looked at: `cargo xtask plan` does. \
              What no program can see: that everybody concerned knows of the maintenance window\n",
@@ -127,6 +131,53 @@ impl Health {
         );
         out
     }
+
+    fn of_place(&self, place: &str) -> String {
+        let of = |verdict: Verdict| {
+            self.lines.iter().filter(move |line| line.place == place && line.verdict == verdict)
+        };
+        let mut out = format!("{place}\n");
+        let not_met: Vec<&Line> = of(Verdict::NotMet).collect();
+        for of_a_kind in not_met.chunk_by(|a, b| a.what == b.what) {
+            out += &several(of_a_kind);
+        }
+        let unknown: Vec<&Line> = of(Verdict::NotLookedAt).collect();
+        for because in unknown.chunk_by(|a, b| a.found == b.found) {
+            let whats: Vec<&str> = because.iter().map(|line| line.what).collect();
+            out += &format!(
+                "  {} not looked at: {} ({})\n",
+                Verdict::NotLookedAt.mark(),
+                whats.join(", "),
+                indented(&because[0].found)
+            );
+        }
+        out + &of(Verdict::Warning).chain(of(Verdict::Met)).map(one).collect::<String>()
+    }
+}
+
+/// How many of a kind are named; the others are counted.
+const NAMED: usize = 3;
+
+fn one(line: &Line) -> String {
+    shown(line.verdict, line.what, &line.found, line.fix.as_deref())
+}
+
+/// Lines of one kind in one place: in one, with their count, what they are and what fixes them all.
+fn several(lines: &[&Line]) -> String {
+    let [first, _, ..] = lines else { return lines.iter().map(|line| one(line)).collect() };
+    let named: Vec<&str> = lines.iter().take(NAMED).map(|line| line.found.as_str()).collect();
+    let rest = match lines.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        rest => format!("; and {rest} more, all with --json"),
+    };
+    let found = format!("{} are not met: {}{rest}", lines.len(), named.join("; "));
+    let fix = first.fix_all.as_deref().or(first.fix.as_deref());
+    shown(first.verdict, first.what, &found, fix)
+}
+
+fn shown(verdict: Verdict, what: &str, found: &str, fix: Option<&str>) -> String {
+    let fix = fix.map(|fix| format!("    → {}\n", indented(fix))).unwrap_or_default();
+    format!("  {} {what:<18} {}\n{fix}", verdict.mark(), indented(found))
 }
 
 fn indented(text: &str) -> String {
@@ -160,13 +211,31 @@ mod tests {
         assert!(!health.ready);
         let text = health.text();
         for part in [
-            "source\n  ✓ reachable          PostgreSQL 15\n",
+            "  – not looked at: privileges (source cannot be reached)\n  ! clock",
             "  ! clock              2.0 s ahead\n    → chronyc makestep\n",
-            "  – privileges         not looked at: source cannot be reached\n",
+            "  ✓ reachable          PostgreSQL 15\n",
             "1 met, 1 warnings, 0 not met, 1 not looked at",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn what_is_not_met_comes_first_and_what_repeats_is_counted() {
+        let mut well = Lines::of("this machine");
+        well.met("pg_dump", "version 15");
+        let mut order = Lines::of("order");
+        order.met("reachable", "yes");
+        for table in ["a", "b", "c", "d", "e"] {
+            let (found, fix) = (format!("reading {table}"), format!("fix of {table};"));
+            order.not_met_among("privileges", found, fix, "psql -f grants.sql");
+        }
+        order.not_looked_at(&["tables", "catalogue"], "a privilege is missing");
+        let text = Health::new([well.lines, order.lines].concat()).text();
+        let expected = "order\n  ✗ privileges         5 are not met: reading a; reading b; reading c; and 2 more, \
+                        all with --json\n    → psql -f grants.sql\n  – not looked at: tables, catalogue (a \
+                        privilege is missing)\n  ✓ reachable          yes\nthis machine\n";
+        assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]

@@ -21,6 +21,32 @@ pub fn for_terminal(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+/// A time as a person reads it, with its zone: `2026-11-29 22:18:45 UTC` for what files have as
+/// `2026-11-29T22:18:45.123Z`, wherever it begins the text.
+pub fn utc(text: &str) -> String {
+    let (time, rest) = text.split_once('Z').unwrap_or((text, ""));
+    match (time.split_once('T'), text.contains('Z')) {
+        (Some((day, clock)), true) if day.len() == 10 => {
+            format!("{day} {} UTC{rest}", clock.split('.').next().unwrap_or(clock))
+        }
+        _ => text.to_string(),
+    }
+}
+
+/// Without the numbers that the system gives its errors, behind their words: ` (os error 30)`.
+pub fn without_codes(text: &str) -> String {
+    const CODE: &str = " (os error ";
+    let mut parts = text.split(CODE);
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        match part.split_once(')') {
+            Some((code, rest)) if code.parse::<i32>().is_ok() => out += rest,
+            _ => out += &format!("{CODE}{part}"),
+        }
+    }
+    out
+}
+
 /// In lines of at most so many columns, broken at spaces alone: a word that is longer is left whole. What goes on in
 /// a further line stands two columns further in than the line began.
 pub fn wrapped(text: &str, columns: usize) -> String {
@@ -139,6 +165,19 @@ mod tests {
             for_terminal("a\u{1b}[2J\n\tb\r\u{9b}\u{202e}é"),
             "a\\u001b[2J\n\tb\\u000d\\u009b\\u202eé"
         );
+    }
+
+    #[test]
+    fn a_time_carries_its_zone() {
+        assert_eq!(utc("2026-11-29T22:18:45.123Z"), "2026-11-29 22:18:45 UTC");
+        assert_eq!(utc("2026-11-29T22:18:45Z (order)"), "2026-11-29 22:18:45 UTC (order)");
+        assert_eq!(utc("a time that is not known"), "a time that is not known");
+    }
+
+    #[test]
+    fn the_systems_numbers_are_left_out() {
+        assert_eq!(without_codes("a: Read-only (os error 30): b (os error 2)"), "a: Read-only: b");
+        assert_eq!(without_codes("(os error x) (os error 3"), "(os error x) (os error 3");
     }
 
     #[test]

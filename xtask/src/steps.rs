@@ -262,6 +262,8 @@ pub enum Event {
     Start,
     Done,
     Failed,
+    /// Of a command: before it changed anything.
+    Refused,
     /// Dropped: an error elsewhere, or interrupted.
     EndedEarly,
     /// No beginning and no end: something to know.
@@ -278,6 +280,7 @@ impl fmt::Display for Event {
             Event::Start => "start",
             Event::Done => "done",
             Event::Failed => "failed",
+            Event::Refused => "refused",
             Event::EndedEarly => "ended early",
             Event::Note => "note",
             Event::BeginningLost => "its beginning is lost",
@@ -292,6 +295,7 @@ impl From<String> for Event {
             "start" => Event::Start,
             "done" => Event::Done,
             "failed" => Event::Failed,
+            "refused" => Event::Refused,
             "ended early" => Event::EndedEarly,
             "note" => Event::Note,
             "its beginning is lost" => Event::BeginningLost,
@@ -341,7 +345,7 @@ mod tests {
             assert!(!matches!(command, CommandName::Other(_)), "{word}");
             assert_eq!(command.to_string(), word);
         }
-        for word in ["start", "done", "failed", "ended early", "note", "its beginning is lost"] {
+        for word in ["start", "done", "failed", "refused", "ended early", "note", "its beginning is lost"] {
             let event = Event::from(word.to_string());
             assert!(!matches!(event, Event::Other(_)), "{word}");
             assert_eq!(event.to_string(), word);

@@ -18,6 +18,32 @@ pub const CHUNK: usize = 256 * 1024;
 /// Bytes that are read between two looks whether to wait: a look is not free.
 const PACE: usize = 64 * 1024;
 
+/// An error of the server, or of the way to it, told once: sqlx's own names a line of PostgreSQL's sources, and
+/// says everything again as its own cause.
+#[derive(Debug)]
+pub struct ServerError(pub sqlx::Error);
+
+impl std::fmt::Display for ServerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            sqlx::Error::Database(error) => f.write_str(error.message()),
+            sqlx::Error::Io(error) => write!(f, "the connection is broken: {error}"),
+            sqlx::Error::Tls(error) => write!(f, "{error}"),
+            error => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+/// What sqlx said, where an error has it as a cause.
+pub fn cause(error: &anyhow::Error) -> Option<&sqlx::Error> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<ServerError>() {
+        Some(ServerError(error)) => Some(error),
+        None => cause.downcast_ref(),
+    })
+}
+
 /// Connects. The password goes through 4096 rounds of HMAC-SHA-256: without optimisation that was a third
 /// of the tool's own processor time in a rehearsal.
 pub fn connect(options: &PgConnectOptions) -> BoxFuture<'_, sqlx::Result<PgConnection>> {
@@ -88,11 +114,17 @@ impl<'a> Copy<'a> {
     ) -> BoxFuture<'a, Result<()>> {
         let place = || self.place.to_string();
         Box::pin(async move {
-            let mut stream =
-                self.activity.of(connection.copy_out_raw(self.statement)).await.with_context(place)?;
+            let mut stream = self
+                .activity
+                .of(connection.copy_out_raw(self.statement))
+                .await
+                .map_err(ServerError)
+                .with_context(place)?;
             let mut unpaid = 0;
             // In CSV, one message of the protocol is one row.
-            while let Some(bytes) = self.activity.of(stream.try_next()).await.with_context(place)? {
+            while let Some(bytes) =
+                self.activity.of(stream.try_next()).await.map_err(ServerError).with_context(place)?
+            {
                 row(&bytes)?;
                 unpaid += bytes.len();
                 if let Some(pace) = pace.as_ref().filter(|_| unpaid >= PACE) {
@@ -120,7 +152,12 @@ impl<'a> Copy<'a> {
 
     async fn send(self, connection: &mut PgConnection, mut from: Box<dyn Read + Send + '_>) -> Result<u64> {
         let place = || self.place.to_string();
-        let mut copy = self.activity.of(connection.copy_in_raw(self.statement)).await.with_context(place)?;
+        let mut copy = self
+            .activity
+            .of(connection.copy_in_raw(self.statement))
+            .await
+            .map_err(ServerError)
+            .with_context(place)?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match from.read(&mut buffer) {
@@ -134,8 +171,8 @@ impl<'a> Copy<'a> {
             if n == 0 {
                 break;
             }
-            self.activity.of(copy.send(&buffer[..n])).await.with_context(place)?;
+            self.activity.of(copy.send(&buffer[..n])).await.map_err(ServerError).with_context(place)?;
         }
-        self.activity.of(copy.finish()).await.with_context(place)
+        self.activity.of(copy.finish()).await.map_err(ServerError).with_context(place)
     }
 }

@@ -7,10 +7,12 @@
 use crate::checks::preflight;
 use crate::effects::disk;
 use crate::effects::postgres::{self, Connection};
-use crate::forecast::{Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Writing, seconds};
+use crate::forecast::{
+    self, Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Writing, seconds,
+};
 use crate::hazards;
 use crate::ledger::Outcomes;
-use crate::model::{self, Database, MIGRATED};
+use crate::model::{self, Database, MIGRATED, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
@@ -104,9 +106,15 @@ async fn counted(
     })
 }
 
+/// What `migrate` predicts of itself: how long it takes, and the room that its files need.
+pub struct Quick {
+    pub timing: Timing,
+    disk: Disk,
+}
+
 /// The prediction that `migrate` makes of itself: from statistics and the sample alone. How the source's
 /// text is read is not asked: that makes no difference to the time.
-pub async fn quick(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Timing> {
+async fn quick(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Quick> {
     let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
     connection.run(AT_ONCE_OR_NOT).await?;
     let names = crate::source::snapshot::tables(&mut connection).await?;
@@ -118,7 +126,54 @@ pub async fn quick(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Timing> {
     let collections: Vec<u64> = collections.map(|(_, size)| size.rows).collect();
     let all_bytes = names.iter().map(|r| r.bytes).sum();
     let sample = sample(ctx, hash, &Reading::default(), &sizes, all_bytes, READING_QUICKLY).await?;
-    timing(ctx, &sample, collections.iter().sum(), floor(ctx, &collections)).await
+    let timing = timing(ctx, &sample, collections.iter().sum(), floor(ctx, &collections)).await?;
+    Ok(Quick { timing, disk: disk(ctx, &sample, &sizes, all_bytes)? })
+}
+
+/// Before a run begins: what it will take, where that can be found out; that it cannot is no reason not to migrate.
+///
+/// # Errors
+/// Refuses where its files have no room.
+pub async fn predicted(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Option<Timing>> {
+    let quick = match quick(ctx, hash).await {
+        Ok(quick) => quick,
+        Err(error) => {
+            ctx.terminal.warn(format!("how long it takes is not known: {error:#}"));
+            return Ok(None);
+        }
+    };
+    match quick.disk.too_small() {
+        Some(why) => refuse!("{why}\n{}", model::AGAIN),
+        None => Ok(Some(quick.timing)),
+    }
+}
+
+/// Before a run begins: are the rows that would be quarantined as few as the policy allows? They are counted only
+/// where there is a limit.
+///
+/// # Errors
+/// `Stop::Quarantine` above the limit.
+pub async fn quarantine_limit(ctx: &Arc<Ctx>, reading: &Reading) -> Result<()> {
+    let limit = ctx.settings.policy.max_quarantine;
+    if limit.is_none() {
+        return Ok(());
+    }
+    let counts = ctx.tables.iter().map(|table| quarantined(ctx.clone(), table, reading.clone()));
+    let counted = crate::run::join::all(counts).await?;
+    match forecast::too_many_quarantined(counted, limit) {
+        Some(why) => Err(Stop::Quarantine(format!("{why}. Nothing has been begun")).into()),
+        None => Ok(()),
+    }
+}
+
+async fn quarantined(ctx: Arc<Ctx>, table: &'static Table, reading: Reading) -> Result<(&'static str, u64)> {
+    let _permit = ctx.source_permit(0).await;
+    let mut connection = postgres::connect(&ctx.settings.source, &ctx.purpose("forecast")).await?;
+    connection.run(sql::FOR_READING).await?;
+    connection.run(sql::WAIT_FOR_LOCKS).await?;
+    let (outcomes, _) = outcomes(&ctx, &mut connection, table, &reading).await?;
+    connection.close().await?;
+    Ok((table.name, outcomes.sums().quarantined))
 }
 
 /// Before a run begins: can its documents be paid for? They are counted only where there is a limit.

@@ -7,7 +7,9 @@ use crate::commands as c;
 use crate::effects::cleanup::Cleanup;
 use crate::model::refused;
 use crate::session::options::{Confirm, Diffs, InStack, Jobs, Options, Rate, Runs, Values, Where};
-use crate::session::{Command as _, Common, Document, Everywhere, LastWords, Servers, Session, verdict};
+use crate::session::{
+    Command as _, Common, Document, Everywhere, LastWords, Servers, Session, Whereabouts, verdict,
+};
 use crate::settings::Variables;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -103,20 +105,20 @@ commands! {
     Backup: c::backup::Args, [InStack Where Runs Confirm Jobs], [3], "backup --env production";
     Export: c::export::Args, [InStack Where Runs Confirm Jobs Diffs Values], [3, 5], "export --env production";
     Import: c::import::Args, [InStack Where Runs Confirm Rate Jobs Diffs Values], [3, 5],
-        "import --env production --run latest --confirm ecommerce_db";
+        "import --env production --run latest --confirm production/ecommerce_db";
     Migrate: c::migrate::Args, [InStack Where Runs Confirm Rate Jobs Diffs Values], [3, 5],
-        "migrate --env production --confirm ecommerce_db";
+        "migrate --env production --confirm production/ecommerce_db";
     Status: c::status::Args, [InStack Where Runs], [], "status --env production --run latest --follow";
     Verify: c::verify::Args, [InStack Where Runs Jobs Diffs Values], [3], "verify --env production --run latest";
     Repair: c::repair::Args, [InStack Where Runs Confirm Rate Jobs Diffs Values], [3],
-        "repair --env production --run latest --apply --confirm ecommerce_db";
+        "repair --env production --run latest --apply --confirm production/ecommerce_db";
     Replay: c::replay::Args, [InStack Where Runs Confirm Rate Jobs Diffs Values], [3],
-        "replay --env production --run latest --confirm ecommerce_db";
-    Freeze: c::freeze::Args, [InStack Where Runs Confirm], [], "freeze --env production --confirm ecommerce_db";
+        "replay --env production --run latest --confirm production/ecommerce_db";
+    Freeze: c::freeze::Args, [InStack Where Runs Confirm], [], "freeze --env production --confirm production/ecommerce_db";
     Unfreeze: c::freeze::UndoArgs, [InStack Where Runs Confirm], [], "unfreeze --env production";
     Cutover: c::cutover::Args, [InStack Where Runs Confirm Jobs Diffs Values], [3],
-        "cutover --env production --run latest --confirm ecommerce_db";
-    Smoke: c::smoke::Args, [InStack Where Runs Confirm Values], [3], "smoke --env production --confirm ecommerce_db";
+        "cutover --env production --run latest --confirm production/ecommerce_db";
+    Smoke: c::smoke::Args, [InStack Where Runs Confirm Values], [3], "smoke --env production --confirm production/ecommerce_db";
     Perf: c::perf::Args, [InStack Where Runs Jobs Values], [3], "perf --env production --run latest";
     Monitor: c::monitor::Args, [InStack Where Runs], [3], "monitor --env production --once --json";
     Rollback: c::rollback::Args, [InStack Where Runs Confirm Rate Jobs Diffs Values], [3],
@@ -204,23 +206,37 @@ fn meanings(exits: &[u8]) -> String {
     exits.iter().map(|exit| format!("{exit} {}", verdict(*exit))).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether a command has an option, of its own or as all have it.
+fn knows(name: &str, option: &str) -> bool {
+    let all = command();
+    let has = |command: &clap::Command| command.get_arguments().any(|a| a.get_long() == Some(option));
+    all.find_subcommand(name).is_some_and(|command| has(command) || has(&all))
+}
+
 impl Cli {
-    pub fn is_json(&self) -> bool {
-        self.everywhere.json
+    /// Its options of all commands, and what it was told about where things are.
+    pub fn common(&self) -> Common {
+        let mut common = Common::from(self.everywhere.clone());
+        self.command.put(&mut common);
+        common
+    }
+
+    pub fn whereabouts(common: &Common) -> Whereabouts {
+        Whereabouts::of(common, knows)
     }
 
     /// Runs the command; its result goes to stdout. What it would have to undo, were it dropped, stands in
     /// `cleanup`.
     pub async fn run(
         self,
+        common: Common,
         variables: &Variables,
         last_words: &LastWords,
         document: Document,
         cleanup: &Cleanup,
     ) -> Result<()> {
-        let mut common = Common::from(self.everywhere);
-        self.command.put(&mut common);
-        let mut session = Session::new(common, variables, last_words, document, cleanup)?;
+        let whereabouts = Cli::whereabouts(&common);
+        let mut session = Session::new(common, variables, last_words, document, cleanup, whereabouts)?;
         session.look_for_containers(self.command.servers()).await?;
         self.command.run(&mut session).await
     }

@@ -9,10 +9,12 @@ use super::shell::COMPLETE;
 use super::usage;
 use crate::effects::cleanup::Cleanup;
 use crate::effects::process::is_ambient;
+use crate::effects::raw_words;
 use crate::effects::terminal::say;
 use crate::model::Stop;
-use crate::session::{Document, LastWords};
+use crate::session::{Document, LastWords, Whereabouts};
 use crate::settings::Variables;
+use crate::shown::without_codes;
 use clap::FromArgMatches;
 use clap_complete::CompleteEnv;
 use futures_util::FutureExt;
@@ -39,7 +41,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(usage::told(error, &tree, &arguments)),
     };
-    let document = Document::new(cli.is_json(), usage::named(&tree, &arguments).as_deref());
+    let common = cli.common();
+    let document = Document::new(common.json, usage::named(&tree, &arguments).as_deref());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -48,24 +51,21 @@ pub fn main() -> ExitCode {
         }
     };
     let (last_words, cleanup) = (LastWords::default(), Cleanup::default());
-    let command = cli.run(&variables, &last_words, document.clone(), &cleanup);
-    let result = runtime.block_on(cleaned_up(&cleanup, &document, command));
+    let parting = Parting {
+        last_words: last_words.clone(),
+        cleanup: cleanup.clone(),
+        whereabouts: Cli::whereabouts(&common),
+        verbose: common.verbose,
+        document,
+    };
+    let command = cli.run(common, &variables, &last_words, parting.document.clone(), &cleanup);
+    let result = runtime.block_on(cleaned_up(&parting, command));
     // Ended tasks note in the journal that they ended; threads that still wait for something are not
     // waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
-        Err(error) if !(cleanup.may_be_interrupted() && is_interrupt(&error)) => {
-            let text = format!("{error:#}");
-            say(&format!("error: {text}"));
-            last_words.say();
-            // The last line of all: what the next person has to know before anything else.
-            let left = what_is_left(&cleanup);
-            left.iter().for_each(|line| say(line));
-            let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
-            let text = [vec![text], left].concat().join("\n");
-            ended(&document, stop.map_or(1, Stop::exit_code), Some(&text), last_words.words())
-        }
-        _ => ended(&document, 0, None, None),
+        Err(error) if !(cleanup.may_be_interrupted() && is_interrupt(&error)) => parting.ended(&error),
+        _ => ended(&parting.document, 0, None, None),
     }
 }
 
@@ -84,10 +84,72 @@ fn is_interrupt(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Stop::Interrupted))
 }
 
-/// What could not be undone, and how it is undone by hand.
-fn what_is_left(cleanup: &Cleanup) -> Vec<String> {
-    let line = |by_hand| format!("stopped before this was undone; undo it with `{by_hand}`");
-    cleanup.by_hand().into_iter().map(line).collect()
+/// What is told where there is no result.
+#[derive(Clone)]
+struct Parting {
+    last_words: LastWords,
+    cleanup: Cleanup,
+    whereabouts: Whereabouts,
+    verbose: bool,
+    document: Document,
+}
+
+impl Parting {
+    /// Why, once, in sentences; with `-v` also word for word what servers said. And, the last line of all, what the
+    /// next person has to know before anything else.
+    fn ended(&self, error: &anyhow::Error) -> ExitCode {
+        let text = self.whereabouts.complete(&format!("{error:#}"));
+        let text = if self.verbose { text } else { without_codes(&text) };
+        say(&format!("error: {text}"));
+        if self.verbose {
+            raw_words::last().iter().for_each(|words| say(&format!("  word for word: {words}")));
+        }
+        let words = self.last_words.of(is_interrupt(error), is_of_a_full_disk(error), &self.whereabouts);
+        words.iter().for_each(|words| say(words));
+        let left = self.what_is_left();
+        left.iter().for_each(|line| say(line));
+        let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
+        let text = [vec![text], left].concat().join("\n");
+        ended(
+            &self.document,
+            stop.map_or(1, Stop::exit_code),
+            Some(&text),
+            words.as_deref().and_then(to_type),
+        )
+    }
+
+    /// What could not be undone, and how it is undone by hand.
+    fn what_is_left(&self) -> Vec<String> {
+        let line = |by_hand: String| {
+            let by_hand = self.whereabouts.complete(&format!("`{by_hand}`"));
+            format!("stopped before this was undone; undo it with {by_hand}")
+        };
+        self.cleanup.by_hand().into_iter().map(line).collect()
+    }
+
+    /// The same for who does not wait for anything to be undone.
+    fn at_once(&self, exit: u8) {
+        let text = "stopped at once: nothing that was under way has been undone";
+        say(text);
+        let words = self.last_words.of(true, false, &self.whereabouts);
+        words.iter().for_each(|words| say(words));
+        let left = self.what_is_left();
+        left.iter().for_each(|line| say(line));
+        let text = [vec![text.to_string()], left].concat().join("\n");
+        ended(&self.document, exit, Some(&text), words.as_deref().and_then(to_type));
+    }
+}
+
+/// The command to type, of what is told at the end.
+fn to_type(words: &str) -> Option<String> {
+    words.lines().find_map(|line| line.strip_prefix("next: ")).map(str::to_string)
+}
+
+/// Programs of PostgreSQL's say so in words, in English since that is what they are told to speak.
+fn is_of_a_full_disk(error: &anyhow::Error) -> bool {
+    let full = |e: &std::io::Error| e.kind() == std::io::ErrorKind::StorageFull;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(full))
+        || format!("{error:#}").contains("No space left on device")
 }
 
 /// The variables as they were, with those gone from the process by which libpq, sqlx or a Firestore
@@ -108,15 +170,13 @@ fn take_variables() -> Variables {
 
 /// Runs the command, and then undoes what it could not: it failed, panicked or was dropped.
 async fn cleaned_up(
-    cleanup: &Cleanup,
-    document: &Document,
+    parting: &Parting,
     command: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let command =
-        AssertUnwindSafe(until_interrupted(command, cleanup.clone(), document.clone())).catch_unwind();
+    let command = AssertUnwindSafe(until_interrupted(command, parting.clone())).catch_unwind();
     let result = command.await;
-    let errors = cleanup.all(UNDO_LIMIT).await;
-    errors.iter().for_each(|error| say(&format!("error: {error:#}")));
+    let errors = parting.cleanup.all(UNDO_LIMIT).await;
+    errors.iter().for_each(|error| say(&parting.whereabouts.complete(&format!("error: {error:#}"))));
     match result {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
@@ -137,8 +197,7 @@ fn at_once(work: impl FnOnce() + Send + 'static) {
 /// sessions on the way; the second one ends the process at once, also while they are being stopped.
 async fn until_interrupted(
     command: impl Future<Output = anyhow::Result<()>>,
-    cleanup: Cleanup,
-    document: Document,
+    parting: Parting,
 ) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -154,7 +213,7 @@ async fn until_interrupted(
         };
         let first = next().await;
         let at = Instant::now();
-        if !cleanup.may_be_interrupted() {
+        if !parting.cleanup.may_be_interrupted() {
             say("interrupted: stopping (again to stop at once)");
         }
         let _ = told.send(());
@@ -162,10 +221,7 @@ async fn until_interrupted(
         while code == first && at.elapsed() < ONE_SIGNAL {
             code = next().await;
         }
-        let left = what_is_left(&cleanup);
-        left.iter().for_each(|line| say(line));
-        let text = [vec!["interrupted a second time".to_string()], left].concat().join("\n");
-        at_once(move || drop(document.end(u8::try_from(code).unwrap_or(1), Some(&text), None)));
+        at_once(move || parting.at_once(u8::try_from(code).unwrap_or(1)));
         std::process::exit(code);
     });
     tokio::select! {

@@ -30,6 +30,7 @@ impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
+        session.tell_of_a_freeze(&ctx.settings);
         let done = run(&ctx, self.wait.wait, session.cleanup).await?;
         session.keep_report_with(&ctx, &done.text());
         let next = session.then(&format!("smoke --run {}", done.run));

@@ -30,6 +30,8 @@ impl Command for Args {
         if self.network {
             return network(session).await;
         }
+        // Without it there is nothing to look at.
+        session.environment()?;
         let found = Box::pin(session.found_containers(false)).await;
         let of_containers = match (&found, session.common.runtime) {
             (Ok(none), None | Some(Runtime::Auto | Runtime::Native)) if none.is_empty() => Vec::new(),

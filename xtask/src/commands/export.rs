@@ -47,7 +47,8 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     freeze::preflight(ctx, handling).await?;
     let locks = Locks::all(ctx).await?;
     let exporting = async {
-        let assessed = assess::source(ctx).await?;
+        let source = assess::source(ctx).await?;
+        let assessed = migrate::within_limits(ctx, hash, source).await?.source;
         let source = servers::look(ctx, &[ServerName::Source]).await?;
         let mut manifest = begin(ctx, CommandName::Export, source, BTreeMap::new())?;
         let exporting = migrate::backup_and_export(ctx, &mut manifest, hash, assessed);

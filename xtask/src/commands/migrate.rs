@@ -59,6 +59,7 @@ impl Command for Args {
         };
         session.permitted(&ctx.settings)?;
         session.rehearsed(&ctx)?;
+        session.tell_of_a_freeze(&ctx.settings);
         let handling = session.handling(&self.source);
         let again = session.then(&format!("migrate --resume {}", ctx.run.id()));
         let report = match self.resume {
@@ -82,7 +83,7 @@ pub async fn run(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     let work = async {
         let marks = Marks::read(ctx).await.map_err(refused)?;
         marks.may_be_loaded(ctx, None)?;
-        let assessed = assessed(ctx).await?;
+        let assessed = assessed(ctx, hash).await?;
         let servers = servers::look(ctx, &ServerName::ALL).await?;
         let manifest = begin(ctx, CommandName::Migrate, servers, marks.newest())?;
         let migrating = from_the_source(ctx, handling, manifest, hash, assessed);
@@ -112,7 +113,7 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
             Rest::Everything => {
                 preflight::source_can_be_dumped(ctx).await?;
                 preflight::configuration_can_be_kept(ctx).await?;
-                let assessed = assessed(ctx).await?;
+                let assessed = assessed(ctx, hash).await?;
                 let manifest = resume::cleared(ctx)?;
                 let rest = from_the_source(ctx, handling, manifest, hash, assessed);
                 freeze::during(ctx, handling, Box::pin(rest)).await
@@ -126,16 +127,30 @@ async fn resumed(ctx: &Arc<Ctx>, handling: &Handling) -> Result<Report> {
     visibly(ctx, CommandName::Resume, locks.guard(Box::pin(work))).await
 }
 
-/// The source can be moved as it is, the targets can take it, and it does not cost too much.
-async fn assessed(ctx: &Arc<Ctx>) -> Result<Assessment> {
+/// The source as it was judged before the run, and how long that will take where it is known.
+pub struct Assessed {
+    pub source: Assessment,
+    pub timing: Option<Timing>,
+}
+
+/// The source can be moved as it is, the targets can take it, and it does not cost too much, nor does it leave more
+/// behind than is allowed, nor need more room than there is.
+async fn assessed(ctx: &Arc<Ctx>, hash: HashFn) -> Result<Assessed> {
     let both = async { tokio::try_join!(assess::source(ctx), preflight::targets(ctx, None)) };
     let what = match ctx.existing {
         Existing::Replace => "the source is assessed, and whether the targets hold only what a run wrote",
         Existing::Refuse => "the source is assessed, and whether the targets can take it",
     };
-    let (assessed, ()) = said_if_slow(ctx, what, both).await?;
-    forecast::affordable(ctx, &assessed.reading).await?;
-    Ok(assessed)
+    let (source, ()) = said_if_slow(ctx, what, both).await?;
+    forecast::affordable(ctx, &source.reading).await?;
+    within_limits(ctx, hash, source).await
+}
+
+/// What `plan` knows of a run's limits, before the run begins.
+pub async fn within_limits(ctx: &Arc<Ctx>, hash: HashFn, source: Assessment) -> Result<Assessed> {
+    forecast::quarantine_limit(ctx, &source.reading).await?;
+    let timing = forecast::predicted(ctx, hash).await?;
+    Ok(Assessed { source, timing })
 }
 
 /// Everything, from a new snapshot on.
@@ -144,18 +159,14 @@ async fn from_the_source(
     handling: &Handling,
     mut manifest: Manifest,
     hash: HashFn,
-    assessed: Assessment,
+    assessed: Assessed,
 ) -> Result<Report> {
     let mut times = Times::default();
-    match forecast::quick(ctx, hash).await {
-        Ok(timing) => {
-            ctx.terminal.line(format!("about {:.0} s, by a sample of the source", timing.predicted.total()));
-            manifest.time = Some(timing);
-        }
-        // No reason not to migrate.
-        Err(error) => ctx.terminal.warn(format!("how long it takes is not known: {error:#}")),
+    if let Some(timing) = assessed.timing {
+        ctx.terminal.line(format!("about {:.0} s, by a sample of the source", timing.predicted.total()));
+        manifest.time = Some(timing);
     }
-    let exporting = backup_and_export(ctx, &mut manifest, hash, assessed);
+    let exporting = backup_and_export(ctx, &mut manifest, hash, assessed.source);
     let export = times.of(Part::BackupAndExport, exporting).await?;
     Box::pin(to_the_targets(ctx, handling, manifest, export, times)).await
 }

@@ -32,9 +32,20 @@ pub async fn show(session: &Session<'_>, args: &SourceArgs, existing: Existing) 
     let ctx = session.looking(args, existing)?;
     let mut forecast = session.unblocked(run(&ctx).await)?;
     forecast.obstacles.extend(session.unrehearsed(&ctx)?);
-    let next = if judge(&forecast).is_ok() { "migrate" } else { "doctor" };
-    session.done(&forecast, forecast.text(), session.then(next))?;
-    judge(&forecast)
+    let judged = judge(&forecast);
+    session.done(&forecast, forecast.text(), next(session, &forecast, &judged))?;
+    judged
+}
+
+/// Where nothing but the quarantine is in the way, its rows have been named: one of the two ways out.
+fn next(session: &Session<'_>, forecast: &Forecast, judged: &Result<()>) -> String {
+    match judged {
+        Ok(()) => session.then("migrate"),
+        Err(error) if matches!(error.downcast_ref(), Some(Stop::Quarantine(_))) => {
+            session.then(&format!("migrate --max-quarantine {}", forecast.quarantined))
+        }
+        Err(_) => session.then("doctor"),
+    }
 }
 
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
@@ -45,7 +56,7 @@ pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
 /// Ends as `migrate` would before it changed anything; the forecast has been shown.
 pub fn judge(forecast: &Forecast) -> Result<()> {
     let blocking = forecast.hazards.iter().filter(|h| h.stops()).count();
-    let obstacles = forecast.obstacles.len() + blocking;
+    let obstacles = forecast.obstacles.len() + blocking + usize::from(forecast.disk.too_small().is_some());
     if obstacles > 0 {
         return Err(
             Stop::Refused(format!("migrate would be refused for {obstacles} reasons: see above")).into()

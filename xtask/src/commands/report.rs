@@ -10,7 +10,7 @@ use clap::ValueEnum;
 /// Show a run as text, HTML or JSON; check it, compare two
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name, or `latest`: the newest
+    /// The run's name, or `latest`: the newest of this environment
     #[arg(long, default_value = "latest", value_name = "RUN")]
     run: String,
     /// `html` is written into the run's directory, and said where
@@ -35,7 +35,8 @@ impl Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let values = if session.common.show_values { Values::Shown } else { Values::Masked };
         let runs = session.runs();
-        let run = report::open(&runs, &self.run, None)?;
+        let environment = session.environment_name()?;
+        let run = report::open(&runs, &self.run, Some(&environment))?;
         if self.check {
             let sound = report::sound(&run)?;
             session.done(&sound, sound.text(), None)?;
@@ -43,7 +44,7 @@ impl Command for Args {
         }
         let story = RunStory::of(&run, values)?;
         if let Some(other) = &self.compare {
-            let other = RunStory::of(&report::open(&runs, other, None)?, values)?;
+            let other = RunStory::of(&report::open(&runs, other, Some(&environment))?, values)?;
             let both = serde_json::json!({ "runs": [other.data(), story.data()] });
             return session.done(&both, report::compare(&other, &story), None);
         }

@@ -70,7 +70,7 @@ impl Command for Args {
             let (into, dry_run) = (self.into.as_deref(), self.dry_run);
             return restore_stores::run(session, &Wanted { target, from, into, dry_run, unproven }).await;
         }
-        let ctx = session.existing_run(&self.run)?;
+        let ctx = session.backed_up_run(&self.run)?;
         let (goal, run) = (self.goal(), ctx.run.id().to_string());
         let plan = plan(&ctx, &goal).await?;
         if self.dry_run {

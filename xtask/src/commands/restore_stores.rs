@@ -12,7 +12,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{RunDir, damaged_files};
 use crate::run::manifest::Manifest;
-use crate::session::Session;
+use crate::session::{Session, Touches};
 use crate::settings::Firestore;
 use crate::source::restore::{self, Plan, Unproven};
 use crate::steps::{CommandName, StepName};
@@ -161,9 +161,9 @@ async fn documents(
         }
         Ok(restored)
     };
-    session.last_words.set(Some((ctx.run.path().to_path_buf(), again)));
+    session.last_words.set(ctx.run.path(), again, Touches::Others);
     let restored = visibly(ctx, CommandName::Restore, Box::pin(work)).await?;
-    session.last_words.set(None);
+    session.last_words.clear();
     said(session, &restored, &place)
 }
 

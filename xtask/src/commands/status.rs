@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Read from the run's files: needs no server, and works while the run is under way.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name, or `latest`: the newest
+    /// The run's name, or `latest`: the newest of this environment
     #[arg(long, default_value = "latest", value_name = "RUN")]
     pub run: String,
     /// Go on until the run ends
@@ -23,7 +23,8 @@ pub struct Args {
 
 impl session::Command for Args {
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let (path, id) = dir::find(&session.runs(), &self.run, None)?;
+        let environment = session.environment_name()?;
+        let (path, id) = dir::find(&session.runs(), &self.run, Some(&environment))?;
         let mut status = read(&path, &id)?;
         show(session, &status, self.follow)?;
         let mut told = Instant::now();
@@ -55,8 +56,14 @@ fn show(session: &Session<'_>, status: &Status, follow: bool) -> Result<()> {
             document.one_line();
             Ok(())
         }
-        false if follow && can_be_redrawn() => redrawn(session, status),
-        false => print(&wrapped(&status.text(), session.terminal.columns())),
+        false => {
+            let there = session.whereabouts.clone().of_environment(&status.environment);
+            let text = wrapped(&there.complete(&status.text()), session.terminal.columns());
+            match follow && can_be_redrawn() {
+                true => redraw(&text).context("writing to stdout"),
+                false => print(&text),
+            }
+        }
     }
 }
 
@@ -73,8 +80,4 @@ fn follow(session: &Session<'_>, now: &Status, before: &Status, told: &mut Insta
         *told = Instant::now();
     }
     print(&wrapped(&text, columns))
-}
-
-fn redrawn(session: &Session<'_>, status: &Status) -> Result<()> {
-    redraw(&wrapped(&status.text(), session.terminal.columns())).context("writing to stdout")
 }

@@ -36,6 +36,7 @@ impl Command for Args {
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
         let ctx = session.existing_run(&self.run)?;
+        session.tell_of_a_freeze(&ctx.settings);
         let depth = if self.full || !self.adopt.is_empty() { Depth::Full } else { Depth::Changes };
         let report = run(&ctx, &self.adopt, depth).await?;
         session.keep_report(&ctx);

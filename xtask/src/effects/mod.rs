@@ -13,6 +13,7 @@ pub mod own_sessions;
 pub mod postgres;
 pub mod process;
 pub mod random;
+pub mod raw_words;
 pub mod secret_file;
 pub mod shell;
 pub mod silence;

@@ -6,6 +6,7 @@
 //! under verify-ca that lets in whoever has any certificate of theirs. verify-full is the one to use.
 
 use super::own_sessions;
+use super::raw_words;
 use super::silence::{LIMITS, heard};
 use super::throttle::Throttle;
 use super::tls;
@@ -13,7 +14,7 @@ use crate::model::{Column, ServerInfo};
 use crate::settings::{Server, Tls};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result, anyhow};
-use datapath::postgres::{self, Activity, Copy};
+use datapath::postgres::{self, Activity, Copy, ServerError, cause};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
@@ -127,13 +128,19 @@ fn explain(server: &Server, error: sqlx::Error) -> anyhow::Error {
         (_, sqlx::Error::Io(io)) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             "nothing listens there: is the server started, is the port right?".to_string()
         }
+        // Only its text tells it from others.
+        (_, sqlx::Error::Io(io)) if io.to_string().contains("lookup address") => {
+            raw_words::remember(&error.to_string());
+            return anyhow!("{server}: no address is known for the host {}: is its name right?", server.host);
+        }
         _ => tls::advice(server, &error).unwrap_or_else(|| "could not connect".to_string()),
     };
-    anyhow::Error::new(error).context(format!("{server}: {advice}"))
+    raw_words::remember(&error.to_string());
+    anyhow::Error::new(ServerError(error)).context(format!("{server}: {advice}"))
 }
 
 fn of_database(error: &anyhow::Error) -> Option<&dyn sqlx::error::DatabaseError> {
-    error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>())?.as_database_error()
+    cause(error)?.as_database_error()
 }
 
 /// The SQLSTATE of an error of the server.
@@ -159,8 +166,7 @@ pub fn message(error: &anyhow::Error) -> Option<String> {
 
 /// What the server says beside the message of an error: which objects it is about.
 pub fn detail(error: &anyhow::Error) -> Option<String> {
-    let error = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>())?;
-    let error = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+    let error = of_database(error)?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
     error.detail().map(|detail| format!("({})", detail.replace('\n', "; ")))
 }
 
@@ -178,8 +184,8 @@ pub fn without_values(error: &anyhow::Error) -> String {
 /// What the server answers, as long as it can be expected to.
 async fn answer<T>(watch: Option<&Watch>, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T> {
     match watch {
-        Some(watch) => Ok(heard(LIMITS, work, || false, || lost(watch)).await??),
-        None => Ok(work.await?),
+        Some(watch) => Ok(heard(LIMITS, work, || false, || lost(watch)).await?.map_err(ServerError)?),
+        None => Ok(work.await.map_err(ServerError)?),
     }
 }
 
@@ -338,6 +344,10 @@ impl Connection {
     /// An error of a statement, with what helps where that is known.
     fn told(&self, error: anyhow::Error, text: &str) -> anyhow::Error {
         let place = self.place(text);
+        raw_words::remember(&format!(
+            "{place}: {}",
+            cause(&error).map(ToString::to_string).unwrap_or_default()
+        ));
         match has_no_room_for_locks(&error) {
             true => error.context(format!("{place}: {MORE_LOCKS}")),
             false => error.context(place),

@@ -3,7 +3,7 @@
 
 use crate::effects::whole::{Count, ShownTask, Whole};
 use crate::model::grouped;
-use crate::shown::{duration, for_terminal, some_of, wrapped};
+use crate::shown::{duration, for_terminal, some_of, without_codes, wrapped};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
@@ -166,7 +166,11 @@ impl Terminal {
 
     /// A line that `-q` does not hide: a warning.
     pub fn warn(&self, text: impl AsRef<str>) {
-        self.always(&wrapped(&format!("warning: {}", text.as_ref()), self.columns));
+        let text = match self.verbosity {
+            Verbosity::Verbose => text.as_ref().to_string(),
+            _ => without_codes(text.as_ref()),
+        };
+        self.always(&wrapped(&format!("warning: {text}"), self.columns));
     }
 
     /// A command to type next: in one line however long it is, to be copied as it stands.

@@ -83,8 +83,7 @@ pub fn is_cause(server: &Server, error: &anyhow::Error) -> bool {
 
 /// Whether a server was not let speak because its certificate is an authority's.
 pub fn shows_its_own_root(error: &anyhow::Error) -> bool {
-    let error = error.chain().find_map(|cause| cause.downcast_ref::<sqlx::Error>());
-    error.and_then(cause).and_then(rejected).is_some_and(is_its_own_root)
+    datapath::postgres::cause(error).and_then(cause).and_then(rejected).is_some_and(is_its_own_root)
 }
 
 /// The command that makes a root, and the one by which it issues a certificate for this host. Their subjects

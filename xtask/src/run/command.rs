@@ -2,7 +2,7 @@
 
 use crate::effects::terminal::UnderWay;
 use crate::identity::Identity;
-use crate::model::Existing;
+use crate::model::{Existing, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Manifest, RowPolicy};
@@ -55,6 +55,9 @@ pub async fn visibly<T>(ctx: &Ctx, command: CommandName, work: impl Future<Outpu
     ctx.run.remove_progress();
     match &result {
         Ok(_) => step.done("")?,
+        Err(error) if matches!(error.downcast_ref(), Some(Stop::Refused(_))) => {
+            drop(step.refused(&format!("{error:#}")));
+        }
         // The error itself counts, also where the disk is so full that it cannot be written down.
         Err(error) => drop(step.failed(&format!("{error:#}"))),
     }

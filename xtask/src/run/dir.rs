@@ -53,6 +53,8 @@ pub enum Latest {
     Any,
     /// The newest whose files are all there: it can be imported and verified.
     WithExport,
+    /// The newest whose backup is complete: it can be restored.
+    WithBackup,
     /// The newest migration that has not come to a green proof.
     Unfinished,
 }
@@ -228,9 +230,8 @@ impl RunDir {
         written.with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Nothing is under way any more.
+    /// Nothing is under way any more; what stays of it only says what was once.
     pub fn remove_progress(&self) {
-        // What stays of it only says what was under way once.
         let _ = fs::remove_file(self.file(PROGRESS));
     }
 
@@ -368,6 +369,7 @@ pub fn resolve(parent: &Path, run: &str, latest: Latest, environment: Option<&st
         let meant = match latest {
             Latest::Any => true,
             Latest::WithExport => manifest.export.is_some(),
+            Latest::WithBackup => manifest.backup.is_some(),
             Latest::Unfinished => manifest.command == CommandName::Migrate && !green,
         };
         if meant {
@@ -385,6 +387,9 @@ pub fn resolve(parent: &Path, run: &str, latest: Latest, environment: Option<&st
         (Latest::Unfinished, Some(newest)) => crate::refuse!(
             "no migration in {parent} is unfinished (the newest run is {newest}): \
              `cargo xtask verify --run {newest}` looks at it again, `cargo xtask migrate` begins a new one"
+        ),
+        (Latest::WithBackup, Some(newest)) => crate::refuse!(
+            "no run in {parent} has a complete backup (the newest is {newest}): `cargo xtask backup` makes one"
         ),
         (_, Some(newest)) => crate::refuse!(
             "the newest run in {parent}, {newest}, has no complete export, nor has another: start over with \

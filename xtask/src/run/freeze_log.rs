@@ -5,6 +5,7 @@ use crate::effects::clock::now;
 use crate::model::Service;
 use crate::run::lines;
 use crate::settings::Server;
+use crate::shown::utc;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -23,6 +24,9 @@ pub struct Frozen {
     pub since: String,
     /// `None`: `cargo xtask freeze`, for no run of its own.
     pub run: Option<String>,
+    /// `user@host`; not known of an older tool's freeze.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// `default_transaction_read_only` of the database, as it was; `None`: it had none of its own.
     pub setting: Option<String>,
     /// Roles that could log in.
@@ -30,7 +34,7 @@ pub struct Frozen {
 }
 
 /// A freeze that has not been undone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Open {
     /// When, by this machine's clock.
     pub at: String,
@@ -39,6 +43,25 @@ pub struct Open {
     pub cutover: Option<String>,
     /// Roles that may log in and write all the same: of services that have gone back alone.
     pub let_in: Vec<String>,
+}
+
+impl Open {
+    /// Since when nobody can write to the source, by whom, and what undoes it.
+    pub fn sentence(&self) -> String {
+        let since = utc(&self.at);
+        if let Some(run) = &self.cutover {
+            return format!(
+                "the source is read-only since {since}: run {run} was cut over. Only to go back to the old database: \
+                 `cargo xtask unfreeze --run {run}`"
+            );
+        }
+        let by = self.frozen.run.as_ref().map_or("`freeze`".to_string(), |run| format!("run {run}"));
+        let who = self.frozen.by.as_ref().map(|who| format!(" of {who}")).unwrap_or_default();
+        format!(
+            "the source is frozen since {since}, by {by}{who}: nobody can write there. To undo it: `cargo xtask \
+             unfreeze`"
+        )
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,6 +236,7 @@ mod tests {
         let book = FreezeLog::at(&dir.path().join("runs"));
         assert_eq!(book.open("a").unwrap(), None);
         let frozen = |run: Option<&str>| Frozen {
+            by: None,
             since: "2026-01-01 00:00:00+00".into(),
             run: run.map(String::from),
             setting: Some("off".into()),

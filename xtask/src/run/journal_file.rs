@@ -146,6 +146,11 @@ impl Recorded<'_> {
         self.end(Event::Failed, why)
     }
 
+    /// It was refused before it changed anything: what the run is, is decided by those before it.
+    pub fn refused(mut self, why: &str) -> Result<()> {
+        self.end(Event::Refused, why)
+    }
+
     fn end(&mut self, event: Event, detail: &str) -> Result<()> {
         let Some(journal) = self.journal.take() else { return Ok(()) };
         if self.is_command {

@@ -104,6 +104,26 @@ pub async fn others(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Re
     Ok(others)
 }
 
+/// Who is at work on the servers, and on which of them; `None`: nobody.
+///
+/// # Errors
+/// Where one of them does not let us look.
+pub async fn at_work(ctx: &Ctx) -> Result<Option<(Holder, Vec<String>)>> {
+    let look = async |server: &Server| {
+        let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
+        let holder = lasting_holder(&mut session).await?;
+        session.close().await?;
+        anyhow::Ok(holder.map(|holder| (holder, server.label.clone())))
+    };
+    let found = try_join_all(ctx.servers().map(look)).await?;
+    let (mut first, mut servers) = (None, Vec::new());
+    for (holder, server) in found.into_iter().flatten() {
+        first.get_or_insert(holder);
+        servers.push(server);
+    }
+    Ok(first.map(|holder| (holder, servers)))
+}
+
 /// The locks that a command holds.
 pub struct Locks {
     held: Vec<HeldLock>,

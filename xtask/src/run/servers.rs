@@ -53,6 +53,14 @@ fn server(ctx: &Ctx, name: ServerName) -> &Server {
     }
 }
 
+/// Why a command of this environment does not touch the run; `None`: it is its own.
+pub fn of_another_environment(run: &str, manifest: &Manifest, environment: &str) -> Option<String> {
+    let theirs = &manifest.environment;
+    (theirs != environment).then(|| {
+        format!("run {run} is of environment `{theirs}`, not of `{environment}`: say --env {theirs}")
+    })
+}
+
 /// The run is of this environment, and these are its servers, but for those that were replaced on purpose
 /// (`--adopt`). Returns what they say.
 ///
@@ -66,13 +74,8 @@ pub async fn belongs(
 ) -> Result<Identity> {
     let run = ctx.run.id();
     let settings = &ctx.settings;
-    if manifest.environment != settings.environment {
-        refuse!(
-            "run {run} is of environment `{}`, not of `{}`: say --env {}",
-            manifest.environment,
-            settings.environment,
-            manifest.environment
-        );
+    if let Some(why) = of_another_environment(run, manifest, &settings.environment) {
+        refuse!("{why}");
     }
     let found = asked(ctx, names).await.context("looking whose servers these are")?;
     if let (Some(recorded), Some(found)) = (&manifest.servers.firestore, &found.firestore)

@@ -3,12 +3,14 @@
 
 use crate::effects::host;
 use crate::effects::terminal::UnderWay;
+use crate::identity::ServerName;
 use crate::journal::{Command, Journal, Span};
 use crate::model::grouped;
 use crate::run::command::Progress;
 use crate::run::dir;
+use crate::run::freeze_log::{FreezeLog, Open};
 use crate::run::manifest::{Manifest, Proof, ServiceBack};
-use crate::shown::some_of;
+use crate::shown::{some_of, utc};
 use crate::steps::{CommandName, Event};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -49,6 +51,8 @@ pub struct Status {
     pub findings: u64,
     /// When it was taken back, and how: the shop is on its old database again.
     pub taken_back: Option<String>,
+    /// That the source is frozen, and by whom; `None`: it is not, as far as it is known beside the run.
+    pub frozen: Option<Open>,
     /// Services that have gone back alone, and when.
     pub services_back: Vec<ServiceBack>,
     /// The command that goes on, for `cargo xtask`.
@@ -63,7 +67,8 @@ impl Status {
 
     pub fn text(&self) -> String {
         let mut out = format!("run {} of {}: {}\n", self.run, self.environment, self.headline());
-        out += &format!("  in {}\n", self.directory);
+        out += &format!("  in {}; times are UTC\n", self.directory);
+        out += &self.frozen.as_ref().map(|open| format!("  ! {}\n", open.sentence())).unwrap_or_default();
         for command in &self.journal.commands {
             out += &self.command(command);
         }
@@ -74,7 +79,7 @@ impl Status {
             );
         }
         for ServiceBack { service, at } in &self.services_back {
-            out += &format!("  {service} went back to the old database at {at}\n");
+            out += &format!("  {service} went back to the old database at {}\n", utc(at));
         }
         out += &self.under_way();
         out + &self.result()
@@ -142,11 +147,13 @@ impl Status {
 
     fn result(&self) -> String {
         if let Some(taken) = &self.taken_back {
-            return format!("  taken back at {taken}\n");
+            return format!("  taken back at {}\n", utc(taken));
         }
         match (self.proven, &self.verified) {
-            (Some(true), Some(at)) => format!("  proof of {at}: every store holds what the snapshot held\n"),
-            (Some(false), Some(at)) => format!("  proof of {at}: {} findings\n", self.findings),
+            (Some(true), Some(at)) => {
+                format!("  proof of {}: every store holds what the snapshot held\n", utc(at))
+            }
+            (Some(false), Some(at)) => format!("  proof of {}: {} findings\n", utc(at), self.findings),
             _ if self.exported => "  exported: everything is on disk and hashed; no proof yet\n".into(),
             _ => "  no complete export yet: no target has been written\n".into(),
         }
@@ -191,10 +198,18 @@ pub fn read(path: &Path, id: &str) -> Result<Status> {
         verified: proof.map(|p| p.finished.clone()),
         findings: proof.map_or(0, Proof::wrong),
         taken_back: manifest.rolled_back.last().map(|taken| format!("{} ({})", taken.at, taken.scope)),
+        frozen: frozen(path, &manifest)?,
         services_back: manifest.services_back.clone(),
         next: next(&manifest, &journal, id, state),
         journal,
     })
+}
+
+/// The freeze of the run's source that has not been undone.
+fn frozen(path: &Path, manifest: &Manifest) -> Result<Option<Open>> {
+    let Some(source) = manifest.servers.databases.get(&ServerName::Source) else { return Ok(None) };
+    let book = FreezeLog::at(path.parent().unwrap_or(path));
+    book.open(&format!("{}:{}/{}", source.host, source.port, source.database))
 }
 
 pub fn progress(path: &Path) -> Result<Option<Progress>> {
@@ -216,8 +231,10 @@ pub fn state(journal: &Journal) -> RunState {
     last_writer(journal).or(journal.commands.last()).map_or(RunState::Done, state_of)
 }
 
+/// What was refused has changed nothing, unless it was the first.
 fn last_writer(journal: &Journal) -> Option<&Command> {
-    journal.commands.iter().rev().find(|command| !command.only_looks())
+    let writers = || journal.commands.iter().rev().filter(|command| !command.only_looks());
+    writers().find(|command| command.whole.event != Event::Refused).or_else(|| writers().next_back())
 }
 
 pub fn state_of(command: &Command) -> RunState {
@@ -246,13 +263,30 @@ pub fn next(manifest: &Manifest, journal: &Journal, id: &str, state: RunState) -
         (RunState::Running | RunState::BegunElsewhere, _) => None,
         _ if !manifest.rolled_back.is_empty() => Some("migrate --replace".to_string()),
         (RunState::Killed | RunState::Failed, _) => Some(goes_on()),
-        (RunState::Done, Some(_)) => Some(format!("verify --run {id}")),
+        (RunState::Done, Some(false)) => Some(format!("repair --run {id}")),
+        (RunState::Done, Some(true)) => Some(match &manifest.cutover {
+            None if has_changed(manifest) => format!("verify --run {id}"),
+            None => format!("cutover --run {id}"),
+            Some(cutover) if is_older(manifest, &cutover.at) => format!("verify --run {id}"),
+            Some(_) => format!("monitor --once --run {id}"),
+        }),
         (RunState::Done, None) if manifest.command == CommandName::Backup => Some("export".to_string()),
         (RunState::Done, None) if manifest.command == CommandName::Export => {
             Some(format!("import --run {id}"))
         }
         (RunState::Done, None) => Some(goes_on()),
     }
+}
+
+/// Whether the source was seen to have changed since the snapshot: nothing of it can be cut over.
+fn has_changed(manifest: &Manifest) -> bool {
+    manifest.source.as_ref().is_some_and(|source| !source.changed.is_empty())
+}
+
+/// Whether the proof is of before that time, both as the run writes them.
+fn is_older(manifest: &Manifest, at: &str) -> bool {
+    let instant = |text: &str| text.parse::<Timestamp>().ok();
+    manifest.proof.as_ref().is_some_and(|proof| instant(&proof.finished) < instant(at))
 }
 
 /// How the last command took the run back, where it did.
@@ -270,10 +304,21 @@ pub fn line<Name: Display>(indent: &str, step: &Span<Name>, dead: Option<&str>) 
         (Event::Start, Some(dead)) => format!("{:>10}  {dead}", ""),
         (Event::Start, None) => format!("{:>10}  under way", seconds(&step.began, &dir::now())),
         (Event::Note, _) => format!("{:>10}  {}", "", step.detail),
-        (Event::Done, _) => format!("{:>10}  {}", ended(step), step.detail),
+        (Event::Done, _) => format!("{:>10}  {}", ended(step), told(&step.detail)),
+        (Event::Refused, _) => format!("{:>10}  {}", ended(step), step.detail.replace('\n', " ")),
         (event, _) => format!("{:>10}  {event} {}", ended(step), step.detail.replace('\n', " ")),
     };
     format!("  {time}  {name:<32} {rest}").trim_end().to_string()
+}
+
+/// A record that is kept for programs is more than a line for people: of it they are told when.
+fn told(detail: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(detail) {
+        Ok(record) if record.is_object() => {
+            record["at"].as_str().map(|at| format!("at {}", utc(at))).unwrap_or_default()
+        }
+        _ => detail.replace('\n', " "),
+    }
 }
 
 pub fn ended<Name>(step: &Span<Name>) -> String {

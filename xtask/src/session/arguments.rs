@@ -57,7 +57,7 @@ fn rate(text: &str) -> Result<f64, String> {
 const MAX_DIFFS: usize = 10;
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Everywhere {
     /// Which servers: a name in xtask/environments, or, with a /, the path of a file

@@ -3,6 +3,7 @@
 use super::arguments::{Common, RunArgs, SourceArgs};
 use super::document::Document;
 use super::guard;
+use super::next::Whereabouts;
 use super::output::LastWords;
 use super::servers::Servers;
 use crate::effects::cleanup::Cleanup;
@@ -14,8 +15,9 @@ use crate::model::{Existing, refused};
 use crate::refuse;
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::{self, Latest, RunDir};
+use crate::run::freeze_log::FreezeLog;
 use crate::run::manifest::Manifest;
-use crate::run::rehearsal_log;
+use crate::run::{rehearsal_log, servers};
 use crate::servers::docker::{self, Container, Engine};
 use crate::servers::runtime::Runtime;
 use crate::servers::{compose_stack, local, native};
@@ -33,6 +35,7 @@ pub struct Session<'a> {
     pub terminal: Terminal,
     pub last_words: &'a LastWords,
     pub document: Document,
+    pub whereabouts: Whereabouts,
     pub workspace: PathBuf,
     pub cleanup: &'a Cleanup,
     /// Those that take the place of the environment's servers; none: there are none.
@@ -46,11 +49,22 @@ impl<'a> Session<'a> {
         last_words: &'a LastWords,
         document: Document,
         cleanup: &'a Cleanup,
+        whereabouts: Whereabouts,
     ) -> Result<Session<'a>> {
         let common = Common { jobs: common.jobs.map(|j| j.max(1)), ..common };
         let terminal = common.terminal(variables);
         let (workspace, containers) = (workspace()?, Vec::new());
-        Ok(Session { common, variables, terminal, last_words, document, cleanup, workspace, containers })
+        Ok(Session {
+            common,
+            variables,
+            terminal,
+            last_words,
+            document,
+            whereabouts,
+            workspace,
+            cleanup,
+            containers,
+        })
     }
 }
 
@@ -60,11 +74,11 @@ impl Session<'_> {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                refuse!(
-                    "there is no environment `{name}`: {} does not exist{}; `--env local` is for this machine",
-                    path.display(),
-                    self.other_environments(&name)
-                )
+                let others = match name.ends_with(".toml") && !name.contains('/') {
+                    true => format!("; for a file: --env ./{name}"),
+                    false => format!("{}; `--env local` is for this machine", self.other_environments(&name)),
+                };
+                refuse!("there is no environment `{name}`: {} does not exist{others}", path.display())
             }
             Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
         };
@@ -82,6 +96,16 @@ impl Session<'_> {
         let ending = if env.ends_with(".toml") { "" } else { ".toml" };
         let path = std::path::absolute(format!("{env}{ending}")).with_context(|| format!("finding {env}"))?;
         Ok((path.display().to_string(), path))
+    }
+
+    /// The environment's name, for who reads files of its runs: a wrong one is said before anything that follows from
+    /// it.
+    pub fn environment_name(&self) -> Result<String> {
+        let (name, path) = self.environment_file()?;
+        if !path.exists() {
+            self.environment()?;
+        }
+        Ok(name)
     }
 
     pub fn environments(&self) -> PathBuf {
@@ -206,7 +230,11 @@ impl Session<'_> {
 
     /// What every command asks first that writes to a target or holds the source back.
     pub fn permitted(&self, settings: &Settings) -> Result<()> {
-        guard::confirmed(settings, self.common.confirm.as_deref())
+        let permitted = guard::confirmed(settings, self.common.confirm.as_deref());
+        if permitted.is_err() {
+            self.tell_of_a_freeze(settings);
+        }
+        permitted
     }
 
     /// What the way into a migration asks besides.
@@ -288,10 +316,20 @@ impl Session<'_> {
         self.accepting_run(args, &[])
     }
 
+    /// A run with a backup, whether it has been exported or not.
+    pub fn backed_up_run(&self, args: &RunArgs) -> Result<Arc<Ctx>> {
+        self.run_with(&args.run, Latest::WithBackup, &[])
+    }
+
     /// `accept`: besides what was accepted for the run before.
     pub fn accepting_run(&self, args: &RunArgs, accept: &[String]) -> Result<Arc<Ctx>> {
-        let run = self.open(&args.run, Latest::WithExport)?;
+        self.run_with(&args.run, Latest::WithExport, accept)
+    }
+
+    fn run_with(&self, run: &str, latest: Latest, accept: &[String]) -> Result<Arc<Ctx>> {
+        let run = self.open(run, latest)?;
         let manifest = run.load_manifest()?;
+        self.of_this_environment(&run, &manifest)?;
         let mut settings = self.settings_for(Some(&manifest.servers))?;
         decided(&mut settings, &manifest);
         settings.policy.accepted = manifest.accepted;
@@ -322,12 +360,30 @@ impl Session<'_> {
 
     /// A run that was begun before. Which one `latest` is, is said.
     pub fn open(&self, run: &str, latest: Latest) -> Result<RunDir> {
-        let (environment, _) = self.environment_file()?;
+        let environment = self.environment_name()?;
         let id = dir::resolve(&self.runs(), run, latest, Some(&environment))?;
         if run == "latest" {
             self.terminal.line(format!("latest: run {id}"));
         }
         RunDir::open(&self.runs(), &id)
+    }
+
+    /// Before a command on it is begun, and noted in its journal.
+    fn of_this_environment(&self, run: &RunDir, manifest: &Manifest) -> Result<()> {
+        let (environment, _) = self.environment_file()?;
+        match servers::of_another_environment(run.id(), manifest, &environment) {
+            Some(why) => refuse!("{why}"),
+            None => Ok(()),
+        }
+    }
+
+    /// That the source is frozen is said where somebody is about to go on.
+    pub fn tell_of_a_freeze(&self, settings: &Settings) {
+        match FreezeLog::at(&self.runs()).open(&FreezeLog::name_of(&settings.source)) {
+            Ok(Some(open)) => self.terminal.always(&self.whereabouts.complete(&open.sentence())),
+            Ok(None) => {}
+            Err(error) => self.terminal.warn(format!("whether the source is frozen is not known: {error:#}")),
+        }
     }
 
     /// A run of which only files are read, whatever it has come to.
@@ -342,6 +398,7 @@ impl Session<'_> {
     pub fn resumed_run(&self, run: &str, args: &SourceArgs) -> Result<Arc<Ctx>> {
         let run = self.open(run, Latest::Unfinished)?;
         let manifest = run.load_manifest()?;
+        self.of_this_environment(&run, &manifest)?;
         let mut settings = self.settings_for(Some(&manifest.servers))?;
         let policy = &mut settings.policy;
         let begun_with = manifest.policy.map_or(policy.max_quarantine, |begun| begun.max_quarantine);

@@ -11,28 +11,38 @@ use std::path::Path;
 /// Accepts that `migrate` has not been rehearsed.
 pub const NO_REHEARSAL: &str = "no-rehearsal";
 
-/// For every command that writes to a target or holds the source back: the person has named the source
-/// database, where the policy asks for it. A wrong name is refused everywhere: who writes it thinks of
+/// For every command that writes to a target or freezes the source: the person has named the environment and its
+/// source database, where the policy asks for it. A wrong name is refused everywhere: who writes it thinks of
 /// another environment.
 pub fn confirmed(settings: &Settings, said: Option<&str>) -> Result<()> {
     let (environment, source) = (&settings.environment, &settings.source);
+    let wanted = name_to_confirm(environment, &source.database);
     match said {
-        Some(name) if name == source.database => Ok(()),
+        Some(name) if name == wanted => Ok(()),
+        Some(name) if name == source.database => refuse!(
+            "--confirm {name}: several environments have a database of this name. This is `{environment}`, its source is \
+             {source}. If that is meant: --confirm {wanted}"
+        ),
         Some(name) => refuse!(
-            "--confirm {name}: environment `{environment}` is not about that database; its source is {source}. \
-             Is this the right environment?"
+            "--confirm {name}: that is not environment `{environment}`, whose source is {source}. Is this the right \
+             environment? If so: --confirm {wanted}"
         ),
         None if settings.policy.confirm => refuse!(
             "environment `{environment}` asks for confirmation before anything is changed: the source is \
              {source}, the targets are {}, {} and {}. If that is meant, type the same command again with \
-             --confirm {}",
+             --confirm {wanted}",
             settings.product,
             settings.order,
             settings.gateway,
-            source.database
         ),
         None => Ok(()),
     }
+}
+
+/// What tells environments apart: `staging/ecommerce_db`. One that is named by its file goes by the file's name.
+pub fn name_to_confirm(environment: &str, database: &str) -> String {
+    let name = Path::new(environment).file_stem().and_then(|stem| stem.to_str()).unwrap_or(environment);
+    format!("{name}/{database}")
 }
 
 /// For what takes a migration up: why it is refused where the policy wants the same version and SQL

@@ -5,6 +5,7 @@ mod arguments;
 mod call;
 mod document;
 pub mod guard;
+mod next;
 mod output;
 mod result;
 mod servers;
@@ -12,7 +13,8 @@ mod servers;
 pub use arguments::{Common, Everywhere, RunArgs, SourceArgs, WaitArgs, options};
 pub use call::{Session, existing, known_places};
 pub use document::{Document, verdict};
-pub use output::{Ending, LastWords, Said, print};
+pub use next::{Knows, Whereabouts};
+pub use output::{Ending, LastWords, Said, Touches, print};
 pub use servers::Servers;
 
 use anyhow::Result;

@@ -1,15 +1,15 @@
 //! How a command ends: its result for people and programs, and the command to type next.
 
 use super::call::Session;
-use super::output::{Ending, Said, print};
+use super::output::{Ending, Said, Touches, print};
 use crate::effects::terminal::Verbosity;
 use crate::hazards::Blocked;
+use crate::model::{Existing, Stop};
 use crate::operations::report::{self, RunStory};
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
 use crate::servers::compose_stack;
 use anyhow::Result;
-use clap::ValueEnum;
 
 impl Session<'_> {
     /// Does the work; whatever cuts it off, `again` is said after it.
@@ -19,14 +19,24 @@ impl Session<'_> {
         again: String,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.last_words.set(Some((ctx.run.path().to_path_buf(), again)));
+        self.last_words.set(ctx.run.path(), again, Touches::TargetsOnceExported);
         let result = work.await;
         if result.is_err() {
             let news = compose_stack::post_mortem(&self.containers, &ctx.settings).await;
             news.iter().for_each(|line| self.terminal.always(line));
         }
+        if let (Err(error), Some(limit)) = (&result, ctx.settings.policy.max_quarantine)
+            && matches!(error.downcast_ref(), Some(Stop::Quarantine(_)))
+        {
+            // It names the rows; the two ways out are in the error.
+            let plan = match ctx.existing {
+                Existing::Refuse => "plan",
+                Existing::Replace => "migrate --replace --dry-run",
+            };
+            self.last_words.set_anyway(self.then(&format!("{plan} --max-quarantine {limit}")));
+        }
         let result = result?;
-        self.last_words.set(None);
+        self.last_words.clear();
         Ok(result)
     }
 
@@ -64,7 +74,7 @@ impl Session<'_> {
     /// After a green proof.
     pub fn after(&self, report: &Report) -> String {
         match &report.source {
-            _ if report.cutover.is_some() => "look after the services".to_string(),
+            _ if report.cutover.is_some() => self.then(&format!("monitor --once --run {}", report.run)),
             Some(source) if !source.changed.is_empty() => format!(
                 "{}, then empty the targets and migrate again: this run does not have what changed",
                 self.then("freeze")
@@ -75,21 +85,11 @@ impl Session<'_> {
 
     /// A command to type next, with what this one was told about where things are.
     pub fn then(&self, command: &str) -> String {
-        self.then_in(&self.common.env, command)
+        self.whereabouts.command(command)
     }
 
     pub fn then_in(&self, environment: &str, command: &str) -> String {
-        let mut line = format!("cargo xtask {command}");
-        if environment != "local" {
-            line += &format!(" --env {environment}");
-        }
-        if let Some(runtime) = self.common.runtime.and_then(|r| r.to_possible_value()) {
-            line += &format!(" --runtime {}", runtime.get_name());
-        }
-        for (flag, dir) in [("--stack", &self.common.stack), ("--backup-dir", &self.common.backup_dir)] {
-            line += &dir.as_ref().map(|dir| format!(" {flag} {}", dir.display())).unwrap_or_default();
-        }
-        line
+        self.whereabouts.command_in(environment, command)
     }
 
     /// Text alone; in a document that is its lines.
@@ -99,7 +99,7 @@ impl Session<'_> {
             return self.document.hold(&serde_json::json!({ "text": lines }), said.next);
         }
         self.terminal.end_phase();
-        print(&said.text)?;
+        print(&self.whereabouts.complete(&said.text))?;
         if let Some(next) = said.next.filter(|_| self.terminal.verbosity() > Verbosity::Quiet) {
             self.terminal.next(&next);
         }
@@ -109,7 +109,7 @@ impl Session<'_> {
     /// The end of a command for a person: the verdict, what matters, and the command to type next.
     pub fn ends(&self, ending: &Ending) -> Result<()> {
         self.terminal.end_phase();
-        print(&ending.text(self.terminal.verbosity(), self.terminal.columns()))?;
+        print(&self.whereabouts.complete(&ending.text(self.terminal.verbosity(), self.terminal.columns())))?;
         ending.next.iter().for_each(|next| self.terminal.next(next));
         Ok(())
     }
@@ -158,8 +158,9 @@ impl Session<'_> {
 
     /// The report, and exit code 3 where it is red.
     pub fn judged(&self, report: &Report, next: &str) -> Result<()> {
+        let red = report.proven == Some(false);
         let repair = self.then(&format!("repair --run {}", report.run));
-        self.report(report, if report.proven == Some(false) { &repair } else { next })?;
+        self.report(report, if red { &repair } else { next })?;
         report.judge()
     }
 }

@@ -661,11 +661,11 @@ async fn the_hardened_stack_is_filled_and_proven_from_inside() {
         }
         Said::from(all.env("SOURCE_PASSWORD", "not needed").output().unwrap())
     };
-    tool(&["import", "--run", "latest", "--confirm", "ecommerce_db"]).expect_code(0);
+    tool(&["import", "--run", "latest", "--confirm", "environment/ecommerce_db"]).expect_code(0);
     let verified = tool(&["verify", "--run", "latest", "--json"]).expect_code(0);
     assert_eq!(verified.json()["proven"], true);
     // Nothing is weak there, and all that is forbidden is refused.
-    let harden = ["harden", "product", "order", "gateway", "--confirm", "ecommerce_db", "--json"];
+    let harden = ["harden", "product", "order", "gateway", "--confirm", "environment/ecommerce_db", "--json"];
     let hardened = tool(&harden).expect_code(0).json();
     for store in hardened["stores"].as_array().unwrap() {
         assert_eq!(store["statements"], serde_json::json!([]), "{store}");

@@ -376,7 +376,12 @@ async fn each_prerequisite_has_its_own_line() {
     assert!(unknown.len() == 7 && unknown.iter().all(|l| l["place"] == "gateway"), "{unknown:#?}");
     assert_eq!(lines(&health, "met").len(), met - 10, "{health:#}");
     let said = places.run_with(&port, &closed, &["doctor"]).expect_code(4);
-    assert!(said.stdout.contains("  – clock              not looked at"), "{}", said.stdout);
+    assert!(
+        said.stdout
+            .contains("  – not looked at: lock, encoding, writable, privileges, empty, connections, clock ("),
+        "{}",
+        said.stdout
+    );
     assert!(said.stderr.contains("next: cargo xtask doctor"), "{}", said.stderr);
 
     let emulator = shop.settings.firestore.emulator.as_deref().unwrap();
@@ -514,7 +519,15 @@ async fn another_run_at_work(shop: &Shop, places: &Places) {
     let take = "SET application_name = 'xtask 20260131_235959 lock anna@laptop'; SELECT pg_advisory_lock(2020893043, 1)";
     other.run(take).await.unwrap();
     let holder = "xtask 20260131_235959 lock anna@laptop";
-    let line = the_line("a lock", places.run(&["doctor", "--json"]), "product", "lock", holder);
+    let said = places.run(&["doctor", "--json"]);
+    assert_eq!(
+        said.json()["lines"].as_array().unwrap().len(),
+        1,
+        "all else is the run itself: {}",
+        said.stdout
+    );
+    let line = the_line("a lock", said, "the servers", "lock", &format!("a run is at work: `{holder}`"));
+    assert!(line["found"].as_str().unwrap().ends_with("holds the lock on product"), "{line:#}");
     let mend = line["mend"].as_str().unwrap();
     assert!(mend.contains("status --run 20260131_235959") && mend.contains(&pid.to_string()), "{line:#}");
     let said = places.run(&["plan"]).expect_code(4);

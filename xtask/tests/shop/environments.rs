@@ -3,7 +3,7 @@
 
 use crate::by_hand::{ByHand, ROLES, openssl};
 use crate::support::{Said, Shop};
-use crate::tool::{Place, everything};
+use crate::tool::{Place, everything, with_small_files};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -210,7 +210,7 @@ async fn a_strict_policy() {
     let (dir, tool) = own_tool();
     let place = Place::new();
     let env = strict(&shop, dir.path(), "strict.toml", "confirm = true\nrehearsal_max_age = \"7d\"");
-    let run = |arguments: &[&str], env: &str| -> Said {
+    let command = |arguments: &[&str], env: &str| -> Command {
         let mut command = Command::new(&tool);
         command.args(arguments).args(["--env", env]);
         if arguments[0] != "rehearse" {
@@ -218,20 +218,29 @@ async fn a_strict_policy() {
         }
         let password = secrecy::ExposeSecret::expose_secret(&shop.settings.source.password);
         command.env("P", password).env("TMPDIR", place.path()).env_remove("FIRESTORE_EMULATOR_HOST");
-        command.output().unwrap().into()
+        command
     };
+    let run = |arguments: &[&str], env: &str| -> Said { command(arguments, env).output().unwrap().into() };
     let migrate = |more: &[&str]| run(&[&["migrate"], more].concat(), &env);
 
     let source = shop.settings.source.to_string();
-    let words =
-        ["asks for confirmation", &source[..], "type the same command again with --confirm ecommerce_db"];
+    let words = [
+        "asks for confirmation",
+        &source[..],
+        "type the same command again with --confirm strict/ecommerce_db",
+    ];
     assert_refused("no confirmation", &migrate(&[]), &words);
     assert_refused(
         "a wrong one",
         &migrate(&["--confirm", "shop"]),
-        &["--confirm shop", "is not about that", &source],
+        &["--confirm shop: that is not environment", "--confirm strict/ecommerce_db", &source],
     );
-    let confirmed = ["--confirm", "ecommerce_db"];
+    // The database alone does not tell this environment from others.
+    for half in ["ecommerce_db", "production/ecommerce_db"] {
+        let said = migrate(&["--confirm", half]);
+        assert_refused(half, &said, &[&format!("--confirm {half}: "), "--confirm strict/ecommerce_db"]);
+    }
+    let confirmed = ["--confirm", "strict/ecommerce_db"];
     let noted = dir.path().join("rehearsals.jsonl");
     let words =
         ["wants a green rehearsal", "not older than 7d", "no rehearsal is noted", noted.to_str().unwrap()];
@@ -243,14 +252,14 @@ async fn a_strict_policy() {
     assert_eq!(shop.directories(), 0, "a refused run leaves no directory");
 
     // Accepted, which is recorded, also where the run ends early.
-    let accepted = ["--confirm", "ecommerce_db", "--accept", "no-rehearsal", "--max-quarantine", "0"];
-    migrate(&accepted).expect_code(5);
+    let accepted = ["migrate", "--confirm", "strict/ecommerce_db", "--accept", "no-rehearsal"];
+    Said::from(with_small_files(&command(&accepted, &env)).output().unwrap()).expect_code(1);
     assert_eq!(shop.manifest().accepted, ["no-rehearsal"]);
 
     // What writes to no target asks for nothing; what imports does.
     let export = run(&["export"], &env).expect_code(0);
     assert!(export.stderr.contains(&format!("--env {env}")), "{}", export.stderr);
-    let import = run(&["import", "--confirm", "ecommerce_db"], &env);
+    let import = run(&["import", "--confirm", "strict/ecommerce_db"], &env);
     assert_refused("import", &import, &["wants a green rehearsal", "--accept no-rehearsal"]);
     for arguments in [
         &["import"][..],
@@ -261,7 +270,7 @@ async fn a_strict_policy() {
         &["replay"],
         &["repair", "--apply"],
     ] {
-        let words = ["asks for confirmation", "--confirm ecommerce_db"];
+        let words = ["asks for confirmation", "--confirm strict/ecommerce_db"];
         assert_refused(&arguments.join(" "), &run(arguments, &env), &words);
     }
     // Nor does what only looks.

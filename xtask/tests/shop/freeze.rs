@@ -4,8 +4,8 @@
 
 use crate::source::{Elsewhere, log_in, run, shop_with_a_service, state};
 use crate::standby::Standby;
-use crate::support::{Shop, assert_words};
-use crate::tool::{ANOTHER_SIGNAL, Tool, everything};
+use crate::support::{Said, Shop, assert_words};
+use crate::tool::{ANOTHER_SIGNAL, Tool, everything, with_small_files};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -102,7 +102,8 @@ async fn every_way_out_undoes_it() {
     let gone = "the source is not frozen any more: default_transaction_read_only reset; shop_app can log in";
 
     // A failure.
-    let said = there.xtask(&shop, &["migrate", "--freeze", "--max-quarantine", "0"]).expect_code(5);
+    let fails = with_small_files(&there.command(&shop, &["migrate", "--freeze"])).output().unwrap();
+    let said = Said::from(fails).expect_code(1);
     assert_words(&said, &["the source is frozen", gone]);
     assert_eq!(state(&shop, "shop_app").await, FREE);
 
@@ -133,6 +134,13 @@ async fn every_way_out_undoes_it() {
     assert_eq!(killed.ends_within(5).code, None);
     assert_eq!(state(&shop, "shop_app").await, frozen());
     let run_id = shop.latest().id().to_string();
+    // Whoever looks, or is about to go on, is told.
+    let frozen_since = format!(" UTC, by run {run_id} of ");
+    for arguments in [&["status"][..], &["migrate", "--resume", "latest", "--confirm", "wrong"]] {
+        let said = there.xtask(&shop, arguments);
+        let unfreeze = "To undo it: `cargo xtask unfreeze --env /";
+        assert_words(&said, &["the source is frozen since 2", &frozen_since, unfreeze]);
+    }
     let said = there.xtask(&shop, &["unfreeze", "--run", &run_id]).expect_code(0);
     assert_words(&said, &["is not frozen", "default_transaction_read_only reset", "shop_app can log in"]);
     assert_eq!(state(&shop, "shop_app").await, FREE);
@@ -149,6 +157,8 @@ async fn every_way_out_undoes_it() {
     let said = stopped.ends_within(10);
     crate::tool::send(server, Signal::SIGCONT);
     let said = said.expect_code(130);
+    let again = format!("next: cargo xtask migrate --resume {} --env ", shop.latest().id());
+    assert_words(&said, &["stopped at once", &again]);
     let last = said.stderr.lines().last().unwrap();
     assert!(last.starts_with("stopped before this was undone; undo it with `cargo xtask unfreeze"), "{last}");
     assert_eq!(state(&shop, "shop_app").await, frozen());

@@ -51,6 +51,7 @@ mod kept;
 mod last_look;
 mod ledger;
 mod misplaced;
+mod mistakes;
 mod monitor;
 mod native;
 mod perf;

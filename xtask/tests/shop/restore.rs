@@ -425,18 +425,22 @@ async fn it_takes_the_place_of_the_source_which_is_kept() {
         &said,
         &[later, "is put aside as ecommerce_db_before_rollback_<time>", "of shop_app (shop) in ecommerce_db"],
     );
-    let said = restore(&["--confirm", "ecommerce_db"]);
+    let said = restore(&["--confirm", "shop/ecommerce_db"]);
     assert_refused(
         "no consent",
         &said,
         &[later, "sessions of others would be ended", "of shop_app (shop)", "--end-sessions"],
     );
     let said = restore(&["--end-sessions"]);
-    assert_refused("no confirmation", &said, &[later, "asks for confirmation", "--confirm ecommerce_db"]);
+    assert_refused(
+        "no confirmation",
+        &said,
+        &[later, "asks for confirmation", "--confirm shop/ecommerce_db"],
+    );
     run(&mut holding, "SELECT 1").await.unwrap();
     assert_eq!(databases(&shop).await, before);
 
-    let said = restore(&["--end-sessions", "--confirm", "ecommerce_db"]).expect_code(0);
+    let said = restore(&["--end-sessions", "--confirm", "shop/ecommerce_db"]).expect_code(0);
     says(
         &said,
         &[
@@ -457,15 +461,15 @@ async fn it_takes_the_place_of_the_source_which_is_kept() {
     assert_eq!(databases(&shop).await[1].1, before[0].1, "it is the same database");
 
     // The run knows it as its own from here on: the same again, with the source held back.
-    there.xtask(&shop, &["freeze", "--confirm", "ecommerce_db"]).expect_code(0);
+    there.xtask(&shop, &["freeze", "--confirm", "shop/ecommerce_db"]).expect_code(0);
     in_database(&shop, "postgres").await.run(&format!("DROP DATABASE \"{aside}\"")).await.unwrap();
-    let said = restore(&["--confirm", "ecommerce_db"]).expect_code(0);
+    let said = restore(&["--confirm", "shop/ecommerce_db"]).expect_code(0);
     says(&said, &["it is held back as the old one was"]);
     assert_words(&said, &["next: cargo xtask unfreeze", "then start the services"]);
     let error =
         run(&mut log_in(source, "report").await.unwrap(), "DELETE FROM users").await.unwrap_err().to_string();
     assert!(error.contains("read-only transaction"), "{error}");
-    there.xtask(&shop, &["unfreeze", "--confirm", "ecommerce_db"]).expect_code(0);
+    there.xtask(&shop, &["unfreeze", "--confirm", "shop/ecommerce_db"]).expect_code(0);
     run(&mut log_in(source, "shop_app").await.unwrap(), "UPDATE users SET login_count = 1").await.unwrap();
 }
 

@@ -423,7 +423,7 @@ async fn what_a_resumed_run_refuses() {
         fs::write(run.join(file), bytes).unwrap();
     }
     let said = shop.xtask(&["migrate", "--resume", &id, "--max-quarantine", "0"]).expect_code(5);
-    says(&said, &["allowed are 0", &format!("next: cargo xtask migrate --resume {id}")]);
+    says(&said, &["allowed are 0", "next: cargo xtask plan --max-quarantine 0 --stack"]);
     for database in Database::ALL {
         let mut connection = shop.target(database).await;
         let tables = "SELECT count(*) FROM pg_tables WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'";

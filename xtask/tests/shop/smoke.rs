@@ -345,7 +345,7 @@ fn what_is_refused_before_anything_is_asked(town: &Town) {
     town.env.set_policy("");
     assert_refused("nowhere", &town.smoke(&["answers"]), &["does not say where the services answer"]);
     town.env.set_policy("confirm = true\n[services]\ngateway = \"http://127.0.0.1:1/\"");
-    assert_refused("confirm", &town.smoke(&["answers"]), &["--confirm ecommerce_db"]);
+    assert_refused("confirm", &town.smoke(&["answers"]), &["--confirm shop/ecommerce_db"]);
     town.says(&[]);
 }
 

@@ -88,6 +88,21 @@ pub fn unshared() -> Command {
     command
 }
 
+/// The same command where no file may grow beyond some kilobytes: it begins, and fails with the first that does.
+pub fn with_small_files(wanted: &Command) -> Command {
+    let mut command = Command::new("sh");
+    // Without the signal it is an error that the writer is told.
+    command.args(["-c", "trap '' XFSZ; ulimit -f 40; exec \"$@\"", "sh"]);
+    command.arg(wanted.get_program()).args(wanted.get_args());
+    for (name, value) in wanted.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// The command lines of all processes that hold this text.
 pub fn processes_naming(text: &str) -> Vec<String> {
     command_lines().into_values().filter(|line| line.contains(text)).collect()

@@ -36,33 +36,117 @@ impl std::fmt::Display for Address {
 /// What a person should check when there is no answer.
 pub(super) const UNREACHED: &str = "check that it is running and can be reached";
 
+/// What keeps us from a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing answers.
+    Connection,
+    Credentials,
+    Permission,
+    Other,
+}
+
+/// An error with what it is about.
+#[derive(Debug)]
+pub(super) struct FirestoreError {
+    pub trouble: Trouble,
+    pub text: String,
+}
+
+impl std::fmt::Display for FirestoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for FirestoreError {}
+
+/// What an error of Firestore is about.
+pub fn trouble(error: &anyhow::Error) -> Trouble {
+    let found = error.chain().find_map(|cause| cause.downcast_ref::<FirestoreError>());
+    found.map_or(Trouble::Other, |error| error.trouble)
+}
+
 /// What a person should check when Firestore refuses.
 pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
     let Address { project, database, .. } = address;
-    let advice = match refusal.code {
-        Code::PermissionDenied => format!(
-            "check that the account has the role roles/datastore.user in project {project}, and \
-             that the project's Firestore API is enabled"
+    let (trouble, advice) = match refusal.code {
+        Code::PermissionDenied => (
+            Trouble::Permission,
+            format!(
+                "check that the account has the role roles/datastore.user in project {project}, and \
+                 that the project's Firestore API is enabled"
+            ),
         ),
-        Code::Unauthenticated => "check the service account's key file (revoked? another \
-             project's?), or run: gcloud auth application-default login"
-            .to_owned(),
-        Code::NotFound => format!(
-            "check the names: project {project}, database {database} (gcloud firestore databases \
-             list --project={project})"
+        Code::Unauthenticated => (
+            Trouble::Credentials,
+            "check the service account's key file (revoked? another project's?), or run: gcloud auth \
+             application-default login"
+                .to_owned(),
+        ),
+        Code::NotFound => (
+            Trouble::Other,
+            format!(
+                "check the names: project {project}, database {database} (gcloud firestore databases \
+                 list --project={project})"
+            ),
         ),
         Code::FailedPrecondition => {
-            format!("check that database {database} of project {project} is in native mode")
+            (Trouble::Other, format!("check that database {database} of project {project} is in native mode"))
         }
-        _ if refusal.may_be_the_connection() => UNREACHED.to_owned(),
+        _ if refusal.may_be_the_connection() => (
+            Trouble::Connection,
+            match address.emulator {
+                Some(_) => UNREACHED.to_owned(),
+                None => "check that firestore.googleapis.com can be reached from here".to_owned(),
+            },
+        ),
         _ => return anyhow!("{address}: {refusal}"),
     };
-    anyhow!("{address}: {refusal}; {advice}")
+    FirestoreError { trouble, text: format!("{address}: {refusal}; {advice}") }.into()
+}
+
+/// Nothing answers at the host, for the innermost of these reasons: those around it name types of libraries.
+pub(super) fn unreached(
+    host: &str,
+    error: &(dyn std::error::Error + 'static),
+    advice: &str,
+) -> anyhow::Error {
+    let mut why = error;
+    while let Some(cause) = why.source() {
+        why = cause;
+    }
+    let text = format!("{host} cannot be reached: {why}; {advice}");
+    FirestoreError { trouble: Trouble::Connection, text }.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An error as libraries wrap them.
+    #[derive(Debug)]
+    struct Wrapped(std::io::Error);
+
+    impl std::fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("transport error")
+        }
+    }
+
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_not_reached_is_named_with_the_innermost_cause() {
+        let cause = Wrapped(std::io::Error::other("no address"));
+        let error = unreached("firestore.googleapis.com", &cause, "can this machine reach it?");
+        let words = "firestore.googleapis.com cannot be reached: no address; can this machine reach it?";
+        assert_eq!((error.to_string().as_str(), trouble(&error)), (words, Trouble::Connection));
+    }
 
     #[test]
     fn whatever_a_broken_connection_becomes_says_what_to_check() {

@@ -1,11 +1,11 @@
 //! How to get in.
 
-use super::address::{Address, UNREACHED, explain};
+use super::address::{Address, FirestoreError, Trouble, UNREACHED, explain, unreached};
 use super::client::{Api, Firestore};
 use super::submit::Refusal;
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::future::BoxFuture;
-use gcloud_sdk::error::ErrorKind;
+use gcloud_sdk::error::ErrorKind as SdkErrorKind;
 use gcloud_sdk::google::firestore::v1::firestore_client::FirestoreClient;
 use gcloud_sdk::google_cloud_auth::credentials::{
     CacheableResource, Credentials, CredentialsProvider, EntityTag,
@@ -13,10 +13,15 @@ use gcloud_sdk::google_cloud_auth::credentials::{
 use gcloud_sdk::google_cloud_auth::errors::CredentialsError;
 use gcloud_sdk::tonic::codegen::http::{Extensions, HeaderValue, header::AUTHORIZATION};
 use gcloud_sdk::{GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthHeaders, GoogleAuthMiddlewareLayer, HeaderMap};
+use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 const GOOGLE: &str = "https://firestore.googleapis.com";
+
+fn host_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
 
 /// A starting JVM answers its first call within seconds; a token and a TLS connection take less.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -50,7 +55,13 @@ async fn open(address: &Address) -> Result<Api> {
     let (url, auth) = match &address.emulator {
         Some(host) => {
             // For its error: the SDK's own is a page long and shows no address.
-            TcpStream::connect(host).await.with_context(|| format!("nobody answers; {UNREACHED}"))?;
+            TcpStream::connect(host).await.map_err(|error| match error.kind() {
+                ErrorKind::ConnectionRefused => {
+                    let text = format!("nobody answers at {host}; {UNREACHED}");
+                    FirestoreError { trouble: Trouble::Connection, text }.into()
+                }
+                _ => unreached(host, &error, UNREACHED),
+            })?;
             (format!("http://{host}"), Credentials::from(Owner::new()).into())
         }
         None => (GOOGLE.to_owned(), credentials(address).await?),
@@ -61,7 +72,7 @@ async fn open(address: &Address) -> Result<Api> {
     };
     // As text: the SDK's error says everything again as its own source.
     open.await.map_err(|error: gcloud_sdk::error::Error| match error.kind() {
-        ErrorKind::GrpcStatus(_) => anyhow!("{error}; {UNREACHED}"),
+        SdkErrorKind::GrpcStatus(error) => unreached(host_of(GOOGLE), error, "can this machine reach it?"),
         _ => anyhow!("{error}"),
     })
 }

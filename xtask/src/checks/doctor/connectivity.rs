@@ -186,11 +186,12 @@ async fn firestore(ctx: &Ctx) -> Reached {
         Ok(()) => Firestore::connect(&address).await.map(drop).map_err(|error| Failed {
             stage: Stage::Login,
             why: format!("{error:#}"),
-            fix: super::firestore::fix(&address),
+            fix: super::firestore::fix(&address, &error),
         }),
         // What starts it, rather than what looks for it.
         Err(failed) if address.emulator.is_some() => {
-            Err(Failed { fix: super::firestore::fix(&address), ..failed })
+            let fix = super::firestore::fix(&address, &anyhow::anyhow!("{}", failed.why));
+            Err(Failed { fix, ..failed })
         }
         Err(failed) => Err(failed),
     };

@@ -6,7 +6,7 @@ use crate::run::ctx::Ctx;
 use crate::stores::readiness;
 use anyhow::{Context, Result, ensure};
 use datapath::document::{Document, Value};
-use datapath::firestore::{Address, Firestore, Guarded, Version};
+use datapath::firestore::{Address, Firestore, Guarded, Trouble, Version, trouble};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
     let firestore = match Firestore::connect(&address).await {
         Ok(firestore) => firestore,
         Err(error) => {
-            lines.failed("reachable", &error, fix(&address));
+            lines.failed("reachable", &error, fix(&address, &error));
             lines.not_looked_at(&["writable", "empty"], "it cannot be reached");
             return lines.lines;
         }
@@ -30,10 +30,10 @@ pub(super) async fn look(ctx: &Arc<Ctx>) -> Vec<Line> {
     lines.met("reachable", address.to_string());
     match probe(&firestore, &address, ctx.run.id()).await {
         Ok(name) => lines.met("writable", format!("document {name} written, read back and removed")),
-        Err(error) => lines.failed("writable", &error, fix(&address)),
+        Err(error) => lines.failed("writable", &error, fix(&address, &error)),
     }
     match readiness::collections(ctx, None).await {
-        Err(error) => lines.failed("empty", &error, fix(&address)),
+        Err(error) => lines.failed("empty", &error, fix(&address, &error)),
         Ok(found) if found.is_empty() => lines.met("empty", "no document in the collections of the run"),
         Ok(found) => {
             let fix = "remove the documents, or name another project or database in the environment file, or, \
@@ -107,14 +107,36 @@ impl Drop for Probe {
     }
 }
 
-pub(super) fn fix(address: &Address) -> String {
-    match &address.emulator {
-        Some(host) => {
+pub(super) fn fix(address: &Address, error: &anyhow::Error) -> String {
+    match (&address.emulator, trouble(error)) {
+        (Some(host), _) => {
             format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up")
         }
-        None => format!(
+        (None, Trouble::Permission) => format!(
             "gcloud projects add-iam-policy-binding {} --role=roles/datastore.user --member=serviceAccount:NAME",
             address.project
         ),
+        (None, Trouble::Connection) => {
+            "curl -sS -o /dev/null https://firestore.googleapis.com   # says what is wrong from here"
+                .to_string()
+        }
+        (None, Trouble::Credentials) => "gcloud auth application-default login".to_string(),
+        (None, Trouble::Other) => "as it says there; then look again: cargo xtask doctor".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a network or a role is at fault is not the same command.
+    #[test]
+    fn what_fixes_it_follows_what_is_wrong() {
+        let real = Address { project: "p".into(), database: "d".into(), emulator: None, credentials: None };
+        let other = fix(&real, &anyhow::anyhow!("something else"));
+        assert!(other.contains("cargo xtask doctor") && !other.contains("iam"), "{other}");
+        let emulator = Address { emulator: Some("h:1".into()), ..real };
+        let down = fix(&emulator, &anyhow::anyhow!("nobody answers"));
+        assert!(down.starts_with("gcloud emulators firestore start --host-port=h:1"), "{down}");
     }
 }

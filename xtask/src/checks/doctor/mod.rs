@@ -10,9 +10,10 @@ mod server;
 mod source;
 mod target;
 
-use crate::health::Line;
+use crate::health::{Line, Lines};
 use crate::model::Database;
 use crate::run::ctx::Ctx;
+use crate::run::lock;
 pub use firestore::PROBE;
 pub use look::Wanted;
 use std::sync::Arc;
@@ -22,7 +23,20 @@ pub async fn firestore(ctx: &Arc<Ctx>) -> Vec<Line> {
     firestore::look(ctx).await
 }
 
+/// While a run is at work, that is the one line: most of what else would be found is the run itself.
+async fn at_work(ctx: &Ctx) -> Option<Vec<Line>> {
+    // Servers that do not answer get lines of their own.
+    let (holder, servers) = lock::at_work(ctx).await.ok()??;
+    let mut lines = Lines::of("the servers");
+    let found = format!("a run is at work: {holder} on {}", servers.join(", "));
+    lines.not_met("lock", found, holder.fix("then look again"));
+    Some(lines.lines)
+}
+
 pub async fn run(ctx: &Arc<Ctx>, wanted: Wanted) -> Vec<Line> {
+    if let Some(line) = at_work(ctx).await {
+        return line;
+    }
     let tools = machine::versions(ctx).await;
     let pg_dump = tools.pg_dump();
     let (compose, source, product, order, gateway, firestore) = tokio::join!(

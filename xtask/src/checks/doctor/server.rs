@@ -124,7 +124,7 @@ pub(super) fn privileges(
             for (i, Lacking { found, statement }) in missing.into_iter().enumerate() {
                 let together =
                     if i == 0 { format!("\nall that are needed: {script}") } else { String::new() };
-                lines.not_met(what, found, statement + &together);
+                lines.not_met_among(what, found, statement + &together, script);
             }
         }
     }
@@ -209,11 +209,7 @@ fn clock_line(lines: &mut Lines, difference: f64) {
 /// What fixes a connection that cannot be made.
 pub(super) fn fix_connection(server: &Server, error: &anyhow::Error) -> String {
     let Server { host, port, database, user, password_from, .. } = server;
-    let code = error
-        .chain()
-        .find_map(|e| e.downcast_ref::<sqlx::Error>())
-        .and_then(|e| e.as_database_error()?.code().map(|c| c.into_owned()));
-    match code.as_deref() {
+    match postgres::code(error).as_deref() {
         Some("28P01") => match password_from.strip_prefix('$') {
             Some(variable) => format!("read -rs {variable} && export {variable}"),
             None => format!("put the right password into {password_from}"),

@@ -2,6 +2,7 @@
 //! table, the quarantined ones to another, and what each target must hold is digested.
 
 use crate::effects::postgres::Connection;
+use crate::forecast::too_many_quarantined;
 use crate::hazards::Found;
 use crate::ledger::{Counted, Outcomes};
 use crate::model::Stop;
@@ -302,14 +303,12 @@ async fn read_sequences(ctx: &Ctx, tables: &mut BTreeMap<String, TableExport>) -
 /// # Errors
 /// `Stop::Quarantine` above the limit of the policy.
 pub fn quarantine_limit(ctx: &Ctx, export: &Export) -> Result<()> {
-    let quarantined: u64 = export.tables.values().map(|t| t.outcomes.sums().quarantined).sum();
-    match ctx.settings.policy.max_quarantine {
-        Some(limit) if quarantined > limit => Err(Stop::Quarantine(format!(
-            "{quarantined} rows, allowed are {limit}; see {}. Mend them in the source, or allow more \
-             with --max-quarantine",
-            ctx.run.file("quarantine").display()
-        ))
-        .into()),
-        _ => Ok(()),
+    let tables = export.tables.iter().map(|(name, t)| (name.as_str(), t.outcomes.sums().quarantined));
+    match too_many_quarantined(tables, ctx.settings.policy.max_quarantine) {
+        Some(why) => {
+            let rows = ctx.run.file("quarantine");
+            Err(Stop::Quarantine(format!("{why}. The rows are in {}", rows.display())).into())
+        }
+        None => Ok(()),
     }
 }

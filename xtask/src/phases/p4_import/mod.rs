@@ -112,8 +112,7 @@ fn unproven(differences: Vec<String>) -> Result<()> {
 /// Rows that break a key, a reference or a NOT NULL (SQLSTATE class 23), and what cannot be read as rows
 /// (22), are not what the snapshot held either: a difference, not an error.
 fn unpublished(database: Database, error: anyhow::Error) -> anyhow::Error {
-    let code = |e: &sqlx::Error| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));
-    let code = error.chain().find_map(|e| e.downcast_ref().and_then(code));
+    let code = postgres::code(&error);
     let why = match error.chain().find_map(|e| e.downcast_ref()) {
         Some(Stop::Differs(why)) => why.clone(),
         _ if code.is_some_and(|code| code.starts_with("22") || code.starts_with("23")) => {

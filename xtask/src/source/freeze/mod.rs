@@ -8,6 +8,7 @@ pub(in crate::source) mod others;
 
 use super::Handling;
 use crate::effects::cleanup::{Cleanup, Pending};
+use crate::effects::host;
 use crate::effects::postgres::{self, Connection};
 use crate::effects::terminal::Terminal;
 use crate::model::Database;
@@ -16,6 +17,7 @@ use crate::run::freeze_log::{FreezeLog, Frozen, Open};
 use crate::run::lock::Locks;
 use crate::run::lock_waits;
 use crate::settings::{Server, Settings};
+use crate::shown::utc;
 use crate::steps::StepName;
 use crate::{refuse, sql, sql_file};
 use allowed::{Ends, look};
@@ -200,7 +202,9 @@ impl Freezer {
             connection.close().await?;
             self.terminal.line(format!(
                 "{} has been frozen since {} and stays so: `{}` undoes it",
-                self.what, open.at, self.unfreeze
+                self.what,
+                utc(&open.at),
+                self.unfreeze
             ));
             return Ok(Held::Before(open));
         }
@@ -208,6 +212,7 @@ impl Freezer {
         let frozen = Frozen {
             since: state.now,
             run: run.map(String::from),
+            by: Some(host::user_at_host()),
             setting: state.setting,
             roles: state.roles,
         };
