@@ -254,7 +254,9 @@ impl Terminal {
         *told = Instant::now();
         let began = PHASE.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|phase| phase.began);
         let elapsed = began.map(|began| began.elapsed()).unwrap_or_default();
+        // What is left where every row is done has no number: a dump, digests.
         let whole = self.tasks.lock().ok().and_then(|tasks| Whole::of(&tasks));
+        let whole = whole.filter(|whole| whole.done < whole.of);
         let far = match whole {
             Some(whole) => {
                 let (done, of, left) = (grouped(whole.done), grouped(whole.of), whole.left(elapsed));

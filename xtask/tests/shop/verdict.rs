@@ -20,8 +20,12 @@ fn tell(shop: &Shop, arguments: &[&str], columns: usize) -> Said {
     command(shop, arguments, columns).output().unwrap().into()
 }
 
+/// Without those that a slow machine adds: one for every ten seconds, and how long a phase took that had others between.
 fn lines(said: &Said) -> usize {
-    said.stdout.lines().count() + said.stderr.lines().count()
+    let slow = |line: &&str| {
+        line.contains(" %  ") || line.contains("  under way for ") || line.starts_with("  done in ")
+    };
+    said.stdout.lines().count() + said.stderr.lines().filter(|line| !slow(line)).count()
 }
 
 /// The verdict, which is the first line and the last, with ten at most between.
