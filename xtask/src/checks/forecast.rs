@@ -52,11 +52,8 @@ const NOWHERE: &str = "xtask_nowhere";
 pub async fn run(ctx: &Arc<Ctx>) -> Result<Forecast> {
     let hash = preflight::servers(ctx).await?;
     preflight::source_can_be_dumped(ctx).await?;
-    let looks = tokio::try_join!(
-        assess::look(ctx),
-        readiness::obstacles(ctx, None),
-        lock::others(ctx, ctx.servers())
-    );
+    let others = lock::others(ctx, ctx.servers());
+    let looks = tokio::try_join!(assess::look(ctx), readiness::obstacles(ctx, None), others);
     let (assessed, mut obstacles, others) = looks?;
     obstacles.extend(others);
     match Box::pin(counted(ctx, hash, &assessed.reading, obstacles)).await {

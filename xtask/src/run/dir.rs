@@ -204,8 +204,7 @@ impl RunDir {
         load_manifest(&self.path)
     }
 
-    /// What was exported and dumped so far goes, with all that was made of it: files of two snapshots
-    /// are never mixed. Returns the number of files.
+    /// Removes what was exported and dumped: files of two snapshots are never mixed. Returns how many files.
     pub fn clear(&self) -> Result<usize> {
         let mut removed = 0;
         for entry in fs::read_dir(&self.path).with_context(|| format!("reading {}", self.path.display()))? {
@@ -241,8 +240,7 @@ impl RunDir {
         self.replace(MANIFEST, &json)
     }
 
-    /// Replaces a file that is in memory: at any moment, also after a power cut, there is the old one or the new
-    /// one.
+    /// Replaces a file that is in memory: at any moment, also after a power cut, it is the old or the new one.
     pub fn replace(&self, name: &str, text: &str) -> Result<()> {
         let (new, path) = (format!("{name}.new"), self.file(name));
         self.write(&new, text)?;
@@ -388,9 +386,9 @@ pub fn resolve(parent: &Path, run: &str, latest: Latest, environment: Option<&st
             "no migration in {parent} is unfinished (the newest run is {newest}): \
              `cargo xtask verify --run {newest}` looks at it again, `cargo xtask migrate` begins a new one"
         ),
-        (Latest::WithBackup, Some(newest)) => crate::refuse!(
-            "no run in {parent} has a complete backup (the newest is {newest}): `cargo xtask backup` makes one"
-        ),
+        (Latest::WithBackup, Some(_)) => {
+            crate::refuse!("no run in {parent} has a complete backup: `cargo xtask backup` makes one")
+        }
         (_, Some(newest)) => crate::refuse!(
             "the newest run in {parent}, {newest}, has no complete export, nor has another: start over with \
              `cargo xtask export` or `migrate`; `cargo xtask status --run {newest}` shows how far it came"

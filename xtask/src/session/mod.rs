@@ -8,13 +8,15 @@ pub mod guard;
 mod next;
 mod output;
 mod result;
+mod runs;
 mod servers;
 
 pub use arguments::{Common, Everywhere, RunArgs, SourceArgs, WaitArgs, options};
-pub use call::{Session, existing, known_places};
+pub use call::{Session, known_places};
 pub use document::{Document, verdict};
 pub use next::{Knows, Whereabouts};
 pub use output::{Ending, LastWords, Said, Touches, print};
+pub use runs::existing;
 pub use servers::Servers;
 
 use anyhow::Result;

@@ -285,6 +285,6 @@ mod tests {
             + &line("2.500", "2 export", "done")
             + &line("3.000", "3 firestore", "ended early");
         let seconds = seconds(&Journal::read(&text)).unwrap();
-        assert_eq!(seconds, BTreeMap::from([("2 export".to_string(), 2.5)]));
+        assert_eq!(seconds, BTreeMap::from([("step_2_export".to_string(), 2.5)]));
     }
 }
