@@ -15,7 +15,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// The guide's four checklists: each line with what shows that it is done, or the command that closes it
+/// The guide's checklists: what shows each line, what closes it
 ///
 /// Exit code 3 where a line is open that the guide does not call optional.
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use crate::model::Existing;
 use crate::session::{Command, Servers, Session, SourceArgs};
 use anyhow::Result;
 
-/// Each server from here: name, TCP, TLS, login, pooler, read-write; the verdict first
+/// Reach each server: name, TCP, TLS, login, pooler, read-write
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

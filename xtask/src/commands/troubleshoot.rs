@@ -12,7 +12,7 @@ use crate::session::{Command, RunArgs, Servers, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
 
-/// What is wrong, in one sentence, and the command that repairs it: the guide's troubleshooting, on this environment
+/// Diagnose the guide's problems here, with the command for each
 ///
 /// Without a topic everything that takes a few seconds; of rows then what the newest proof says. Exit code 3 where
 /// something was found.
