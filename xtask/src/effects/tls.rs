@@ -77,8 +77,7 @@ fn is_its_own_root(rejected: &Rejected) -> bool {
 
 /// Whether it is TLS that a connection was not made for.
 pub fn is_cause(server: &Server, error: &anyhow::Error) -> bool {
-    let error = error.chain().find_map(|error| error.downcast_ref::<sqlx::Error>());
-    error.is_some_and(|error| advice(server, error).is_some())
+    datapath::postgres::cause(error).is_some_and(|error| advice(server, error).is_some())
 }
 
 /// Whether a server was not let speak because its certificate is an authority's.

@@ -29,6 +29,9 @@ fn every_command() -> Vec<(String, Vec<String>)> {
         "restore" => vec!["--into", "elsewhere"],
         "rollback" => vec!["before-start"],
         "completions" => vec!["bash"],
+        "checklist done" => vec!["stakeholders", "--by", "somebody"],
+        "checklist undo" => vec!["stakeholders"],
+        "checklist services" => vec!["--dir", "."],
         "bench-part" => vec!["rows"],
         // Both refuse before they do anything.
         "bench" => vec!["--check", "--scale", "0"],
@@ -41,10 +44,10 @@ fn every_command() -> Vec<(String, Vec<String>)> {
         let below: Vec<&str> =
             command.get_subcommands().map(|below| below.get_name()).filter(|name| *name != "help").collect();
         let name = command.get_name().to_string();
-        let names = match below.is_empty() {
-            true => vec![name],
-            false => below.iter().map(|below| format!("{name} {below}")).collect(),
-        };
+        // Some do something without one of theirs, too: `checklist`.
+        let alone = below.is_empty() || !command.is_subcommand_required_set();
+        let names = alone.then(|| name.clone()).into_iter();
+        let names = names.chain(below.iter().map(|below| format!("{name} {below}")));
         for name in names {
             let mut words: Vec<String> = name.split(' ').map(String::from).collect();
             words.push("--json".into());

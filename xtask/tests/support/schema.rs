@@ -26,7 +26,7 @@ pub fn wrong(document: &Value) -> Vec<String> {
 /// The commands whose results the schema describes.
 pub fn described() -> Vec<String> {
     let all = SCHEMA["allOf"].as_array().unwrap().iter();
-    all.map(|one| one["if"]["properties"]["command"]["const"].as_str().unwrap().to_string()).collect()
+    all.filter_map(|one| one["if"]["properties"]["command"]["const"].as_str()).map(String::from).collect()
 }
 
 fn is_valid(schema: &Value, value: &Value) -> bool {
@@ -43,7 +43,7 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
     };
     for (keyword, rule) in keywords {
         let holds = match keyword.as_str() {
-            "$schema" | "$defs" | "title" | "description" | "then" => true,
+            "$schema" | "$defs" | "title" | "description" | "then" | "else" => true,
             "$ref" => {
                 let path = rule.as_str().unwrap().strip_prefix('#').unwrap();
                 check(SCHEMA.pointer(path).unwrap_or_else(|| panic!("{path}")), value, at, wrong);
@@ -107,9 +107,8 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
             "anyOf" => any_of(rule.as_array().unwrap(), value, at, wrong),
             "oneOf" => rule.as_array().unwrap().iter().filter(|rule| is_valid(rule, value)).count() == 1,
             "if" => {
-                if is_valid(rule, value) {
-                    check(&schema["then"], value, at, wrong);
-                }
+                let then = keywords.get(if is_valid(rule, value) { "then" } else { "else" });
+                then.into_iter().for_each(|then| check(then, value, at, wrong));
                 true
             }
             other => panic!("{other}: a keyword that this checker does not know"),
