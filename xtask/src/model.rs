@@ -223,7 +223,7 @@ pub fn grouped(n: u64) -> String {
 }
 
 /// What ends every refusal of a preflight.
-pub const AGAIN: &str = "Nothing has been changed: mend this, then type the same command again";
+pub const AGAIN: &str = "Nothing has been changed: fix this and rerun the command";
 
 /// Before anything has been changed, what could not be looked at is a refusal.
 pub fn refused(error: anyhow::Error) -> anyhow::Error {

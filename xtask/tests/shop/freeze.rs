@@ -47,7 +47,7 @@ async fn a_writer_is_held_back_whatever_it_sets() {
     assert_eq!(said.json()["frozen"], true);
     assert_words(&said, &["it has been since"]);
     let said = there.xtask(&shop, &["unfreeze", "--run", "20200101_000000"]).expect_code(4);
-    assert_words(&said, &["was not frozen by run 20200101_000000, but by `cargo xtask freeze`"]);
+    assert_words(&said, &["was not frozen by run 20200101_000000, but by `cargo xtask freeze"]);
 
     let said = there.xtask(&shop, &["unfreeze"]).expect_code(0);
     let ended = "1 sessions ended that had begun read-only";

@@ -92,7 +92,7 @@ async fn a_place_that_cannot_be_written() {
     let before = everything(&shop).await;
     let script = "mount -t tmpfs -o ro none \"$RUNS\" && exec \"$@\"";
     for verb in ["migrate", "backup", "export"] {
-        let wanted = shop.command(&[verb]);
+        let wanted = shop.command(&[verb, "--quiet"]);
         let mut command = unshared();
         command.args(["sh", "-c", script, "sh"]).arg(wanted.get_program()).args(wanted.get_args());
         let read_only: Said = command.env("RUNS", shop.runs.path()).output().unwrap().into();

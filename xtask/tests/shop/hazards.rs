@@ -188,7 +188,7 @@ async fn a_source_full_of_hazards() {
         assert!(said.stderr.contains(name), "{name}: {}", said.stderr);
         assert!(doctor.stdout.contains(&format!("× {name}: ")), "{name}: {}", doctor.stdout);
     }
-    assert!(doctor.stdout.contains("Rows are not looked at: `cargo xtask plan` does"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("Rows are not looked at: `cargo xtask plan"), "{}", doctor.stdout);
     for word in [
         "3 of them block",
         "Nothing has been changed",

@@ -46,8 +46,7 @@ pub(super) async fn look(
     }
     if !wrong.is_empty() {
         refuse!(
-            "{server} cannot be frozen:\n  {}\nNothing has been changed: mend this, then type the same command \
-             again",
+            "{server} cannot be frozen:\n  {}\nNothing has been changed: fix this and rerun the command",
             wrong.join("\n  ")
         );
     }

@@ -170,7 +170,7 @@ impl Freezer {
         connection.close().await?;
         if !wrong.is_empty() {
             refuse!(
-                "{} is not held back as it was frozen:\n  {}\nMend this, then type the same command again",
+                "{} is not held back as it was frozen:\n  {}\nFix this and rerun the command",
                 self.server,
                 wrong.join("\n  ")
             );
