@@ -60,7 +60,7 @@ fn a_wrong_word_is_the_first_line() {
 
     for run in ["latest", "20260131_235959"] {
         let said = typed(dir.path(), &["verify", run]).expect_code(2);
-        let tip = format!("tip: a run is named with --run {run}");
+        let tip = format!("tip: a run is named by its option: --run {run}");
         assert!(
             said.stderr.starts_with("error: unexpected argument") && said.stderr.contains(&tip),
             "{}",
@@ -84,7 +84,7 @@ async fn an_error_is_told_once() {
         command.env("ORDER_PASSWORD", "wrong").output().unwrap().into()
     };
     let once = |text: &str, words: &str| assert_eq!(text.matches(words).count(), 1, "{words}: {text}");
-    let said = wrong(&[]);
+    let said = wrong(&["-q"]);
     assert_refused("a password", &said, &["check $ORDER_PASSWORD: password authentication failed"]);
     once(&said.stderr, "password authentication failed");
     assert!(!said.stderr.contains("at line") && !said.stderr.contains("word for word"), "{}", said.stderr);
@@ -96,14 +96,14 @@ async fn an_error_is_told_once() {
     );
 
     let host = format!("host = \"{}\"", shop.settings.order.host);
-    let said = places.run_with(&host, "host = \"nowhere.invalid\"", &["migrate"]);
+    let said = places.run_with(&host, "host = \"nowhere.invalid\"", &["migrate", "-q"]);
     let words = "no address is known for the host nowhere.invalid: is its name right?";
     assert_refused("a host", &said, &[words]);
     once(&said.stderr, words);
     assert!(!said.stderr.contains("lookup"), "{}", said.stderr);
 
     let emulator = shop.settings.firestore.emulator.as_deref().unwrap();
-    let said = places.run_with(emulator, "nowhere.invalid:8080", &["migrate"]);
+    let said = places.run_with(emulator, "nowhere.invalid:8080", &["migrate", "-q"]);
     assert_refused(
         "Firestore",
         &said,
