@@ -159,7 +159,7 @@ async fn in_the_way(
     if ownership::is_newest(ctx, connection).await? {
         found.push(format!(
             "this run brought rows into {server}, and they or the tables have been changed since: \
-             `cargo xtask repair --run {}` shows how, and mends it",
+             `cargo xtask repair --run {}` shows how, and repairs it",
             ctx.run.id()
         ));
     }

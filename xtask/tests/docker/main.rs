@@ -502,13 +502,19 @@ async fn doctor_tells_what_is_wrong_with_containers() {
     }
     let order: u16 = stack.variable("ORDER_PORT").parse().unwrap();
     let listener = TcpListener::bind(("127.0.0.1", order)).unwrap();
-    assert_words(&well, &["– not looked at: servers", "no container of the service postgres-monolith", "0 not met"]);
+    assert_words(
+        &well,
+        &["– not looked at: servers", "no container of the service postgres-monolith", "0 not met"],
+    );
     let ill = stack.xtask(&["doctor", "--runtime", "docker"]).expect_code(4).stdout;
     assert_words(&ill, &["✗ ports", &format!("the port {order} of postgres-order is taken by pid")]);
     drop(listener);
     let mut command = stack.command(&["doctor", "--runtime", "docker"]);
     let said: Said = command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap().into();
-    assert_words(&said.expect_code(4).stdout, &["✗ engine", "– not looked at: ", "images", "there is no Docker engine"]);
+    assert_words(
+        &said.expect_code(4).stdout,
+        &["✗ engine", "– not looked at: ", "images", "there is no Docker engine"],
+    );
 
     stack.xtask(&["stack", "up", "--runtime", "docker", "--scale", "0"]).expect_code(0);
     let said = stack.xtask(&["doctor"]).expect_code(0).stdout;

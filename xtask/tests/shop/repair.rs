@@ -290,7 +290,7 @@ async fn after_the_cut_over_nothing_is_touched_that_others_have_written() {
                 "-- order payments id 2: conflict, left alone: it is not there any more\n",
                 "-- firestore users/q8ZtV3bYw1LmX7cRn0KdPf5HsJ2g: conflict, left alone: last_name: expected",
                 "-- firestore user_sessions/plainSession1-9f86d081884c7d659a2feaa0: conflict, left alone",
-                "-- 0 rows and documents",
+                "-- ✗ 0 rows and documents",
                 "-- 4 are not as this run last wrote them: left alone\n",
                 "-- 2 were added by the services since the cut-over at 2026-01-01T00:00:00.000Z: left alone\n",
             ],
@@ -407,7 +407,7 @@ async fn an_import_brings_a_dropped_table_back() {
     ] {
         product.run(damage).await.unwrap();
         let said = shop.xtask(&["import", "--run", &run]).expect_code(4);
-        for word in [word, &format!("`cargo xtask repair --run {run}` shows how, and mends it")] {
+        for word in [word, &format!("`cargo xtask repair --run {run} "), "` shows how, and repairs it"] {
             assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
         }
         product.run(undo).await.unwrap();
