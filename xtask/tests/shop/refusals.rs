@@ -95,7 +95,11 @@ async fn targets_that_are_not_empty_or_not_as_they_should_be() {
         let before = everything(&shop).await;
         let said = shop.xtask(&["migrate"]);
         assert_refused(case, &said, words);
-        assert_refused(case, &said, &["the targets are not ready", "Nothing has been changed", "again"]);
+        assert_refused(
+            case,
+            &said,
+            &["the targets are not ready", "Nothing has been changed", "rerun the command"],
+        );
         assert!(everything(&shop).await == before, "{case}: something has changed");
         shop.target(database).await.run(undo).await.unwrap();
     }
@@ -105,7 +109,7 @@ async fn targets_that_are_not_empty_or_not_as_they_should_be() {
     firestore.set("users", &stranger).await.unwrap();
     let before = everything(&shop).await;
     let holds = format!("collection users of project {} holds 1 documents", shop.settings.firestore.project);
-    let words = [&holds[..], "has to be empty", "again"];
+    let words = [&holds[..], "has to be empty", "rerun the command"];
     assert_refused("a document", &shop.xtask(&["migrate"]), &words);
     // Everything that is in the way is said at once.
     shop.target(Database::Order).await.run("ALTER TABLE orders ADD COLUMN extra text").await.unwrap();
@@ -242,14 +246,18 @@ async fn environments_servers_sources_and_runs() {
     let port = |p: u16| format!("port = {p}");
     let closed = closed_port();
     let no_gateway = with(&port(shop.settings.gateway.port), &port(closed));
-    let words = [&format!("gateway_user@127.0.0.1:{closed}")[..], "nothing listens there", "again"];
+    let words =
+        [&format!("gateway_user@127.0.0.1:{closed}")[..], "nothing listens there", "rerun the command"];
     assert_refused("no server", &run(&no_gateway), &words);
     let two = no_gateway.replacen("order_database", "ordure", 1);
     let ordure = ["/ordure): there is no database of this name", "nothing listens there"];
     assert_refused("no database either", &run(&two), &ordure);
     let emulator = shop.settings.firestore.emulator.as_deref().unwrap();
-    let words =
-        [&format!("the Firestore emulator at 127.0.0.1:{closed}")[..], "check that it is running", "again"];
+    let words = [
+        &format!("the Firestore emulator at 127.0.0.1:{closed}")[..],
+        "check that it is running",
+        "rerun the command",
+    ];
     assert_refused("no emulator", &run(&with(emulator, &format!("127.0.0.1:{closed}"))), &words);
     let real = with("emulator = true", "emulator = false");
     let mut command = in_environment(&shop, dir.path(), &real);
