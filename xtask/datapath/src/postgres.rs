@@ -112,19 +112,11 @@ impl<'a> Copy<'a> {
         mut row: Row<'a>,
         pace: Option<Pace<'a>>,
     ) -> BoxFuture<'a, Result<()>> {
-        let place = || self.place.to_string();
         Box::pin(async move {
-            let mut stream = self
-                .activity
-                .of(connection.copy_out_raw(self.statement))
-                .await
-                .map_err(ServerError)
-                .with_context(place)?;
+            let mut stream = self.answer(connection.copy_out_raw(self.statement)).await?;
             let mut unpaid = 0;
             // In CSV, one message of the protocol is one row.
-            while let Some(bytes) =
-                self.activity.of(stream.try_next()).await.map_err(ServerError).with_context(place)?
-            {
+            while let Some(bytes) = self.answer(stream.try_next()).await? {
                 row(&bytes)?;
                 unpaid += bytes.len();
                 if let Some(pace) = pace.as_ref().filter(|_| unpaid >= PACE) {
@@ -151,13 +143,7 @@ impl<'a> Copy<'a> {
     }
 
     async fn send(self, connection: &mut PgConnection, mut from: Box<dyn Read + Send + '_>) -> Result<u64> {
-        let place = || self.place.to_string();
-        let mut copy = self
-            .activity
-            .of(connection.copy_in_raw(self.statement))
-            .await
-            .map_err(ServerError)
-            .with_context(place)?;
+        let mut copy = self.answer(connection.copy_in_raw(self.statement)).await?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match from.read(&mut buffer) {
@@ -165,14 +151,19 @@ impl<'a> Copy<'a> {
                 Err(error) => {
                     // The error that counts is the reader's.
                     let _ = copy.abort("the file could not be read").await;
-                    return Err(error).with_context(place);
+                    return Err(error).context(self.place.to_string());
                 }
             };
             if n == 0 {
                 break;
             }
-            self.activity.of(copy.send(&buffer[..n])).await.map_err(ServerError).with_context(place)?;
+            self.answer(copy.send(&buffer[..n])).await?;
         }
-        self.activity.of(copy.finish()).await.map_err(ServerError).with_context(place)
+        self.answer(copy.finish()).await
+    }
+
+    /// What the server answers; of an error, where.
+    async fn answer<T>(&self, answer: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+        self.activity.of(answer).await.map_err(ServerError).with_context(|| self.place.to_string())
     }
 }

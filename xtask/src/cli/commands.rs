@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// Splits one PostgreSQL shop database into Firestore and three PostgreSQL databases, proves that every
 /// row arrived exactly, and accounts for every row that did not.
@@ -208,19 +209,20 @@ fn meanings(exits: &[u8]) -> String {
 
 /// Whether a command has an option, of its own or as all have it.
 fn knows(name: &str, option: &str) -> bool {
-    let all = command();
+    static ALL: LazyLock<clap::Command> = LazyLock::new(command);
     let has = |command: &clap::Command| command.get_arguments().any(|a| a.get_long() == Some(option));
-    all.find_subcommand(name).is_some_and(|command| has(command) || has(&all))
+    ALL.find_subcommand(name).is_some_and(|command| has(command) || has(&ALL))
 }
 
 impl Cli {
-    /// Its options of all commands, and what it was told about where things are.
+    /// The common options, as they were said for its command.
     pub fn common(&self) -> Common {
         let mut common = Common::from(self.everywhere.clone());
         self.command.put(&mut common);
         common
     }
 
+    /// What it was told about where things are.
     pub fn whereabouts(common: &Common) -> Whereabouts {
         Whereabouts::of(common, knows)
     }
@@ -232,10 +234,9 @@ impl Cli {
         common: Common,
         variables: &Variables,
         last_words: &LastWords,
-        document: Document,
+        (document, whereabouts): (Document, Whereabouts),
         cleanup: &Cleanup,
     ) -> Result<()> {
-        let whereabouts = Cli::whereabouts(&common);
         let mut session = Session::new(common, variables, last_words, document, cleanup, whereabouts)?;
         session.look_for_containers(self.command.servers()).await?;
         self.command.run(&mut session).await

@@ -58,7 +58,8 @@ pub fn main() -> ExitCode {
         verbose: common.verbose,
         document,
     };
-    let command = cli.run(common, &variables, &last_words, parting.document.clone(), &cleanup);
+    let told = (parting.document.clone(), parting.whereabouts.clone());
+    let command = cli.run(common, &variables, &last_words, told, &cleanup);
     let result = runtime.block_on(cleaned_up(&parting, command));
     // Ended tasks note in the journal that they ended; threads that still wait for something are not
     // waited for.
@@ -104,18 +105,24 @@ impl Parting {
         if self.verbose {
             raw_words::last().iter().for_each(|words| say(&format!("  word for word: {words}")));
         }
+        let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
         let words = self.last_words.of(is_interrupt(error), is_of_a_full_disk(error), &self.whereabouts);
+        self.end(stop.map_or(1, Stop::exit_code), text, words)
+    }
+
+    /// The same for who does not wait for anything to be undone.
+    fn at_once(&self, exit: u8) {
+        let text = "stopped at once: nothing that was under way has been undone";
+        say(text);
+        self.end(exit, text.to_string(), self.last_words.of(true, false, &self.whereabouts));
+    }
+
+    fn end(&self, exit: u8, text: String, words: Option<String>) -> ExitCode {
         words.iter().for_each(|words| say(words));
         let left = self.what_is_left();
         left.iter().for_each(|line| say(line));
-        let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
         let text = [vec![text], left].concat().join("\n");
-        ended(
-            &self.document,
-            stop.map_or(1, Stop::exit_code),
-            Some(&text),
-            words.as_deref().and_then(to_type),
-        )
+        ended(&self.document, exit, Some(&text), words.as_deref().and_then(to_type))
     }
 
     /// What could not be undone, and how it is undone by hand.
@@ -125,18 +132,6 @@ impl Parting {
             format!("stopped before this was undone; undo it with {by_hand}")
         };
         self.cleanup.by_hand().into_iter().map(line).collect()
-    }
-
-    /// The same for who does not wait for anything to be undone.
-    fn at_once(&self, exit: u8) {
-        let text = "stopped at once: nothing that was under way has been undone";
-        say(text);
-        let words = self.last_words.of(true, false, &self.whereabouts);
-        words.iter().for_each(|words| say(words));
-        let left = self.what_is_left();
-        left.iter().for_each(|line| say(line));
-        let text = [vec![text.to_string()], left].concat().join("\n");
-        ended(&self.document, exit, Some(&text), words.as_deref().and_then(to_type));
     }
 }
 

@@ -82,15 +82,13 @@ impl Args {
     async fn drop(&self, session: &Session<'_>, ctx: &Arc<Ctx>) -> Result<Done> {
         let said = session.common.confirm.clone();
         if !self.remove_container {
-            return alone(ctx, decommission::drop(ctx, said.as_deref(), None)).await;
+            return alone(ctx, decommission::drop(ctx, said.as_deref())).await;
         }
-        let container = Some(OldContainer::of(ctx, &session.containers).await?);
+        let container = OldContainer::of(ctx, &session.containers).await?;
         if Record::load(&ctx.run)?.dropped.is_none() {
-            alone(ctx, decommission::drop(ctx, said.as_deref(), None)).await?;
+            alone(ctx, decommission::drop(ctx, said.as_deref())).await?;
         }
-        // The lock is on the server that goes now.
-        let work = decommission::drop(ctx, said.as_deref(), container);
-        visibly(ctx, CommandName::Decommission, Box::pin(work)).await
+        visibly(ctx, CommandName::Decommission, Box::pin(decommission::remove(ctx, &container))).await
     }
 
     /// Before anybody is kept out.

@@ -93,15 +93,8 @@ pub async fn lasting_holder(session: &mut Connection) -> Result<Option<Holder>> 
 
 /// The other runs that are at work on these servers, a line each.
 pub async fn others(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Result<Vec<String>> {
-    let mut others = Vec::new();
-    for server in servers {
-        let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
-        if let Some(holder) = lasting_holder(&mut session).await? {
-            others.push(format!("another run is at work on {server}: {holder}"));
-        }
-        session.close().await?;
-    }
-    Ok(others)
+    let found = holders(ctx, servers).await?.into_iter();
+    Ok(found.map(|(holder, server)| format!("another run is at work on {server}: {holder}")).collect())
 }
 
 /// Who is at work on the servers, and on which of them; `None`: nobody.
@@ -109,19 +102,23 @@ pub async fn others(ctx: &Ctx, servers: impl IntoIterator<Item = &Server>) -> Re
 /// # Errors
 /// Where one of them does not let us look.
 pub async fn at_work(ctx: &Ctx) -> Result<Option<(Holder, Vec<String>)>> {
-    let look = async |server: &Server| {
+    let found = holders(ctx, ctx.servers()).await?;
+    let servers = found.iter().map(|(_, server)| server.label.clone()).collect();
+    Ok(found.into_iter().next().map(|(holder, _)| (holder, servers)))
+}
+
+/// Who holds the lock of these servers, of those where somebody does.
+async fn holders<'s>(
+    ctx: &Ctx,
+    servers: impl IntoIterator<Item = &'s Server>,
+) -> Result<Vec<(Holder, &'s Server)>> {
+    let look = servers.into_iter().map(|server| async move {
         let mut session = postgres::connect(server, &ctx.purpose("lock")).await?;
         let holder = lasting_holder(&mut session).await?;
         session.close().await?;
-        anyhow::Ok(holder.map(|holder| (holder, server.label.clone())))
-    };
-    let found = try_join_all(ctx.servers().map(look)).await?;
-    let (mut first, mut servers) = (None, Vec::new());
-    for (holder, server) in found.into_iter().flatten() {
-        first.get_or_insert(holder);
-        servers.push(server);
-    }
-    Ok(first.map(|holder| (holder, servers)))
+        anyhow::Ok(holder.map(|holder| (holder, server)))
+    });
+    Ok(try_join_all(look).await?.into_iter().flatten().collect())
 }
 
 /// The locks that a command holds.

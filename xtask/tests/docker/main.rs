@@ -4,6 +4,8 @@
 #[path = "../support/containers.rs"]
 mod containers;
 mod operations;
+#[path = "../support/quiet_day.rs"]
+mod quiet_day;
 mod shop;
 mod smoke;
 #[path = "../support/mod.rs"]

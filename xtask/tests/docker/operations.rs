@@ -1,30 +1,21 @@
 //! The operations on containers: drills in scratch containers, and the old database's container out of service.
 
 use crate::containers::{Stack, docker, engine, everything, latest};
+use crate::quiet_day;
 use crate::support::{Said, workspace};
 use crate::tool::within;
 use crate::{assert_refused, assert_words};
-use jiff::{Timestamp, ToSpan};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use xtask::effects::wait::{self, State};
 
 const AT_ONCE: &str = "[decommission]\nsoak_days = 0\nsamples = 2\ndrop_after_days = 0\n";
 
-/// The record of a decommission, changed as if it had been looked at yesterday and three hours ago.
 fn a_day_passes(run: &Path) {
     let file = run.join("decommission.json");
     let mut record: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    let now = record["samples"].as_array().unwrap().last().unwrap().clone();
-    let ago = |hours: i64| {
-        let at = Timestamp::now() - hours.hours();
-        let mut sample = now.clone();
-        sample["at"] = json!(at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-        sample
-    };
-    record["samples"] = json!([ago(25), ago(3)]);
-    record["quiet"] = Value::Null;
+    quiet_day::has_passed(&mut record);
     fs::write(&file, record.to_string()).unwrap();
 }
 

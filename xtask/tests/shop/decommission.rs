@@ -2,6 +2,7 @@
 //! back until it is dropped, and what is cut off goes on.
 
 use crate::backup_files::{self, Drill, hours_ago};
+use crate::quiet_day;
 use crate::source::{Elsewhere, log_in, run, shop_with_a_service};
 use crate::support::{Said, Shop, assert_refused, assert_words, says};
 use crate::tool::{Tool, targets, within};
@@ -78,17 +79,7 @@ impl Town {
     async fn a_day_passes(&self) {
         self.nobody_is_there().await;
         self.call(&[]);
-        self.change_record(|record| {
-            let now = record["samples"].as_array().unwrap().last().unwrap().clone();
-            let ago = |hours: i64| {
-                let at = Timestamp::now() - hours.hours();
-                let mut sample = now.clone();
-                sample["at"] = json!(at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-                sample
-            };
-            record["samples"] = json!([ago(25), ago(3)]);
-            record["quiet"] = Value::Null;
-        });
+        self.change_record(quiet_day::has_passed);
     }
 
     async fn beside(&self) -> Connection {

@@ -60,6 +60,8 @@ mod plan;
 mod programs;
 mod proof;
 mod put_back;
+#[path = "../support/quiet_day.rs"]
+mod quiet_day;
 mod read_whole;
 mod refusals;
 mod rehearsal;

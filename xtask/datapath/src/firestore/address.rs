@@ -33,6 +33,9 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// Where Google's Firestore is.
+pub const HOST: &str = "firestore.googleapis.com";
+
 /// What a person should check when there is no answer.
 pub(super) const UNREACHED: &str = "check that it is running and can be reached";
 
@@ -98,7 +101,7 @@ pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
             Trouble::Connection,
             match address.emulator {
                 Some(_) => UNREACHED.to_owned(),
-                None => "check that firestore.googleapis.com can be reached from here".to_owned(),
+                None => format!("check that {HOST} can be reached from here"),
             },
         ),
         _ => return anyhow!("{address}: {refusal}"),

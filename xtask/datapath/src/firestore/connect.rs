@@ -1,6 +1,6 @@
 //! How to get in.
 
-use super::address::{Address, FirestoreError, Trouble, UNREACHED, explain, unreached};
+use super::address::{Address, FirestoreError, HOST, Trouble, UNREACHED, explain, unreached};
 use super::client::{Api, Firestore};
 use super::submit::Refusal;
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,12 +16,6 @@ use gcloud_sdk::{GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthHeaders, GoogleAuthMid
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::net::TcpStream;
-
-const GOOGLE: &str = "https://firestore.googleapis.com";
-
-fn host_of(url: &str) -> &str {
-    url.rsplit('/').next().unwrap_or(url)
-}
 
 /// A starting JVM answers its first call within seconds; a token and a TLS connection take less.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -64,7 +58,7 @@ async fn open(address: &Address) -> Result<Api> {
             })?;
             (format!("http://{host}"), Credentials::from(Owner::new()).into())
         }
-        None => (GOOGLE.to_owned(), credentials(address).await?),
+        None => (format!("https://{HOST}"), credentials(address).await?),
     };
     let open = async {
         let middleware = GoogleAuthMiddlewareLayer::new(auth, Some(address.database_path()))?;
@@ -72,7 +66,7 @@ async fn open(address: &Address) -> Result<Api> {
     };
     // As text: the SDK's error says everything again as its own source.
     open.await.map_err(|error: gcloud_sdk::error::Error| match error.kind() {
-        SdkErrorKind::GrpcStatus(error) => unreached(host_of(GOOGLE), error, "can this machine reach it?"),
+        SdkErrorKind::GrpcStatus(error) => unreached(HOST, error, "can this machine reach it?"),
         _ => anyhow!("{error}"),
     })
 }

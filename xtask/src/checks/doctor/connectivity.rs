@@ -9,7 +9,7 @@ use crate::run::ctx::Ctx;
 use crate::settings::Server;
 use crate::sql_file;
 use anyhow::Result;
-use datapath::firestore::{Address, Firestore};
+use datapath::firestore::{Address, Firestore, HOST};
 use futures_util::future::join_all;
 use serde::Serialize;
 use sqlx::Row;
@@ -18,7 +18,6 @@ use tokio::net::{TcpStream, lookup_host};
 
 /// For one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-const GOOGLE: &str = "firestore.googleapis.com:443";
 
 /// What is tried, in this order: what fails is the last of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -180,7 +179,7 @@ async fn session(ctx: &Ctx, server: &Server, reached: &mut Reached) -> Result<()
 
 async fn firestore(ctx: &Ctx) -> Reached {
     let address = Address::from(&ctx.settings.firestore);
-    let at = address.emulator.clone().unwrap_or_else(|| GOOGLE.to_string());
+    let at = address.emulator.clone().unwrap_or_else(|| format!("{HOST}:443"));
     let mut reached = Reached::new("firestore", format!("{at}/{}", address.project));
     let outcome = match network(&mut reached, &at).await {
         Ok(()) => Firestore::connect(&address).await.map(drop).map_err(|error| Failed {
@@ -189,11 +188,10 @@ async fn firestore(ctx: &Ctx) -> Reached {
             fix: super::firestore::fix(&address, &error),
         }),
         // What starts it, rather than what looks for it.
-        Err(failed) if address.emulator.is_some() => {
-            let fix = super::firestore::fix(&address, &anyhow::anyhow!("{}", failed.why));
-            Err(Failed { fix, ..failed })
-        }
-        Err(failed) => Err(failed),
+        Err(failed) => Err(match &address.emulator {
+            Some(host) => Failed { fix: super::firestore::start_emulator(host), ..failed },
+            None => failed,
+        }),
     };
     if outcome.is_ok() {
         let (tls, login) = match &address.emulator {

@@ -6,7 +6,7 @@ use crate::run::ctx::Ctx;
 use crate::stores::readiness;
 use anyhow::{Context, Result, ensure};
 use datapath::document::{Document, Value};
-use datapath::firestore::{Address, Firestore, Guarded, Trouble, Version, trouble};
+use datapath::firestore::{Address, Firestore, Guarded, HOST, Trouble, Version, trouble};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,18 +107,19 @@ impl Drop for Probe {
     }
 }
 
+pub(super) fn start_emulator(host: &str) -> String {
+    format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up")
+}
+
 pub(super) fn fix(address: &Address, error: &anyhow::Error) -> String {
     match (&address.emulator, trouble(error)) {
-        (Some(host), _) => {
-            format!("gcloud emulators firestore start --host-port={host}   # or: cargo xtask stack up")
-        }
+        (Some(host), _) => start_emulator(host),
         (None, Trouble::Permission) => format!(
             "gcloud projects add-iam-policy-binding {} --role=roles/datastore.user --member=serviceAccount:NAME",
             address.project
         ),
         (None, Trouble::Connection) => {
-            "curl -sS -o /dev/null https://firestore.googleapis.com   # says what is wrong from here"
-                .to_string()
+            format!("curl -sS -o /dev/null https://{HOST}   # says what is wrong from here")
         }
         (None, Trouble::Credentials) => "gcloud auth application-default login".to_string(),
         (None, Trouble::Other) => "as it says there; then look again: cargo xtask doctor".to_string(),

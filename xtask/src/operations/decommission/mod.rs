@@ -22,6 +22,7 @@ use crate::operations::monitor::seconds;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
+use crate::run::journal_file::Recorded;
 use crate::run::lock::Locks;
 use crate::run::manifest::Manifest;
 use crate::settings::human;
@@ -228,11 +229,11 @@ pub async fn undo(ctx: &Arc<Ctx>) -> Result<Done> {
     Ok(Done { stage: Stage::Undone, ..Done::new(ctx, record, Vec::new())? })
 }
 
-/// Drops the retired database; then `container`, where that is wanted. `said`: the name that was typed.
+/// Drops the retired database. `said`: the name that was typed.
 ///
 /// # Errors
 /// Refuses another name, before its time, and without a whole archive.
-pub async fn drop(ctx: &Arc<Ctx>, said: Option<&str>, container: Option<OldContainer>) -> Result<Done> {
+pub async fn drop(ctx: &Arc<Ctx>, said: Option<&str>) -> Result<Done> {
     let (manifest, record) = (ctx.run.load_manifest()?, Record::load(&ctx.run)?);
     let step = ctx.run.step(StepName::Decommission)?;
     if record.dropped.is_none() {
@@ -255,9 +256,18 @@ pub async fn drop(ctx: &Arc<Ctx>, said: Option<&str>, container: Option<OldConta
         old.connection.close().await?;
         Record::change(&ctx.run, |record| record.dropped = Some(dir::now()))?;
     }
-    if let Some(container) = container {
-        container.remove(&ctx.run).await?;
-    }
+    dropped(ctx, step)
+}
+
+/// Removes the container of a database that has been dropped; can be repeated. No lock is held meanwhile: it would be on
+/// the server that goes.
+pub async fn remove(ctx: &Arc<Ctx>, container: &OldContainer) -> Result<Done> {
+    let step = ctx.run.step(StepName::Decommission)?;
+    container.remove(&ctx.run).await?;
+    dropped(ctx, step)
+}
+
+fn dropped(ctx: &Ctx, step: Recorded<'_>) -> Result<Done> {
     let record = Record::load(&ctx.run)?;
     step.done(&format!("dropped: {}", record.retired.as_ref().map_or("", |retired| &retired.name)))?;
     Done::new(ctx, record, Vec::new())

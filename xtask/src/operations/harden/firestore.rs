@@ -10,13 +10,13 @@ use crate::refuse;
 use crate::settings::Firestore;
 use anyhow::{Context, Result, anyhow};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+use datapath::firestore::HOST;
 use reqwest::{Method, Url};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
-const GOOGLE: &str = "https://firestore.googleapis.com/";
 /// Lets everything through in an emulator, and nothing anywhere else.
 const OWNER: &str = "owner";
 /// A document, and whoever bears that uid: there is none.
@@ -158,7 +158,7 @@ impl Client<'_> {
     fn base(&self) -> Result<Url> {
         let base = match &self.settings.emulator {
             Some(host) => format!("http://{host}/"),
-            None => GOOGLE.to_string(),
+            None => format!("https://{HOST}/"),
         };
         Url::parse(&base).with_context(|| format!("the address {base}"))
     }
