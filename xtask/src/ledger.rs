@@ -32,6 +32,22 @@ impl Outcomes {
             quarantined: of(OutcomeKind::Quarantined),
         }
     }
+
+    /// Rows that are not migrated, whatever the rule.
+    pub fn left_behind(&self) -> u64 {
+        self.rows.iter().filter(|(outcome, _)| *outcome != MIGRATED).map(|(_, rows)| rows).sum()
+    }
+
+    /// A row has another outcome than it had; `None`: it was not there, or is not any more.
+    pub fn turn(&mut self, from: Option<&str>, to: Option<&str>) {
+        if let Some(rows) = from.and_then(|from| self.rows.get_mut(from)) {
+            *rows = rows.saturating_sub(1);
+        }
+        if let Some(to) = to {
+            *self.rows.entry(to.to_string()).or_default() += 1;
+        }
+        self.rows.retain(|outcome, rows| *rows > 0 || outcome == MIGRATED);
+    }
 }
 
 impl Sums {

@@ -21,6 +21,7 @@ pub enum CommandName {
     LookForRepairs,
     Repair,
     Replay,
+    CatchUp,
     Cutover,
     /// `rollback --dry-run`, and what `rollback` shows first.
     LookForRollback,
@@ -62,6 +63,7 @@ impl CommandName {
             | CommandName::Resume
             | CommandName::Repair
             | CommandName::Replay
+            | CommandName::CatchUp
             | CommandName::Cutover
             | CommandName::Rollback
             | CommandName::BenchPart
@@ -89,6 +91,7 @@ impl fmt::Display for CommandName {
             CommandName::LookForRepairs => "look for repairs",
             CommandName::Repair => "repair",
             CommandName::Replay => "replay",
+            CommandName::CatchUp => "catch-up",
             CommandName::Cutover => "cutover",
             CommandName::LookForRollback => "look at the rollback",
             CommandName::Rollback => "rollback",
@@ -116,6 +119,7 @@ impl From<String> for CommandName {
             "look for repairs" => CommandName::LookForRepairs,
             "repair" => CommandName::Repair,
             "replay" => CommandName::Replay,
+            "catch-up" => CommandName::CatchUp,
             "cutover" => CommandName::Cutover,
             "look at the rollback" => CommandName::LookForRollback,
             "rollback" => CommandName::Rollback,
@@ -162,6 +166,8 @@ pub enum StepName {
     RestoreDrill,
     Decommission,
     Replay,
+    /// A pass: what has changed in the source is brought into the stores.
+    CatchUp,
     LookForRepairs,
     Repair,
     /// A server that was replaced on purpose is the run's from here on.
@@ -200,6 +206,7 @@ impl fmt::Display for StepName {
             StepName::RestoreDrill => "restore-drill",
             StepName::Decommission => "decommission",
             StepName::Replay => "replay",
+            StepName::CatchUp => "catch-up",
             StepName::LookForRepairs => "look for repairs",
             StepName::Repair => "repair",
             StepName::Adopt => "adopt",
@@ -232,6 +239,7 @@ impl From<String> for StepName {
             "restore-drill" => StepName::RestoreDrill,
             "decommission" => StepName::Decommission,
             "replay" => StepName::Replay,
+            "catch-up" => StepName::CatchUp,
             "look for repairs" => StepName::LookForRepairs,
             "repair" => StepName::Repair,
             "adopt" => StepName::Adopt,

@@ -4,6 +4,7 @@
 use crate::model::{Database, Service};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
+use anyhow::{Result, ensure};
 use datapath::document::{Collection, Field, Kind};
 
 /// A table of the monolith and where its rows go.
@@ -32,6 +33,12 @@ pub struct Table {
     pub personal: &'static [&'static str],
     /// References that no foreign key can hold because they cross databases.
     pub references: &'static [Reference],
+    /// Columns of the source, each with the table whose row decides about this one's: what `export` joins.
+    pub depends: &'static [(&'static str, &'static str)],
+    /// A column of `export`: rows with the same value decide about each other.
+    pub shared: Option<&'static str>,
+    /// The ids of the source's rows about which so many others decide that each pass reads them again: few.
+    pub each_pass: Option<SqlFile>,
 }
 
 /// Where the migrated rows of a table live.
@@ -170,6 +177,9 @@ macro_rules! table {
                 assumed: &[],
                 personal: &[],
                 references: &[],
+                depends: &[],
+                shared: None,
+                each_pass: None,
             }
         }
     };
@@ -182,12 +192,15 @@ pub const TABLES: &[Table] = &[
     }),
         document: Some(sql_file!("tables/users/3-document.sql")),
         fragments: &[sql_file!("tables/users/known.sql")],
+        shared: Some("firebase_uid"),
         personal: &["email", "first_name", "last_name", "phone_number", "ip_address", "user_agent"],
     ),
     table!("user_sessions" from "user_sessions" in Home::Firestore(Collection {
         name: "user_sessions", id: "session_token", fields: SESSION,
     }),
         document: Some(sql_file!("tables/user_sessions/3-document.sql")),
+        depends: &[("user_id", "users")],
+        shared: Some("session_token"),
         personal: &[
             "session_token", "user_uid", "device_type", "browser", "os", "ip_address", "location_country",
             "location_city",
@@ -195,38 +208,65 @@ pub const TABLES: &[Table] = &[
     ),
     table!("categories" from "categories" in Home::Postgres(Database::Product),
         fragments: &[sql_file!("tables/categories/broken.sql")],
+        each_pass: Some(sql_file!("tables/categories/each_pass.sql")),
     ),
     table!("products" from "products" in Home::Postgres(Database::Product),
         fragments: &[sql_file!("tables/products/referenced.sql")],
+        depends: &[("category_id", "categories")],
+        each_pass: Some(sql_file!("tables/products/each_pass.sql")),
     ),
     table!("product_reviews" from "product_reviews" in Home::Postgres(Database::Product),
         personal: &["user_uid", "title", "comment"],
         references: &[BY_USER, Reference { column: "order_id", to: To::Row(Database::Order, "orders") }],
+        depends: &[("user_id", "users"), ("product_id", "products"), ("order_id", "orders")],
     ),
     table!("orders" from "orders" in Home::Postgres(Database::Order),
         personal: &["user_uid", "tracking_number"],
         references: &[BY_USER],
+        depends: &[("user_id", "users")],
     ),
     table!("order_items" from "order_items" in Home::Postgres(Database::Order),
         references: &[Reference { column: "product_id", to: To::Row(Database::Product, "products") }],
+        depends: &[("order_id", "orders"), ("product_id", "products")],
     ),
     table!("payments" from "payments" in Home::Postgres(Database::Order),
         personal: &["transaction_id", "gateway_response"],
+        depends: &[("order_id", "orders")],
     ),
     table!("api_logs" from "system_logs" in Home::Postgres(Database::Gateway),
         personal: &["path", "user_uid", "ip_address", "user_agent", "request_id"],
         file_only: &["level"],
         assumed: &[("method", "GET"), ("status_code", "200"), ("latency_ms", "0")],
         references: &[BY_USER],
+        depends: &[("user_id", "users")],
     ),
     table!("analytics_events" from "analytics_events" in Home::Postgres(Database::Gateway),
         personal: &["user_uid", "session_id", "properties", "ip_address", "user_agent", "referrer"],
         references: &[BY_USER],
+        depends: &[("user_id", "users")],
     ),
 ];
 
 /// user_id → firebase_uid of every user, with the outcome of the user's document.
 pub const MAPPING: &str = "user_id_mapping.csv";
+
+/// Every table after those on which its rows depend.
+///
+/// # Errors
+/// Where they depend on each other in a circle, or on a table that is not among them.
+pub fn in_order(tables: &'static [Table]) -> Result<Vec<&'static Table>> {
+    let (mut ordered, mut rest): (Vec<&Table>, Vec<&Table>) = (Vec::new(), tables.iter().collect());
+    while !rest.is_empty() {
+        let ready = |table: &&Table| {
+            table.depends.iter().all(|(_, on)| ordered.iter().any(|before: &&Table| before.name == *on))
+        };
+        let (next, later): (Vec<&Table>, Vec<&Table>) = rest.iter().copied().partition(ready);
+        ensure!(!next.is_empty(), "{} depends on itself, or on a table that is not migrated", later[0].name);
+        ordered.extend(next);
+        rest = later;
+    }
+    Ok(ordered)
+}
 
 /// The table whose rows are the users.
 pub const USERS: &str = "users";

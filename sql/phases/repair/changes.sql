@@ -10,15 +10,15 @@
 -- :changes, :wanted: the temporary tables; :found: the rows that are there, and the place of each,
 -- xtask_ctid; :scope: which of them. :others: true where others write to the table. :last: the alias of
 -- the rows as last written, joined by :join_last (w, and nothing, where what is wanted is what was last
--- written). :wanted_row, :found_row, :last_row: a whole row as text; :values, :assignments, :conflicts: a
+-- written); what was last written and is not wanted any more is deleted. :id, :place: of the two together. :wanted_row, :found_row, :last_row: a whole row as text; :values, :assignments, :conflicts: a
 -- column each, as text.
 CREATE TEMP TABLE :changes ON COMMIT DROP AS
 SELECT DISTINCT
-       coalesce(w.id, f.id)::bigint AS id,
+       coalesce(:id, f.id)::bigint AS id,
        CASE WHEN :others AND f.id IS NULL AND f.xtask_ctid IS NOT NULL THEN 'theirs'
             WHEN :others AND f.xtask_times > 1 THEN 'twice'
             WHEN f.xtask_place > 1 OR (f.id IS NULL AND f.xtask_ctid IS NOT NULL) THEN 'surplus'
-            WHEN :others AND w.id IS NULL THEN 'theirs'
+            WHEN :others AND :id IS NULL THEN 'theirs'
             WHEN :others AND :last_row IS DISTINCT FROM :found_row THEN 'conflict'
             WHEN f.id IS NULL THEN 'insert'
             WHEN w.id IS NULL THEN 'delete'
@@ -26,7 +26,7 @@ SELECT DISTINCT
        END AS kind,
        CASE WHEN :others AND f.xtask_times > 1 THEN f.xtask_times::text
             WHEN f.xtask_place > 1 OR (f.id IS NULL AND f.xtask_ctid IS NOT NULL) THEN f.xtask_ctid::text
-            WHEN :others AND w.id IS NOT NULL AND :last_row IS DISTINCT FROM :found_row THEN
+            WHEN :others AND :id IS NOT NULL AND :last_row IS DISTINCT FROM :found_row THEN
                 CASE WHEN f.id IS NULL THEN 'gone'
                      WHEN :last.id IS NULL THEN 'foreign'
                      ELSE '[' || array_to_string(ARRAY[:conflicts], ', ') || ']'
@@ -40,7 +40,7 @@ FULL JOIN (
     SELECT *, row_number() OVER (PARTITION BY id ORDER BY xtask_ctid) AS xtask_place,
            count(*) OVER (PARTITION BY id) AS xtask_times
     FROM :found WHERE :scope
-) f ON f.id = w.id AND f.xtask_place = w.xtask_place
+) f ON f.id = :id AND f.xtask_place = :place
 WHERE :wanted_row IS DISTINCT FROM :found_row OR (f.id IS NULL AND f.xtask_ctid IS NOT NULL)
    OR (:others AND f.xtask_times > 1);
 

@@ -1,5 +1,5 @@
 //! The one reading of a table: every row comes with its outcome and its hashes, and is sorted into the
-//! export's file, the notes, or the quarantine's list, while ledger and digest add up.
+//! export's file, the notes, or the lists of rows that stay behind, while ledger and digest add up.
 //!
 //! What was learnt: classifying in one statement and copying in another evaluates the SELECT twice, and
 //! that was a third of the export. The text of a row is nearly all of a digest's cost.
@@ -60,6 +60,8 @@ pub struct Sorting<'a> {
     table: &'static str,
     file: CountedFile,
     notes: Option<CountedFile>,
+    /// Rows that are not migrated.
+    left: Option<CountedFile>,
     /// Few: a handful of names for a table.
     outcomes: Vec<OutcomeKeys>,
     bucket: i64,
@@ -75,6 +77,8 @@ pub struct Sorted {
     pub file: FileInfo,
     pub pieces: Vec<Piece>,
     pub notes: Option<FileInfo>,
+    /// The rows that are not migrated, each with its outcome.
+    pub left: Option<FileInfo>,
     /// Keys by outcome.
     pub by_outcome: BTreeMap<String, Digest>,
     /// What the target must hold.
@@ -92,6 +96,7 @@ impl<'a> Sorting<'a> {
             table,
             file,
             notes: None,
+            left: None,
             outcomes: Vec::new(),
             bucket: 0,
             digest: Digest::default(),
@@ -119,8 +124,11 @@ impl<'a> Sorting<'a> {
         if outcome.name == MIGRATED {
             self.migrated(id, number(&hash).context("the row's hash")?);
             self.file.write(row)?;
-        } else if kind_of(&outcome.name) == OutcomeKind::Quarantined {
-            self.quarantined.push((id, index));
+        } else {
+            if kind_of(&outcome.name) == OutcomeKind::Quarantined {
+                self.quarantined.push((id, index));
+            }
+            self.left(id, index)?;
         }
         if !note.is_empty() {
             self.note(id, &line[outcome_length(line)..])?;
@@ -156,6 +164,18 @@ impl<'a> Sorting<'a> {
         }
     }
 
+    fn left(&mut self, id: i64, outcome: usize) -> Result<()> {
+        let left = match &mut self.left {
+            Some(left) => left,
+            none => {
+                let mut left = CountedFile::new((self.create)(&outcomes_of(self.table))?);
+                left.write(OUTCOMES_HEADER)?;
+                none.insert(left)
+            }
+        };
+        left.write(format!("{id},{}\n", self.outcomes[outcome].name).as_bytes())
+    }
+
     /// `from_note`: the line from its note on, as PostgreSQL quoted it.
     fn note(&mut self, id: i64, from_note: &[u8]) -> Result<()> {
         let notes = match &mut self.notes {
@@ -182,6 +202,7 @@ impl<'a> Sorting<'a> {
             file,
             pieces,
             notes: self.notes.map(CountedFile::finish).transpose()?.map(|(info, _)| info),
+            left: self.left.map(CountedFile::finish).transpose()?.map(|(info, _)| info),
             content: self.content,
         })
     }
@@ -191,6 +212,14 @@ impl<'a> Sorting<'a> {
 pub fn notes_of(table: &str) -> String {
     format!("notes/{table}.csv")
 }
+
+/// Where the rows of a table stand that are not migrated.
+pub fn outcomes_of(table: &str) -> String {
+    format!("outcomes/{table}.csv")
+}
+
+/// Of the files with outcomes; an outcome is a word of ours that needs no quotes.
+pub const OUTCOMES_HEADER: &[u8] = b"id,outcome\n";
 
 /// The outcome and its comma.
 fn outcome_length(line: &[u8]) -> usize {
@@ -210,6 +239,7 @@ mod tests {
     fn rows_are_sorted_and_their_bytes_stay() {
         let parent = tempfile::tempdir().unwrap();
         std::fs::create_dir(parent.path().join("notes")).unwrap();
+        std::fs::create_dir(parent.path().join("outcomes")).unwrap();
         let create = |name: &str| HashedFile::create(parent.path().join(name));
         let mut sorting = Sorting::new(Box::new(create), "logs", "logs.csv").unwrap();
         for line in [
@@ -228,6 +258,9 @@ mod tests {
         assert_eq!(sorted.file.rows, Some(2));
         assert_eq!(text("notes/logs.csv"), "id,note\n20001,\"lost, \"\"9\"\"\"\n");
         assert_eq!(sorted.notes.unwrap().rows, Some(1));
+        let left = "id,outcome\n3,excluded:review_deleted\n4,quarantined:user_missing\n5,NULL\n";
+        assert_eq!(text("outcomes/logs.csv"), left);
+        assert_eq!(sorted.left.unwrap().rows, Some(3));
         assert_eq!(sorted.quarantined, [(4, "user_missing".to_string())]);
         let digest = |rows, sum| Digest { rows, sum };
         assert_eq!(sorted.content.buckets, [(0, digest(1, 7)), (2, digest(1, -8))].into());

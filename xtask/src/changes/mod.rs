@@ -21,4 +21,4 @@ pub use history::{flushed, history, marked, unbroken};
 pub use keys::{Key, changed_keys};
 pub use place::{Children, Place};
 pub use table::{Since, Then, begin, digest_and_remember, remember, since};
-pub use written::{Written, still_written, written};
+pub use written::{Written, only_written_by, still_written, written};

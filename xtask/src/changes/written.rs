@@ -2,7 +2,9 @@
 
 use super::leaves::leaves;
 use super::place::Place;
+use super::versions::{candidates, same_leaves, versions};
 use crate::effects::postgres::Connection;
+use crate::remembered::TableThen;
 use crate::sql;
 use anyhow::Result;
 use sqlx::Row;
@@ -43,4 +45,30 @@ pub async fn still_written(
     let row = connection.row(&query).await?;
     let (all, ours): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok(now == *written && u64::try_from(all)? == rows && all == ours)
+}
+
+/// Whether what was written into a table since it was remembered is all of one transaction, which left this many
+/// rows: whatever others had done since, a row of theirs or one too few would tell.
+pub async fn only_written_by(
+    connection: &mut Connection,
+    place: Place<'_>,
+    then: &TableThen,
+    transaction: u32,
+    rows: u64,
+) -> Result<bool> {
+    let Ok(leaves) = same_leaves(connection, place, then).await? else { return Ok(false) };
+    let mut there = 0;
+    for (leaf, then_leaf) in leaves {
+        let (now, _) = versions(connection, &leaf, then_leaf.key, then.oldest, None).await?;
+        there += now.rows();
+        if now.candidates() == 0 {
+            continue;
+        }
+        for candidate in candidates(connection, &leaf, then.oldest).await? {
+            if candidate.1 != transaction && then_leaf.candidates.binary_search(&candidate).is_err() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(there == rows)
 }

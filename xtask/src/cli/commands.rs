@@ -115,6 +115,8 @@ commands! {
         "repair --env production --run latest --apply --confirm production/ecommerce_db";
     Replay: c::replay::Args, [InStack Where Runs Confirm Rate Jobs Diffs Values], [3],
         "replay --env production --run latest --confirm production/ecommerce_db";
+    CatchUp: c::catch_up::Args, [InStack Where Runs Confirm Rate Jobs Values], [3, 5],
+        "catch-up --env production --run latest --until-less-than 5s --confirm production/ecommerce_db";
     Freeze: c::freeze::Args, [InStack Where Runs Confirm], [], "freeze --env production --confirm production/ecommerce_db";
     Unfreeze: c::freeze::UndoArgs, [InStack Where Runs Confirm], [], "unfreeze --env production";
     Cutover: c::cutover::Args, [InStack Where Runs Confirm Jobs Diffs Values], [3],

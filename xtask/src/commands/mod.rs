@@ -5,6 +5,7 @@ pub mod backup;
 pub mod backup_stores;
 pub mod bench;
 pub mod bench_part;
+pub mod catch_up;
 pub mod chaos;
 pub mod checklist;
 pub mod config;

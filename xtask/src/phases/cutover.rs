@@ -6,11 +6,12 @@ use crate::effects::cleanup::{Cleanup, Pending};
 use crate::identity::ServerName;
 use crate::model::{Database, Service, Stop};
 use crate::phases::p5_verify::{self, Depth};
+use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::freeze_log::{FreezeLog, Frozen, Side};
 use crate::run::lock_waits;
-use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
+use crate::run::manifest::{Cutover, Export, Manifest, StoreState};
 use crate::run::privileges;
 use crate::run::servers;
 use crate::source::drift::{Look, look};
@@ -19,9 +20,9 @@ use crate::source::sequences;
 use crate::source::services::Shop;
 use crate::steps::StepName;
 use crate::stores::marks::{self, MarkState, Marks};
+use crate::stores::sequences::raise;
 use crate::stores::{documents, rows};
-use crate::tables::{self, Home, Table};
-use crate::{refuse, sql};
+use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use serde::Serialize;
@@ -266,7 +267,7 @@ pub async fn take_over(
     }
     ctx.terminal.phase("Cut-over: the source once more");
     let Look { check, tables, sequences } = unchanged(ctx, manifest).await?;
-    let raised = raised_sequences(ctx).await?;
+    let raised = raise(ctx, &sequences::of_tables(ctx).await?).await?;
     for (table, sequence) in &raised {
         if let Some(store) = stores.get_mut(*table) {
             store.sequence = Some(*sequence);
@@ -335,28 +336,4 @@ async fn content(ctx: &Arc<Ctx>, export: &Arc<Export>, table: &'static Table) ->
             Ok(content.total())
         }
     }
-}
-
-/// Numbers that the source has given out are not given out again, those since the snapshot neither: where
-/// the targets' sequences stand, after they have been raised to the source's.
-async fn raised_sequences(ctx: &Ctx) -> Result<BTreeMap<&'static str, Sequence>> {
-    let source = sequences::of_tables(ctx).await?;
-    let mut raised = BTreeMap::new();
-    for database in Database::ALL {
-        let mut connection = ctx.looking(database, "cutover").await?;
-        for table in tables::of_database(ctx.tables, database) {
-            let stands = Sequence::of_target(&mut connection, table.name).await?;
-            let (Some((name, mut stands)), Some(wanted)) = (stands, source.get(table.name)) else { continue };
-            if stands.next() < wanted.next() {
-                let set = sql::set_sequence("public", table.name, wanted.last, wanted.called);
-                let raising = || format!("raising {name} from {} to {}", stands.next(), wanted.next());
-                connection.run(&set).await.with_context(raising)?;
-                ctx.terminal.line(format!("{name} gives {} next, as the source would", wanted.next()));
-                stands = *wanted;
-            }
-            raised.insert(table.name, stands);
-        }
-        connection.close().await?;
-    }
-    Ok(raised)
 }

@@ -188,6 +188,7 @@ impl RunDir {
             accepted: Vec::new(),
             backup: None,
             export: None,
+            caught_up: Remembered::default(),
             remembered: Remembered::default(),
             proof: None,
             source: None,

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use super::pass::{Pass, TurnedRows};
 pub use super::sequence::Sequence;
 pub use super::taken_over::{Cutover, RolledBack, ServiceBack, StoreState};
 
@@ -59,6 +60,9 @@ pub struct Manifest {
     pub backup: Option<Backup>,
     /// Filled in when phase 2 has ended: from here on targets may be written.
     pub export: Option<Export>,
+    /// The tables of the source as the last pass saw them: the next one asks what has changed since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub caught_up: Remembered,
     /// The targets' tables as they were proven by digests, the last time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub remembered: Remembered,
@@ -224,17 +228,32 @@ pub struct Export {
     /// By table.
     pub tables: BTreeMap<String, TableExport>,
     pub seconds: f64,
-    /// Rows that were fixed in the source and brought in later, oldest first. The files of the first
-    /// are in `replay/1/`.
+    /// What was brought in later, oldest first: rows that were fixed in the source, by replays, and what has
+    /// changed there since, by passes. The files of the first are in `replay/1/` or `pass/1/`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replays: Vec<Replay>,
 }
 
 impl Export {
-    /// The files in which replays say what happened to a file's rows, oldest first.
+    /// The files in which replays and passes say what happened to a file's rows, oldest first.
     pub fn replays_of(&self, file: &str) -> Vec<String> {
-        let names = (1..=self.replays.len()).map(|n| Replay::file(n, file));
+        let names = (1..).zip(&self.replays).map(|(n, replay)| replay.file(n, file));
         names.filter(|name| self.files.contains_key(name)).collect()
+    }
+
+    /// The passes, each with its number among all that was brought in later.
+    pub fn passes(&self) -> impl Iterator<Item = (usize, &Replay, &Pass)> {
+        (1..).zip(&self.replays).filter_map(|(n, replay)| Some((n, replay, replay.pass.as_ref()?)))
+    }
+
+    /// The pass that not every store has yet.
+    pub fn unfinished_pass(&self) -> Option<usize> {
+        self.passes().find(|(_, _, pass)| !pass.done).map(|(number, _, _)| number)
+    }
+
+    /// The instant of the source that the stores hold.
+    pub fn as_of(&self) -> &SnapshotInfo {
+        self.passes().last().map_or(&self.snapshot, |(_, replay, _)| &replay.snapshot)
     }
 }
 
@@ -250,6 +269,9 @@ pub struct Replay {
     /// were fixed.
     #[serde(default)]
     pub source: BTreeMap<String, Known>,
+    /// Of a pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Pass>,
 }
 
 /// A table of the source as far as the run has read it.
@@ -261,9 +283,10 @@ pub struct Known {
 }
 
 impl Replay {
-    /// Where the `number`th replay keeps its rows of a file.
-    pub fn file(number: usize, file: &str) -> String {
-        format!("replay/{number}/{file}")
+    /// Where it keeps its rows of a file, as the `number`th.
+    pub fn file(&self, number: usize, file: &str) -> String {
+        let kind = if self.pass.is_some() { "pass" } else { "replay" };
+        format!("{kind}/{number}/{file}")
     }
 }
 

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod lock_waits;
 pub mod manifest;
 pub mod overlay;
+pub mod pass;
 pub mod permits;
 pub mod privileges;
 pub mod properties;

@@ -41,7 +41,7 @@ pub struct WaitArgs {
     pub wait: Option<Duration>,
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, String> {
     settings::span(text)
         .ok_or_else(|| format!("expected a number with its unit, such as 90s or 10m, found {text:?}"))
 }

@@ -11,7 +11,7 @@ mod result;
 mod runs;
 mod servers;
 
-pub use arguments::{Common, Everywhere, RunArgs, SourceArgs, WaitArgs, options};
+pub use arguments::{Common, Everywhere, RunArgs, SourceArgs, WaitArgs, options, time};
 pub use call::{Session, known_places};
 pub use document::{Document, verdict};
 pub use next::{Knows, Whereabouts};

@@ -18,6 +18,8 @@ pub enum Scope<'a> {
     Buckets(&'a [i64]),
     /// Those that are wanted.
     Wanted,
+    /// Those that are wanted, and those that were last written and are not wanted any more.
+    WantedOrLast,
 }
 
 /// Who may have written to the table beside us.
@@ -136,21 +138,32 @@ pub fn find_changes(
     scope: Scope,
     owner: Owner,
 ) -> String {
-    let (last, join_last) = match scope {
-        Scope::All | Scope::Buckets(_) => ("w", String::new()),
-        Scope::Wanted => ("l", format!("LEFT JOIN {} l ON l.id = w.id", temporary("last", table))),
+    let (wanted_ids, last_rows) = (temporary("wanted", table), temporary("last", table));
+    let of_wanted = ("w.id", "w.xtask_place");
+    let (last, join_last, (id, place)) = match scope {
+        Scope::All | Scope::Buckets(_) => ("w", String::new(), of_wanted),
+        Scope::Wanted => ("l", format!("LEFT JOIN {last_rows} l ON l.id = w.id"), of_wanted),
+        Scope::WantedOrLast => {
+            let of_both = ("coalesce(w.id, l.id)", "coalesce(w.xtask_place, 1)");
+            ("l", format!("FULL JOIN {last_rows} l ON l.id = w.id"), of_both)
+        }
     };
     let scope = match scope {
         Scope::All => "true".to_string(),
         Scope::Buckets(buckets) => format!("{} = ANY ({})", bucket("id"), ids(buckets)),
-        Scope::Wanted => format!("id IN (SELECT id FROM {})", temporary("wanted", table)),
+        Scope::Wanted => format!("id IN (SELECT id FROM {wanted_ids})"),
+        Scope::WantedOrLast => {
+            format!("id IN (SELECT id FROM {wanted_ids} UNION ALL SELECT id FROM {last_rows})")
+        }
     };
     let of_each = |text: &dyn Fn(&str) -> String| names(columns).map(text).collect::<Vec<_>>().join(", ");
     bind(
         sql_file!("phases/repair/changes.sql"),
         &[
             ("changes", &ident(&format!("changes_{table}"))),
-            ("wanted", &temporary("wanted", table)),
+            ("wanted", &wanted_ids),
+            ("id", id),
+            ("place", place),
             ("found", &found_rows(table, columns, found)),
             ("scope", &scope),
             ("others", if owner == Owner::Others { "true" } else { "false" }),
@@ -270,25 +283,29 @@ pub fn unproven(table: &str, columns: &[Column], limit: usize) -> String {
 pub enum Held {
     /// The rows as they are wanted.
     Wanted,
-    /// The rows with the same ids as they were last written.
+    /// The rows as they were last written.
     Last,
     /// The rows with the same ids that the table holds.
     Found,
 }
 
-/// Digest of exactly the wanted rows' keys, by bucket, on one of the three sides.
+/// Digest by bucket of the wanted rows' keys, as they are wanted or found, or of the rows as last written.
 pub fn digest_keys_of(table: &str, columns: &[Column], hash: HashFn, held: Held) -> String {
     let from = match held {
         Held::Wanted => temporary("wanted", table),
         Held::Last => temporary("last", table),
         Held::Found => qualified("public", table),
     };
+    let which = match held {
+        Held::Last => String::new(),
+        Held::Wanted | Held::Found => {
+            format!("WHERE t.id IN (SELECT id FROM {})", temporary("wanted", table))
+        }
+    };
     format!(
-        "SELECT {bucket}, count(*), sum({row})::text FROM {from} t \
-         WHERE t.id IN (SELECT id FROM {wanted}) GROUP BY 1",
+        "SELECT {bucket}, count(*), sum({row})::text FROM {from} t {which} GROUP BY 1",
         bucket = bucket("t.id"),
         row = hash.of_row("t", columns),
-        wanted = temporary("wanted", table),
     )
 }
 

@@ -6,6 +6,7 @@
 //! not fit `work_mem`, joins do not; so the SELECTs join, and sessions on the source get memory.
 
 mod blocks;
+mod catch_up;
 mod changes;
 pub mod column_types;
 mod corruptions;
@@ -29,6 +30,7 @@ mod sides;
 mod targets;
 
 pub use blocks::copy_csv;
+pub use catch_up::*;
 pub use changes::*;
 pub use corruptions::*;
 pub use databases::*;

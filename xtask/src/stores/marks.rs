@@ -222,6 +222,13 @@ impl Marks {
     /// Refuses where a replay was written into a database that this directory does not know of.
     pub fn hold_this(&self, ctx: &Ctx, export: &Export) -> Result<()> {
         self.hold(ctx)?;
+        if export.unfinished_pass().is_some() {
+            refuse!(
+                "a catch-up pass of run {0} was cut off, and not every store has it: `cargo xtask catch-up --run {0}` \
+                 completes it",
+                ctx.run.id()
+            );
+        }
         let gone = self.gone_back(ctx.run.id());
         for (database, (run, tables)) in self.published.iter().filter(|(d, _)| !gone.contains(&d.service())) {
             let server = ctx.settings.target(*database);
@@ -234,8 +241,8 @@ impl Marks {
             if let Some((table, published)) = other {
                 refuse!(
                     "{} is not the newest of run {run}: {server} says that the run wrote {} rows into {table} and \
-                     which ones, and its manifest says otherwise. A replay was made from another copy of it, or cut \
-                     off: use that copy, or complete it here with `cargo xtask replay --run {run}`",
+                     which ones, and its manifest says otherwise. A replay or a catch-up pass was made from another \
+                     copy of it, or a replay cut off: use that copy, or complete it here with `cargo xtask replay --run {run}`",
                     ctx.run.path().display(),
                     published.content.rows
                 );

@@ -12,6 +12,7 @@ pub mod reconcile;
 pub mod remembering;
 pub mod rows;
 pub mod schema;
+pub mod sequences;
 pub mod staging;
 pub mod structure;
 pub mod swap;

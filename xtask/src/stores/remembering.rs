@@ -15,8 +15,7 @@ pub fn place(table: &str) -> Place<'_> {
     Place { schema: "public", table, children: Children::Included }
 }
 
-/// Tables that have just been put into place, as far as nobody has written there since they were proven. They are
-/// known after a restart of the server, too: a row is left behind.
+/// Tables that have just been put into place, as far as nobody has written there since they were proven.
 pub async fn loaded(
     ctx: &Ctx,
     connection: &mut Connection,
@@ -38,14 +37,7 @@ pub async fn loaded(
         connection.run("COMMIT").await?;
         remembered.extend(kept(ctx, table, then).map(|then| (table.to_string(), then)));
     }
-    let nonce = format!("{:032x}", fastrand::u128(..));
-    let marked = changes::marked(connection, &nonce).await?;
-    if let Err(why) = &marked {
-        ctx.terminal.detail(format!("the tables will be digested again: {why}"));
-        return Ok(Remembered::default());
-    }
-    remembered.values_mut().for_each(|then| then.history.unbroken = Unbroken::Nonce(nonce.clone()));
-    Ok(remembered)
+    marked(ctx, connection, remembered).await
 }
 
 /// A table whose content the open transaction has just proven by digest.
@@ -70,6 +62,43 @@ pub async fn proven(
 /// Says why, where a table cannot be remembered.
 fn kept(ctx: &Ctx, table: &str, then: Then) -> Option<TableThen> {
     then.inspect_err(|why| ctx.terminal.detail(format!("{table} will be digested again: {why}"))).ok()
+}
+
+/// Tables into which one transaction of a pass has written, as far as nobody else has since they were remembered
+/// before it: by what they hold now. The others stay as they were remembered.
+pub async fn caught_up(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    export: &Export,
+    before: &BTreeMap<&str, TableThen>,
+    transaction: u32,
+) -> Result<Remembered> {
+    let mut remembered = Remembered::default();
+    for (table, then) in before {
+        let content = record(export, table)?.content.total();
+        let place = place(table);
+        changes::begin(connection, place).await?;
+        let ours = changes::only_written_by(connection, place, then, transaction, content.rows).await?;
+        let now = match ours {
+            true => changes::remember(connection, place, then.history.clone(), content).await?,
+            false => Err("others have written to it during the pass".to_string()),
+        };
+        connection.run("COMMIT").await?;
+        remembered.extend(kept(ctx, table, now).map(|then| (table.to_string(), then)));
+    }
+    marked(ctx, connection, remembered).await
+}
+
+/// They are known after a restart of the server, too: a row is left behind.
+async fn marked(ctx: &Ctx, connection: &mut Connection, mut remembered: Remembered) -> Result<Remembered> {
+    let nonce = format!("{:032x}", fastrand::u128(..));
+    let marked = changes::marked(connection, &nonce).await?;
+    if let Err(why) = &marked {
+        ctx.terminal.detail(format!("the tables will be digested again: {why}"));
+        return Ok(Remembered::default());
+    }
+    remembered.values_mut().for_each(|then| then.history.unbroken = Unbroken::Nonce(nonce.clone()));
+    Ok(remembered)
 }
 
 /// How many rows a table holds, if it is still what it was proven to be, and that is what it must be now.

@@ -21,6 +21,7 @@ mod tool;
 mod alerts;
 mod archive;
 mod between;
+mod catch_up;
 mod changes;
 mod checklist;
 mod command_line;

@@ -44,8 +44,9 @@ pub fn binary() -> Command {
 }
 
 /// Commands that end with a verdict, and keep the rest for `-v`.
-const WITH_A_VERDICT: [&str; 10] = [
-    "backup", "export", "import", "migrate", "verify", "repair", "replay", "cutover", "rollback", "rehearse",
+const WITH_A_VERDICT: [&str; 11] = [
+    "backup", "catch-up", "export", "import", "migrate", "verify", "repair", "replay", "cutover", "rollback",
+    "rehearse",
 ];
 
 /// The arguments with which such a command tells everything: most tests look at that. Those that look at the verdict

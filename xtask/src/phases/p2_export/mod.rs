@@ -20,7 +20,7 @@ use crate::tables::{MAPPING, Table, USERS};
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use datapath::files::{CountedFile, FileInfo};
-use datapath::sorting::{Sorted, Sorting, notes_of};
+use datapath::sorting::{Sorted, Sorting, notes_of, outcomes_of};
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -146,7 +146,7 @@ async fn export(
         count_and_audit(&ctx, connection, table, &snapshot, size),
     )
     .with_context(context)?;
-    let Sorted { file, pieces, notes, by_outcome, content, quarantined } = sorted;
+    let Sorted { file, pieces, notes, left, by_outcome, content, quarantined } = sorted;
 
     let mut files = BTreeMap::from([(table.file(), file.clone())]);
     let quarantine = quarantine(&ctx, &snapshot, table, &rows, &quarantined).await?;
@@ -154,6 +154,7 @@ async fn export(
     files.extend(quarantine);
     let noted = notes.as_ref().and_then(|info| info.rows).unwrap_or_default();
     files.extend(notes.map(|info| (notes_of(table.name), info)));
+    files.extend(left.map(|info| (outcomes_of(table.name), info)));
     let mut disagreements = Counted {
         table: table.name,
         bare: told.bare,

@@ -4,6 +4,7 @@ use super::cutover_state::CutoverState;
 use super::obstacles::{damage_of, has};
 use crate::effects::postgres::Connection;
 use crate::findings::{Finding, FindingKind, Findings, Store};
+use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::{Database, MIGRATED, Stop, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Check, Export};
@@ -141,12 +142,6 @@ fn is_whole(export: &Export, file: &str, read: &FileInfo) -> Result<()> {
     }
 }
 
-/// Whether a replay has brought a row in that had been quarantined: then the store must hold it.
-fn brought_in(export: &Export, table: &str, id: i64) -> bool {
-    let tables = export.replays.iter().filter_map(|replay| replay.tables.get(table));
-    tables.into_iter().any(|t| t.moved.get(&id).is_some_and(|moved| moved.to == MIGRATED))
-}
-
 /// Fills the table of known keys with the ids that another database holds, and those in quarantine.
 async fn known_rows(
     ctx: &Ctx,
@@ -160,6 +155,13 @@ async fn known_rows(
     let other = ctx.looking(there, "verify").await?;
     let write = |line: &[u8]| file.write_all(line).context("writing a temporary file");
     other.copy_rows(&sql::keys_of(parent), write).await?;
+    // What replays and passes have moved since is where they moved it.
+    let moved = overlay::moved_since(&ctx.run, export, parent)?;
+    for id in
+        moved.iter().filter(|(_, outcome)| kind_of(outcome) == OutcomeKind::Quarantined).map(|(id, _)| id)
+    {
+        writeln!(file, "{id},{id},quarantined").context("writing a temporary file")?;
+    }
     let quarantine = quarantine_of(parent);
     if export.files.contains_key(&quarantine) {
         let mut reader = csv::Reader::from_reader(ctx.run.read(&quarantine)?);
@@ -172,7 +174,7 @@ async fn known_rows(
             let record = record.with_context(|| format!("reading {quarantine}"))?;
             let id: i64 =
                 record.get(column).unwrap_or_default().parse().with_context(|| format!("in {quarantine}"))?;
-            if brought_in(export, parent, id) {
+            if moved.contains_key(&id) {
                 continue;
             }
             writeln!(file, "{id},{id},quarantined").context("writing a temporary file")?;

@@ -68,6 +68,13 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Replayed> {
     if manifest.proof.is_none() && export.replays.is_empty() {
         refuse!("run {} has not come to its end: `cargo xtask migrate --resume {0}` first", ctx.run.id());
     }
+    if let Some((number, ..)) = export.passes().last() {
+        refuse!(
+            "run {0} has been caught up with (pass {number}): each pass brings in what was fixed in the source. `cargo \
+             xtask catch-up --run {0}`",
+            ctx.run.id()
+        );
+    }
     same_rules(ctx, manifest, &export)?;
     let step = ctx.run.step(StepName::Replay)?;
     let read = read(ctx, manifest, &export).await?;
@@ -357,7 +364,7 @@ impl Replaying {
                 tables.insert(part.table.name.to_string(), entry);
             }
         }
-        Replay { at: dir::now(), snapshot: self.snapshot.clone(), tables, source }
+        Replay { at: dir::now(), snapshot: self.snapshot.clone(), tables, source, pass: None }
     }
 
     /// The export with this replay: ledger, what the stores must hold, and the files, which are on disk
@@ -368,35 +375,24 @@ impl Replaying {
         for (name, table) in &replay.tables {
             let record = export.tables.get_mut(name).with_context(|| format!("no table {name}"))?;
             for moved in table.moved.values() {
-                let rows = &mut record.outcomes.rows;
-                if let Some(left) = rows.get_mut(&moved.from) {
-                    *left = left.saturating_sub(1);
-                }
-                *rows.entry(moved.to.clone()).or_default() += 1;
+                record.outcomes.turn(Some(&moved.from), Some(&moved.to));
             }
-            record.outcomes.rows.retain(|outcome, rows| *rows > 0 || outcome == MIGRATED);
             record.content.remove(&table.gone);
             record.content.add(&table.come);
         }
         for part in self.batch.tables.iter().filter(|t| !t.wanted.is_empty()) {
-            self.file(
-                &mut export,
-                number,
-                &part.table.file(),
-                &part.csv(part.wanted.values()),
-                part.wanted.len(),
-            )?;
+            let (name, csv) = (replay.file(number, &part.table.file()), part.csv(part.wanted.values()));
+            self.file(&mut export, name, &csv, part.wanted.len())?;
         }
         if !self.mapping.changed.is_empty() {
-            let csv = self.mapping.csv();
-            self.file(&mut export, number, tables::MAPPING, &csv, self.mapping.changed.len())?;
+            let (name, csv) = (replay.file(number, tables::MAPPING), self.mapping.csv());
+            self.file(&mut export, name, &csv, self.mapping.changed.len())?;
         }
         export.replays.push(replay);
         Ok(export)
     }
 
-    fn file(&self, export: &mut Export, number: usize, file: &str, csv: &[u8], rows: usize) -> Result<()> {
-        let name = Replay::file(number, file);
+    fn file(&self, export: &mut Export, name: String, csv: &[u8], rows: usize) -> Result<()> {
         let mut writing = self.ctx.run.create_file(&name)?;
         writing.write(csv)?;
         let info: FileInfo = writing.finish(Some(rows as u64))?;

@@ -2,20 +2,20 @@
 //! migrated rows that refer to users whose uid is another one now.
 
 use crate::ledger::{OutcomeKind, kind_of};
-use crate::model::{MIGRATED, Stop};
+use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
 use crate::run::overlay;
 use crate::source;
 use crate::source::digests::raw_rows;
+pub(super) use crate::source::rows::Row;
 use crate::source::snapshot::worker;
 use crate::sql::{self, Only, Rows};
 use crate::sql_file;
 use crate::tables::{self, Table, To, USERS};
 use anyhow::{Context, Result, ensure};
-use datapath::csv_text::{field, fields};
+use datapath::csv_text::fields;
 use datapath::digest::Digest;
-use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The column by which rows of all stores name their user.
@@ -23,16 +23,6 @@ pub(super) const USER_UID: &str = "user_uid";
 
 /// The row `id` of a table.
 pub(super) type Key = (&'static str, i64);
-
-/// A row of the source as the table's SELECT gives it.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub outcome: String,
-    /// As the target must hold it; of migrated rows.
-    pub hash: i64,
-    /// As the export's file holds it, with its line break.
-    pub csv: Vec<u8>,
-}
 
 /// One table.
 pub(super) struct Part {
@@ -230,54 +220,22 @@ async fn rows_of(ctx: &Ctx, snapshot: &SnapshotInfo, table: &Table, export: &Exp
 
 /// The header of the export's file, and the rows by id.
 async fn copied(ctx: &Ctx, snapshot: &SnapshotInfo, copy: &str) -> Result<(Vec<u8>, BTreeMap<i64, Row>)> {
-    let (mut header, mut rows) = (Vec::new(), BTreeMap::new());
-    let take = |line: &[u8]| {
-        let (outcome, rest) = field(line);
-        let (_, rest) = field(rest);
-        let (_, rest) = field(rest);
-        let (hash, csv) = field(rest);
-        if header.is_empty() {
-            header = csv.to_vec();
-            return Ok(());
-        }
-        let outcome = String::from_utf8_lossy(&outcome).into_owned();
-        let text = String::from_utf8_lossy(&hash).into_owned();
-        let hash = match outcome.as_str() {
-            MIGRATED => text.parse().with_context(|| format!("not a hash: {text:?}"))?,
-            _ => 0,
-        };
-        let id = overlay::id_of(csv, "the source")?;
-        let before = rows.insert(id, Row { outcome, hash, csv: csv.to_vec() });
+    let mut rows = BTreeMap::new();
+    let take = |id, row| {
+        let before = rows.insert(id, row);
         ensure!(before.is_none(), "the SELECT gives the row with id {id} more than once");
         Ok(())
     };
-    worker(ctx, snapshot, "replay").await?.copy_rows(copy, take).await?;
+    let header = source::rows::read(worker(ctx, snapshot, "replay").await?, copy, take).await?.0;
     Ok((header, rows))
 }
 
 /// The rules told a second time must agree (DESIGN rule 2).
 async fn audited(ctx: &Ctx, snapshot: &SnapshotInfo, part: &Part, ids: &[i64]) -> Result<()> {
     let mut connection = worker(ctx, snapshot, "replay").await?;
-    let audit = sql::expand(ctx.tables, part.table.audit, &snapshot.reading)?;
-    let mut audited: BTreeMap<i64, String> = BTreeMap::new();
-    for row in connection.rows(&sql::audit_of(&audit, ids)).await? {
-        audited.insert(row.try_get(0)?, row.try_get(1)?);
-    }
-    connection.close().await?;
-    let told = part.read.iter().map(|(id, row)| (*id, kind_of(&row.outcome).to_string()));
-    let told: BTreeMap<i64, String> = told.collect();
-    if told != audited {
-        let other = |(id, kind): (&i64, &String)| audited.get(id) != Some(kind);
-        let ids: Vec<String> =
-            told.iter().filter(|t| other(*t)).map(|(id, kind)| format!("{id} ({kind})")).take(10).collect();
-        let what = format!(
-            "{}: SELECT and audit do not agree about id {}; nothing has been changed",
-            part.table.name,
-            ids.join(", ")
-        );
-        return Err(Stop::Differs(what).into());
-    }
-    Ok(())
+    let told = part.read.iter().map(|(id, row)| (*id, row.outcome.as_str())).collect();
+    source::rows::audited(ctx, &mut connection, &snapshot.reading, part.table, ids, told).await?;
+    connection.close().await
 }
 
 /// What this run last wrote of these rows.

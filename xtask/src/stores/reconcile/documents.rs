@@ -115,7 +115,7 @@ fn judge(table: &Table, wanted: &Wanted, found: Option<&Fields>, owner: Owner) -
     };
     let Some(because) = how(&wanted.document) else { return DocumentVerdict::Agrees };
     if owner == Owner::Others {
-        if wanted.document.is_none() {
+        if wanted.document.is_none() && wanted.last.is_none() {
             return DocumentVerdict::AddedByOthers;
         }
         if let Some(how) = how(&wanted.last) {

@@ -110,7 +110,7 @@ impl Reconciliation {
         self.connection.run(&sql::hold_rows(STAGING, table.name, columns)).await?;
         let buckets = match scope {
             Scope::Buckets(buckets) => Some(buckets),
-            Scope::All | Scope::Wanted => None,
+            Scope::All | Scope::Wanted | Scope::WantedOrLast => None,
         };
         let fill = sql::fill_wanted(table.name, columns, buckets);
         (_, self.connection) = rows::feed(self.connection, &fill, &mut wanted, table, record).await?;

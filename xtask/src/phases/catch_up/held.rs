@@ -1,0 +1,186 @@
+//! What the stores hold of the run, row by row, and what of the source stays behind: what a pass reads is
+//! compared with it.
+
+use crate::ledger::{OutcomeKind, kind_of};
+use crate::model::MIGRATED;
+use crate::run::ctx::Ctx;
+use crate::run::manifest::Export;
+use crate::run::overlay::{self, GONE, RowsById};
+use crate::source::rows::Row;
+use crate::tables::{self, Table, USERS};
+use anyhow::{Context, Result};
+use datapath::csv_text::fields;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// All tables as of the last pass.
+pub struct Held {
+    tables: BTreeMap<&'static str, HeldTable>,
+    /// Of every user, whatever its outcome.
+    mapping: RowsById,
+}
+
+pub struct HeldTable {
+    table: &'static Table,
+    rows: RowsById,
+    /// Rows that are not migrated, with their outcomes.
+    left: BTreeMap<i64, String>,
+    /// Of all rows of the source, in order.
+    pub ids: Arc<Vec<i64>>,
+    /// Where the value stands in a row that rows of the table may share.
+    shared: Option<usize>,
+}
+
+/// A row that is not what it was.
+#[derive(Clone, Debug)]
+pub struct Turned {
+    /// `None`: it was not there.
+    pub then: Option<Was>,
+    /// `None`: it is not there any more.
+    pub now: Option<Row>,
+    /// The value that it shares with others, then and now, where the table has one.
+    pub shared: [Option<String>; 2],
+}
+
+/// A row as the run knew it.
+#[derive(Clone, Debug)]
+pub struct Was {
+    pub outcome: String,
+    /// As the store was given it; `None`: it was not migrated.
+    pub csv: Option<Vec<u8>>,
+}
+
+impl Turned {
+    pub fn outcome_then(&self) -> Option<&str> {
+        self.then.as_ref().map(|then| then.outcome.as_str())
+    }
+
+    pub fn outcome_now(&self) -> Option<&str> {
+        self.now.as_ref().map(|row| row.outcome.as_str())
+    }
+
+    /// As the store is to be given it.
+    pub fn wanted(&self) -> Option<&Row> {
+        self.now.as_ref().filter(|row| row.outcome == MIGRATED)
+    }
+
+    /// As the store was given it.
+    pub fn last(&self) -> Option<&Vec<u8>> {
+        self.then.as_ref()?.csv.as_ref()
+    }
+
+    /// Whether other rows may be others because of it.
+    pub fn shows(&self) -> bool {
+        self.outcome_then() != self.outcome_now() || self.shared[0] != self.shared[1]
+    }
+}
+
+impl Held {
+    /// Reads the run's files through once, to know where each row is.
+    pub fn read(ctx: &Ctx, export: &Export) -> Result<Held> {
+        let mut tables = BTreeMap::new();
+        for table in ctx.tables {
+            let record = export.tables.get(table.name).context("the manifest does not know a table")?;
+            let rows = overlay::by_id(&ctx.run, export, &table.file())?;
+            let left = overlay::left_behind(&ctx.run, export, table.name)?;
+            let shared = |name: &str| record.columns.iter().position(|column| column.name == name);
+            let shared = table.shared.and_then(shared);
+            let ids = Arc::new(all_ids(&rows, &left));
+            tables.insert(table.name, HeldTable { table, rows, left, ids, shared });
+        }
+        Ok(Held { tables, mapping: overlay::by_id(&ctx.run, export, tables::MAPPING)? })
+    }
+
+    pub fn table(&self, name: &str) -> Result<&HeldTable> {
+        self.tables.get(name).with_context(|| format!("no table {name}"))
+    }
+
+    /// How a row differs from what is held; `None`: it does not.
+    pub fn turned(&mut self, table: &Table, id: i64, now: Option<Row>) -> Result<Option<Turned>> {
+        let held = self.tables.get_mut(table.name).with_context(|| format!("no table {}", table.name))?;
+        let then = held.was(id)?;
+        let shared_then = match table.name {
+            USERS => self.mapping.row(id)?.and_then(|row| overlay::uid_of(&row)),
+            _ => then.as_ref().and_then(|then| held.shared(then.csv.as_ref()?)),
+        };
+        let shared_now = now.as_ref().and_then(|row| held.shared(&row.csv));
+        let same = match (&then, &now) {
+            (None, None) => true,
+            (Some(then), Some(now)) if then.outcome == now.outcome => match &then.csv {
+                Some(csv) => *csv == now.csv,
+                None => table.name != USERS || shared_then == shared_now,
+            },
+            _ => false,
+        };
+        Ok((!same).then_some(Turned { then, now, shared: [shared_then, shared_now] }))
+    }
+
+    /// From now on the stores hold what a pass has made of these rows.
+    pub fn then(&mut self, table: &Table, turned: &BTreeMap<i64, Turned>) -> Result<()> {
+        let held = self.tables.get_mut(table.name).with_context(|| format!("no table {}", table.name))?;
+        let rows = turned.iter().filter_map(|(id, row)| Some((*id, row.wanted()?.csv.clone())));
+        held.rows.then(turned.keys().copied().collect(), rows.collect());
+        for (id, row) in turned {
+            match row.outcome_now() {
+                None | Some(MIGRATED) => drop(held.left.remove(id)),
+                Some(outcome) => drop(held.left.insert(*id, outcome.to_string())),
+            }
+        }
+        held.ids = Arc::new(all_ids(&held.rows, &held.left));
+        if table.name == USERS {
+            let gone = turned.iter().filter(|(_, row)| row.now.is_none()).map(|(id, _)| *id);
+            self.mapping.then(gone.collect(), mapping_of(turned));
+        }
+        Ok(())
+    }
+}
+
+/// Users whose uid or outcome is another one, as rows of the mapping.
+pub fn mapping_of(users: &BTreeMap<i64, Turned>) -> BTreeMap<i64, Vec<u8>> {
+    let row = |(id, user): (&i64, &Turned)| {
+        let (now, uid) = (user.now.as_ref()?, user.shared[1].as_ref());
+        let number = id.to_string();
+        let fields = [Some(number.as_bytes()), uid.map(|uid| uid.as_bytes()), Some(now.outcome.as_bytes())];
+        Some((*id, datapath::csv_text::row_of(fields.map(|field| field.map(Into::into)))))
+    };
+    users.iter().filter(|(_, user)| user.shows()).filter_map(row).collect()
+}
+
+/// What stands in a list of outcomes for a row.
+pub fn outcome_word(turned: &Turned) -> &str {
+    turned.outcome_now().unwrap_or(GONE)
+}
+
+fn all_ids(rows: &RowsById, left: &BTreeMap<i64, String>) -> Vec<i64> {
+    let mut ids = rows.ids();
+    ids.extend(left.keys());
+    ids.sort_unstable();
+    ids
+}
+
+impl HeldTable {
+    /// Rows in quarantine: whatever else has changed may let them go.
+    pub fn quarantined(&self) -> BTreeSet<i64> {
+        let quarantined = |outcome: &str| kind_of(outcome) == OutcomeKind::Quarantined;
+        self.left.iter().filter(|(_, outcome)| quarantined(outcome)).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether the run knows of a row of the source.
+    pub fn knows(&self, id: i64) -> bool {
+        self.rows.has(id) || self.left.contains_key(&id)
+    }
+
+    fn was(&mut self, id: i64) -> Result<Option<Was>> {
+        if let Some(outcome) = self.left.get(&id) {
+            return Ok(Some(Was { outcome: outcome.clone(), csv: None }));
+        }
+        let csv = self.rows.row(id).with_context(|| format!("reading {}", self.table.file()))?;
+        Ok(csv.map(|csv| Was { outcome: MIGRATED.to_string(), csv: Some(csv) }))
+    }
+
+    /// The value of a row that others may share.
+    fn shared(&self, row: &[u8]) -> Option<String> {
+        let value = fields(row).into_iter().nth(self.shared?)??;
+        Some(String::from_utf8_lossy(&value).into_owned())
+    }
+}

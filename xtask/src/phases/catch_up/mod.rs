@@ -1,0 +1,200 @@
+//! Catch-up (DESIGN rule 26): what has changed in the source since the last pass is brought into the stores, while
+//! the shop goes on writing there. A pass reads one new snapshot, is written down whole, and then made in each
+//! store, proven. Cut off before it is written down, it has not been; after that it is completed from its files.
+//!
+//! A pass is an overlay of the run, as a replay is: whoever compares the stores with the run reads both.
+
+mod held;
+mod plan;
+mod reading;
+mod scan;
+mod stores;
+
+pub use self::held::Held;
+use self::plan::Plan;
+pub use self::reading::Extent;
+use self::reading::{Seen, read};
+use self::stores::Stores;
+use crate::findings::Counts;
+use crate::phases::p2_export::quarantine_limit;
+use crate::refuse;
+use crate::remembered::Remembered;
+use crate::run::ctx::Ctx;
+use crate::run::dir;
+use crate::run::manifest::{Export, Manifest, Proof, Sequence, TurnedRows};
+use crate::source::sequences;
+use crate::steps::StepName;
+use crate::stores::sequences::raise;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a pass came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Passed {
+    /// Of all passes and replays of the run; `None`: nothing had changed.
+    pub number: Option<usize>,
+    /// The instant of the source that the stores hold now.
+    pub as_of: String,
+    /// By table; those in which a row has changed.
+    pub tables: BTreeMap<String, TurnedRows>,
+    /// Rows that were read of the source.
+    pub read: u64,
+    /// From the snapshot to the proof.
+    pub seconds: f64,
+    /// Besides, every row of the source was compared with what the stores hold.
+    pub audited: bool,
+    /// It had been cut off, and was completed from its files.
+    pub completed: bool,
+}
+
+impl Passed {
+    pub fn rows(&self) -> u64 {
+        self.tables.values().map(TurnedRows::all).sum()
+    }
+}
+
+/// # Errors
+/// Refuses a run that cannot be caught up with.
+pub fn ready(ctx: &Ctx, manifest: &Manifest) -> Result<Export> {
+    let run = ctx.run.id();
+    let Some(export) = manifest.export.clone() else {
+        refuse!("run {run} has no complete export: `cargo xtask migrate --resume {run}` first");
+    };
+    if manifest.tool.sql != ctx.sql_hash() {
+        refuse!(
+            "run {run} was made by other SQL than this tool has ({}, here {}): use the tool that made it",
+            manifest.tool.sql,
+            ctx.sql_hash()
+        );
+    }
+    match &manifest.proof {
+        _ if export.unfinished_pass().is_some() => Ok(export),
+        Some(proof) if proof.is_green() => Ok(export),
+        Some(_) => {
+            refuse!("the last proof of run {run} has findings: `cargo xtask verify --run {run}` shows them")
+        }
+        None => refuse!("run {run} has not been proven: `cargo xtask verify --run {run}` first"),
+    }
+}
+
+/// Completes the pass that was cut off, where one was.
+pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<Passed>> {
+    let Some(export) = manifest.export.clone().filter(|export| export.unfinished_pass().is_some()) else {
+        return Ok(None);
+    };
+    let (started, step) = (Instant::now(), ctx.run.step(StepName::CatchUp)?);
+    ctx.terminal.line("  a pass was cut off: it is completed from its files".to_string());
+    let damaged = dir::damaged_files(&ctx.run, &export.files);
+    if !damaged.is_empty() {
+        return Err(crate::model::Stop::Differs(damaged.join("\n  ")).into());
+    }
+    let plan = Plan::cut_off(ctx, &export)?;
+    let stores = Stores::compare(ctx, manifest, &plan, Some(&export)).await?;
+    let remembered = stores.write(&plan, &export).await?;
+    let mut passed = done(ctx, manifest, remembered, started).await?;
+    passed.completed = true;
+    step.done(&format!("pass {} completed", plan.number))?;
+    Ok(Some(passed))
+}
+
+/// One pass.
+///
+/// # Errors
+/// Nothing has been changed where the source cannot be followed, more rows would be in quarantine than allowed, or
+/// others have written to a store.
+pub async fn pass(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    held: &mut Held,
+    extent: Extent,
+) -> Result<Passed> {
+    let (started, step) = (Instant::now(), ctx.run.step(StepName::CatchUp)?);
+    let export = ready(ctx, manifest)?;
+    let seen = read(ctx, manifest, &export, held, extent).await?;
+    let audited = extent == Extent::Audit;
+    let read = seen.tables.iter().map(|turned| turned.read).sum();
+    let as_of = seen.snapshot.taken.clone();
+    if seen.tables.iter().all(|turned| turned.rows.is_empty()) {
+        let remembered = seen.remembered;
+        *manifest = ctx.run.change_manifest(|manifest| {
+            manifest.caught_up = remembered;
+            Ok(())
+        })?;
+        step.done("nothing has changed")?;
+        let seconds = started.elapsed().as_secs_f64();
+        return Ok(Passed { as_of, read, seconds, audited, ..Passed::default() });
+    }
+    let plan = Plan::of(&seen, &export);
+    let stores = Stores::compare(ctx, manifest, &plan, None).await?;
+    let export = plan.written(ctx, &seen, stores.gone.clone())?;
+    quarantine_limit(ctx, &export)?;
+    *manifest = ctx.run.change_manifest(|manifest| {
+        manifest.export = Some(export.clone());
+        manifest.caught_up.clone_from(&seen.remembered);
+        Ok(())
+    })?;
+    let remembered = stores.write(&plan, &export).await?;
+    let mut passed = done(ctx, manifest, remembered, started).await?;
+    keep(held, &seen)?;
+    (passed.read, passed.audited) = (read, audited);
+    step.done(&format!("pass {}: {} rows", plan.number, passed.rows()))?;
+    Ok(passed)
+}
+
+fn keep(held: &mut Held, seen: &Seen) -> Result<()> {
+    seen.tables.iter().filter(|turned| !turned.rows.is_empty()).try_for_each(|t| held.then(t.table, &t.rows))
+}
+
+/// Every store has the pass, proven: written down.
+async fn done(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    remembered: Remembered,
+    started: Instant,
+) -> Result<Passed> {
+    let raised = raise(ctx, &sequences::of_tables(ctx).await?).await?;
+    *manifest = ctx.run.change_manifest(|manifest| {
+        let export = manifest.export.as_mut().context("the run has no export")?;
+        raised_in(export, &raised);
+        let last =
+            export.replays.last_mut().and_then(|replay| replay.pass.as_mut()).context("there is no pass")?;
+        (last.done, last.seconds) = (true, started.elapsed().as_secs_f64());
+        manifest.remembered.retain(|table, _| !last.tables.contains_key(table));
+        manifest.remembered.extend(remembered);
+        if let Some(proof) = &mut manifest.proof {
+            proven(proof, export);
+        }
+        Ok(())
+    })?;
+    let export = manifest.export.as_ref().context("the run has no export")?;
+    let (number, replay, pass) = export.passes().last().context("there is no pass")?;
+    Ok(Passed {
+        number: Some(number),
+        as_of: replay.snapshot.taken.clone(),
+        tables: pass.tables.clone(),
+        seconds: pass.seconds,
+        ..Passed::default()
+    })
+}
+
+fn raised_in(export: &mut Export, raised: &BTreeMap<&'static str, Sequence>) {
+    for (table, sequence) in raised {
+        if let Some(record) = export.tables.get_mut(*table) {
+            record.sequence = *sequence;
+        }
+    }
+}
+
+/// The run's proof holds for what the stores hold now: what has changed was proven by the pass, and nothing else has.
+fn proven(proof: &mut Proof, export: &Export) {
+    for (name, table) in &mut proof.tables {
+        let Some(record) = export.tables.get(name) else { continue };
+        let rows = record.content.total().rows;
+        (table.expected_rows, table.found_rows) = (rows, rows);
+        table.counts = Counts { equal: rows, ..Counts::default() };
+    }
+    proof.finished = dir::now();
+}

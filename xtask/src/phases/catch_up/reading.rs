@@ -1,0 +1,318 @@
+//! Everything that is asked of the source, at one instant: the changed rows, and those that depend on them.
+//!
+//! A row of the export is a function of its row in the source and of what other rows show: whether they are
+//! there, their outcome, and the value that they share. `Table::depends`, `shared` and `each_pass` say which.
+//! Read again are the changed keys, all that is in quarantine, and the dependents of every row that shows
+//! something else than before; kept is what differs from what the run holds.
+
+use super::held::{Held, Turned};
+use super::scan::{Scanned, Which, scan};
+use crate::changes;
+use crate::effects::idle::Idle;
+use crate::ledger::{OutcomeKind, kind_of};
+use crate::model::Stop;
+use crate::remembered::Remembered;
+use crate::run::ctx::Ctx;
+use crate::run::join;
+use crate::run::manifest::{Export, Manifest, SnapshotInfo};
+use crate::source::snapshot::{Snapshot, worker};
+use crate::source::{assess::conversions, rows};
+use crate::sql::{self, Only, Rows};
+use crate::tables::{self, Table};
+use anyhow::{Context, Result, ensure};
+use sqlx::Row as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// One table's rows that are not what they were.
+pub struct TableTurned {
+    pub table: &'static Table,
+    /// The line of names of the export's file.
+    pub header: Vec<u8>,
+    pub rows: BTreeMap<i64, Turned>,
+    /// Those in quarantine now that were not before, as the source has them: a file.
+    pub quarantine: Vec<u8>,
+    /// How many rows were read.
+    pub read: u64,
+}
+
+/// What a pass found.
+pub struct Seen {
+    pub snapshot: SnapshotInfo,
+    /// Parents before children.
+    pub tables: Vec<TableTurned>,
+    /// The source's tables for the next pass, by `schema.table`.
+    pub remembered: Remembered,
+}
+
+/// How much of the source is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The changed rows and their dependents.
+    Changes,
+    /// Every row, too: it is an error where the changed rows and their dependents were not all that differ.
+    Audit,
+}
+
+pub async fn read(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    export: &Export,
+    held: &mut Held,
+    extent: Extent,
+) -> Result<Seen> {
+    let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
+    let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
+    let mut scanned = scans(ctx, manifest, &snapshot.info, held).await?;
+    let mut reading = Reading { ctx, export, info: &snapshot.info, held, shows: BTreeMap::new() };
+    let mut found = Vec::new();
+    for table in tables::in_order(ctx.tables)? {
+        let of_table = scanned.get_mut(table.name).context("a table was not looked at")?;
+        let which = std::mem::replace(&mut of_table.which, Which::All);
+        let turned =
+            reading.table(table, which).await.with_context(|| format!("reading {}", table.source))?;
+        reading.counted(&turned, of_table.rows)?;
+        found.push(turned);
+    }
+    if extent == Extent::Audit {
+        for turned in &found {
+            reading.audit(turned).await?;
+        }
+    }
+    found.sort_by_key(|turned| ctx.tables.iter().position(|table| table.name == turned.table.name));
+    let info = snapshot.info.clone();
+    snapshot.release().await?;
+    let remembered = flushed(ctx, scanned).await?;
+    Ok(Seen { snapshot: info, tables: found, remembered })
+}
+
+async fn scans(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    snapshot: &SnapshotInfo,
+    held: &Held,
+) -> Result<BTreeMap<&'static str, Scanned>> {
+    let backup = manifest.backup.as_ref().context("the run has no backup")?;
+    let idle = Arc::new(Idle::default());
+    let mut tasks = Vec::new();
+    for table in ctx.tables {
+        let name = format!("public.{}", table.source);
+        let then = match manifest.caught_up.is_empty() {
+            true => backup.remembered.get(&name),
+            false => manifest.caught_up.get(&name),
+        };
+        let ids = held.table(table.name)?.ids.clone();
+        tasks.push(scan(ctx.clone(), snapshot.clone(), idle.clone(), table, then.cloned(), ids));
+    }
+    let scanned = join::all(tasks).await?;
+    idle.end().await?;
+    Ok(ctx.tables.iter().map(|table| table.name).zip(scanned).collect())
+}
+
+/// A look counts for the next one once everything that it saw is on disk.
+async fn flushed(ctx: &Ctx, scanned: BTreeMap<&'static str, Scanned>) -> Result<Remembered> {
+    let mut connection = ctx.looking_at_source("flushed").await?;
+    let flushed = changes::flushed(&mut connection).await?;
+    connection.close().await?;
+    let mut remembered = Remembered::default();
+    for table in ctx.tables {
+        let Some(of_table) = scanned.get(table.name) else { continue };
+        match flushed.clone().and(of_table.remembered.clone()) {
+            Ok(then) => drop(remembered.insert(format!("public.{}", table.source), then)),
+            Err(why) => ctx.terminal.detail(format!("the next pass reads {} whole: {why}", table.source)),
+        }
+    }
+    Ok(remembered)
+}
+
+struct Reading<'a> {
+    ctx: &'a Ctx,
+    export: &'a Export,
+    info: &'a SnapshotInfo,
+    held: &'a mut Held,
+    /// By table, the rows that show something else than before.
+    shows: BTreeMap<&'static str, BTreeSet<i64>>,
+}
+
+impl Reading<'_> {
+    async fn table(&mut self, table: &'static Table, which: Which) -> Result<TableTurned> {
+        let mut connection = worker(self.ctx, self.info, "catch-up").await?;
+        let rows = rows::of(self.ctx, &mut connection, &self.info.reading, (table, self.export)).await?;
+        connection.close().await?;
+        let mut turned =
+            TableTurned { table, header: Vec::new(), rows: BTreeMap::new(), quarantine: Vec::new(), read: 0 };
+        match which {
+            Which::All => self.take(&rows, &mut turned, None).await?,
+            Which::Ids(mut ids) => {
+                ids.extend(self.held.table(table.name)?.quarantined());
+                ids.extend(self.dependents(table).await?);
+                self.take(&rows, &mut turned, Some(&ids)).await?;
+                self.sharing(&rows, &mut turned, ids).await?;
+            }
+        }
+        self.audited(&turned).await?;
+        turned.quarantine = self.evidence(&rows, &turned).await?;
+        let shows = turned.rows.iter().filter(|(_, row)| row.shows()).map(|(id, _)| *id);
+        self.shows.entry(table.name).or_default().extend(shows);
+        Ok(turned)
+    }
+
+    /// Rows that depend on others which show something else now, and those that are read in each pass.
+    async fn dependents(&self, table: &'static Table) -> Result<BTreeSet<i64>> {
+        let mut queries = Vec::new();
+        for (column, parent) in table.depends {
+            let parents: Vec<i64> = self.shows.get(parent).into_iter().flatten().copied().collect();
+            if !parents.is_empty() {
+                queries.push(sql::rows_of_parents(table.source, column, &parents));
+            }
+        }
+        if let Some(file) = table.each_pass {
+            queries.push(sql::expand(self.ctx.tables, file, &self.info.reading)?);
+        }
+        let mut ids = BTreeSet::new();
+        if queries.is_empty() {
+            return Ok(ids);
+        }
+        let mut connection = worker(self.ctx, self.info, "catch-up").await?;
+        for query in queries {
+            for row in connection.rows(&query).await? {
+                ids.insert(row.try_get(0)?);
+            }
+        }
+        connection.close().await?;
+        Ok(ids)
+    }
+
+    /// Of a value that appears, or goes, everybody who has it decides about the others.
+    async fn sharing(&mut self, rows: &Rows, turned: &mut TableTurned, read: BTreeSet<i64>) -> Result<()> {
+        let Some(column) = turned.table.shared else { return Ok(()) };
+        let values =
+            turned.rows.values().filter(|row| row.shows()).flat_map(|row| row.shared.iter().flatten());
+        let values: Vec<String> = values.collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        if values.is_empty() {
+            return Ok(());
+        }
+        let copy = rows.copy_only(self.info.hash, Only::Column(column, &values));
+        let shows = self.shows.entry(turned.table.name).or_default();
+        let held = &mut *self.held;
+        let take = |id: i64, row: rows::Row| {
+            shows.insert(id);
+            if !read.contains(&id) {
+                turned.read += 1;
+                let row = held.turned(turned.table, id, Some(row))?;
+                turned.rows.extend(row.map(|row| (id, row)));
+            }
+            Ok(())
+        };
+        let connection = worker(self.ctx, self.info, "catch-up").await?;
+        rows::read(connection, &copy, take).await?.1.close().await
+    }
+
+    /// Reads rows, and keeps those that are not what is held. `ids`: of these; else all.
+    async fn take(
+        &mut self,
+        rows: &Rows,
+        turned: &mut TableTurned,
+        ids: Option<&BTreeSet<i64>>,
+    ) -> Result<()> {
+        let (table, hash) = (turned.table, self.info.hash);
+        let (mut there, held) = (BTreeSet::new(), &mut *self.held);
+        let copy = match ids {
+            Some(ids) => rows.copy_only(hash, Only::Ids(&ids.iter().copied().collect::<Vec<_>>())),
+            None => rows.copy_sorted(hash),
+        };
+        let take = |id: i64, row: rows::Row| {
+            ensure!(there.insert(id), "the SELECT gives the row with id {id} more than once");
+            let row = held.turned(table, id, Some(row))?;
+            turned.rows.extend(row.map(|row| (id, row)));
+            Ok(())
+        };
+        let connection = worker(self.ctx, self.info, "catch-up").await?;
+        let (header, connection) = rows::read(connection, &copy, take).await?;
+        connection.close().await?;
+        turned.header = header;
+        turned.read += there.len() as u64;
+        let known = self.held.table(table.name)?.ids.clone();
+        let asked: Box<dyn Iterator<Item = i64> + Send> = match ids {
+            Some(ids) => Box::new(ids.iter().copied()),
+            None => Box::new(known.iter().copied()),
+        };
+        for id in asked.filter(|id| !there.contains(id)).collect::<Vec<_>>() {
+            let row = self.held.turned(table, id, None)?;
+            turned.rows.extend(row.map(|row| (id, row)));
+        }
+        Ok(())
+    }
+
+    /// The rules told a second time must agree about what has changed.
+    async fn audited(&self, turned: &TableTurned) -> Result<()> {
+        let there = turned.rows.iter().filter_map(|(id, row)| Some((*id, row.outcome_now()?)));
+        let told: BTreeMap<i64, &str> = there.collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = told.keys().copied().collect();
+        let mut connection = worker(self.ctx, self.info, "catch-up").await?;
+        rows::audited(self.ctx, &mut connection, &self.info.reading, turned.table, &ids, told).await?;
+        connection.close().await
+    }
+
+    async fn evidence(&self, rows: &Rows, turned: &TableTurned) -> Result<Vec<u8>> {
+        let reason = |(id, row): (&i64, &Turned)| {
+            let outcome = row.outcome_now().filter(|outcome| kind_of(outcome) == OutcomeKind::Quarantined)?;
+            Some((*id, outcome.trim_start_matches("quarantined:").to_string()))
+        };
+        let quarantined: Vec<(i64, String)> = turned.rows.iter().filter_map(reason).collect();
+        let mut file = Vec::new();
+        if !quarantined.is_empty() {
+            let copy = rows.copy_quarantine(turned.table, &quarantined, &self.info.reading);
+            let connection = worker(self.ctx, self.info, "catch-up").await?;
+            let take = |line: &[u8]| {
+                file.extend_from_slice(line);
+                Ok(())
+            };
+            connection.copy_rows(&copy, take).await?.close().await?;
+        }
+        Ok(file)
+    }
+
+    /// The rows that are known now are as many as the table has, counted on another way (DESIGN rule 2).
+    fn counted(&self, turned: &TableTurned, counted: u64) -> Result<()> {
+        let before = self.held.table(turned.table.name)?.ids.len() as u64;
+        let come = turned.rows.values().filter(|row| row.then.is_none()).count() as u64;
+        let gone = turned.rows.values().filter(|row| row.now.is_none()).count() as u64;
+        if before + come - gone != counted {
+            let what = format!(
+                "{}: {counted} rows are there; the run knew {before}, of which {gone} are gone, and {come} have come. \
+                 Nothing has been changed",
+                turned.table.source
+            );
+            return Err(Stop::Differs(what).into());
+        }
+        if gone == before && before > 0 && counted == 0 {
+            crate::refuse!(
+                "{} has been emptied (TRUNCATE, or all {before} rows deleted): a pass does not follow that. Nothing has \
+                 been changed. If it is meant, start over: `cargo xtask migrate --replace`",
+                turned.table.source
+            );
+        }
+        Ok(())
+    }
+
+    /// Every row against what is held, at the same instant: what differs must be what was found.
+    async fn audit(&mut self, found: &TableTurned) -> Result<()> {
+        let whole = self.table(found.table, Which::All).await?;
+        let missed = whole.rows.keys().filter(|id| !found.rows.contains_key(id));
+        let missed: Vec<String> = missed.take(10).map(i64::to_string).collect();
+        if !missed.is_empty() {
+            let what = format!(
+                "{}: by its changes and what depends on them a pass did not find id {}. Nothing has been changed. \
+                 This is a fault of the tool: migrate again, `cargo xtask migrate --replace`",
+                found.table.source,
+                missed.join(", ")
+            );
+            return Err(Stop::Differs(what).into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,292 @@
+//! A pass in the four stores: compared first, in all of them, with others kept from writing; then written,
+//! proven and kept, each store by itself.
+
+use super::plan::{Plan, PlannedTable};
+use crate::effects::postgres::Connection;
+use crate::findings::{Words, escaped};
+use crate::model::{Database, Stop};
+use crate::remembered::{Remembered, TableThen};
+use crate::run::ctx::Ctx;
+use crate::run::manifest::{Export, Manifest};
+use crate::sql::{self, BUCKET, FoundColumns, Held, Kind, Owner, Scope};
+use crate::stores::reconcile::{self, Reconciliation, Wanted};
+use crate::stores::{ownership, remembering, rows};
+use crate::tables::{self, Table};
+use anyhow::{Context, Result};
+use datapath::digest::{Content, Digest};
+use datapath::document::{self, Document, DocumentReader};
+use datapath::firestore::{Address, Firestore};
+use futures_util::future::try_join_all;
+use sqlx::Row;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The stores, compared: nobody else writes to the databases until they are closed.
+pub struct Stores {
+    ctx: Arc<Ctx>,
+    firestore: Firestore,
+    databases: Vec<OpenDatabase>,
+    /// By table, what must not be there any more.
+    pub gone: BTreeMap<&'static str, Content>,
+}
+
+struct OpenDatabase {
+    agreement: Reconciliation,
+    /// Its tables as they were proven, before this pass.
+    before: BTreeMap<&'static str, TableThen>,
+}
+
+impl Stores {
+    /// `export`: of a pass that was cut off, what the stores must hold; a database may do so already.
+    ///
+    /// # Errors
+    /// `Stop::Differs` where others have written; nothing has been changed then.
+    pub async fn compare(
+        ctx: &Arc<Ctx>,
+        manifest: &Manifest,
+        plan: &Plan,
+        export: Option<&Export>,
+    ) -> Result<Stores> {
+        let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+        let opening = Database::ALL.map(|database| open(ctx, manifest, plan, export, database));
+        let mut stores = Stores { ctx: ctx.clone(), firestore, databases: Vec::new(), gone: BTreeMap::new() };
+        for (database, gone) in try_join_all(opening).await? {
+            stores.databases.push(database);
+            stores.gone.extend(gone);
+        }
+        for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
+            stores.gone.insert(planned.table.name, hashes(&documents_of(ctx, planned, &planned.last)?));
+            stores.documents(planned, false).await?;
+        }
+        if export.is_none() {
+            stores.counted(&plan.before).await?;
+        }
+        Ok(stores)
+    }
+
+    /// A document more or less than the run wrote is somebody else's work.
+    async fn counted(&self, before: &Export) -> Result<()> {
+        for table in self.ctx.tables.iter().filter(|table| table.collection().is_some()) {
+            let record = before.tables.get(table.name).context("the manifest does not know a table")?;
+            let (there, wrote) = (self.firestore.count(table.name).await?, record.content.total().rows);
+            if there != wrote {
+                let what =
+                    format!("collection {} holds {there} documents, the run wrote {wrote}", table.name);
+                return Err(others(&self.ctx, &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares a table's documents, and writes them where told to.
+    async fn documents(&self, planned: &PlannedTable, apply: bool) -> Result<()> {
+        let now = documents_of(&self.ctx, planned, &planned.wanted)?;
+        let last = documents_of(&self.ctx, planned, &planned.last)?;
+        let by_id = |documents: Vec<(i64, Document)>| -> BTreeMap<String, Document> {
+            documents.into_iter().map(|(_, document)| (document.id.clone(), document)).collect()
+        };
+        let (mut now, mut last) = (by_id(now), by_id(last));
+        let ids: std::collections::BTreeSet<String> = now.keys().chain(last.keys()).cloned().collect();
+        let wanted = ids.into_iter().map(|id| {
+            let (document, last) = (now.remove(&id), last.remove(&id));
+            Wanted { id, document, last }
+        });
+        let wanted: Vec<Wanted> = wanted.collect();
+        let made =
+            reconcile::documents(&self.firestore, planned.table, &wanted, Owner::Others, apply, &mut |_| {
+                Ok(())
+            })
+            .await?;
+        match made.conflicts.first_key_value() {
+            None => Ok(()),
+            Some((id, how)) => {
+                let key = crate::findings::document_key(planned.table, id).said(self.ctx.values).to_string();
+                Err(conflict(&self.ctx, planned.table, &key, how))
+            }
+        }
+    }
+
+    /// Writes, proves and keeps, all stores at once. Returns the targets' tables as they are remembered.
+    pub async fn write(self, plan: &Plan, export: &Export) -> Result<Remembered> {
+        let Stores { ctx, firestore, databases, gone } = self;
+        let closing = databases.into_iter().map(|database| database.write(&ctx, plan, export));
+        let stores = Stores { ctx: ctx.clone(), firestore, databases: Vec::new(), gone };
+        let in_firestore = async {
+            for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
+                stores.documents(planned, true).await?;
+            }
+            anyhow::Ok(())
+        };
+        let (remembered, ()) = tokio::try_join!(try_join_all(closing), in_firestore)?;
+        Ok(remembered.into_iter().flatten().collect())
+    }
+}
+
+fn others(ctx: &Ctx, what: &str) -> anyhow::Error {
+    let what = format!(
+        "others have written to a store: {what}. Nothing has been changed; the stores hold what they held. `cargo xtask \
+         verify --run {0}` shows what, `cargo xtask repair --run {0}` puts it right",
+        ctx.run.id()
+    );
+    Stop::Differs(what).into()
+}
+
+fn conflict(ctx: &Ctx, table: &Table, key: &str, how: &Words) -> anyhow::Error {
+    others(ctx, &format!("{} id {key}: {}", table.name, escaped(how.said(ctx.values))))
+}
+
+/// One database, compared.
+async fn open(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    plan: &Plan,
+    export: Option<&Export>,
+    database: Database,
+) -> Result<(OpenDatabase, BTreeMap<&'static str, Content>)> {
+    let mut agreement = Reconciliation::begin(ctx, database, "catch-up", true).await?;
+    let is_written = match export {
+        Some(export) => is_written(ctx, agreement.connection(), export, database).await?,
+        None => false,
+    };
+    let before = match is_written {
+        true => BTreeMap::new(),
+        false => unchanged(ctx, manifest, &plan.before, database).await?,
+    };
+    let (mut gone, hash) = (BTreeMap::new(), plan.before.snapshot.hash);
+    for planned in plan.tables.iter().filter(|planned| planned.table.database() == Some(database)) {
+        let record = &plan.before.tables[planned.table.name];
+        let (wanted, last) = (planned.csv(&planned.wanted), planned.csv(&planned.last));
+        let (found, scope) = (FoundColumns::default(), Scope::WantedOrLast);
+        let compared =
+            agreement.compare(planned.table, record, &wanted[..], &last, &found, scope, Owner::Others);
+        agreement = compared.await?;
+        for kind in [Kind::Conflict, Kind::DuplicateKey] {
+            if let Some((id, how)) = agreement.found(planned.table, kind).await?.first_key_value() {
+                return Err(conflict(ctx, planned.table, &id.to_string(), how));
+            }
+        }
+        gone.insert(
+            planned.table.name,
+            agreement.digest(planned.table.name, record, hash, Held::Last).await?,
+        );
+    }
+    Ok((OpenDatabase { agreement, before }, gone))
+}
+
+/// Whether a database has got the pass already, before it was cut off.
+async fn is_written(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    export: &Export,
+    database: Database,
+) -> Result<bool> {
+    let newest = ownership::published_runs(connection).await?.into_iter().next();
+    let Some(wrote) = newest.filter(|newest| newest.run == ctx.run.id()).and_then(|newest| newest.wrote())
+    else {
+        return Ok(false);
+    };
+    let same = |table: &Table| {
+        let record = export.tables.get(table.name).map(|record| record.content.total());
+        wrote.get(table.name).map(|published| published.content) == record
+    };
+    Ok(tables::of_database(ctx.tables, database).all(same))
+}
+
+/// Nobody else has written to a database's tables: by their versions, else by their digests. Returns those that
+/// versions tell of.
+async fn unchanged(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    before: &Export,
+    database: Database,
+) -> Result<BTreeMap<&'static str, TableThen>> {
+    let mut connection = ctx.looking(database, "catch-up").await?;
+    let mut remembered = BTreeMap::new();
+    for table in ctx.tables.iter().filter(|table| table.database() == Some(database)) {
+        let record = before.tables.get(table.name).context("the manifest does not know a table")?;
+        let then = manifest.remembered.get(table.name);
+        if let Some(then) = then
+            && remembering::unchanged(ctx, &mut connection, table.name, record, then).await?.is_some()
+        {
+            remembered.insert(table.name, then.clone());
+            continue;
+        }
+        let (columns, hash) = (&record.target_columns, before.snapshot.hash);
+        let found = rows::content(&mut connection, "public", table.name, columns, hash).await?;
+        if found != record.content {
+            let (there, wrote) = (found.total().rows, record.content.total().rows);
+            let how = match there == wrote {
+                true => format!("{} is not what the run wrote", table.name),
+                false => format!("{} holds {there} rows, the run wrote {wrote}", table.name),
+            };
+            return Err(others(ctx, &how));
+        }
+    }
+    connection.close().await?;
+    Ok(remembered)
+}
+
+impl OpenDatabase {
+    async fn write(self, ctx: &Arc<Ctx>, plan: &Plan, export: &Export) -> Result<Remembered> {
+        let OpenDatabase { mut agreement, mut before } = self;
+        let (database, hash) = (agreement.database, export.snapshot.hash);
+        let ours: Vec<&PlannedTable> =
+            plan.tables.iter().filter(|planned| planned.table.database() == Some(database)).collect();
+        before.retain(|table, _| ours.iter().any(|planned| planned.table.name == *table));
+        if ours.is_empty() {
+            agreement.connection().run("ROLLBACK").await?;
+            return Ok(Remembered::default());
+        }
+        agreement.make(&mut |_| Ok(())).await.with_context(|| format!("bringing a pass into {database}"))?;
+        for planned in &ours {
+            let (name, record) = (planned.table.name, &plan.before.tables[planned.table.name]);
+            let found = agreement.digest(name, record, hash, Held::Found).await?;
+            if found != planned.come {
+                let what = format!(
+                    "{name}: {} rows were read in the source, what {database} holds of them has another digest; \
+                     {database} has not been changed",
+                    planned.wanted.len()
+                );
+                return Err(Stop::Differs(what).into());
+            }
+        }
+        let record = ownership::record(ctx, export, database).to_string();
+        let connection = agreement.connection();
+        connection.run(&sql::record_run(ctx.run.id(), &record)).await?;
+        let transaction: String = connection.row(sql::OWN_TRANSACTION).await?.try_get(0)?;
+        agreement.end().await?;
+        let mut connection = ctx.looking(database, "catch-up").await?;
+        let transaction = transaction.parse().context("the number of a transaction")?;
+        let remembered = remembering::caught_up(ctx, &mut connection, export, &before, transaction).await?;
+        connection.close().await?;
+        Ok(remembered)
+    }
+}
+
+/// Rows of a collection's table as documents, by the rows' ids.
+fn documents_of(
+    ctx: &Ctx,
+    planned: &PlannedTable,
+    rows: &BTreeMap<i64, Vec<u8>>,
+) -> Result<Vec<(i64, Document)>> {
+    let collection = planned.table.collection().context("not a collection")?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let csv = planned.csv(rows);
+    let mut bytes = &csv[..];
+    let policy = ctx.settings.policy.null_policy;
+    let documents = DocumentReader::open(&mut bytes, collection, policy)?.next(rows.len())?;
+    Ok(rows.keys().copied().zip(documents).collect())
+}
+
+/// What a collection holds of them, by the ids of their rows.
+fn hashes(documents: &[(i64, Document)]) -> Content {
+    let mut content = Content::default();
+    for (id, document) in documents {
+        let fields = document.fields.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+        let digest = Digest { rows: 1, sum: document::hash(&document.id, &fields).into() };
+        content.buckets.entry(id / BUCKET).or_default().add(digest);
+    }
+    content
+}
