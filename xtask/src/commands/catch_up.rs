@@ -13,7 +13,7 @@ use crate::session::{Command, Ending, RunArgs, Servers, Session, time};
 use crate::shown::utc;
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,13 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    until: Until,
+}
+
+/// How many passes, and how thorough.
+#[derive(Debug, Default, clap::Args)]
+struct Until {
     /// Pass after pass, until one takes less than this, such as 5s
     #[arg(long, value_name = "TIME", value_parser = time)]
     until_less_than: Option<Duration>,
@@ -56,7 +63,7 @@ impl Command for Args {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
         session.tell_of_a_freeze(&ctx.settings);
-        let passes = run(&ctx, &self).await?;
+        let passes = run(&ctx, &self.until).await?;
         session.keep_report_with(&ctx, &text(&passes));
         let next = session.then(&format!("cutover --run {}", ctx.run.id()));
         let ending = Ending::of_text(verdict(&passes), text(&passes)).details(session.details_file(&ctx));
@@ -64,7 +71,12 @@ impl Command for Args {
     }
 }
 
-async fn run(ctx: &Arc<Ctx>, arguments: &Args) -> Result<Passes> {
+/// One pass, as a part of another command.
+pub async fn once(ctx: &Arc<Ctx>) -> Result<Passed> {
+    run(ctx, &Until::default()).await?.passes.pop().context("no pass was made")
+}
+
+async fn run(ctx: &Arc<Ctx>, until: &Until) -> Result<Passes> {
     let locks = Locks::all(ctx).await?;
     let work = async {
         let mut manifest = ctx.run.load_manifest()?;
@@ -73,7 +85,7 @@ async fn run(ctx: &Arc<Ctx>, arguments: &Args) -> Result<Passes> {
         passes.passes.extend(catch_up::complete(ctx, &mut manifest).await?);
         let export = catch_up::ready(ctx, &manifest)?;
         let mut held = Held::read(ctx, &export)?;
-        let extent = if arguments.audit { Extent::Audit } else { Extent::Changes };
+        let extent = if until.audit { Extent::Audit } else { Extent::Changes };
         loop {
             ctx.terminal.phase("Catch-up: what has changed in the source");
             let passed = catch_up::pass(ctx, &mut manifest, &mut held, extent).await?;
@@ -81,7 +93,7 @@ async fn run(ctx: &Arc<Ctx>, arguments: &Args) -> Result<Passes> {
             let (seconds, changed) = (passed.seconds, passed.rows() > 0);
             passes.passes.push(passed);
             let enough = |limit: Duration| seconds < limit.as_secs_f64();
-            if !arguments.follow && arguments.until_less_than.is_none_or(enough) {
+            if !until.follow && until.until_less_than.is_none_or(enough) {
                 return Ok(passes);
             }
             if !changed {

@@ -22,6 +22,7 @@ pub mod monitor;
 pub mod perf;
 pub mod plan;
 pub mod rehearse;
+mod rehearse_live;
 mod rehearse_operations;
 pub mod rehearse_rollback;
 pub mod rehearse_services;

@@ -3,6 +3,7 @@
 use super::migrate;
 use crate::checks::smoke::Side;
 use crate::commands::cutover;
+use crate::commands::rehearse_live;
 use crate::commands::rehearse_operations::Operations;
 use crate::commands::rehearse_rollback::{Services, forward_again, role_of_its_own, there_and_back};
 use crate::commands::rehearse_services::smoked;
@@ -44,6 +45,10 @@ pub struct Args {
     /// all four stores; or one service alone
     #[arg(long, value_name = "before-start|after-start|service:NAME")]
     pub rollback: Option<Scenario>,
+    /// While clients write to the old database: migrate, three catch-up passes, cut over, and compare every store with
+    /// the old database
+    #[arg(long, conflicts_with_all = ["rollback", "baseline", "full", "services"])]
+    pub live: bool,
     /// The whole story: migrate, cut over, services that write, back, migrate again, cut over, verify
     #[arg(long, conflicts_with_all = ["rollback", "baseline"])]
     pub full: bool,
@@ -71,10 +76,14 @@ impl Command for Args {
             true => Some(Scenario::AfterStart),
             false => self.rollback,
         };
-        let Args { keep, baseline, full, services, .. } = self;
+        let Args { keep, baseline, full, services, live, .. } = self;
         let superuser = matches!(runtime, Taken::Native).then_some("postgres");
-        let plan =
-            RehearsalPlan { runtime, keep, runs, story: Story { baseline, back, full, services, superuser } };
+        let plan = RehearsalPlan {
+            runtime,
+            keep,
+            runs,
+            story: Story { baseline, back, full, services, live, superuser },
+        };
         let environment = session.environment()?;
         let running = run(wanted, plan, &environment, session.options()?, session.cleanup);
         let rehearsed = Box::pin(running).await?;
@@ -122,6 +131,8 @@ pub struct Story {
     pub full: bool,
     /// Whether the shop's services are started and smoked.
     pub services: bool,
+    /// Whether clients write to the old database all the while.
+    pub live: bool,
     /// Who may change rights on the rehearsal's servers, where the tool's own role may not.
     pub superuser: Option<&'static str>,
 }
@@ -190,6 +201,9 @@ async fn played(
         let before = Arc::new(Ctx::new(ctx.settings.clone(), ctx.tables, before, options.clone()));
         smoked(&before, Side::Old, home).await?;
     }
+    if story.live {
+        return rehearse_live::played(ctx, cleanup).await;
+    }
     let result = measured(ctx, story.baseline, times).await;
     note(ctx, scale, &result);
     let report = result?;
@@ -205,7 +219,7 @@ async fn played(
             ctx = there_and_back(&ctx, scenario, services, cleanup).await?;
         }
         (None, Some(home)) => {
-            cutover::run(&ctx, None, cleanup).await?;
+            cutover::run(&ctx, cutover::Way::default(), cleanup).await?;
             smoked(&ctx, Side::New, home).await?;
         }
         (None, None) => {}

@@ -46,7 +46,7 @@ pub async fn there_and_back(
     cleanup: &Cleanup,
 ) -> Result<Arc<Ctx>> {
     ctx.terminal.phase("Rehearsal: cut-over, services, and the way back");
-    cutover::run(ctx, None, cleanup).await?;
+    cutover::run(ctx, cutover::Way::default(), cleanup).await?;
     let mut ctx = ctx.clone();
     if scenario != Scenario::BeforeStart {
         if let Some(services) = services {
@@ -105,6 +105,6 @@ pub async fn forward_again(ctx: &Arc<Ctx>, options: Options, cleanup: &Cleanup) 
     if report.proven != Some(true) {
         return Ok(report);
     }
-    cutover::run(&again, None, cleanup).await?;
+    cutover::run(&again, cutover::Way::default(), cleanup).await?;
     verify::run(&again, &[], Depth::Full).await
 }

@@ -59,24 +59,39 @@ pub async fn connect(server: &Server, purpose: &str) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Besides the connection, its process and when it began.
-async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
+/// Connects as a program that is not this tool: a rehearsal's shop. Nothing is pinned, and the session is ended
+/// where others are.
+pub async fn connect_as_another(server: &Server, application: &str) -> Result<Connection> {
+    let options = options(server, application);
+    match tokio::time::timeout(CONNECTING, postgres::connect(&options)).await {
+        Ok(Ok(inner)) => Ok(Connection { inner, label: server.label.clone(), watch: None }),
+        Ok(Err(error)) => Err(explain(server, error)),
+        Err(_) => Err(anyhow!("{server} did not answer within 15 s")),
+    }
+}
+
+fn options(server: &Server, application: &str) -> PgConnectOptions {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&server.host)
         .port(server.port)
         .username(&server.user)
         .password(server.password.expose_secret())
         .database(&server.database)
-        .application_name(&format!("xtask {purpose}"))
+        .application_name(application)
         .disable_statement_logging();
-    let options = match &server.tls {
+    match &server.tls {
         Tls::Disable => options.ssl_mode(PgSslMode::Disable),
         Tls::Require => options.ssl_mode(PgSslMode::Require),
         Tls::Verify { root, full } => {
             let mode = if *full { PgSslMode::VerifyFull } else { PgSslMode::VerifyCa };
             options.ssl_mode(mode).ssl_root_cert(root)
         }
-    };
+    }
+}
+
+/// Besides the connection, its process and when it began.
+async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
+    let options = options(server, &format!("xtask {purpose}"));
     let connecting = tokio::time::timeout(CONNECTING, postgres::connect(&options));
     let inner = match connecting.await {
         Ok(Ok(connection)) => connection,

@@ -9,6 +9,7 @@ pub mod corruptions;
 mod emulator;
 pub mod faults;
 mod itself;
+pub mod live;
 pub mod rollbacks;
 pub mod shop_services;
 mod signal;

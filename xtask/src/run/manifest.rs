@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 pub use super::pass::{Pass, TurnedRows};
 pub use super::sequence::Sequence;
-pub use super::taken_over::{Cutover, RolledBack, ServiceBack, StoreState};
+pub use super::taken_over::{Cutover, FullProof, RolledBack, ServiceBack, StoreState};
 
 /// The configuration of the containers as it was.
 pub const COMPOSE_BEFORE: &str = "docker-compose-before.yml";

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The instant at which the services took over, and what every store was then.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
     pub at: String,
     /// Every table of the source.
@@ -27,10 +27,33 @@ pub struct Cutover {
     /// By collection, an instant before it was proven: what has been written since is told by it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub firestore: BTreeMap<String, Instant>,
+    /// For how many seconds the source had been read-only then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_for: Option<f64>,
+    /// After a last pass: what every row and document was then, compared while the services worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub afterwards: Option<FullProof>,
+}
+
+/// Every row and document as of the cut-over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullProof {
+    pub at: String,
+    /// What was not as the run says, a line each.
+    pub differences: Vec<String>,
+    /// Why it could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_proven: Option<String>,
+}
+
+impl FullProof {
+    pub fn is_green(&self) -> bool {
+        self.differences.is_empty() && self.not_proven.is_none()
+    }
 }
 
 /// The way back to the old database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolledBack {
     pub at: String,
     /// `before-start`, `after-start`; `service …`: it was the last one.

@@ -151,3 +151,45 @@ async fn nothing_to_do_changes_nothing_and_writes_of_others_stop_a_pass() {
     shop.source().await.run("TRUNCATE payments").await.unwrap();
     assert_refused("truncated", &shop.xtask(&["catch-up"]), &["payments has been emptied"]);
 }
+
+#[tokio::test]
+async fn the_cut_over_holds_the_source_for_the_last_pass_alone() {
+    let shop = migrated().await;
+    let change = "UPDATE orders SET status = 'changed' WHERE id = 1";
+    shop.source().await.run(change).await.unwrap();
+    let refused = shop.xtask(&["cutover"]);
+    assert_refused(
+        "changed",
+        &refused,
+        &["public.orders: about 1 row", "Bring it over with `cargo xtask catch-up --run "],
+    );
+
+    shop.xtask(&["catch-up"]).expect_code(0);
+    shop.source()
+        .await
+        .run("DELETE FROM payments WHERE id = 1; UPDATE users SET phone_number = '1' WHERE id = 1")
+        .await
+        .unwrap();
+    assert_refused(
+        "too short",
+        &shop.xtask(&["cutover", "--max-freeze", "1s"]),
+        &["Nothing has been frozen"],
+    );
+    let said = shop.xtask(&["cutover", "--max-freeze", "60s"]).expect_code(0);
+    says(&said, &["✓ CUT OVER run ", ", read-only for ", ", every one compared again since"]);
+    let manifest = shop.manifest();
+    let cutover = manifest.cutover.unwrap();
+    assert!(cutover.frozen_for.unwrap() > 0.0);
+    assert!(cutover.afterwards.unwrap().is_green());
+    assert_eq!(cutover.source.len(), manifest.backup.unwrap().raw.len(), "what the source holds is known");
+    shop.xtask(&["verify", "--full"]).expect_code(0);
+    assert_refused("afterwards", &shop.xtask(&["catch-up"]), &["the services took over at"]);
+    // And the way back knows what the services write from here on.
+    let order = "INSERT INTO orders (user_uid, total_amount, created_at) SELECT user_uid, 99, now() FROM orders WHERE id = 1";
+    shop.target(Database::Order).await.run(order).await.unwrap();
+    let said = shop.xtask(&["rollback", "after-start"]).expect_code(0);
+    says(&said, &["taken back"]);
+    let back = "SELECT count(*) FROM orders WHERE total_amount = 99";
+    let row = shop.source().await.row(back).await.unwrap();
+    assert_eq!(sqlx::Row::get::<i64, _>(&row, 0), 1);
+}

@@ -2,6 +2,7 @@
 
 use super::address::{Address, explain};
 use super::pace::{self, Pace};
+use super::since::Instant;
 use super::submit::Refusal;
 use anyhow::Result;
 use backon::Retryable;
@@ -31,6 +32,8 @@ pub struct Firestore {
     pub(super) address: Arc<Address>,
     /// For reads, deletions and single documents.
     pub(super) pace: Arc<Pace>,
+    /// The instant at which documents are read and counted; `None`: now.
+    pub(super) at: Option<Instant>,
 }
 
 impl Firestore {
@@ -42,7 +45,12 @@ impl Firestore {
         let pace = Arc::new(Pace { attempts: READ_ATTEMPTS, ..pace });
         let database = address.database_path();
         let documents = format!("{database}/documents");
-        Firestore { api: Arc::new(api), database, documents, address: Arc::new(address), pace }
+        Firestore { api: Arc::new(api), database, documents, address: Arc::new(address), pace, at: None }
+    }
+
+    /// The same connection, which reads and counts documents as they were at that instant.
+    pub fn as_of(&self, at: Instant) -> Firestore {
+        Firestore { at: Some(at), ..self.clone() }
     }
 
     /// `projects/…/documents/users`

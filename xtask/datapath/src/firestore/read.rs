@@ -39,7 +39,7 @@ impl Firestore {
     /// # Errors
     /// No answer; Google itself gives up after a minute with DEADLINE_EXCEEDED.
     pub fn count<'a>(&'a self, collection: &'a str) -> BoxFuture<'a, Result<u64>> {
-        self.count_to(collection, Depth::Root, None)
+        self.count_to(collection, Depth::Root, self.at)
     }
 
     /// The same as it was at that instant.
@@ -165,11 +165,13 @@ impl Firestore {
     where
         M: Default + Extend<(String, (Option<Fields>, Version))>,
     {
+        use fs::batch_get_documents_request::ConsistencySelector::ReadTime;
         use fs::batch_get_documents_response::Result::{Found, Missing};
         let path = self.path(collection);
         let request = fs::BatchGetDocumentsRequest {
             database: self.database.clone(),
             documents: ids.iter().map(|id| format!("{path}/{id}")).collect(),
+            consistency_selector: self.at.map(|at| ReadTime(at.timestamp())),
             ..Default::default()
         };
         let request = within(total(READ_TIMEOUT), request);

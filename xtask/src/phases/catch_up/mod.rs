@@ -14,6 +14,7 @@ pub use self::held::Held;
 use self::plan::Plan;
 pub use self::reading::Extent;
 use self::reading::{Seen, read};
+pub use self::scan::place;
 use self::stores::Stores;
 use crate::findings::Counts;
 use crate::phases::p2_export::quarantine_limit;

@@ -2,6 +2,11 @@
 //! unchanged since the run's snapshot and every store exactly what the run proved; both are looked at now,
 //! with the source held back, and it stays held back.
 
+mod afterwards;
+mod last_pass;
+
+use self::afterwards::{Snapshots, afterwards};
+use self::last_pass::LastPass;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::identity::ServerName;
 use crate::model::{Database, Service, Stop};
@@ -11,7 +16,7 @@ use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::freeze_log::{FreezeLog, Frozen, Side};
 use crate::run::lock_waits;
-use crate::run::manifest::{Cutover, Export, Manifest, StoreState};
+use crate::run::manifest::{Cutover, Export, Manifest, Proof, SourceCheck, StoreState};
 use crate::run::privileges;
 use crate::run::servers;
 use crate::source::drift::{Look, look};
@@ -25,6 +30,7 @@ use crate::stores::{documents, rows};
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
+use datapath::firestore::Instant;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,18 +42,46 @@ pub struct Done {
     pub cutover: Cutover,
     /// Whether an earlier call has done it.
     pub before: bool,
+    /// When it was recorded, by this call.
+    #[serde(skip)]
+    pub recorded: Option<std::time::Instant>,
     /// Where each answers, as far as the environment says it.
     pub services: Vec<(Service, Option<String>)>,
 }
 
 impl Done {
     pub fn verdict(&self) -> String {
-        let (run, Cutover { at, stores, .. }) = (&self.run, &self.cutover);
+        let (run, Cutover { at, stores, frozen_for, afterwards, .. }) = (&self.run, &self.cutover);
         let rows = crate::model::grouped(stores.values().map(|store| store.content.rows).sum());
         match self.before {
             true => format!("✓ run {run} has been cut over already, at {at}"),
-            false => format!("✓ CUT OVER run {run} at {at}: {rows} rows and documents, as proven"),
+            false => {
+                let frozen = frozen_for.map(|s| format!(", read-only for {s:.1} s")).unwrap_or_default();
+                let proven = match afterwards {
+                    Some(proof) if proof.is_green() => ", every one compared again since",
+                    Some(_) => "; THE FULL PROOF FAILED",
+                    None => "",
+                };
+                format!("✓ CUT OVER run {run} at {at}: {rows} rows and documents, as proven{frozen}{proven}")
+            }
         }
+    }
+
+    /// # Errors
+    /// `Stop::Differs` where the full proof found something, or could not be made.
+    pub fn judge(&self) -> Result<()> {
+        let Some(proof) = self.cutover.afterwards.as_ref().filter(|proof| !proof.is_green()) else {
+            return Ok(());
+        };
+        let what = match &proof.not_proven {
+            Some(why) => format!("not fully proven: {why}"),
+            None => format!("the full proof found differences:\n  {}", proof.differences.join("\n  ")),
+        };
+        Err(Stop::Differs(format!(
+            "{what}. The services have taken over: `cargo xtask verify --run {}`",
+            self.run
+        ))
+        .into())
     }
 
     pub fn text(&self) -> String {
@@ -66,8 +100,54 @@ impl Done {
     }
 }
 
-/// `wait`: how long the services may take to stop.
-pub async fn cut_over(ctx: &Arc<Ctx>, wait: Option<Duration>, cleanup: &Cleanup) -> Result<Done> {
+/// How it is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way {
+    /// How long the services may take to stop.
+    pub wait: Option<Duration>,
+    /// The source is given back where it would be held longer.
+    pub max_freeze: Option<Duration>,
+    /// Whether snapshots of the targets are held for the full proof.
+    pub hold: bool,
+}
+
+/// Since when the source has been held back, and for how long it may be.
+#[derive(Clone, Copy)]
+struct Since {
+    began: std::time::Instant,
+    most: Option<Duration>,
+}
+
+impl Since {
+    fn now(most: Option<Duration>) -> Since {
+        Since { began: std::time::Instant::now(), most }
+    }
+
+    fn seconds(self) -> Option<f64> {
+        Some(self.began.elapsed().as_secs_f64())
+    }
+
+    /// How much longer it may be.
+    fn left(self) -> Option<Duration> {
+        Some(self.most?.saturating_sub(self.began.elapsed()))
+    }
+
+    /// # Errors
+    /// Refuses where it has been held for longer than it may: it is given back then.
+    fn not_too_long(self) -> Result<()> {
+        match self.most {
+            Some(most) if self.began.elapsed() > most => refuse!(
+                "the source has been read-only for {:.1} s, --max-freeze is {:.1} s: it is given back, and nothing has \
+                 been cut over. `cargo xtask catch-up --until-less-than 1s` makes the last pass shorter",
+                self.began.elapsed().as_secs_f64(),
+                most.as_secs_f64()
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Done> {
     let mut manifest = ctx.run.load_manifest()?;
     servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
     let marks = Marks::read(ctx).await?;
@@ -75,8 +155,9 @@ pub async fn cut_over(ctx: &Arc<Ctx>, wait: Option<Duration>, cleanup: &Cleanup)
     marks.whole(ctx)?;
     let endpoints = &ctx.settings.services.endpoints;
     let services = Service::ALL.map(|service| (service, endpoints.get(&service).cloned())).to_vec();
-    let shop = Shop::new(&ctx.settings, FreezeLog::at(ctx.run.runs()), &ctx.terminal, wait);
-    let done = |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services };
+    let shop = Shop::new(&ctx.settings, FreezeLog::at(ctx.run.runs()), &ctx.terminal, way.wait);
+    let done =
+        |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services, recorded: None };
     if marks.cutover_is_complete() {
         marks.hold(ctx)?;
         marks.teach(&mut manifest);
@@ -100,24 +181,42 @@ pub async fn cut_over(ctx: &Arc<Ctx>, wait: Option<Duration>, cleanup: &Cleanup)
     freezer.preflight().await?;
     way_back(ctx).await?;
     // Before anybody is sent away: is there any use in it?
-    if let Err(error) = unchanged(ctx, &manifest).await {
-        return Err(no_use_in_it(ctx, &marks, &freezer, error).await);
-    }
+    let last_pass = match LastPass::prepared(ctx, &mut manifest, way.max_freeze).await {
+        Ok(Some(last_pass)) => Some(last_pass),
+        Ok(None) => match unchanged(ctx, &manifest).await {
+            Ok(_) => None,
+            Err(error) => return Err(no_use_in_it(ctx, &marks, &freezer, error).await),
+        },
+        Err(error) => return Err(no_use_in_it(ctx, &marks, &freezer, error).await),
+    };
     let step = ctx.run.step(StepName::Cutover)?;
     let stopped = shop.stop(&Service::ALL, Side::Old, cleanup).await?;
+    let since = Since::now(way.max_freeze);
     let held = match freezer.freeze(Some(ctx.run.id()), cleanup).await {
         Ok(held) => held,
         Err(error) => return Err(started_again(ctx, cleanup, stopped, error).await),
     };
-    match take_over(ctx, &mut manifest, &export, &freezer, held.frozen()).await {
-        Ok(cutover) => {
+    let frozen = (&freezer, held.frozen());
+    let taken = match last_pass {
+        Some(last_pass) => last_pass.take_over(ctx, &mut manifest, frozen, since, way.hold).await,
+        None => take_over(ctx, &mut manifest, &export, frozen, since).await,
+    };
+    match taken {
+        Ok((cutover, snapshots)) => {
             if let Held::Now(pending, _) = held {
                 cleanup.keep(pending);
             }
             stopped.into_iter().for_each(|pending| cleanup.keep(pending));
             shop.forget()?;
             step.done(&serde_json::to_string(&cutover)?)?;
-            Ok(done(cutover, false))
+            let mut done = done(cutover, false);
+            done.recorded =
+                done.cutover.frozen_for.map(|seconds| since.began + Duration::from_secs_f64(seconds));
+            if let Some(snapshots) = snapshots {
+                ctx.terminal.always(&format!("{}\n{}", done.verdict(), done.text()));
+                done.cutover = afterwards(ctx, &mut manifest, snapshots).await?;
+            }
+            Ok(done)
         }
         Err(error) => {
             let error = lock_waits::named(ctx, error).await;
@@ -225,8 +324,8 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     if !look.check.unchanged() {
         let tables = look.check.changed.iter().map(|(table, change)| format!("{table}: {change}"));
         refuse!(
-            "the source has changed since the snapshot of {}, and run {} does not have it:\n  {}\nHold it back \
-             with `cargo xtask freeze`, and migrate again",
+            "the source has changed since the snapshot of {}, and run {1} does not have it:\n  {2}\nBring it over with \
+             `cargo xtask catch-up --run {1}`; or hold the source back with `cargo xtask freeze`, and migrate again",
             look.check.snapshot,
             ctx.run.id(),
             tables.collect::<Vec<_>>().join("\n  ")
@@ -235,17 +334,40 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     Ok(look)
 }
 
-/// With the source held back: looks at everything, the source last, and writes down that it has been done.
-///
-/// # Errors
-/// Refuses where the source has changed, or could have: by the very last look, whatever the one before saw.
-pub async fn take_over(
+/// Of a run that nobody has caught up with.
+async fn take_over(
     ctx: &Arc<Ctx>,
     manifest: &mut Manifest,
     export: &Arc<Export>,
+    (freezer, frozen): (&Freezer, &Frozen),
+    since: Since,
+) -> Result<(Cutover, Option<Snapshots>)> {
+    let found = found(ctx, manifest, export, freezer, frozen).await?;
+    Ok((recorded(ctx, manifest, found, (freezer, frozen), since).await?, None))
+}
+
+/// What the cut-over rests on, found with the source held back.
+struct Found {
+    proof: Option<Proof>,
+    check: Option<SourceCheck>,
+    /// Every table of the source, where its rows were read.
+    source: BTreeMap<String, Digest>,
+    source_sequences: BTreeMap<String, Option<i64>>,
+    stores: BTreeMap<String, StoreState>,
+    firestore: BTreeMap<String, Instant>,
+}
+
+/// With the source held back: looks at everything, the source last.
+///
+/// # Errors
+/// Refuses where the source has changed, or could have: by the very last look, whatever the one before saw.
+async fn found(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    export: &Arc<Export>,
     freezer: &Freezer,
     frozen: &Frozen,
-) -> Result<Cutover> {
+) -> Result<Found> {
     freezer.still_frozen(frozen).await?;
     ctx.terminal.phase("Cut-over: every store");
     // What is written to a collection from now on is the services' work.
@@ -267,25 +389,43 @@ pub async fn take_over(
     }
     ctx.terminal.phase("Cut-over: the source once more");
     let Look { check, tables, sequences } = unchanged(ctx, manifest).await?;
+    let (proof, check) = (Some(proof), Some(check));
+    Ok(Found { proof, check, source: tables, source_sequences: sequences, stores, firestore })
+}
+
+/// Writes down that the services take over: the instant of it lies in here.
+async fn recorded(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    found: Found,
+    (freezer, frozen): (&Freezer, &Frozen),
+    since: Since,
+) -> Result<Cutover> {
+    let Found { proof, check, source, source_sequences, mut stores, firestore } = found;
     let raised = raise(ctx, &sequences::of_tables(ctx).await?).await?;
     for (table, sequence) in &raised {
         if let Some(store) = stores.get_mut(*table) {
             store.sequence = Some(*sequence);
         }
     }
+    since.not_too_long()?;
     announced(ctx, freezer, frozen).await?;
-    let cutover = Cutover {
+    let mut cutover = Cutover {
         at: dir::now(),
-        source: tables,
-        source_sequences: sequences,
+        source,
+        source_sequences,
         stores,
         remembered: manifest.remembered.clone(),
         firestore,
+        frozen_for: None,
+        afterwards: None,
     };
     // First where `unfreeze` looks; this is the instant:
     freezer.book().cutover(freezer.source(), ctx.run.id())?;
+    cutover.frozen_for = since.seconds();
     *manifest = ctx.run.change_manifest(|manifest| {
-        (manifest.proof, manifest.source) = (Some(proof), Some(check));
+        manifest.proof = proof.or(manifest.proof.take());
+        manifest.source = check.or(manifest.source.take());
         manifest.cutover = Some(cutover.clone());
         for (table, record) in manifest.export.iter_mut().flat_map(|export| &mut export.tables) {
             record.sequence = raised.get(table.as_str()).copied().unwrap_or(record.sequence);

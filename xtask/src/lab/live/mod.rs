@@ -1,0 +1,8 @@
+//! A shop that goes on writing while it is migrated, caught up with and cut over: what its clients see, and whether
+//! in the end every store holds what the old database holds.
+
+mod compare;
+mod writer;
+
+pub use compare::differences;
+pub use writer::{Told, Writer};

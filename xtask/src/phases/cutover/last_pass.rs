@@ -1,0 +1,147 @@
+//! The cut-over of a run that was caught up with (DESIGN rule 26): the freeze holds for one pass over what is left
+//! since the pass before it, and for a look whether anything else has changed.
+
+use super::afterwards::Snapshots;
+use super::{Found, Since, recorded};
+use crate::changes;
+use crate::model::Stop;
+use crate::phases::catch_up::{self, Extent, Held, place};
+use crate::refuse;
+use crate::run::ctx::Ctx;
+use crate::run::freeze_log::Frozen;
+use crate::run::join;
+use crate::run::manifest::{Cutover, Manifest, StoreState};
+use crate::source::digests;
+use crate::source::freeze::Freezer;
+use crate::stores::marks;
+use crate::tables::Table;
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) struct LastPass {
+    held: Held,
+}
+
+impl LastPass {
+    /// Brings over what has changed until now, so that little is left for the freeze. `None`: nobody has caught up
+    /// with this run.
+    ///
+    /// # Errors
+    /// Refuses where the freeze would be longer than it may be.
+    pub async fn prepared(
+        ctx: &Arc<Ctx>,
+        manifest: &mut Manifest,
+        max_freeze: Option<Duration>,
+    ) -> Result<Option<LastPass>> {
+        if manifest.caught_up.is_empty() {
+            return Ok(None);
+        }
+        ctx.terminal.phase("Cut-over: a pass before the freeze");
+        let mut held = Held::read(ctx, &catch_up::ready(ctx, manifest)?)?;
+        let passed = catch_up::pass(ctx, manifest, &mut held, Extent::Changes).await?;
+        ctx.terminal
+            .line(format!("  the source will be read-only for about {:.1} s", passed.seconds + LOOKS));
+        match max_freeze {
+            Some(most) if passed.seconds + LOOKS > most.as_secs_f64() => refuse!(
+                "the last pass took {:.1} s, so the freeze would be longer than --max-freeze {:.1} s: `cargo xtask \
+                 catch-up --run {} --until-less-than 1s` first, or allow more. Nothing has been frozen",
+                passed.seconds,
+                most.as_secs_f64(),
+                ctx.run.id()
+            ),
+            _ => Ok(Some(LastPass { held })),
+        }
+    }
+
+    /// With the source held back.
+    pub async fn take_over(
+        self,
+        ctx: &Arc<Ctx>,
+        manifest: &mut Manifest,
+        (freezer, frozen): (&Freezer, &Frozen),
+        since: Since,
+        hold: bool,
+    ) -> Result<(Cutover, Option<Snapshots>)> {
+        let finding = self.found(ctx, manifest, freezer, frozen);
+        let found = match since.left() {
+            None => finding.await?,
+            Some(left) => match tokio::time::timeout(left, finding).await {
+                Ok(found) => found?,
+                Err(_) => {
+                    since.not_too_long()?;
+                    return Err(Stop::Refused("the freeze has lasted too long".into()).into());
+                }
+            },
+        };
+        let export = Arc::new(manifest.export.clone().context("the run has no export")?);
+        let snapshots = match hold {
+            true => Some(Snapshots::open(ctx, export, found.firestore.clone()).await?),
+            false => None,
+        };
+        let cutover = recorded(ctx, manifest, found, (freezer, frozen), since).await?;
+        Ok((cutover, snapshots))
+    }
+
+    async fn found(
+        mut self,
+        ctx: &Arc<Ctx>,
+        manifest: &mut Manifest,
+        freezer: &Freezer,
+        frozen: &Frozen,
+    ) -> Result<Found> {
+        freezer.still_frozen(frozen).await?;
+        ctx.terminal.phase("Cut-over: the last pass");
+        catch_up::pass(ctx, manifest, &mut self.held, Extent::Changes).await?;
+        // What is written to a collection from now on is the services' work.
+        let firestore = marks::instants(ctx).await?;
+        unchanged(ctx, manifest).await?;
+        let export = manifest.export.as_ref().context("the run has no export")?;
+        let store = |(name, record): (&String, &crate::run::manifest::TableExport)| {
+            (name.clone(), StoreState { content: record.content.total(), sequence: None })
+        };
+        let stores = export.tables.iter().map(store).collect();
+        let sequences = digests::sequences(ctx).await?;
+        let source_sequences = sequences.into_iter().map(|s| (s.name, s.last)).collect();
+        Ok(Found { proof: None, check: None, source: BTreeMap::new(), source_sequences, stores, firestore })
+    }
+}
+
+/// Besides the pass: ending sessions, the looks before and after it.
+const LOOKS: f64 = 1.0;
+
+/// No table of the source has changed since the last pass.
+///
+/// # Errors
+/// Refuses, naming those that have, and those of which versions do not tell.
+pub(super) async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<()> {
+    let look = |table: &'static Table| {
+        let name = format!("public.{}", table.source);
+        let (ctx, then) = (ctx.clone(), manifest.caught_up.get(&name).cloned());
+        async move {
+            let Some(then) = then else { return Ok(Some(format!("{name}: it was not remembered"))) };
+            let _permit = ctx.source_permit(then.leaves.values().map(|leaf| leaf.buckets.rows()).sum()).await;
+            let mut connection = ctx.looking_at_source("changes").await?;
+            changes::begin(&mut connection, place(table)).await?;
+            let since = changes::since(&mut connection, place(table), &then).await?;
+            connection.run("COMMIT").await?;
+            connection.close().await?;
+            anyhow::Ok(match since {
+                changes::Since::Unchanged { .. } => None,
+                changes::Since::Changed { about } => Some(format!("{name}: about {about} rows")),
+                changes::Since::Unknown(why) => Some(format!("{name}: {why}")),
+            })
+        }
+    };
+    let changed: Vec<String> = join::all(ctx.tables.iter().map(look)).await?.into_iter().flatten().collect();
+    if !changed.is_empty() {
+        refuse!(
+            "the source is not what the last pass saw:\n  {}\nNothing has been cut over: `cargo xtask catch-up --run \
+             {1}`, then `cargo xtask cutover --run {1}` again",
+            changed.join("\n  "),
+            ctx.run.id()
+        );
+    }
+    Ok(())
+}
