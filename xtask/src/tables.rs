@@ -250,22 +250,21 @@ pub const TABLES: &[Table] = &[
 /// user_id → firebase_uid of every user, with the outcome of the user's document.
 pub const MAPPING: &str = "user_id_mapping.csv";
 
-/// Every table after those on which its rows depend.
+/// The tables in groups, each after those on which its rows depend.
 ///
 /// # Errors
 /// Where they depend on each other in a circle, or on a table that is not among them.
-pub fn in_order(tables: &'static [Table]) -> Result<Vec<&'static Table>> {
-    let (mut ordered, mut rest): (Vec<&Table>, Vec<&Table>) = (Vec::new(), tables.iter().collect());
+pub fn in_order(tables: &'static [Table]) -> Result<Vec<Vec<&'static Table>>> {
+    let (mut groups, mut rest): (Vec<Vec<&Table>>, Vec<&Table>) = (Vec::new(), tables.iter().collect());
     while !rest.is_empty() {
-        let ready = |table: &&Table| {
-            table.depends.iter().all(|(_, on)| ordered.iter().any(|before: &&Table| before.name == *on))
-        };
+        let before: Vec<&str> = groups.iter().flatten().map(|table| table.name).collect();
+        let ready = |table: &&Table| table.depends.iter().all(|(_, on)| before.contains(on));
         let (next, later): (Vec<&Table>, Vec<&Table>) = rest.iter().copied().partition(ready);
         ensure!(!next.is_empty(), "{} depends on itself, or on a table that is not migrated", later[0].name);
-        ordered.extend(next);
+        groups.push(next);
         rest = later;
     }
-    Ok(ordered)
+    Ok(groups)
 }
 
 /// The table whose rows are the users.

@@ -160,6 +160,9 @@ pub async fn run(
     if let Some(service) = plan.story.back.and_then(Scenario::alone) {
         role_of_its_own(&mut settings, service).await?;
     }
+    if plan.story.live {
+        rehearse_live::role_of_the_shop(&mut settings).await?;
+    }
     let stays = plan.keep || plan.runs.is_some();
     let parent = if stays { runs } else { servers.home().join("runs") };
     let ctx = Arc::new(Ctx::new(settings, TABLES, RunDir::create(&parent)?, options.clone()));

@@ -3,23 +3,45 @@
 use super::cutover::{self, Way};
 use super::{catch_up, migrate};
 use crate::effects::cleanup::Cleanup;
+use crate::effects::postgres;
 use crate::lab::live::{self, Writer};
 use crate::model::{Stop, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
+use crate::settings::{Server, Settings};
 use crate::source::Handling;
+use crate::{sql, sql_file};
 use anyhow::{Context, Result};
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Passes before the cut-over.
 const PASSES: usize = 3;
 
+/// The role of the clients, which a freeze keeps from logging in.
+const SHOP: &str = "live_shop";
+
+/// Makes that role.
+pub async fn role_of_the_shop(settings: &mut Settings) -> Result<()> {
+    let mut connection = postgres::connect(&settings.source, "rehearse").await?;
+    let password = settings.source.password.expose_secret();
+    connection.run_secret("creating the role of the shop", &sql::create_role(SHOP, password)).await?;
+    connection.run(&sql::bind(sql_file!("live/rights.sql"), &[("role", SHOP)])).await?;
+    connection.close().await?;
+    settings.policy.freeze_roles.push(SHOP.to_string());
+    Ok(())
+}
+
+fn shop(settings: &Settings) -> Server {
+    Server { user: SHOP.to_string(), ..settings.source.clone() }
+}
+
 /// # Errors
 /// `Stop::Differs` where a store does not hold what the old database holds in the end.
 pub async fn played(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Report> {
     let say = |line: String| ctx.terminal.always(&line);
-    let mut writer = Writer::start(&ctx.settings.source, 8)?;
+    let mut writer = Writer::start(&shop(&ctx.settings), 8)?;
     let report = migrate::run(ctx, &Handling::default()).await?;
     say(format!("live: migrated while {:.0} transactions a second were written", writer.lap().per_second));
     for _ in 0..PASSES {

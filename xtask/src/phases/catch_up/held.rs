@@ -15,9 +15,7 @@ use std::sync::Arc;
 
 /// All tables as of the last pass.
 pub struct Held {
-    tables: BTreeMap<&'static str, HeldTable>,
-    /// Of every user, whatever its outcome.
-    mapping: RowsById,
+    pub tables: BTreeMap<&'static str, HeldTable>,
 }
 
 pub struct HeldTable {
@@ -29,6 +27,8 @@ pub struct HeldTable {
     pub ids: Arc<Vec<i64>>,
     /// Where the value stands in a row that rows of the table may share.
     shared: Option<usize>,
+    /// Of the users: each of them, whatever its outcome, with its uid.
+    mapping: Option<RowsById>,
 }
 
 /// A row that is not what it was.
@@ -86,38 +86,31 @@ impl Held {
             let shared = |name: &str| record.columns.iter().position(|column| column.name == name);
             let shared = table.shared.and_then(shared);
             let ids = Arc::new(all_ids(&rows, &left));
-            tables.insert(table.name, HeldTable { table, rows, left, ids, shared });
+            let mapping = match table.name {
+                USERS => Some(overlay::by_id(&ctx.run, export, tables::MAPPING)?),
+                _ => None,
+            };
+            tables.insert(table.name, HeldTable { table, rows, left, ids, shared, mapping });
         }
-        Ok(Held { tables, mapping: overlay::by_id(&ctx.run, export, tables::MAPPING)? })
+        Ok(Held { tables })
     }
 
     pub fn table(&self, name: &str) -> Result<&HeldTable> {
         self.tables.get(name).with_context(|| format!("no table {name}"))
     }
 
-    /// How a row differs from what is held; `None`: it does not.
-    pub fn turned(&mut self, table: &Table, id: i64, now: Option<Row>) -> Result<Option<Turned>> {
-        let held = self.tables.get_mut(table.name).with_context(|| format!("no table {}", table.name))?;
-        let then = held.was(id)?;
-        let shared_then = match table.name {
-            USERS => self.mapping.row(id)?.and_then(|row| overlay::uid_of(&row)),
-            _ => then.as_ref().and_then(|then| held.shared(then.csv.as_ref()?)),
-        };
-        let shared_now = now.as_ref().and_then(|row| held.shared(&row.csv));
-        let same = match (&then, &now) {
-            (None, None) => true,
-            (Some(then), Some(now)) if then.outcome == now.outcome => match &then.csv {
-                Some(csv) => *csv == now.csv,
-                None => table.name != USERS || shared_then == shared_now,
-            },
-            _ => false,
-        };
-        Ok((!same).then_some(Turned { then, now, shared: [shared_then, shared_now] }))
+    pub fn table_mut(&mut self, table: &Table) -> Result<&mut HeldTable> {
+        self.tables.get_mut(table.name).with_context(|| format!("no table {}", table.name))
+    }
+
+    /// For a reader beside others, who puts it back.
+    pub fn take(&mut self, table: &Table) -> Result<HeldTable> {
+        self.tables.remove(table.name).with_context(|| format!("no table {}", table.name))
     }
 
     /// From now on the stores hold what a pass has made of these rows.
     pub fn then(&mut self, table: &Table, turned: &BTreeMap<i64, Turned>) -> Result<()> {
-        let held = self.tables.get_mut(table.name).with_context(|| format!("no table {}", table.name))?;
+        let held = self.table_mut(table)?;
         let rows = turned.iter().filter_map(|(id, row)| Some((*id, row.wanted()?.csv.clone())));
         held.rows.then(turned.keys().copied().collect(), rows.collect());
         for (id, row) in turned {
@@ -127,9 +120,9 @@ impl Held {
             }
         }
         held.ids = Arc::new(all_ids(&held.rows, &held.left));
-        if table.name == USERS {
+        if let Some(mapping) = &mut held.mapping {
             let gone = turned.iter().filter(|(_, row)| row.now.is_none()).map(|(id, _)| *id);
-            self.mapping.then(gone.collect(), mapping_of(turned));
+            mapping.then(gone.collect(), mapping_of(turned));
         }
         Ok(())
     }
@@ -159,6 +152,25 @@ fn all_ids(rows: &RowsById, left: &BTreeMap<i64, String>) -> Vec<i64> {
 }
 
 impl HeldTable {
+    /// How a row differs from what is held; `None`: it does not.
+    pub fn turned(&mut self, id: i64, now: Option<Row>) -> Result<Option<Turned>> {
+        let then = self.was(id)?;
+        let shared_then = match &mut self.mapping {
+            Some(mapping) => mapping.row(id)?.and_then(|row| overlay::uid_of(&row)),
+            None => then.as_ref().and_then(|then| self.shared(then.csv.as_ref()?)),
+        };
+        let shared_now = now.as_ref().and_then(|row| self.shared(&row.csv));
+        let same = match (&then, &now) {
+            (None, None) => true,
+            (Some(then), Some(now)) if then.outcome == now.outcome => match &then.csv {
+                Some(csv) => *csv == now.csv,
+                None => self.mapping.is_none() || shared_then == shared_now,
+            },
+            _ => false,
+        };
+        Ok((!same).then_some(Turned { then, now, shared: [shared_then, shared_now] }))
+    }
+
     /// Rows in quarantine: whatever else has changed may let them go.
     pub fn quarantined(&self) -> BTreeSet<i64> {
         let quarantined = |outcome: &str| kind_of(outcome) == OutcomeKind::Quarantined;

@@ -13,7 +13,7 @@ mod stores;
 pub use self::held::Held;
 use self::plan::Plan;
 pub use self::reading::Extent;
-use self::reading::{Seen, read};
+use self::reading::{Seen, lap, read};
 pub use self::scan::place;
 use self::stores::Stores;
 use crate::findings::Counts;
@@ -93,9 +93,9 @@ pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<
         return Err(crate::model::Stop::Differs(damaged.join("\n  ")).into());
     }
     let plan = Plan::cut_off(ctx, &export)?;
-    let stores = Stores::compare(ctx, manifest, &plan, Some(&export)).await?;
+    let stores = Stores::compare(ctx, manifest, &plan, Some(&export), Extent::LastPass).await?;
     let remembered = stores.write(&plan, &export).await?;
-    let mut passed = done(ctx, manifest, remembered, started).await?;
+    let mut passed = done(ctx, manifest, remembered, started, Extent::Changes).await?;
     passed.completed = true;
     step.done(&format!("pass {} completed", plan.number))?;
     Ok(Some(passed))
@@ -129,7 +129,9 @@ pub async fn pass(
         return Ok(Passed { as_of, read, seconds, audited, ..Passed::default() });
     }
     let plan = Plan::of(&seen, &export);
-    let stores = Stores::compare(ctx, manifest, &plan, None).await?;
+    let began = Instant::now();
+    let stores = Stores::compare(ctx, manifest, &plan, None, extent).await?;
+    lap(ctx, "compared the stores", began);
     let export = plan.written(ctx, &seen, stores.gone.clone())?;
     quarantine_limit(ctx, &export)?;
     *manifest = ctx.run.change_manifest(|manifest| {
@@ -137,8 +139,10 @@ pub async fn pass(
         manifest.caught_up.clone_from(&seen.remembered);
         Ok(())
     })?;
+    let began = Instant::now();
     let remembered = stores.write(&plan, &export).await?;
-    let mut passed = done(ctx, manifest, remembered, started).await?;
+    lap(ctx, "wrote and proved", began);
+    let mut passed = done(ctx, manifest, remembered, started, extent).await?;
     keep(held, &seen)?;
     (passed.read, passed.audited) = (read, audited);
     step.done(&format!("pass {}: {} rows", plan.number, passed.rows()))?;
@@ -155,8 +159,13 @@ async fn done(
     manifest: &mut Manifest,
     remembered: Remembered,
     started: Instant,
+    extent: Extent,
 ) -> Result<Passed> {
-    let raised = raise(ctx, &sequences::of_tables(ctx).await?).await?;
+    let raised = match extent {
+        // The cut-over does it.
+        Extent::LastPass => BTreeMap::new(),
+        Extent::Changes | Extent::Audit => raise(ctx, &sequences::of_tables(ctx).await?).await?,
+    };
     *manifest = ctx.run.change_manifest(|manifest| {
         let export = manifest.export.as_mut().context("the run has no export")?;
         raised_in(export, &raised);

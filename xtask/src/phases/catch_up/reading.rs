@@ -5,10 +5,11 @@
 //! Read again are the changed keys, all that is in quarantine, and the dependents of every row that shows
 //! something else than before; kept is what differs from what the run holds.
 
-use super::held::{Held, Turned};
+use super::held::{Held, HeldTable, Turned};
 use super::scan::{Scanned, Which, scan};
 use crate::changes;
 use crate::effects::idle::Idle;
+use crate::effects::postgres::Connection;
 use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::Stop;
 use crate::remembered::Remembered;
@@ -20,9 +21,11 @@ use crate::source::{assess::conversions, rows};
 use crate::sql::{self, Only, Rows};
 use crate::tables::{self, Table};
 use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One table's rows that are not what they were.
 pub struct TableTurned {
@@ -50,6 +53,8 @@ pub struct Seen {
 pub enum Extent {
     /// The changed rows and their dependents.
     Changes,
+    /// The same in a freeze: what is looked at besides is left to the full proof that follows.
+    LastPass,
     /// Every row, too: it is an error where the changed rows and their dependents were not all that differ.
     Audit,
 }
@@ -63,20 +68,29 @@ pub async fn read(
 ) -> Result<Seen> {
     let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
     let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
+    let began = Instant::now();
     let mut scanned = scans(ctx, manifest, &snapshot.info, held).await?;
-    let mut reading = Reading { ctx, export, info: &snapshot.info, held, shows: BTreeMap::new() };
-    let mut found = Vec::new();
-    for table in tables::in_order(ctx.tables)? {
-        let of_table = scanned.get_mut(table.name).context("a table was not looked at")?;
-        let which = std::mem::replace(&mut of_table.which, Which::All);
-        let turned =
-            reading.table(table, which).await.with_context(|| format!("reading {}", table.source))?;
-        reading.counted(&turned, of_table.rows)?;
-        found.push(turned);
+    lap(ctx, "looked for changes", began);
+    let mut shows = BTreeMap::new();
+    let mut found: Vec<TableTurned> = Vec::new();
+    for tables in tables::in_order(ctx.tables)? {
+        let reading = Reading { ctx, export, info: &snapshot.info, shows: &shows };
+        let mut reads = Vec::new();
+        for table in tables {
+            let of_table = scanned.get_mut(table.name).context("a table was not looked at")?;
+            let which = std::mem::replace(&mut of_table.which, Which::All);
+            reads.push(reading.of(table, held.take(table)?, (which, of_table.rows)));
+        }
+        for (turned, shown, of_table) in try_join_all(reads).await? {
+            shows.insert(turned.table.name, shown);
+            held.tables.insert(turned.table.name, of_table);
+            found.push(turned);
+        }
     }
     if extent == Extent::Audit {
+        let reading = Reading { ctx, export, info: &snapshot.info, shows: &shows };
         for turned in &found {
-            reading.audit(turned).await?;
+            reading.audit(turned, held.table_mut(turned.table)?).await?;
         }
     }
     found.sort_by_key(|turned| ctx.tables.iter().position(|table| table.name == turned.table.name));
@@ -84,6 +98,11 @@ pub async fn read(
     snapshot.release().await?;
     let remembered = flushed(ctx, scanned).await?;
     Ok(Seen { snapshot: info, tables: found, remembered })
+}
+
+/// How long a part of a pass took.
+pub fn lap(ctx: &Ctx, what: &str, began: Instant) {
+    ctx.terminal.detail(format!("  {what}: {:.2} s", began.elapsed().as_secs_f64()));
 }
 
 async fn scans(
@@ -129,36 +148,53 @@ struct Reading<'a> {
     ctx: &'a Ctx,
     export: &'a Export,
     info: &'a SnapshotInfo,
-    held: &'a mut Held,
-    /// By table, the rows that show something else than before.
-    shows: BTreeMap<&'static str, BTreeSet<i64>>,
+    /// By table that was read before, the rows that show something else than before.
+    shows: &'a BTreeMap<&'static str, BTreeSet<i64>>,
 }
 
 impl Reading<'_> {
-    async fn table(&mut self, table: &'static Table, which: Which) -> Result<TableTurned> {
+    /// One table, with what is held of it; it is `counted` rows. Besides, the rows that show something else.
+    async fn of(
+        &self,
+        table: &'static Table,
+        mut held: HeldTable,
+        (which, counted): (Which, u64),
+    ) -> Result<(TableTurned, BTreeSet<i64>, HeldTable)> {
+        let began = Instant::now();
+        let (turned, shows) = self.table(table, &mut held, which).await?;
+        self.counted(&turned, &held, counted)?;
+        lap(self.ctx, &format!("read {} rows of {}", turned.read, table.source), began);
+        Ok((turned, shows, held))
+    }
+
+    async fn table(
+        &self,
+        table: &'static Table,
+        held: &mut HeldTable,
+        which: Which,
+    ) -> Result<(TableTurned, BTreeSet<i64>)> {
         let mut connection = worker(self.ctx, self.info, "catch-up").await?;
         let rows = rows::of(self.ctx, &mut connection, &self.info.reading, (table, self.export)).await?;
-        connection.close().await?;
         let mut turned =
             TableTurned { table, header: Vec::new(), rows: BTreeMap::new(), quarantine: Vec::new(), read: 0 };
+        let mut shows = BTreeSet::new();
         match which {
-            Which::All => self.take(&rows, &mut turned, None).await?,
+            Which::All => connection = self.take(connection, &rows, held, &mut turned, None).await?,
             Which::Ids(mut ids) => {
-                ids.extend(self.held.table(table.name)?.quarantined());
-                ids.extend(self.dependents(table).await?);
-                self.take(&rows, &mut turned, Some(&ids)).await?;
-                self.sharing(&rows, &mut turned, ids).await?;
+                ids.extend(held.quarantined());
+                ids.extend(self.dependents(&mut connection, table).await?);
+                connection = self.take(connection, &rows, held, &mut turned, Some(&ids)).await?;
+                (connection, shows) = self.sharing(connection, &rows, held, &mut turned, ids).await?;
             }
         }
-        self.audited(&turned).await?;
-        turned.quarantine = self.evidence(&rows, &turned).await?;
-        let shows = turned.rows.iter().filter(|(_, row)| row.shows()).map(|(id, _)| *id);
-        self.shows.entry(table.name).or_default().extend(shows);
-        Ok(turned)
+        self.audited(&mut connection, &turned).await?;
+        turned.quarantine = self.evidence(connection, &rows, &turned).await?;
+        shows.extend(turned.rows.iter().filter(|(_, row)| row.shows()).map(|(id, _)| *id));
+        Ok((turned, shows))
     }
 
     /// Rows that depend on others which show something else now, and those that are read in each pass.
-    async fn dependents(&self, table: &'static Table) -> Result<BTreeSet<i64>> {
+    async fn dependents(&self, connection: &mut Connection, table: &Table) -> Result<BTreeSet<i64>> {
         let mut queries = Vec::new();
         for (column, parent) in table.depends {
             let parents: Vec<i64> = self.shows.get(parent).into_iter().flatten().copied().collect();
@@ -170,115 +206,112 @@ impl Reading<'_> {
             queries.push(sql::expand(self.ctx.tables, file, &self.info.reading)?);
         }
         let mut ids = BTreeSet::new();
-        if queries.is_empty() {
-            return Ok(ids);
-        }
-        let mut connection = worker(self.ctx, self.info, "catch-up").await?;
         for query in queries {
             for row in connection.rows(&query).await? {
                 ids.insert(row.try_get(0)?);
             }
         }
-        connection.close().await?;
         Ok(ids)
     }
 
-    /// Of a value that appears, or goes, everybody who has it decides about the others.
-    async fn sharing(&mut self, rows: &Rows, turned: &mut TableTurned, read: BTreeSet<i64>) -> Result<()> {
-        let Some(column) = turned.table.shared else { return Ok(()) };
+    /// Of a value that appears, or goes, everybody who has it decides about the others: they show something else.
+    async fn sharing(
+        &self,
+        connection: Connection,
+        rows: &Rows,
+        held: &mut HeldTable,
+        turned: &mut TableTurned,
+        read: BTreeSet<i64>,
+    ) -> Result<(Connection, BTreeSet<i64>)> {
+        let mut shows = BTreeSet::new();
         let values =
             turned.rows.values().filter(|row| row.shows()).flat_map(|row| row.shared.iter().flatten());
         let values: Vec<String> = values.collect::<BTreeSet<_>>().into_iter().cloned().collect();
-        if values.is_empty() {
-            return Ok(());
-        }
+        let Some(column) = turned.table.shared.filter(|_| !values.is_empty()) else {
+            return Ok((connection, shows));
+        };
         let copy = rows.copy_only(self.info.hash, Only::Column(column, &values));
-        let shows = self.shows.entry(turned.table.name).or_default();
-        let held = &mut *self.held;
         let take = |id: i64, row: rows::Row| {
             shows.insert(id);
             if !read.contains(&id) {
                 turned.read += 1;
-                let row = held.turned(turned.table, id, Some(row))?;
+                let row = held.turned(id, Some(row))?;
                 turned.rows.extend(row.map(|row| (id, row)));
             }
             Ok(())
         };
-        let connection = worker(self.ctx, self.info, "catch-up").await?;
-        rows::read(connection, &copy, take).await?.1.close().await
+        let (_, connection) = rows::read(connection, &copy, take).await?;
+        Ok((connection, shows))
     }
 
     /// Reads rows, and keeps those that are not what is held. `ids`: of these; else all.
     async fn take(
-        &mut self,
+        &self,
+        connection: Connection,
         rows: &Rows,
+        held: &mut HeldTable,
         turned: &mut TableTurned,
         ids: Option<&BTreeSet<i64>>,
-    ) -> Result<()> {
-        let (table, hash) = (turned.table, self.info.hash);
-        let (mut there, held) = (BTreeSet::new(), &mut *self.held);
+    ) -> Result<Connection> {
+        let (mut there, hash) = (BTreeSet::new(), self.info.hash);
         let copy = match ids {
             Some(ids) => rows.copy_only(hash, Only::Ids(&ids.iter().copied().collect::<Vec<_>>())),
             None => rows.copy_sorted(hash),
         };
         let take = |id: i64, row: rows::Row| {
             ensure!(there.insert(id), "the SELECT gives the row with id {id} more than once");
-            let row = held.turned(table, id, Some(row))?;
+            let row = held.turned(id, Some(row))?;
             turned.rows.extend(row.map(|row| (id, row)));
             Ok(())
         };
-        let connection = worker(self.ctx, self.info, "catch-up").await?;
         let (header, connection) = rows::read(connection, &copy, take).await?;
-        connection.close().await?;
         turned.header = header;
         turned.read += there.len() as u64;
-        let known = self.held.table(table.name)?.ids.clone();
-        let asked: Box<dyn Iterator<Item = i64> + Send> = match ids {
-            Some(ids) => Box::new(ids.iter().copied()),
-            None => Box::new(known.iter().copied()),
+        let asked: Vec<i64> = match ids {
+            Some(ids) => ids.iter().copied().collect(),
+            None => held.ids.to_vec(),
         };
-        for id in asked.filter(|id| !there.contains(id)).collect::<Vec<_>>() {
-            let row = self.held.turned(table, id, None)?;
+        for id in asked.into_iter().filter(|id| !there.contains(id)) {
+            let row = held.turned(id, None)?;
             turned.rows.extend(row.map(|row| (id, row)));
         }
-        Ok(())
+        Ok(connection)
     }
 
     /// The rules told a second time must agree about what has changed.
-    async fn audited(&self, turned: &TableTurned) -> Result<()> {
+    async fn audited(&self, connection: &mut Connection, turned: &TableTurned) -> Result<()> {
         let there = turned.rows.iter().filter_map(|(id, row)| Some((*id, row.outcome_now()?)));
         let told: BTreeMap<i64, &str> = there.collect();
         if told.is_empty() {
             return Ok(());
         }
         let ids: Vec<i64> = told.keys().copied().collect();
-        let mut connection = worker(self.ctx, self.info, "catch-up").await?;
-        rows::audited(self.ctx, &mut connection, &self.info.reading, turned.table, &ids, told).await?;
-        connection.close().await
+        rows::audited(self.ctx, connection, &self.info.reading, turned.table, &ids, told).await
     }
 
-    async fn evidence(&self, rows: &Rows, turned: &TableTurned) -> Result<Vec<u8>> {
+    async fn evidence(&self, connection: Connection, rows: &Rows, turned: &TableTurned) -> Result<Vec<u8>> {
         let reason = |(id, row): (&i64, &Turned)| {
             let outcome = row.outcome_now().filter(|outcome| kind_of(outcome) == OutcomeKind::Quarantined)?;
             Some((*id, outcome.trim_start_matches("quarantined:").to_string()))
         };
         let quarantined: Vec<(i64, String)> = turned.rows.iter().filter_map(reason).collect();
         let mut file = Vec::new();
-        if !quarantined.is_empty() {
-            let copy = rows.copy_quarantine(turned.table, &quarantined, &self.info.reading);
-            let connection = worker(self.ctx, self.info, "catch-up").await?;
-            let take = |line: &[u8]| {
-                file.extend_from_slice(line);
-                Ok(())
-            };
-            connection.copy_rows(&copy, take).await?.close().await?;
+        if quarantined.is_empty() {
+            connection.close().await?;
+            return Ok(file);
         }
+        let copy = rows.copy_quarantine(turned.table, &quarantined, &self.info.reading);
+        let take = |line: &[u8]| {
+            file.extend_from_slice(line);
+            Ok(())
+        };
+        connection.copy_rows(&copy, take).await?.close().await?;
         Ok(file)
     }
 
     /// The rows that are known now are as many as the table has, counted on another way (DESIGN rule 2).
-    fn counted(&self, turned: &TableTurned, counted: u64) -> Result<()> {
-        let before = self.held.table(turned.table.name)?.ids.len() as u64;
+    fn counted(&self, turned: &TableTurned, held: &HeldTable, counted: u64) -> Result<()> {
+        let before = held.ids.len() as u64;
         let come = turned.rows.values().filter(|row| row.then.is_none()).count() as u64;
         let gone = turned.rows.values().filter(|row| row.now.is_none()).count() as u64;
         if before + come - gone != counted {
@@ -300,8 +333,8 @@ impl Reading<'_> {
     }
 
     /// Every row against what is held, at the same instant: what differs must be what was found.
-    async fn audit(&mut self, found: &TableTurned) -> Result<()> {
-        let whole = self.table(found.table, Which::All).await?;
+    async fn audit(&self, found: &TableTurned, held: &mut HeldTable) -> Result<()> {
+        let (whole, _) = self.table(found.table, held, Which::All).await?;
         let missed = whole.rows.keys().filter(|id| !found.rows.contains_key(id));
         let missed: Vec<String> = missed.take(10).map(i64::to_string).collect();
         if !missed.is_empty() {

@@ -2,6 +2,7 @@
 //! proven and kept, each store by itself.
 
 use super::plan::{Plan, PlannedTable};
+use super::reading::Extent;
 use crate::effects::postgres::Connection;
 use crate::findings::{Words, escaped};
 use crate::model::{Database, Stop};
@@ -46,6 +47,7 @@ impl Stores {
         manifest: &Manifest,
         plan: &Plan,
         export: Option<&Export>,
+        extent: Extent,
     ) -> Result<Stores> {
         let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
         let opening = Database::ALL.map(|database| open(ctx, manifest, plan, export, database));
@@ -58,7 +60,7 @@ impl Stores {
             stores.gone.insert(planned.table.name, hashes(&documents_of(ctx, planned, &planned.last)?));
             stores.documents(planned, false).await?;
         }
-        if export.is_none() {
+        if extent != Extent::LastPass {
             stores.counted(&plan.before).await?;
         }
         Ok(stores)

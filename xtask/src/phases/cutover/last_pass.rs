@@ -93,7 +93,7 @@ impl LastPass {
     ) -> Result<Found> {
         freezer.still_frozen(frozen).await?;
         ctx.terminal.phase("Cut-over: the last pass");
-        catch_up::pass(ctx, manifest, &mut self.held, Extent::Changes).await?;
+        catch_up::pass(ctx, manifest, &mut self.held, Extent::LastPass).await?;
         // What is written to a collection from now on is the services' work.
         let firestore = marks::instants(ctx).await?;
         unchanged(ctx, manifest).await?;
