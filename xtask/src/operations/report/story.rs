@@ -5,6 +5,8 @@ use crate::journal::{Chain, Journal, chain};
 use crate::run::dir::{JOURNAL, RunDir};
 use crate::run::manifest::Manifest;
 use crate::run::report::Report;
+use crate::run::status;
+use crate::shown::utc;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -107,10 +109,17 @@ impl RunStory {
         match &self.state {
             RunState::NotVerified => format!("– NOT VERIFIED{sums}"),
             RunState::Proven { at } | RunState::Differs { at, .. } => {
-                format!("{} · {at}", headline.unwrap_or_default())
+                format!("{} · {}", headline.unwrap_or_default(), utc(at))
             }
-            RunState::TakenBack { at, scope } => format!("↩ TAKEN BACK ({scope}) at {at}"),
+            RunState::TakenBack { at, scope } => format!("↩ TAKEN BACK ({scope}) at {}", utc(at)),
         }
+    }
+
+    /// The command to type next, where there is one: in the run's environment, on the machine that has the run.
+    pub fn next(&self) -> Option<String> {
+        let (manifest, done) = (&self.manifest, status::RunState::Done);
+        let command = status::next(manifest, &self.journal, &self.run, done)?;
+        Some(format!("cargo xtask {command} --env {}", manifest.environment))
     }
 
     pub fn text(&self) -> String {
