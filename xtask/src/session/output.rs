@@ -1,6 +1,6 @@
 //! What a command leaves for the person: results on stdout, the next command on stderr.
 
-use super::next::Whereabouts;
+use super::next::{Whereabouts, remedy};
 use crate::effects::terminal::{Verbosity, end_phase};
 use crate::run::brief::labelled;
 use crate::run::dir;
@@ -127,6 +127,16 @@ impl LastWords {
 
     fn put(&self, words: Option<Words>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    /// What to type after a refusal, whose text names the remedy, or says that the same command is to be rerun: else it
+    /// would be refused once more.
+    pub fn of_refusal(&self, text: &str, whereabouts: &Whereabouts) -> Option<String> {
+        let again = self.of(false, false, whereabouts)?;
+        match remedy(text) {
+            Some(command) => Some(format!("next: {command}")),
+            None => text.contains("rerun the command").then_some(again),
+        }
     }
 
     /// What to type, for a command that failed or was `interrupted`. Where the disk is `full`, to go on in the same
