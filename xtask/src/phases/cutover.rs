@@ -13,6 +13,7 @@ use crate::run::lock_waits;
 use crate::run::manifest::{Cutover, Export, Manifest, Sequence, StoreState};
 use crate::run::privileges;
 use crate::run::servers;
+use crate::shown::utc;
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
 use crate::source::sequences;
@@ -41,7 +42,7 @@ pub struct Done {
 
 impl Done {
     pub fn verdict(&self) -> String {
-        let (run, Cutover { at, stores, .. }) = (&self.run, &self.cutover);
+        let (run, at, stores) = (&self.run, utc(&self.cutover.at), &self.cutover.stores);
         let rows = crate::model::grouped(stores.values().map(|store| store.content.rows).sum());
         match self.before {
             true => format!("✓ run {run} has been cut over already, at {at}"),
@@ -212,7 +213,7 @@ pub fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<Arc<Export>> {
     if !proof.is_green() {
         refuse!(
             "the last proof of run {run}, of {}, has {} findings: `cargo xtask verify --run {run}` shows them",
-            proof.finished,
+            utc(&proof.finished),
             proof.wrong()
         );
     }
@@ -224,9 +225,9 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     if !look.check.unchanged() {
         let tables = look.check.changed.iter().map(|(table, change)| format!("{table}: {change}"));
         refuse!(
-            "the source has changed since the snapshot of {}, and run {} does not have it:\n  {}\nHold it back \
+            "the source has changed since the snapshot of {}, and run {} does not have it:\n  {}\nFreeze it \
              with `cargo xtask freeze`, and migrate again",
-            look.check.snapshot,
+            utc(&look.check.snapshot),
             ctx.run.id(),
             tables.collect::<Vec<_>>().join("\n  ")
         );
