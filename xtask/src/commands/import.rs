@@ -64,7 +64,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
         refuse!(
             "run {}: the services took over at {}: what is in the targets is theirs, and nothing takes its \
              place. A table that is gone comes back from a backup of its database that was made since; its rows \
-             as of the run's snapshot are in {}",
+             as of the run's snapshot are in {}. `cargo xtask verify --run {0}` shows what is missing",
             ctx.run.id(),
             utc(&cutover.at),
             ctx.run.path().display()

@@ -129,14 +129,11 @@ impl LastWords {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
     }
 
-    /// What to type after a refusal, whose text names the remedy, or says that the same command is to be rerun: else it
-    /// would be refused once more.
+    /// What to type after a refusal: the remedy, where its text names one, for the same command would be refused once
+    /// more.
     pub fn of_refusal(&self, text: &str, whereabouts: &Whereabouts) -> Option<String> {
         let again = self.of(false, false, whereabouts)?;
-        match remedy(text) {
-            Some(command) => Some(format!("next: {command}")),
-            None => text.contains("rerun the command").then_some(again),
-        }
+        Some(remedy(text).map_or(again, |command| format!("next: {command}")))
     }
 
     /// What to type, for a command that failed or was `interrupted`. Where the disk is `full`, to go on in the same

@@ -248,7 +248,11 @@ async fn the_first_store_that_says_so_speaks_for_all() {
     }
     let said = shop.xtask(&["import"]).expect_code(4);
     assert_words(&said, &["the services took over"]);
-    assert!(!said.stderr.contains("next: "), "it would be refused again: {}", said.stderr);
+    assert!(
+        said.stderr.contains("\nnext: cargo xtask verify --run "),
+        "it would be refused again: {}",
+        said.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

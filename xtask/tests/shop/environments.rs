@@ -315,7 +315,10 @@ fn rehearsals(run: &dyn Fn(&[&str], &str) -> Said, dir: &Path, shop: &Shop, conf
     }
     fs::write(&noted, format!("{green}\n")).unwrap();
     let said = run(&["doctor"], env).expect_code(0);
-    let last = format!("the last fitting one was at {}, of scale 0", green["at"].as_str().unwrap());
+    let last = format!(
+        "the last fitting one was at {}, of scale 0",
+        xtask::shown::utc(green["at"].as_str().unwrap())
+    );
     assert!(said.stdout.contains(&last), "{last}: {}", said.stdout);
     migrate().expect_code(0);
     assert_eq!(shop.manifest().accepted, Vec::<String>::new());

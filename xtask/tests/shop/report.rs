@@ -18,7 +18,9 @@ fn is_a_page(html: &str, shop: &Shop) {
     }
     let digits: String = html.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert!(!digits.contains("0000-00-00T00:00:00"), "a time without its zone in words");
-    assert!(html.contains("Next: <code>cargo xtask "), "what to do next");
+    let stack = format!(" --stack {}", shop.dir().display());
+    let next = html.split("Next: <code>cargo xtask ").nth(1).and_then(|rest| rest.split("</code>").next());
+    assert!(next.is_some_and(|next| next.contains(&stack)), "what to do next, complete: {next:?}");
     let password = shop.settings.source.password.expose_secret();
     assert!(!password.is_empty() && !html.contains(password), "no secret");
 }

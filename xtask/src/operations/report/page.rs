@@ -85,7 +85,7 @@ fn header(story: &RunStory) -> Markup {
                 @if quarantined > 0 { div { dt { "In quarantine" } dd { (grouped(quarantined)) " rows, kept with their reasons" } } }
                 @if let Some(time) = manifest.time.as_ref().and_then(|time| time.real) { div { dt { "All phases" } dd { (format!("{:.1} s", time.total())) } } }
             }
-            @if let Some(next) = story.next() { p.next { "Next: " code { (next) } } }
+            @if let Some(next) = &story.next { p.next { "Next: " code { (next) } } }
         }
     }
 }

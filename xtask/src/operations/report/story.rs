@@ -47,6 +47,8 @@ pub struct RunStory {
     pub report: Option<Report>,
     pub journal: Journal,
     pub chain: Chain,
+    /// The command to type next.
+    pub next: Option<String>,
 }
 
 /// What `--format json` prints, and `report.json` holds.
@@ -93,6 +95,7 @@ impl RunStory {
             report,
             journal: Journal::read(&text),
             chain: chain(&text),
+            next: None,
             manifest,
         })
     }
@@ -115,11 +118,10 @@ impl RunStory {
         }
     }
 
-    /// The command to type next, where there is one: in the run's environment, on the machine that has the run.
-    pub fn next(&self) -> Option<String> {
-        let (manifest, done) = (&self.manifest, status::RunState::Done);
-        let command = status::next(manifest, &self.journal, &self.run, done)?;
-        Some(format!("cargo xtask {command} --env {}", manifest.environment))
+    /// With the command to type next, where there is one, as `complete` says where things are.
+    pub fn with_next(self, complete: impl Fn(&str) -> String) -> RunStory {
+        let next = status::next(&self.manifest, &self.journal, &self.run, status::RunState::Done);
+        RunStory { next: next.map(|command| complete(&command)), ..self }
     }
 
     pub fn text(&self) -> String {
