@@ -28,7 +28,7 @@ pub enum FindingKind {
     /// There, and not of this run.
     Extra,
     Different,
-    /// Several rows bear one key.
+    /// Several rows have one key.
     Doubled,
     /// A digest differs where no row or document does.
     Digest,
@@ -383,6 +383,19 @@ impl Counts {
         self.missing += more.missing;
         self.extra += more.extra;
         self.other += more.other;
+    }
+
+    /// `2 different, 1 missing`. `in_service`: what was changed and added is the services' work.
+    pub fn in_words(self, in_service: bool) -> String {
+        let (different, extra) = if in_service { (0, 0) } else { (self.different, self.extra) };
+        let parts = [
+            (different, "different"),
+            (self.missing, "missing"),
+            (extra, "not of this run"),
+            (self.other, "not comparable"),
+        ];
+        let parts = parts.into_iter().filter(|(n, _)| *n > 0);
+        parts.map(|(n, what)| format!("{} {what}", grouped(n))).collect::<Vec<_>>().join(", ")
     }
 }
 

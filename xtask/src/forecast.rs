@@ -227,7 +227,7 @@ pub fn too_many_quarantined<'a>(
     let limit = limit.filter(|limit| all > *limit)?;
     let each: Vec<String> = some.iter().map(|(table, rows)| format!("{table} {}", grouped(*rows))).collect();
     Some(format!(
-        "{} rows, allowed are {} ({}). `cargo xtask plan --max-quarantine {limit}` names them, and why. Fix them in \
+        "{} rows exceed the limit of {} ({}). `cargo xtask plan --max-quarantine {limit}` names them, and why. Fix them in \
          the source, or let them stay behind: --max-quarantine {all}",
         grouped(all),
         grouped(limit),

@@ -35,7 +35,6 @@ pub struct Line {
     pub found: String,
     /// The command that fixes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[serde(rename = "mend")]
     pub fix: Option<String>,
     /// The command that fixes all of this kind at once.
     #[serde(skip)]

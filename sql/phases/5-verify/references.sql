@@ -1,7 +1,7 @@
 -- References that leave the database, against the keys that the other store holds (temporary table
 -- known, columns id, key and state). By state: how many rows refer to such a key. Where nobody knows
 -- it (state NULL) also one of the rows and one of the keys: of the others nobody asks for it.
--- A key that one bearer brought there is there, whatever became of its others.
+-- A key that one row brought there is there, whatever became of the others that have it.
 -- psql: \set table orders, column user_uid
 SELECT k.state, count(*) AS rows, (min(t.id) FILTER (WHERE k.state IS NULL))::text AS example,
        min(t.:"column"::text COLLATE "C") FILTER (WHERE k.state IS NULL) AS example_key

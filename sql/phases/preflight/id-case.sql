@@ -1,6 +1,6 @@
 -- Ids of documents that differ in case only. A session_token is a secret: its rows are named.
 -- Which letters are the same is the database's to say; which ids are the same, their bytes. First is asked which
--- have a like at all, by bytes, because sorting by the database's collation costs; then who bears them.
+-- have a like at all, by bytes, because sorting by the database's collation costs; then which rows have them.
 WITH alike_users AS (
     SELECT lower(firebase_uid::text COLLATE "default") COLLATE "C" AS lowered
     FROM users

@@ -1,4 +1,4 @@
--- Ids that several rows of a table bear, and rows without one. psql: \set table users
+-- Ids that several rows of a table have, and rows without one. psql: \set table users
 SELECT format('%s %s: %s rows', :'table', coalesce(id::text, 'NULL'), count(*)) AS key
 FROM public.:"table"
 GROUP BY id

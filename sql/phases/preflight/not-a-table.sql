@@ -1,4 +1,4 @@
--- What bears the name of a table and is a view, a foreign or partitioned table, or has to do with
+-- What has the name of a table and is a view, a foreign or partitioned table, or has to do with
 -- inheritance: its rows are not its own, or not all of them. psql: \set tables {users,orders}
 SELECT format('public.%I is %s', c.relname, CASE
            WHEN c.relkind = 'v' THEN 'a view'

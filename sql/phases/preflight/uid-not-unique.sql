@@ -1,4 +1,4 @@
--- A firebase_uid that several users bear, and how many orders and reviews of theirs keep it: what
+-- A firebase_uid that several users have, and how many orders and reviews of theirs keep it: what
 -- is whose stands in notes/orders.csv and notes/product_reviews.csv.
 SELECT format('firebase_uid %L: users %s; %s orders, %s reviews', s.firebase_uid,
               (SELECT string_agg(u.id::text || CASE WHEN u.deleted_at IS NULL THEN '' ELSE ' (deleted)' END, ', ' ORDER BY u.id)

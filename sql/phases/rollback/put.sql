@@ -43,6 +43,6 @@ FROM (
 :mine
     ) m ON m.id = coalesce(t.id, b.id)
     LEFT JOIN :old o ON o.id = coalesce(t.id, b.id)
-    -- A uid that several users bear.
+    -- A uid that several users have.
     LEFT JOIN :owners w ON w.uid = :uid AND w.bearers > 1
 ) r

@@ -13,5 +13,5 @@ SELECT
     r.request_id,
     r.created_at
 FROM :rows r
--- A uid that several users bear names none of them.
+-- A uid that several users have names none of them.
 LEFT JOIN pg_temp.owners owner ON owner.uid = r.user_uid::text COLLATE "C" AND owner.bearers = 1

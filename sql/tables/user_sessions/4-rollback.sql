@@ -16,5 +16,5 @@ SELECT
     r.created_at,
     r.expires_at
 FROM :rows r
--- A uid that several users bear names none of them.
+-- A uid that several users have names none of them.
 LEFT JOIN pg_temp.owners owner ON owner.uid = r.user_uid::text COLLATE "C" AND owner.bearers = 1

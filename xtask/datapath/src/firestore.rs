@@ -27,7 +27,7 @@ mod whole;
 mod wire;
 mod write;
 
-pub use address::{Address, HOST, Trouble, trouble};
+pub use address::{Address, FailureKind, HOST, failure_kind};
 pub use client::Firestore;
 pub use pace::{Limit, Pace};
 pub use read::{Fields, Found, Versions};

@@ -9,6 +9,7 @@ use crate::run::privileges::{self, Privileges};
 use crate::source::services;
 use crate::source::standby::{self, Standby};
 use crate::sql::HashFn;
+use crate::stores::marks::Marks;
 use crate::stores::readiness::{FOREIGN, obstacles};
 use anyhow::Result;
 use std::sync::Arc;
@@ -107,16 +108,26 @@ pub async fn source_alone(ctx: &Ctx) -> Result<HashFn> {
     Ok(HashFn::for_servers([(info.major, info.encoding.as_str())]))
 }
 
+/// Whether rows and documents that are in the way may be those of an earlier run. Those of a run that has an export are
+/// repaired.
+async fn may_be_replaced(ctx: &Ctx, export: Option<&Export>, found: &[String]) -> Result<bool> {
+    if !found.iter().any(|line| line.contains(FOREIGN)) {
+        return Ok(false);
+    }
+    let newest = Marks::read(ctx).await?.newest();
+    Ok(export.is_none() || (!newest.is_empty() && newest.values().all(|run| run != ctx.run.id())))
+}
+
 /// # Errors
 /// Refuses with everything that was found at once: tables that hold rows or are not what `sql/schema`
 /// says, collections that hold documents. `export`: what they may hold, where there is a run already.
 pub async fn targets(ctx: &Arc<Ctx>, export: Option<&Export>) -> Result<()> {
     let found = obstacles(ctx, export).await?;
     if !found.is_empty() {
-        let filled = export.is_none() && found.iter().any(|line| line.contains(FOREIGN));
-        let replace = match filled {
+        let replace = match may_be_replaced(ctx, export, &found).await? {
             true => {
-                "\nWhat an earlier run brought, and nobody has changed since, gives way to `migrate --replace`"
+                "\nWhat an earlier run brought, and nobody has changed since, gives way to `cargo xtask migrate \
+                 --replace`"
             }
             false => "",
         };

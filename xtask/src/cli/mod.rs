@@ -3,6 +3,7 @@
 
 mod commands;
 mod complete;
+mod panics;
 mod process;
 mod shell;
 mod usage;

@@ -5,6 +5,7 @@
 //! whole tool is compiled once, and programs that link it (the tests) have nothing left to compile.
 
 use super::commands::{self, Cli};
+use super::panics::{self, Panicked};
 use super::shell::COMPLETE;
 use super::usage;
 use crate::effects::cleanup::Cleanup;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Err(error) => return ExitCode::from(usage::told(error, &tree, &arguments)),
     };
     let common = cli.common();
+    panics::watch(common.verbose || std::env::var_os("RUST_BACKTRACE").is_some_and(|wanted| wanted != "0"));
     let document = Document::new(common.json, usage::named(&tree, &arguments).as_deref());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -99,14 +101,18 @@ impl Parting {
     /// Why, once, in sentences; with `-v` also word for word what servers said. And, the last line of all, what the
     /// next person has to know before anything else.
     fn ended(&self, error: &anyhow::Error) -> ExitCode {
-        let text = self.whereabouts.complete(&format!("{error:#}"));
+        let text = panics::told(error).unwrap_or_else(|| format!("{error:#}"));
+        let text = self.whereabouts.complete(&text);
         let text = if self.verbose { text } else { without_codes(&text) };
         say(&format!("error: {text}"));
         if self.verbose {
             raw_words::last().iter().for_each(|words| say(&format!("  word for word: {words}")));
         }
         let stop = error.chain().find_map(|e| e.downcast_ref::<Stop>());
-        let words = self.last_words.of(is_interrupt(error), is_of_a_full_disk(error), &self.whereabouts);
+        let words = match stop {
+            Some(Stop::Refused(_)) => self.last_words.of_refusal(&text, &self.whereabouts),
+            _ => self.last_words.of(is_interrupt(error), is_of_a_full_disk(error), &self.whereabouts),
+        };
         self.end(stop.map_or(1, Stop::exit_code), text, words)
     }
 
@@ -174,7 +180,8 @@ async fn cleaned_up(
     errors.iter().for_each(|error| say(&parting.whereabouts.complete(&format!("error: {error:#}"))));
     match result {
         Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
+        // Its hook has kept what it said.
+        Err(_) => Err(Panicked.into()),
     }
 }
 
@@ -222,5 +229,36 @@ async fn until_interrupted(
     tokio::select! {
         result = command => result,
         _ = first => Err(Stop::Interrupted.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use clap::Parser;
+
+    /// The process has one hook, so it is one test.
+    #[tokio::test]
+    async fn a_panic_is_an_error_that_is_told_in_one_sentence() {
+        panics::watch(false);
+        let common = Cli::try_parse_from(["xtask", "status"]).unwrap().common();
+        let parting = Parting {
+            last_words: LastWords::default(),
+            cleanup: Cleanup::default(),
+            whereabouts: Cli::whereabouts(&common),
+            verbose: false,
+            document: Document::new(false, Some("status")),
+        };
+        let error = cleaned_up(&parting, async { panic!("no such\ntable: {}", 7) }).await.unwrap_err();
+        let said = panics::told(&error).unwrap();
+        assert!(said.contains("a fault of its own: no such table: 7 (process.rs, line "), "{said}");
+        assert_eq!(format!("{:?}", parting.ended(&error)), format!("{:?}", ExitCode::from(1)));
+
+        let task = tokio::spawn(async { panic!("another, of a task") }).await;
+        let error = task.context("a task ended unexpectedly").unwrap_err();
+        assert_eq!(panics::told(&error), Some(said), "the first is the cause");
+        assert_eq!(panics::told(&anyhow::anyhow!("the server is away")), None);
+        drop(std::panic::take_hook());
     }
 }

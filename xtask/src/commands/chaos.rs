@@ -11,7 +11,7 @@ use anyhow::Result;
 /// On disposable servers. Without an option the migration is interrupted wherever it can be, resumed and compared.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Cuts that meet a run; half of them while somebody writes to the source. With --rollbacks: kills of the way back
+    /// Cuts that meet a run; half of them while a client writes to the source. With --rollbacks: kills of the way back
     /// [default: 200, with --rollbacks 0]
     #[arg(long, value_name = "N")]
     pub cuts: Option<usize>,
@@ -23,7 +23,7 @@ pub struct Args {
     /// the cut-over
     #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "corruptions")]
     pub verbs: Option<Verbs>,
-    /// Rounds in which a table is remembered while writers run, changed, and asked what has changed, beside
+    /// Rounds in which a table is remembered while writers run, changed, and asked what has changed, compared with
     /// the truth
     #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions", "verbs", "scale"])]
     pub changes: Option<usize>,
@@ -86,7 +86,7 @@ async fn beside(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let scale = args.scale.unwrap_or(0);
     let plan = verbs::Plan { cuts: args.cuts.unwrap_or(CUTS), seed, scale, only: args.only };
     let (_, environment) = session.environment_file()?;
-    session.terminal.phase(&format!("Verbs beside each other, seed {seed}"));
+    session.terminal.phase(&format!("Verbs in parallel, seed {seed}"));
     let campaign = verbs::run(&plan, &session.workspace, &environment, &session.terminal).await?;
     shown(session, &campaign, &campaign.text())?;
     campaign.judge()

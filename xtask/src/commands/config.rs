@@ -34,7 +34,7 @@ impl Command for Args {
             environment.shown_on(&settings, &session.workspace, session.variables)
         };
         let next = if shown.problems.is_empty() { "migrate" } else { "config show" };
-        let fix = if shown.problems.is_empty() { "" } else { "mend that, then " };
+        let fix = if shown.problems.is_empty() { "" } else { "fix that, then " };
         session.done(&shown, shown.text(), format!("{fix}{}", session.then(next)))
     }
 }

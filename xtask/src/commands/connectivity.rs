@@ -23,6 +23,6 @@ pub async fn run(session: &Session<'_>) -> Result<()> {
     let ctx = session.looking(&SourceArgs::default(), Existing::Refuse)?;
     let found = connectivity::look(&ctx).await;
     let next = if found.ready { "doctor" } else { "connectivity" };
-    session.done(&found, found.text(), session.then(next))?;
+    session.done(&found, found.text(session.terminal.columns()), session.then(next))?;
     found.judge()
 }

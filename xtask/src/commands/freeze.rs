@@ -8,6 +8,7 @@ use crate::run::dir::RunDir;
 use crate::run::freeze_log::{FreezeLog, Side};
 use crate::session::{Command, Servers, Session, WaitArgs};
 use crate::settings::Settings;
+use crate::shown::utc;
 use crate::source::freeze::{Freezer, Held};
 use crate::source::services::{Shop, names};
 use anyhow::{Context, Result};
@@ -109,7 +110,7 @@ pub async fn run(
                 .chain([format!("what was before is in {}", freezer.book().path().display())])
                 .collect()
         }
-        Held::Before(open) => vec![format!("it has been since {}", open.at)],
+        Held::Before(open) => vec![format!("it has been since {}", utc(&open.at))],
     };
     Ok(Done { source: settings.source.to_string(), frozen: true, did })
 }
@@ -154,12 +155,13 @@ async fn undo_alone(settings: &Settings, runs: &Path, run: Option<&str>, freezer
             "{source} was not frozen by run {run}, but by {} at {}: `cargo xtask unfreeze` without --run \
              undoes that",
             frozen_for.map_or("`cargo xtask freeze`".to_string(), |run| format!("run {run}")),
-            open.at
+            utc(&open.at)
         ),
         (None, Some((run, at))) => refuse!(
-            "run {run} was cut over at {at}: the services write to the new stores, and what is written to \
+            "run {run} was cut over at {}: the services write to the new stores, and what is written to \
              {source} from now on would be in none of them. Where that is what you want, name the run: \
-             `cargo xtask unfreeze --run {run}`"
+             `cargo xtask unfreeze --run {run}`",
+            utc(&at)
         ),
         _ => {}
     }

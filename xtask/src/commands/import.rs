@@ -13,6 +13,7 @@ use crate::run::manifest::{Export, Manifest};
 use crate::run::report::{Report, Stage};
 use crate::run::servers;
 use crate::session::{Command, RunArgs, Servers, Session, guard};
+use crate::shown::utc;
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use crate::timing::Part;
@@ -61,11 +62,11 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     marks.not_taken_back(ctx)?;
     if let Some(cutover) = &manifest.cutover {
         refuse!(
-            "run {}: the services took over at {}: what stands in the targets is theirs, and nothing takes its \
+            "run {}: the services took over at {}: what is in the targets is theirs, and nothing takes its \
              place. A table that is gone comes back from a backup of its database that was made since; its rows \
-             as of the run's snapshot stand in {}",
+             as of the run's snapshot are in {}. `cargo xtask verify --run {0}` shows what is missing",
             ctx.run.id(),
-            cutover.at,
+            utc(&cutover.at),
             ctx.run.path().display()
         );
     }

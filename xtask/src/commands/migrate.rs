@@ -39,7 +39,7 @@ pub struct Args {
     /// Take the place of an earlier run: removes only what one wrote and nobody has changed since
     #[arg(long)]
     pub replace: bool,
-    /// Only say what it would come to, as `plan` does
+    /// Only estimate it, as `plan` does
     #[arg(short = 'n', long, conflicts_with = "resume")]
     pub dry_run: bool,
 }

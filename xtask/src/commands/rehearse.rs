@@ -38,7 +38,7 @@ pub struct Args {
     /// Leave servers and run directory, and say how to connect
     #[arg(long)]
     pub keep: bool,
-    /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it
+    /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database as well
     #[arg(long)]
     pub baseline: bool,
     /// Besides, cut over and go back to the old database: with nothing written meanwhile, or with services that write in
@@ -123,7 +123,7 @@ pub struct RehearsalPlan {
 /// What is done besides the migration.
 #[derive(Clone, Copy)]
 pub struct Story {
-    /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database beside it.
+    /// Time `pg_dump -Fc` and `pg_restore -j4` of the same database as well.
     pub baseline: bool,
     /// Whether it is cut over, and taken back.
     pub back: Option<Scenario>,

@@ -13,6 +13,7 @@ use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::run::servers;
 use crate::session::{Command, Document, Ending, RunArgs, Said, Servers, Session, print};
+use crate::shown::utc;
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use crate::stores::reconcile::{Action, Change, SaidChange};
@@ -108,7 +109,7 @@ impl Outcome {
             out += &format!("-- {n} are not as this run last wrote them: left alone\n");
         }
         if theirs > 0 {
-            let (n, at) = (grouped(theirs), self.cut_over.as_deref().unwrap_or_default());
+            let (n, at) = (grouped(theirs), utc(self.cut_over.as_deref().unwrap_or_default()));
             out += &format!("-- {n} were added by the services since the cut-over at {at}: left alone\n");
         }
         if not_by_this_command > 0 {

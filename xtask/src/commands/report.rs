@@ -42,7 +42,7 @@ impl Command for Args {
             session.done(&sound, sound.text(), None)?;
             return sound.judge();
         }
-        let story = RunStory::of(&run, values)?;
+        let story = RunStory::of(&run, values)?.with_next(|next| session.then(next));
         if let Some(other) = &self.compare {
             let other = RunStory::of(&report::open(&runs, other, Some(&environment))?, values)?;
             let both = serde_json::json!({ "runs": [other.data(), story.data()] });

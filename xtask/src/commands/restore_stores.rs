@@ -14,6 +14,7 @@ use crate::run::dir::{RunDir, damaged_files};
 use crate::run::manifest::Manifest;
 use crate::session::{Session, Touches};
 use crate::settings::Firestore;
+use crate::shown::utc;
 use crate::source::restore::{self, Plan, Unproven};
 use crate::steps::{CommandName, StepName};
 use anyhow::Result;
@@ -95,7 +96,7 @@ async fn database(
     wanted: &Wanted<'_>,
 ) -> Result<()> {
     let Some(name) = wanted.into else {
-        refuse!("a database is restored beside the store's own, under another name: say --into DATABASE");
+        refuse!("a database is restored next to the store's own, under another name: say --into DATABASE");
     };
     let manifest = as_of_a_run(ctx, content);
     ctx.terminal.phase("Restore: the plan");
@@ -139,7 +140,7 @@ async fn documents(
     let mut plan = format!(
         "Restore of {} documents as of {} into Firestore {place}\n",
         grouped(documents),
-        content.read_time
+        utc(&content.read_time)
     );
     for (collection, collected) in &content.collections {
         plan += &format!("  {collection}: {} documents\n", grouped(collected.content.rows));
@@ -181,8 +182,10 @@ fn said(session: &Session<'_>, restored: &RestoredDocuments, place: &str) -> Res
     }
     let text = format!("✗ DIFFERS {place}\n  {}\n", restored.differences.join("\n  "));
     session.done(restored, text, None)?;
-    Err(Stop::Differs(format!("{place} is not what the backup recorded; somebody else may be writing there"))
-        .into())
+    Err(Stop::Differs(format!(
+        "{place} is not what the backup recorded; another client may be writing there"
+    ))
+    .into())
 }
 
 /// The environment's own, or `PROJECT`, or `PROJECT/DATABASE`, as its account may reach them.

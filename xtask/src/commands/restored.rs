@@ -33,7 +33,7 @@ impl Done {
                 ended => format!("; {ended} sessions were ended\n"),
             };
             if *frozen {
-                out += "  it is held back as the old one was: new sessions are read-only\n";
+                out += "  it is frozen as the old one was: new sessions are read-only\n";
             }
         }
         out += &self.restored.properties_from.line().map(|line| format!("  {line}\n")).unwrap_or_default();

@@ -6,6 +6,7 @@ use crate::operations::schedule::systemd::{self, Manager, Telling};
 use crate::operations::schedule::{Installed, Job, Time, What};
 use crate::refuse;
 use crate::session::{Command, Session};
+use crate::shown::utc;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -162,7 +163,7 @@ async fn list(session: &Session<'_>, args: &PlaceArgs) -> Result<()> {
         n => format!("{n} scheduled for environment `{environment}`\n"),
     };
     for Installed { name, next, last, exit_code, .. } in &found {
-        let last = match (last, exit_code) {
+        let last = match (last.as_deref().map(utc), exit_code) {
             (Some(at), Some(0)) => format!("last {at}, done"),
             (Some(at), Some(code)) => format!("last {at}, FAILED with {code}"),
             (Some(at), None) => format!("last {at}, how it ended is not known"),

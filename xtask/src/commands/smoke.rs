@@ -80,7 +80,7 @@ impl Command for Args {
         let next = match (outcome.failed(), &manifest) {
             (0, Some(_)) if side == Side::New => session.then(&format!("verify --run {}", ctx.run.id())),
             (0, _) => "look after the services".to_string(),
-            _ => format!("mend the services, then {}", session.then(again(side))),
+            _ => format!("fix the services, then {}", session.then(again(side))),
         };
         session.done(&outcome.json(ctx.values), outcome.text(ctx.values), next)?;
         outcome.judge()

@@ -7,7 +7,7 @@ use crate::shown::{duration, for_terminal, some_of, without_codes, wrapped};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Where there is no terminal that says how wide it is.
@@ -317,6 +317,24 @@ impl Terminal {
     }
 }
 
+/// It shows numbers from now on, in place of what it has waited for.
+fn begins(bar: &ProgressBar, total: u64) {
+    let template = match total {
+        0 => "  {prefix:<28} {human_pos:>12} rows  {rate:>14}",
+        _ => "  {prefix:<28} {bar:24} {human_pos:>10}/{human_len:<10} {rate:>12}  eta {eta}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // Not even the bar can be told.
+            let _ = write!(out, "{}/s", grouped(state.per_sec() as u64));
+        };
+        bar.set_style(style.progress_chars("━╸─").with_key("rate", rate));
+    }
+    bar.set_message("");
+    bar.reset_elapsed();
+    bar.reset_eta();
+}
+
 /// Its numbers are indexes, not rows.
 pub const INDEX: &str = "index";
 
@@ -333,20 +351,13 @@ pub struct Task {
 impl Task {
     /// What it has waited for is there.
     pub fn begins(&self) {
-        let template = match self.total {
-            0 => "  {prefix:<28} {human_pos:>12} rows  {rate:>14}",
-            _ => "  {prefix:<28} {bar:24} {human_pos:>10}/{human_len:<10} {rate:>12}  eta {eta}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                // Not even the bar can be told.
-                let _ = write!(out, "{}/s", grouped(state.per_sec() as u64));
-            };
-            self.bar.set_style(style.progress_chars("━╸─").with_key("rate", rate));
-        }
-        self.bar.set_message("");
-        self.bar.reset_elapsed();
-        self.bar.reset_eta();
+        begins(&self.bar, self.total);
+    }
+
+    /// The same for several that go on with it: the first of them begins it.
+    pub fn starter(&self) -> impl Fn() + Clone + Send + Sync + 'static + use<> {
+        let (bar, total, once) = (self.bar.clone(), self.total, Arc::new(Once::new()));
+        move || once.call_once(|| begins(&bar, total))
     }
 
     pub fn add(&self, rows: u64) {

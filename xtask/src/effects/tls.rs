@@ -29,8 +29,8 @@ pub(super) fn advice(server: &Server, error: &sqlx::Error) -> Option<String> {
     };
     match rejected {
         Rejected::NotValidForName | Rejected::NotValidForNameContext { .. } => advice(format!(
-            "the server's certificate is for another host than {}: connect by a name that it bears \
-             (subjectAltName; its CN does not count), or let it bear this one",
+            "the server's certificate is for another host than {}: connect by a name that it has \
+             (subjectAltName; its CN does not count), or add this one to it",
             server.host
         )),
         // BadSignature: of another authority with the same name.
@@ -86,7 +86,7 @@ pub fn shows_its_own_root(error: &anyhow::Error) -> bool {
 }
 
 /// The command that makes a root, and the one by which it issues a certificate for this host. Their subjects
-/// do not bear its name, which may be longer than a subject can be.
+/// do not have its name, which may be longer than a subject can be.
 fn commands(host: &str) -> [String; 2] {
     let key = "openssl req -x509 -newkey rsa:2048 -nodes";
     let name = if host.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };

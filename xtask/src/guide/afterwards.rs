@@ -7,6 +7,7 @@ use crate::model::grouped;
 use crate::operations::monitor::{StoreBackup, seconds, store_backups};
 use crate::run::manifest::Proof;
 use crate::settings::human;
+use crate::shown::utc;
 use crate::steps::StepName;
 use anyhow::Result;
 use std::time::Duration;
@@ -19,9 +20,10 @@ impl Facts<'_> {
         let proof = self.proof(run)?;
         match proof.finished > cutover.at {
             true => Ok(proof),
-            false => {
-                Err(open(format!("the proof, of {}, is from before the cut-over", proof.finished), verify))
-            }
+            false => Err(open(
+                format!("the proof, of {}, is from before the cut-over", utc(&proof.finished)),
+                verify,
+            )),
         }
     }
 
@@ -81,9 +83,18 @@ impl Facts<'_> {
             Some((at, true, detail)) if late(at) => done(detail.to_string(), at),
             Some((at, true, _)) => {
                 let wanted = soak.map_or(String::new(), |soak| format!("{} after ", human(soak)));
-                open(format!("the last, of {at}, is not from {wanted}the cut-over of {}", cutover.at), then)
+                open(
+                    format!(
+                        "the last, of {}, is not from {wanted}the cut-over of {}",
+                        utc(at),
+                        utc(&cutover.at)
+                    ),
+                    then,
+                )
             }
-            Some((at, false, detail)) => open(format!("the last, of {at}, did not pass: {detail}"), then),
+            Some((at, false, detail)) => {
+                open(format!("the last, of {}, did not pass: {detail}", utc(at)), then)
+            }
             None => open("it is not noted in the run's journal", then),
         }
     }
@@ -149,7 +160,7 @@ impl Facts<'_> {
                 done(format!("{name} is dropped"), at)
             }
             (None, Some(retired)) => open(
-                format!("it is called {} since {}", retired.name, retired.at),
+                format!("it is called {} since {}", retired.name, utc(&retired.at)),
                 format!("{decommission} --drop --confirm {}", retired.name),
             ),
             (None, None) => open("the old database is in its place", self.confirmed(&decommission)),

@@ -7,6 +7,7 @@ use crate::model::Stop;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Manifest, SourceCheck};
+use crate::shown::utc;
 use crate::source::drift;
 use anyhow::Result;
 use datapath::firestore::{Address, Firestore as Client};
@@ -182,7 +183,7 @@ impl Lines<'_> {
             None => open(String::new()),
             Some((at, Ticked { by, run, .. })) if item.is_of_a_run() && run.as_deref() != self.run => {
                 let of = run.map_or("no run".to_string(), |run| format!("run {run}"));
-                open(format!("{by} ticked it at {at} for {of}, not for this one"))
+                open(format!("{by} ticked it at {} for {of}, not for this one", utc(&at)))
             }
             Some((at, Ticked { by, note, .. })) => {
                 let note = note.map_or(String::new(), |note| format!(": {note}"));
@@ -285,7 +286,7 @@ impl Line {
     fn explanation(&self) -> String {
         let (mut out, indent) = (String::new(), self.indent());
         if !self.evidence.is_empty() || self.at.is_some() {
-            let at = self.at.as_ref().map_or(String::new(), |at| format!(" · {at}"));
+            let at = self.at.as_ref().map_or(String::new(), |at| format!(" · {}", utc(at)));
             out += &format!("      {indent}{}{at}\n", self.evidence);
         }
         for command in self.look.iter().chain(&self.command) {
@@ -296,7 +297,7 @@ impl Line {
 
     /// Behind its text, in one line.
     fn shown(&self) -> String {
-        let at = self.at.as_ref().map_or(String::new(), |at| format!(" ({at})"));
+        let at = self.at.as_ref().map_or(String::new(), |at| format!(" ({})", utc(at)));
         let command = self.command.as_ref().map_or(String::new(), |command| format!("`{command}`"));
         let parts = [format!("{}{at}", self.evidence), command];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();

@@ -7,6 +7,7 @@ use crate::effects::clock;
 use crate::model::{Database, Service, grouped};
 use crate::run::dir;
 use crate::run::freeze_log::FreezeLog;
+use crate::shown::utc;
 use crate::steps::StepName;
 use crate::tables::TABLES;
 use anyhow::Result;
@@ -174,7 +175,7 @@ impl Facts<'_> {
             Some(database) => (StepName::ImportDatabase(database), database.service()),
         };
         if let Some(back) = run.manifest.services_back.iter().find(|back| back.service == service) {
-            let why = format!("{} went back to the old database at {}", service.name(), back.at);
+            let why = format!("{} went back to the old database at {}", service.name(), utc(&back.at));
             return open(why, self.confirmed("migrate --replace"));
         }
         let Some(export) = &run.manifest.export else {

@@ -6,6 +6,7 @@ use crate::operations::decommission::Record;
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Cutover, Manifest, Proof, SourceCheck};
 use crate::settings::Settings;
+use crate::shown::utc;
 use crate::steps::{CommandName, Event, StepName};
 use anyhow::Result;
 use std::path::Path;
@@ -98,7 +99,7 @@ impl Facts<'_> {
 
     pub(super) fn taken_back(&self, run: &OneRun) -> Option<Evidence> {
         let back = run.manifest.rolled_back.last()?;
-        let why = format!("run {} was taken back at {} ({})", run.dir.id(), back.at, back.scope);
+        let why = format!("run {} was taken back at {} ({})", run.dir.id(), utc(&back.at), back.scope);
         Some(open(why, self.confirmed("migrate --replace")))
     }
 
@@ -113,7 +114,11 @@ impl Facts<'_> {
         };
         match run.changed_since(&proof.finished) {
             Some((command, at)) => {
-                let why = format!("the proof, of {}, is older than the {command} of {at}", proof.finished);
+                let why = format!(
+                    "the proof, of {}, is older than the {command} of {}",
+                    utc(&proof.finished),
+                    utc(at)
+                );
                 Err(open(why, verify))
             }
             None => Ok(proof),
@@ -121,7 +126,10 @@ impl Facts<'_> {
     }
 
     pub(super) fn red(&self, run: &OneRun, what: String, proof: &Proof) -> Evidence {
-        open(format!("{what}, by the proof of {}", proof.finished), format!("repair --run {}", run.dir.id()))
+        open(
+            format!("{what}, by the proof of {}", utc(&proof.finished)),
+            format!("repair --run {}", run.dir.id()),
+        )
     }
 }
 
@@ -129,7 +137,7 @@ impl Facts<'_> {
 pub(super) fn cut_over(run: &OneRun) -> Result<&Cutover, String> {
     match (&run.manifest.cutover, run.manifest.services_back.first()) {
         (Some(_), Some(back)) => {
-            Err(format!("{} went back to the old database at {}", back.service.name(), back.at))
+            Err(format!("{} went back to the old database at {}", back.service.name(), utc(&back.at)))
         }
         (Some(cutover), None) => Ok(cutover),
         (None, _) => Err(format!("run {} is not cut over", run.dir.id())),

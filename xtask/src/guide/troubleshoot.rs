@@ -15,6 +15,7 @@ use crate::run::dir;
 use crate::run::manifest::{Manifest, Proof};
 use crate::run::servers;
 use crate::settings::Server;
+use crate::shown::utc;
 use crate::steps::{Event, StepName};
 use crate::stores::prerequisites;
 use anyhow::Result;
@@ -235,7 +236,7 @@ impl Patient<'_> {
         };
         let rate = (self.ctx.settings.firestore.rate / 2.0).max(1.0);
         let resume = format!("migrate --resume {} --firestore-rate {rate:.0}", manifest.run);
-        let cause = format!("the import of {} did not come to its end {}", failed.began, failed.detail);
+        let cause = format!("the import of {} did not come to its end {}", utc(&failed.began), failed.detail);
         Ok(Some(trouble("firestore", cause.trim().to_string(), self.confirmed(&resume))))
     }
 
@@ -248,24 +249,16 @@ impl Patient<'_> {
             true => Vec::new(),
             false => self.differences(manifest, proof),
         };
-        let looked_at = format!("the proof of {}: {} tables", proof.finished, proof.tables.len());
+        let looked_at = format!("the proof of {}: {} tables", utc(&proof.finished), proof.tables.len());
         Diagnosis::of(Topic::Mismatch, looked_at, troubles)
     }
 
     fn differences(&self, manifest: &Manifest, proof: &Proof) -> Vec<Trouble> {
         let repair = self.confirmed(&format!("repair --run {} --apply", manifest.run));
         let tables = proof.tables.iter().filter(|(_, table)| !table.is_green()).map(|(name, table)| {
-            let counts = table.counts;
-            let kinds = [
-                (counts.missing, "missing"),
-                (counts.different, "different"),
-                (counts.extra, "not of this run"),
-                (counts.other, "not comparable"),
-            ];
-            let kinds = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
             let first = table.findings.iter().find_map(|finding| finding.key.as_ref().map(|_| finding));
             let first = first.map_or(String::new(), |f| format!(", such as {}", f.text(Values::Masked)));
-            let kinds = kinds.collect::<Vec<_>>().join(", ");
+            let kinds = table.counts.in_words(manifest.cutover.is_some());
             trouble(name, format!("{kinds} of {} rows{first}", table.expected_rows), repair.clone())
         });
         let checks = proof.checks.iter().filter(|check| !check.is_green()).map(|check| {

@@ -65,7 +65,7 @@ pub async fn look(ctx: &Arc<Ctx>, export: &Export) -> Result<Looked> {
     }
     if !in_the_way.is_empty() {
         refuse!(
-            "somebody has written to Firestore:\n  {}\nNo store has been changed. Stop who writes there, and see \
+            "another client has written to Firestore:\n  {}\nNo store has been changed. Stop who writes there, and see \
              what becomes of these documents; then go on",
             in_the_way.join("\n  ")
         );
@@ -193,7 +193,7 @@ impl Conflicts {
         });
         let lines: Vec<String> = findings.map(|finding| finding.text(ctx.values)).collect();
         let what = format!(
-            "somebody has written to Firestore meanwhile: {} documents are not as this run writes them, and are \
+            "another client has written to Firestore meanwhile: {} documents are not as this run writes them, and are \
              left alone:\n  {}\nStop who writes there; what becomes of these documents is for a person to decide",
             self.documents,
             lines.join("\n  ")

@@ -1,11 +1,11 @@
 //! What a run came to, in a line and in the few that matter at night. All of it is `Report::text`. Pure.
 
-use crate::findings::{Counts, SaidFinding};
+use crate::findings::SaidFinding;
 use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::grouped;
 use crate::run::manifest::{Backup, Services, SourceCheck, left_out_lines};
 use crate::run::report::{Line, Report, Stage};
-use crate::shown::{duration, hanging, some_of};
+use crate::shown::{duration, hanging, some_of, utc};
 use crate::timing::Part;
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ impl Report {
     fn differences_in_brief(&self, columns: usize) -> Vec<String> {
         let red = self.tables.iter().filter(|line| line.verified == Some(false));
         let of_tables = red.map(|line| {
-            let words = line.counts.map(|counts| different(counts, line.services.is_some()));
+            let words = line.counts.map(|counts| counts.in_words(line.services.is_some()));
             let words = words.filter(|words| !words.is_empty());
             (line.table.as_str(), words.unwrap_or_else(|| "differs".into()), &line.findings)
         });
@@ -175,6 +175,7 @@ impl Report {
     fn source_in_brief(&self, columns: usize) -> Option<String> {
         let SourceCheck { at, snapshot, changed, unknown, by_versions, by_digest, .. } =
             self.source.as_ref()?;
+        let (at, snapshot) = (utc(at), utc(snapshot));
         let tables = by_versions + by_digest;
         Some(match (unknown, changed.len()) {
             (Some(why), _) => format!("whether it has changed is not known: {why}"),
@@ -190,7 +191,7 @@ impl Report {
     }
 
     fn services_in_brief(&self) -> Option<String> {
-        let at = self.cutover.as_ref()?;
+        let at = utc(self.cutover.as_ref()?);
         let sum = |of: fn(Services) -> u64| {
             self.tables.iter().filter_map(|line| line.services).map(of).sum::<u64>()
         };
@@ -233,16 +234,6 @@ impl Backup {
         }
         out
     }
-}
-
-/// `2 different, 1 missing`. `in_service`: what was changed and added is the services' work.
-fn different(counts: Counts, in_service: bool) -> String {
-    let Counts { missing, other, .. } = counts;
-    let (different, extra) = if in_service { (0, 0) } else { (counts.different, counts.extra) };
-    let parts =
-        [(different, "different"), (missing, "missing"), (extra, "not of this run"), (other, "other")];
-    let parts = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", grouped(n)));
-    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn most_first(mut named: Vec<(&str, u64)>) -> Vec<String> {

@@ -183,7 +183,7 @@ impl Locks {
                 return Ok(HeldLock { server: server.to_string(), pid, session });
             }
             let holder = holder(&mut session).await?;
-            if waiting.again(&"somebody has it").await.is_ok() {
+            if waiting.again(&"another command has it").await.is_ok() {
                 continue;
             }
             match holder {
@@ -198,10 +198,7 @@ impl Locks {
         if let Some(own) = self.held.iter().find(|held| held.pid == holder.pid) {
             refuse!("{server} and {} are one database: every store needs its own", own.server);
         }
-        refuse!(
-            "another run is at work on {server}: {holder}. {}",
-            holder.fix("then type the same command again")
-        );
+        refuse!("another run is at work on {server}: {holder}. {}", holder.fix("then rerun the command"));
     }
 
     /// Does this work while the locks are there. Where one is lost, the work is dropped, and with it

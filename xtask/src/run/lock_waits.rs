@@ -19,12 +19,9 @@ pub async fn explained(ctx: &Ctx, server: &Server, error: anyhow::Error) -> anyh
         return error;
     }
     let who = match holders(ctx, server).await {
-        Ok(holders) if holders.is_empty() => "nobody any more: type the same command again".to_string(),
+        Ok(holders) if holders.is_empty() => "nobody any more: rerun the command".to_string(),
         Ok(holders) => {
-            format!(
-                "by\n  {}\nWait for its end, or end it; then type the same command again",
-                holders.join("\n  ")
-            )
+            format!("by\n  {}\nWait for its end, or end it; then rerun the command", holders.join("\n  "))
         }
         Err(unknown) => format!("by whom cannot be seen ({unknown:#})"),
     };
@@ -56,10 +53,7 @@ struct Locked(Vec<String>);
 impl std::fmt::Display for Locked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let who = self.0.join("\n  ");
-        write!(
-            f,
-            "a table is locked, by\n  {who}\nWait for its end, or end it; then type the same command again"
-        )
+        write!(f, "a table is locked, by\n  {who}\nWait for its end, or end it; then rerun the command")
     }
 }
 

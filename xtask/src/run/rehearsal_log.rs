@@ -3,6 +3,7 @@
 
 use crate::run::manifest::ToolVersion;
 use crate::settings::human;
+use crate::shown::utc;
 use crate::timing::Timing;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -60,22 +61,25 @@ pub fn fitting<'a>(
     max_age: Duration,
     now: Timestamp,
 ) -> Result<&'a Rehearsal, String> {
+    let at = |rehearsal: &Rehearsal| utc(&rehearsal.at.to_string());
     let Some(last) = rehearsals.iter().rev().find(|r| r.tool == *tool) else {
         return Err(match rehearsals.last() {
             None => "no rehearsal is noted".to_string(),
             Some(other) if other.tool.version != tool.version => format!(
                 "the last one, at {}, was of version {}, this is {}",
-                other.at, other.tool.version, tool.version
+                at(other),
+                other.tool.version,
+                tool.version
             ),
-            Some(other) => format!("the last one, at {}, was of other SQL", other.at),
+            Some(other) => format!("the last one, at {}, was of other SQL", at(other)),
         });
     };
     // One from the future (a clock was set back) is not old.
     let age = Duration::try_from(now.duration_since(last.at)).unwrap_or_default();
     match (last.green, age <= max_age) {
         (true, true) => Ok(last),
-        (false, _) => Err(format!("the last one, at {}, was not green", last.at)),
-        (true, false) => Err(format!("the last one, at {}, is {} old", last.at, human(age))),
+        (false, _) => Err(format!("the last one, at {}, was not green", at(last))),
+        (true, false) => Err(format!("the last one, at {}, is {} old", at(last), human(age))),
     }
 }
 
@@ -133,7 +137,7 @@ mod tests {
         error(&[one("2026-01-30T12:00:00Z", &tool("1.0.0", "bb"), true)], "was of other SQL");
         // The newest of this tool counts, whatever others were.
         let red = one("2026-01-30T12:00:00Z", &this, false);
-        error(&[young.clone(), red.clone()], "2026-01-30T12:00:00Z, was not green");
+        error(&[young.clone(), red.clone()], "2026-01-30 12:00:00 UTC, was not green");
         let other = one("2026-01-31T00:00:00Z", &tool("1.0.0", "bb"), false);
         assert_eq!(judge(&[red, young.clone(), other]), Ok(young.at.to_string()));
     }

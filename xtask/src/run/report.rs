@@ -5,6 +5,7 @@ use crate::hazards::{self, Found};
 use crate::ledger::{self, Sums};
 use crate::model::{Stop, grouped};
 use crate::run::manifest::{Check, Cutover, Export, Manifest, Proof, Services, SourceCheck, left_out_lines};
+use crate::shown::utc;
 use crate::tables::Table;
 use crate::timing::Part;
 use anyhow::Result;
@@ -241,7 +242,7 @@ impl Report {
     /// Of which tables every row was read, and since when the others stand as they were proven.
     fn rows_read(&self) -> String {
         let unchanged: Vec<&String> = self.tables.iter().filter_map(|l| l.unchanged_since.as_ref()).collect();
-        let Some(oldest) = unchanged.iter().min() else { return String::new() };
+        let Some(oldest) = unchanged.iter().min().map(|oldest| utc(oldest)) else { return String::new() };
         format!(
             "  ✓ rows: {} tables of PostgreSQL are by their row versions what was proven by digest at {oldest}, and \
              not read again; `verify --full` reads every row\n",
@@ -256,7 +257,7 @@ impl Report {
             Some(cutover) => format!(
                 "after the cut-over at {}: what differs from the run is the services' work, what is missing \
                  is not",
-                cutover.at
+                utc(&cutover.at)
             ),
             None => "before the cut-over: whatever is not this run's is damage".to_string(),
         });
@@ -267,9 +268,10 @@ impl Report {
         let Some(source) = &self.source else { return String::new() };
         let SourceCheck { at, snapshot, changed, sequences, unknown, replayed, by_versions, by_digest } =
             source;
+        let (at, snapshot) = (utc(at), utc(snapshot));
         let until = match replayed {
             Some(replayed) => format!("{at} on a standby, which had replayed {replayed}"),
-            None => at.clone(),
+            None => at,
         };
         let as_of = match self.proven {
             Some(true) => format!("proven as of the snapshot {snapshot}"),
@@ -305,7 +307,8 @@ impl Report {
                     let (added, changed) = (grouped(added), grouped(changed));
                     let table = &line.table;
                     out += &format!(
-                        "  {table:<17} {added} rows added, {changed} changed, since the cut-over at {at}\n"
+                        "  {table:<17} {added} rows added, {changed} changed, since the cut-over at {}\n",
+                        utc(at)
                     );
                 }
             }

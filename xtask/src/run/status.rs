@@ -141,7 +141,7 @@ impl Status {
         };
         let tasks: Vec<String> = progress.tasks.iter().map(far).collect();
         let time = progress.at.get(11..19).unwrap_or(&progress.at);
-        let before = format!("  {time}  now: ");
+        let before = format!("  {time} UTC  now: ");
         format!("{before}{}\n", some_of(&tasks, columns.saturating_sub(before.len())))
     }
 

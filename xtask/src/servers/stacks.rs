@@ -7,6 +7,7 @@ use crate::servers::local::{self, Wanted};
 use crate::servers::runtime::{Runtime, Taken};
 use crate::servers::{compose_stack, native};
 use crate::settings::Environment;
+use crate::shown::utc;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,7 @@ impl LocalStack {
         match self {
             LocalStack::Processes(stack) => {
                 let (directory, started) = (&stack.connections.dir, &stack.connections.started);
-                let mut out = format!("{} since {started}\n", directory.display());
+                let mut out = format!("{} since {}\n", directory.display(), utc(started));
                 let state = |running| if running { "running" } else { "stopped" };
                 for server in &stack.servers {
                     let state = state(server.running);

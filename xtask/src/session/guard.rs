@@ -29,7 +29,7 @@ pub fn confirmed(settings: &Settings, said: Option<&str>) -> Result<()> {
         ),
         None if settings.policy.confirm => refuse!(
             "environment `{environment}` asks for confirmation before anything is changed: the source is \
-             {source}, the targets are {}, {} and {}. If that is meant, type the same command again with \
+             {source}, the targets are {}, {} and {}. If that is meant, rerun the command with \
              --confirm {wanted}",
             settings.product,
             settings.order,
@@ -57,7 +57,7 @@ pub fn unrehearsed(ctx: &Ctx, rehearsals: &[Rehearsal], noted_in: &Path, now: Ti
     let found = rehearsal_log::fitting(rehearsals, &ctx.tool_version(), max_age, now).err()?;
     Some(format!(
         "environment `{}` wants a green rehearsal of this tool and its SQL, not older than {}: {found} \
-         ({}). Type `cargo xtask rehearse`, then the same command again, or go without by \
+         ({}). Type `cargo xtask rehearse`, then rerun the command, or go without by \
          --accept {NO_REHEARSAL}, which is recorded in the run",
         ctx.settings.environment,
         human(max_age),

@@ -35,7 +35,7 @@ impl Whereabouts {
         Whereabouts { environment: common.env.clone(), options, knows }
     }
 
-    /// But for this option, which is said anew.
+    /// But for this option, which is given again.
     pub fn without(mut self, option: &str) -> Whereabouts {
         self.options.retain(|(name, _)| *name != option);
         self
@@ -87,6 +87,15 @@ impl Whereabouts {
         }
         line
     }
+}
+
+/// The command that a refusal names as its remedy: the first one in backquotes, but for one that only shows something.
+pub fn remedy(text: &str) -> Option<&str> {
+    let of_ours = |quoted: &&str| {
+        let verb = quoted.strip_prefix(TOOL).and_then(|command| command.split_whitespace().next());
+        verb.is_some_and(|verb| !["status", "doctor", "checklist"].contains(&verb))
+    };
+    text.split('`').skip(1).step_by(2).find(of_ours)
 }
 
 /// A bare command ends where words of the sentence around it go on.
@@ -151,6 +160,20 @@ mod tests {
             ("cargo xtask verify.\ntwo", format!("cargo xtask verify {all}.\ntwo")),
         ] {
             assert_eq!(there().complete(text), wanted);
+        }
+    }
+
+    #[test]
+    fn a_remedy_is_the_first_command_that_changes_something() {
+        for (text, wanted) in [
+            (
+                "`cargo xtask status --run 1` shows it; `cargo xtask repair --run 1`",
+                Some("cargo xtask repair --run 1"),
+            ),
+            ("it gives way to `cargo xtask migrate --replace`, `x`", Some("cargo xtask migrate --replace")),
+            ("`SELECT 1` and cargo xtask verify: rerun the command", None),
+        ] {
+            assert_eq!(remedy(text), wanted, "{text}");
         }
     }
 

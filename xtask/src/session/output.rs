@@ -1,6 +1,6 @@
 //! What a command leaves for the person: results on stdout, the next command on stderr.
 
-use super::next::Whereabouts;
+use super::next::{Whereabouts, remedy};
 use crate::effects::terminal::{Verbosity, end_phase};
 use crate::run::brief::labelled;
 use crate::run::dir;
@@ -127,6 +127,13 @@ impl LastWords {
 
     fn put(&self, words: Option<Words>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    /// What to type after a refusal: the remedy, where its text names one, for the same command would be refused once
+    /// more.
+    pub fn of_refusal(&self, text: &str, whereabouts: &Whereabouts) -> Option<String> {
+        let again = self.of(false, false, whereabouts)?;
+        Some(remedy(text).map_or(again, |command| format!("next: {command}")))
     }
 
     /// What to type, for a command that failed or was `interrupted`. Where the disk is `full`, to go on in the same

@@ -150,7 +150,8 @@ impl Session<'_> {
 
     /// `told`: what the command tells besides.
     pub fn keep_report_with(&self, ctx: &Ctx, told: &str) {
-        let kept = RunStory::of(&ctx.run, ctx.values).and_then(|story| report::keep(&story, &ctx.run, told));
+        let story = RunStory::of(&ctx.run, ctx.values).map(|story| story.with_next(|next| self.then(next)));
+        let kept = story.and_then(|story| report::keep(&story, &ctx.run, told));
         if let Err(error) = kept {
             self.terminal.warn(format!("the report of run {} is not written: {error:#}", ctx.run.id()));
         }

@@ -107,8 +107,8 @@ impl Snapshot {
         let differences = judged.differences(&now);
         if !differences.is_empty() {
             refuse!(
-                "{} was changed while it was looked at:\n  {}\nNothing has been written to a target: type the \
-                 same command again, and the source is judged as it is now",
+                "{} was changed while it was looked at:\n  {}\nNothing has been written to a target: rerun the command, \
+                 and the source is judged as it is now",
                 ctx.settings.source,
                 differences.join("\n  ")
             );

@@ -21,7 +21,7 @@ pub fn expected_rows(schema: &str, table: &str, columns: &[Column], buckets: &[i
 }
 
 /// The rows that are expected and those that are there, side by side: `e` and `f`, and with each how many
-/// rows there bear the id. Of several that do, the first stands beside the expected one.
+/// rows there have the id. Of several that do, the first is compared with the expected one.
 fn side_by_side(table: &str, buckets: &[i64]) -> String {
     format!(
         "(SELECT *, 1::bigint AS xtask_place FROM pg_temp.expected) e FULL JOIN \

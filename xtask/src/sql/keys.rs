@@ -41,7 +41,7 @@ pub enum Kind {
     Conflict,
     /// Others have added it.
     AddedByOthers,
-    /// Several rows bear the id, and others write there.
+    /// Several rows have the id, and others write there.
     DuplicateKey,
     /// Beside another row with its id, or without an id.
     Surplus,
@@ -332,7 +332,7 @@ pub fn audit_of(audit: &str, rows: &[i64]) -> String {
     format!("SELECT a.id::bigint, a.kind FROM (\n{audit}\n) a WHERE a.id = ANY ({})", ids(rows))
 }
 
-/// The mapping of these users, and of those who bear one of these uids, as CSV.
+/// The mapping of these users, and of those who have one of these uids, as CSV.
 pub fn copy_mapping(mapping: &str, users: &[i64], uids: &[String]) -> String {
     let uids: Vec<String> = uids.iter().map(|uid| literal(uid)).collect();
     copy_csv(&format!(

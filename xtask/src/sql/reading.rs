@@ -37,7 +37,7 @@ pub struct Reading {
     /// Ids and references of the targets (`table.column`) that the source has as bigint.
     #[serde(default)]
     pub wide: Vec<String>,
-    /// By table: names of the quarantine's own columns that a column of the source bears.
+    /// By table: names of the quarantine's own columns that a column of the source has, too.
     #[serde(default)]
     pub taken: BTreeMap<String, Vec<String>>,
 }

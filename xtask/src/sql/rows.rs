@@ -40,7 +40,7 @@ pub struct Treatment<'a> {
     pub nulls: NullPolicy,
 }
 
-/// Single rows, by what they bear.
+/// Single rows, by what they hold.
 #[derive(Clone, Copy, Debug)]
 pub enum Only<'a> {
     Ids(&'a [i64]),

@@ -80,7 +80,7 @@ pub fn read_mine(table: &Table, columns: &[Column], rows: &str) -> String {
     )
 }
 
-/// Gives new documents the ids of the rows that bear their keys already.
+/// Gives new documents the ids of the rows that have their keys already.
 pub fn known_ids(table: &Table, key: &str) -> String {
     format!(
         "UPDATE {theirs} t SET id = o.id \

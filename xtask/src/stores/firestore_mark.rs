@@ -2,6 +2,7 @@
 
 use crate::refuse;
 use crate::run::ctx::Ctx;
+use crate::shown::utc;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::document::{Document, Value};
@@ -127,7 +128,7 @@ pub(super) async fn set_in_firestore(ctx: &Ctx, state: MarkState) -> Result<()> 
         refuse!(
             "the services took over from run {} at {}, or are about to: nothing was written to Firestore",
             found.run,
-            found.at
+            utc(&found.at)
         );
     }
     let change = Guarded::Set(wanted.document());
@@ -151,7 +152,7 @@ pub(super) async fn withdraw_in_firestore(ctx: &Ctx, states: &[MarkState], inste
     let Some(found) = found.filter(is_meant) else { return Ok(()) };
     let state = FirestoreState { state: instead, at: crate::run::dir::now(), ..found };
     let others = firestore.change(COLLECTION, vec![(Guarded::Set(state.document()), version)]).await?;
-    anyhow::ensure!(others.is_empty(), "somebody has changed Firestore's mark at this moment");
+    anyhow::ensure!(others.is_empty(), "another client has changed Firestore's mark at this moment");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::effects::postgres::Connection;
 use crate::model::{Database, Service};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, Manifest, Published};
+use crate::shown::utc;
 use crate::stores::firestore_mark::{
     CUT_OVER, FirestoreState, connect, in_firestore, set_in_firestore, withdraw_in_firestore,
 };
@@ -33,8 +34,10 @@ pub struct Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.state {
-            MarkState::CuttingOver => write!(f, "the cut-over of run {} began at {}", self.run, self.at),
-            _ => write!(f, "the services took over from run {} at {}", self.run, self.at),
+            MarkState::CuttingOver => {
+                write!(f, "the cut-over of run {} began at {}", self.run, utc(&self.at))
+            }
+            _ => write!(f, "the services took over from run {} at {}", self.run, utc(&self.at)),
         }
     }
 }
@@ -114,8 +117,9 @@ impl Marks {
         let run = ctx.run.id();
         if let Some(taken) = self.taken_back.get(run) {
             refuse!(
-                "run {run} was taken back already, at {taken}: the shop is on its old database. `cargo xtask migrate \
-                 --replace` makes a new run"
+                "run {run} was taken back already, at {}: the shop is on its old database. `cargo xtask migrate \
+                 --replace` makes a new run",
+                utc(taken)
             );
         }
         match self.gone_back(run) {
@@ -155,7 +159,7 @@ impl Marks {
         self.not_taken_back(ctx)?;
         if let Some(mark) = self.cutover() {
             refuse!(
-                "{mark} ({}): what stands in the stores is theirs, and nothing takes its place. Nothing has been \
+                "{mark} ({}): what is in the stores is theirs, and nothing takes its place. Nothing has been \
                  changed",
                 mark.store
             );
@@ -185,7 +189,7 @@ impl Marks {
                 ctx.settings.firestore.project,
                 state.environment,
                 state.run,
-                state.at,
+                utc(&state.at),
                 ctx.settings.environment
             );
         }

@@ -8,6 +8,7 @@ use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Export, Published};
+use crate::shown::utc;
 use crate::steps::StepName;
 use crate::stores::{documents, rows};
 use crate::tables::{self, Table};
@@ -128,10 +129,10 @@ impl EarlierRun {
         let manifest = run.load_manifest()?;
         if let Some(cutover) = &manifest.cutover {
             refuse!(
-                "run {}: the services took over at {}: what stands in the targets is theirs, and nothing takes \
+                "run {}: the services took over at {}: what is in the targets is theirs, and nothing takes \
                  its place",
                 manifest.run,
-                cutover.at
+                utc(&cutover.at)
             );
         }
         let Some(export) = manifest.export else { return Ok(None) };
@@ -292,7 +293,7 @@ pub async fn remove_documents(
         [] => Ok(()),
         ref conflicts => {
             let what = format!(
-                "somebody has written to {} while it was replaced:\n  {}",
+                "another client has written to {} while it was replaced:\n  {}",
                 collection.name,
                 conflicts.join("\n  ")
             );

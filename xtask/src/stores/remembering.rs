@@ -31,7 +31,7 @@ pub async fn loaded(
         let same = changes::still_written(connection, place, written, content.rows).await?;
         let then = match history.clone() {
             Ok(history) if same => changes::remember(connection, place, history, content).await?,
-            Ok(_) => Err("somebody has written to it since it was loaded".to_string()),
+            Ok(_) => Err("another client has written to it since it was loaded".to_string()),
             Err(why) => Err(why),
         };
         connection.run("COMMIT").await?;

@@ -15,7 +15,7 @@ use xtask::effects::wait::{self, State};
 use xtask::servers::docker::{Engine, ShopProject};
 use xtask::settings::Server;
 
-/// The image's volume would outlive a container that Compose makes anew.
+/// The image's volume would outlive a container that Compose recreates.
 const NO_VOLUME: &str = "    tmpfs: /var/lib/postgresql/data\n";
 
 /// The order service, told its database by these variables.

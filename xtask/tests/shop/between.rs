@@ -248,6 +248,11 @@ async fn the_first_store_that_says_so_speaks_for_all() {
     }
     let said = shop.xtask(&["import"]).expect_code(4);
     assert_words(&said, &["the services took over"]);
+    assert!(
+        said.stderr.contains("\nnext: cargo xtask verify --run "),
+        "it would be refused again: {}",
+        said.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,8 +302,8 @@ async fn a_run_whose_place_was_taken_is_none_to_go_by() {
 async fn a_copy_that_is_older_than_a_replay_is_known() {
     let shop = migrated().await;
     let copy = copied(&shop);
-    let mend = "UPDATE orders SET user_id = 1 WHERE id = 930";
-    shop.source().await.run(mend).await.unwrap();
+    let fix = "UPDATE orders SET user_id = 1 WHERE id = 930";
+    shop.source().await.run(fix).await.unwrap();
     shop.xtask(&["replay"]).expect_code(0);
     shop.xtask(&["verify"]).expect_code(0);
     let before = stores(&shop).await;

@@ -536,7 +536,7 @@ async fn what_an_instant_saw_is_on_disk() {
     crate::tool::send(pid.try_into().unwrap(), nix::sys::signal::Signal::SIGKILL);
     drop(session);
     let server = servers.server("source", "postgres");
-    let mut session = wait::for_state("the server has begun anew", within(30, 50), async || {
+    let mut session = wait::for_state("the server has started again", within(30, 50), async || {
         match postgres::connect(&server, "test").await {
             Ok(mut session) => match session.row(checkpointer).await {
                 // It lets sessions in until it has noticed.

@@ -2,7 +2,7 @@
 //! hold any more. What people say is kept, and is about one run.
 
 use crate::backup_files::{self, Drill, TARGETS, hours_ago};
-use crate::source::{Elsewhere, shop_with_a_service};
+use crate::source::{Elsewhere, shop_with_an_environment};
 use crate::support::{Said, Shop, assert_refused, assert_words, binary, says};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -23,8 +23,7 @@ struct Town {
 
 impl Town {
     async fn open() -> Town {
-        let shop = shop_with_a_service().await;
-        let there = Elsewhere::new(&shop, &shop.settings.source.user, "");
+        let (shop, there) = shop_with_an_environment().await;
         Town { shop, there }
     }
 

@@ -108,7 +108,7 @@ async fn what_a_service_writes_between_look_and_write_is_left_alone() {
     assert_words(
         &said,
         &[
-            "somebody has written to Firestore meanwhile: 1 documents are not as this run writes them",
+            "another client has written to Firestore meanwhile: 1 documents are not as this run writes them",
             &format!("users/{ADA}: "),
             HOW,
             "Stop who writes there",
@@ -152,7 +152,7 @@ async fn what_comes_while_the_tool_exports_is_refused_before_any_store_is_writte
     migrate.signal(Signal::SIGCONT);
     let said = tokio::task::block_in_place(|| migrate.ends_within(60));
     let words = [
-        "somebody has written to Firestore",
+        "another client has written to Firestore",
         &format!("users/{ADA}: "),
         HOW,
         "user_sessions/stranger: is not of this run",
@@ -276,7 +276,7 @@ async fn what_is_changed_while_it_is_replaced_is_left_alone() {
     assert_words(
         &said,
         &[
-            "somebody has written to users while it was replaced",
+            "another client has written to users while it was replaced",
             &format!("users/{ADA}: is not what run "),
             HOW,
             "they are left alone",
@@ -311,7 +311,7 @@ async fn a_repair_leaves_alone_what_is_written_meanwhile_and_knows_its_own() {
     let whole = documents[ADA].as_ref().unwrap();
     let mut damaged = whole.clone();
     damaged.insert("first_name".into(), Value::Text("Damaged".into()));
-    // A call that was reported as failed: changed, made anew and removed.
+    // A call that was reported as failed: changed, made again and removed.
     let stranger = Document { id: "stranger".into(), ..theirs() };
     let gone = documents.keys().find(|id| *id != ADA).unwrap().clone();
     shop.services.set("users", &document(ADA, &damaged)).await.unwrap();

@@ -132,8 +132,9 @@ async fn before_the_cutover_it_is_damage_and_after_it_the_services_work() {
     let journal = fs::read_to_string(shop.latest().file("journal.jsonl")).unwrap();
     assert!(journal.contains("\\\"source_sequences\\\""), "{journal}");
     let at = cutover.at.as_str();
+    let told = xtask::shown::utc(at);
     let said = shop.xtask(&["cutover"]).expect_code(0);
-    assert_words(&said, &["has been cut over already, at", at]);
+    assert_words(&said, &["has been cut over already, at", &told]);
 
     // The services at work.
     let work = format!(
@@ -161,7 +162,7 @@ async fn before_the_cutover_it_is_damage_and_after_it_the_services_work() {
     let said = shop.xtask(&["verify"]).expect_code(0);
     assert_words(
         &said,
-        &["after the cut-over at", at, "the services' work", "to what the services made since: 1"],
+        &["after the cut-over at", &told, "the services' work", "to what the services made since: 1"],
     );
     for line in [
         "categories        1 rows added, 1 changed",
@@ -197,7 +198,7 @@ async fn before_the_cutover_it_is_damage_and_after_it_the_services_work() {
     // The source stays as it is, unless somebody says which run they mean.
     let run_id = shop.latest().id().to_string();
     let said = shop.xtask(&["unfreeze"]).expect_code(4);
-    assert_words(&said, &["was cut over at", at, &format!("unfreeze --run {run_id}")]);
+    assert_words(&said, &["was cut over at", &told, &format!("unfreeze --run {run_id}")]);
     assert_eq!(state(&shop, "postgres").await, read_only());
     shop.xtask(&["unfreeze", "--run", &run_id]).expect_code(0);
     assert_eq!(state(&shop, "postgres").await, OPEN);

@@ -3,7 +3,7 @@
 
 use crate::backup_files::{self, Drill, hours_ago};
 use crate::quiet_day;
-use crate::source::{Elsewhere, log_in, run, shop_with_a_service};
+use crate::source::{Elsewhere, log_in, run, shop_with_an_environment};
 use crate::support::{Said, Shop, assert_refused, assert_words, says};
 use crate::tool::{Tool, targets, within};
 use jiff::{Timestamp, ToSpan};
@@ -31,8 +31,7 @@ struct Town {
 impl Town {
     /// Migrated.
     async fn open() -> Town {
-        let shop = shop_with_a_service().await;
-        let there = Elsewhere::new(&shop, &shop.settings.source.user, "");
+        let (shop, there) = shop_with_an_environment().await;
         there.xtask(&shop, &["migrate"]).expect_code(0);
         Town { shop, there }
     }

@@ -50,10 +50,10 @@ pub(crate) fn the_line(case: &str, said: Said, place: &str, what: &str, words: &
     line.clone()
 }
 
-/// The statement that a line says would mend it.
+/// The statement that a line says would fix it.
 pub(crate) fn statement(line: &Value) -> String {
-    let mend = line["mend"].as_str().unwrap();
-    mend[..mend.find(';').expect(mend)].to_string()
+    let fix = line["fix"].as_str().unwrap();
+    fix[..fix.find(';').expect(fix)].to_string()
 }
 
 /// Runs a script of `sql/grants` as a DBA does.
@@ -252,8 +252,8 @@ async fn every_verb_works_with_the_least_grants() {
     shop.superuser(&shop.settings.product).await.run(damage).await.unwrap();
     places.run(&["repair"]).expect_code(3);
     done(&["repair", "--apply"]);
-    let mended = "UPDATE user_sessions SET session_token = 'slashNoMore' WHERE id = 903";
-    shop.superuser(&shop.settings.source).await.run(mended).await.unwrap();
+    let fixed = "UPDATE user_sessions SET session_token = 'slashNoMore' WHERE id = 903";
+    shop.superuser(&shop.settings.source).await.run(fixed).await.unwrap();
     let said = done(&["replay"]);
     assert!(said.stdout.contains("brought in and proven: id 903"), "{}", said.stdout);
     for arguments in [&["verify"][..], &["freeze"], &["unfreeze"], &["cutover"], &["status"], &["verify"]] {
@@ -371,7 +371,7 @@ async fn each_prerequisite_has_its_own_line() {
     let said = places.run_with(&port, &closed, &["doctor", "--json"]);
     let health = said.json();
     let line = the_line("no gateway", said, "gateway", "reachable", "nothing listens there");
-    assert!(line["mend"].as_str().unwrap().starts_with("pg_isready -h 127.0.0.1 -p "), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().starts_with("pg_isready -h 127.0.0.1 -p "), "{line:#}");
     let unknown = lines(&health, "not_looked_at");
     assert!(unknown.len() == 7 && unknown.iter().all(|l| l["place"] == "gateway"), "{unknown:#?}");
     assert_eq!(lines(&health, "met").len(), met - 10, "{health:#}");
@@ -387,7 +387,7 @@ async fn each_prerequisite_has_its_own_line() {
     let emulator = shop.settings.firestore.emulator.as_deref().unwrap();
     let said = places.run_with(emulator, &format!("127.0.0.1:{}", closed_port()), &["doctor", "--json"]);
     let line = the_line("no Firestore", said, "firestore", "reachable", "nobody answers");
-    assert!(line["mend"].as_str().unwrap().contains("emulators firestore start"), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().contains("emulators firestore start"), "{line:#}");
 
     let wrong: Said = places
         .command_with("", "", &["doctor", "--json"])
@@ -396,17 +396,17 @@ async fn each_prerequisite_has_its_own_line() {
         .unwrap()
         .into();
     let line = the_line("password", wrong, "order", "reachable", "refuses this user or password");
-    assert_eq!(line["mend"], "read -rs ORDER_PASSWORD && export ORDER_PASSWORD");
+    assert_eq!(line["fix"], "read -rs ORDER_PASSWORD && export ORDER_PASSWORD");
     let said = places.run_with("order_database", "ordure", &["doctor", "--json"]);
     let line = the_line("database", said, "order", "reachable", "no database of this name");
-    assert!(line["mend"].as_str().unwrap().starts_with("createdb "), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().starts_with("createdb "), "{line:#}");
     let said = places.run_with("ecommerce_db", "postgres", &["doctor", "--json"]);
     the_line("another database", said, "source", "tables", "public.users, public.user_sessions");
 
     // Nothing can be written there, and there is no room.
     let said = places.run(&["doctor", "--json", "--backup-dir", "/proc/backups"]);
     let line = the_line("no room", said, "this machine", "free disk", "/proc has 0 bytes, 3 times");
-    assert!(line["mend"].as_str().unwrap().contains("--backup-dir"), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().contains("--backup-dir"), "{line:#}");
 
     let mut order = shop.superuser(&shop.settings.order).await;
     order.run("ALTER ROLE order_user CONNECTION LIMIT 8").await.unwrap();
@@ -484,7 +484,7 @@ async fn who_else_works_on_the_source(shop: &Shop, places: &Places) {
     writer.run("ROLLBACK; BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let said = places.run(&["doctor", "--json"]);
     let line = the_line("a lock", said, "source", "other sessions", "keeps others out of a table");
-    assert!(line["mend"].as_str().unwrap().contains(&pid.to_string()), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().contains(&pid.to_string()), "{line:#}");
     writer.run("ROLLBACK").await.unwrap();
 }
 
@@ -502,7 +502,7 @@ async fn a_source_that_is_frozen(shop: &Shop, places: &Places) {
     places.run(&["freeze"]).expect_code(0);
     let line = warned();
     assert!(line["found"].as_str().unwrap().contains("by `cargo xtask freeze`"), "{line:#}");
-    assert!(line["mend"].as_str().unwrap().starts_with("cargo xtask unfreeze --env "), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().starts_with("cargo xtask unfreeze --env "), "{line:#}");
     places.run(&["unfreeze"]).expect_code(0);
     let mut source = shop.superuser(&shop.settings.source).await;
     source.run("ALTER DATABASE ecommerce_db SET default_transaction_read_only = on").await.unwrap();
@@ -528,8 +528,8 @@ async fn another_run_at_work(shop: &Shop, places: &Places) {
     );
     let line = the_line("a lock", said, "the servers", "lock", &format!("a run is at work: `{holder}`"));
     assert!(line["found"].as_str().unwrap().ends_with("holds the lock on product"), "{line:#}");
-    let mend = line["mend"].as_str().unwrap();
-    assert!(mend.contains("status --run 20260131_235959") && mend.contains(&pid.to_string()), "{line:#}");
+    let fix = line["fix"].as_str().unwrap();
+    assert!(fix.contains("status --run 20260131_235959") && fix.contains(&pid.to_string()), "{line:#}");
     let said = places.run(&["plan"]).expect_code(4);
     assert!(
         said.stdout.contains("another run is at work on product") && said.stdout.contains(holder),
@@ -563,7 +563,7 @@ fn a_pooler_in_between(shop: &Shop, places: &Places) {
     };
     let said = places.run_with(&format!("port = {port}"), &format!("port = {pooler}"), &["doctor", "--json"]);
     let line = the_line("a pooler", said, "product", "direct", "a pooler in between");
-    assert!(line["mend"].as_str().unwrap().contains("the server's own address"), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().contains("the server's own address"), "{line:#}");
     let said = places.run_with(&format!("port = {port}"), &format!("port = {pooler}"), &["connectivity"]);
     let said = said.expect_code(4);
     let verdict = "✗ product fails at session: a pooler in between gives each transaction another session";

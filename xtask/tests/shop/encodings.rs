@@ -251,7 +251,7 @@ async fn bytes_that_are_no_text_cost_their_rows_only() {
     migrated_green(&shop).await;
     undecodable(&shop).await;
 
-    // The same bytes in a database that says UTF8: nobody has to name anything, and targets anew.
+    // The same bytes in a database that says UTF8: nobody has to name anything, and new targets.
     let mut postgres = shop.settings.source.clone();
     postgres.database = "postgres".into();
     shop.superuser(&postgres)

@@ -224,11 +224,8 @@ async fn a_strict_policy() {
     let migrate = |more: &[&str]| run(&[&["migrate"], more].concat(), &env);
 
     let source = shop.settings.source.to_string();
-    let words = [
-        "asks for confirmation",
-        &source[..],
-        "type the same command again with --confirm strict/ecommerce_db",
-    ];
+    let words =
+        ["asks for confirmation", &source[..], "rerun the command with --confirm strict/ecommerce_db"];
     assert_refused("no confirmation", &migrate(&[]), &words);
     assert_refused(
         "a wrong one",
@@ -318,7 +315,10 @@ fn rehearsals(run: &dyn Fn(&[&str], &str) -> Said, dir: &Path, shop: &Shop, conf
     }
     fs::write(&noted, format!("{green}\n")).unwrap();
     let said = run(&["doctor"], env).expect_code(0);
-    let last = format!("the last fitting one was at {}, of scale 0", green["at"].as_str().unwrap());
+    let last = format!(
+        "the last fitting one was at {}, of scale 0",
+        xtask::shown::utc(green["at"].as_str().unwrap())
+    );
     assert!(said.stdout.contains(&last), "{last}: {}", said.stdout);
     migrate().expect_code(0);
     assert_eq!(shop.manifest().accepted, Vec::<String>::new());
@@ -348,7 +348,7 @@ async fn settings_are_shown() {
     {
         assert!(said.stdout.contains(words), "{words}: {}", said.stdout);
     }
-    assert!(said.stderr.contains("next: mend that, then cargo xtask config show --env production"));
+    assert!(said.stderr.contains("next: fix that, then cargo xtask config show --env production"));
 
     // Precedence, and secrets that are there: by their origin.
     let staging =
@@ -414,7 +414,7 @@ async fn a_certificate_that_is_its_own_root() {
     let lines = health["lines"].as_array().unwrap();
     let line = lines.iter().find(|line| line["place"] == "source" && line["what"] == "reachable").unwrap();
     assert_eq!(line["verdict"], "not_met", "{line:#}");
-    assert!(line["mend"].as_str().unwrap().contains("make the two certificates"), "{line:#}");
+    assert!(line["fix"].as_str().unwrap().contains("make the two certificates"), "{line:#}");
     let found = line["found"].as_str().unwrap();
     let commands: Vec<&str> =
         found.lines().map(str::trim).filter(|line| line.starts_with("openssl ")).collect();

@@ -59,7 +59,8 @@ async fn it_is_migrated_and_nothing_is_claimed_of_its_primary() {
     says(&there.xtask(&shop, &["verify"]).expect_code(0), &[" on a standby, which had replayed "]);
 
     // What has not come yet is not seen, and that is said; what has come is.
-    let committed = "SELECT pg_last_xact_replay_timestamp()::text";
+    let committed = "SELECT to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', \
+                     'YYYY-MM-DD HH24:MI:SS.US \"UTC\"')";
     standby.session().await.run("SELECT pg_wal_replay_pause()").await.unwrap();
     on_the_primary(&shop, "UPDATE products SET name = name || '!' WHERE id = 1").await;
     let until: String = standby.session().await.row(committed).await.unwrap().get(0);

@@ -229,7 +229,7 @@ ALTER TABLE products ALTER updated_at    TYPE timestamp USING updated_at    AT T
 INSERT INTO users (id, firebase_uid, email, created_at, deleted_at) VALUES
     (2001, 'twiceUid',   'a2001@example.com', now(), NULL),     -- → uid_not_unique, both
     (2002, 'twiceUid',   'a2002@example.com', now(), NULL),
-    (2003, 'reusedUid',  'a2003@example.com', now(), now()),    -- → user_deleted: no bearer of a document
+    (2003, 'reusedUid',  'a2003@example.com', now(), now()),    -- → user_deleted: it has no document
     (2004, 'reusedUid',  'a2004@example.com', now(), NULL),     -- → migrated
     (2005, 'noTimeUid',  'a2005@example.com', NULL,  NULL);     -- → migrated (fault 20)
 INSERT INTO user_sessions (id, user_id, session_token, created_at) VALUES
@@ -381,7 +381,7 @@ fn outcomes_are_those_of_the_rules(shop: &Shop, report: &Json) {
 }
 
 async fn documents_are_those_of_the_rules(shop: &Shop, report: &Json, source: &mut Connection) {
-    // 8: neither bearer of a doubled id; 20: one NULL time stamp costs nothing.
+    // 8: none of those with a doubled id; 20: one NULL time stamp costs nothing.
     assert_eq!(document(shop, "users", "twiceUid").await, None);
     assert_eq!(document(shop, "user_sessions", "twiceToken").await, None);
     assert_eq!(document(shop, "users", "reusedUid").await.unwrap()["email"], text("a2004@example.com"));

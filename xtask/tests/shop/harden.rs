@@ -427,7 +427,7 @@ async fn clients_read_their_own_account_and_nothing_else() {
     says(
         &said,
         &[
-            "firestore: somebody who is not logged in reads a session: 200, expected 403: cargo xtask harden does it",
+            "firestore: a client that is not logged in reads a session: 200, expected 403: cargo xtask harden does it",
         ],
     );
     let said = shop.xtask(&["harden", "firestore"]).expect_code(0);
@@ -449,7 +449,7 @@ async fn clients_read_their_own_account_and_nothing_else() {
     let own = "request.auth != null && request.auth.uid == uid";
     let everything = "match /{path=**} {\n      allow read, write: if false;";
     for (rule, instead, found) in [
-        (own, "true", "somebody who is not logged in reads a user: 200, expected 403"),
+        (own, "true", "a client that is not logged in reads a user: 200, expected 403"),
         (own, "request.auth != null", "a user reads another's account: 200, expected 403"),
         (own, "false", "a user reads the own account: 403, expected 200"),
         ("allow get:", "allow read, write:", "a user writes the own account: 404, expected 403"),

@@ -129,7 +129,7 @@ async fn a_column_that_comes_late_is_not_left_behind() {
     let said = tokio::task::block_in_place(|| migrate.ends_within(60)).expect_code(4);
     assert_words(
         &said,
-        &["was changed while it was looked at", "users.late text is new", "same command again"],
+        &["was changed while it was looked at", "users.late text is new", "rerun the command"],
     );
     let said = shop.xtask(&["migrate"]).expect_code(4);
     assert_words(&said, &["column-extra", "users.late"]);

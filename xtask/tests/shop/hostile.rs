@@ -1,5 +1,5 @@
 //! All inputs from the field that can stand together in one monolith: migrated, and every row of its ledger is
-//! what stands in `fixtures/cases/ledger.txt`. With XTASK_TEST_UPDATE=1 that file is written anew.
+//! what stands in `fixtures/cases/ledger.txt`. With XTASK_TEST_UPDATE=1 that file is written again.
 
 use crate::field::{put, quarantined};
 use crate::support::{Shop, workspace};

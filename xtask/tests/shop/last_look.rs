@@ -42,14 +42,14 @@ async fn on_the_source(shop: &Shop, text: &str) {
 }
 
 /// Meddles while a cut-over looks at the stores: it refuses with these words, and the source is free again.
-async fn refused(shop: &Shop, there: &Elsewhere, meddling: &str, words: &[&str], mending: &str) {
+async fn refused(shop: &Shop, there: &Elsewhere, meddling: &str, words: &[&str], fixing: &str) {
     let midway = Midway::of(shop, there).await;
     on_the_source(shop, meddling).await;
     let said = midway.ends(4).await;
     assert_words(&said, words);
     assert_eq!(state(shop, "shop_app").await, FREE, "{meddling}");
     assert!(shop.manifest().cutover.is_none(), "{meddling}");
-    on_the_source(shop, mending).await;
+    on_the_source(shop, fixing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,9 +76,9 @@ async fn what_comes_while_the_stores_are_looked_at_keeps_the_cutover_from_being_
                      WITH (connect = false, slot_name = NONE)";
     on_the_source(&shop, subscribe).await;
     let enable = "ALTER SUBSCRIPTION feed SET (slot_name = 'feed'); ALTER SUBSCRIPTION feed ENABLE";
-    let mend = "ALTER SUBSCRIPTION feed DISABLE; ALTER SUBSCRIPTION feed SET (slot_name = NONE); \
+    let fix = "ALTER SUBSCRIPTION feed DISABLE; ALTER SUBSCRIPTION feed SET (slot_name = NONE); \
                 DROP SUBSCRIPTION feed";
-    refused(&shop, &there, enable, &["subscription feed is enabled", "DISABLE"], mend).await;
+    refused(&shop, &there, enable, &["subscription feed is enabled", "DISABLE"], fix).await;
 
     // A session that stays.
     let midway = Midway::of(&shop, &there).await;

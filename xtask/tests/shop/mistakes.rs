@@ -232,7 +232,7 @@ async fn limits_are_known_before_anything_is_begun() {
     let quarantined = plan["quarantined"].as_u64().unwrap();
     for verb in [&["migrate"][..], &["export"]] {
         let said = shop.xtask(&[verb, &["--max-quarantine", "3"]].concat()).expect_code(5);
-        let found = format!("too many rows in quarantine: {quarantined} rows, allowed are 3 (users ");
+        let found = format!("too many rows in quarantine: {quarantined} rows exceed the limit of 3 (users ");
         let out = format!("--max-quarantine {quarantined}. Nothing has been begun");
         assert_words(&said, &[&found, "Fix them in the source", &out]);
         assert!(!said.stderr.contains("  export "), "{}", said.stderr);

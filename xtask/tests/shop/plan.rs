@@ -141,7 +141,7 @@ async fn what_it_costs_and_what_migrate_would_refuse() {
     // It would be paid for twice.
     let said = places.run(&["import"]).expect_code(4);
     assert!(said.stderr.contains(&format!("cost about {}.00 EUR", 2 * documents)), "{}", said.stderr);
-    // What is written anew counts once, what is there is deleted.
+    // What is written again counts once, what is there is deleted.
     let said = places.run(&["migrate", "--replace", "-n", "--json"]).expect_code(0).json();
     assert_eq!(
         (&said["documents"]["deletes"], &said["documents"]["writes"]),

@@ -1,5 +1,5 @@
 //! What the old database takes of what comes back, and what it does not: stricter constraints, keys that were
-//! exchanged, uids that several users bear, documents that are no rows, rows that both sides have changed.
+//! exchanged, uids that several users have, documents that are no rows, rows that both sides have changed.
 
 use crate::support::{Shop, assert_words};
 use crate::tool::Tool;

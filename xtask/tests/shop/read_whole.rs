@@ -58,8 +58,8 @@ async fn large_objects_of_others() {
     photos(&shop, 30).await;
     let said = places.run(&["doctor", "--json"]);
     let line = the_line("many", said, "source", "privileges", "shop_app (30 of them) is missing");
-    let mend = line["mend"].as_str().unwrap();
-    source.run(mend.split("\nall that are needed: ").next().unwrap()).await.unwrap();
+    let fix = line["fix"].as_str().unwrap();
+    source.run(fix.split("\nall that are needed: ").next().unwrap()).await.unwrap();
     places.run(&["doctor"]).expect_code(0);
     // What an owner has taken away from everybody, and what everybody may read.
     source

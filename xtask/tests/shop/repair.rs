@@ -1,4 +1,4 @@
-//! `repair` shows every difference with what would mend it and changes nothing; with `--apply` it writes
+//! `repair` shows every difference with what would repair it and changes nothing; with `--apply` it writes
 //! exactly that, and verification is green again. After the cut-over it touches nothing that others have
 //! written.
 
@@ -292,7 +292,7 @@ async fn after_the_cut_over_nothing_is_touched_that_others_have_written() {
                 "-- firestore user_sessions/plainSession1-9f86d081884c7d659a2feaa0: conflict, left alone",
                 "-- ✗ 0 rows and documents",
                 "-- 4 are not as this run last wrote them: left alone\n",
-                "-- 2 were added by the services since the cut-over at 2026-01-01T00:00:00.000Z: left alone\n",
+                "-- 2 were added by the services since the cut-over at 2026-01-01 00:00:00 UTC: left alone\n",
             ],
         );
         assert!(said.stderr.contains("others have written there"), "{}", said.stderr);
@@ -356,7 +356,7 @@ async fn after_the_cut_over_only_missing_structure_is_made() {
     );
     let said = shop.xtask(&["import"]).expect_code(4);
     for word in
-        ["the services took over at 2026-01-01T00:00:00.000Z", "comes back from a backup of its database"]
+        ["the services took over at 2026-01-01 00:00:00 UTC", "comes back from a backup of its database"]
     {
         assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
     }
@@ -410,6 +410,12 @@ async fn an_import_brings_a_dropped_table_back() {
         for word in [word, &format!("`cargo xtask repair --run {run} "), "` shows how, and repairs it"] {
             assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
         }
+        let next = said.stderr.lines().rfind(|line| line.starts_with("next: ")).unwrap_or_default();
+        assert!(
+            next.starts_with(&format!("next: cargo xtask repair --run {run} --stack ")),
+            "{}",
+            said.stderr
+        );
         product.run(undo).await.unwrap();
     }
     shop.xtask(&["import", "--run", &run]).expect_code(0);

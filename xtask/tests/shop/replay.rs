@@ -57,7 +57,7 @@ async fn one(shop: &Shop, database: Database, query: &str) -> Option<String> {
     sqlx::Row::get(&shop.target(database).await.row(query).await.unwrap(), 0)
 }
 
-const MENDED: &str = "\
+const FIXED: &str = "\
     UPDATE users SET firebase_uid = 'noraAtLast' WHERE id = 920; \
     UPDATE users SET firebase_uid = 'cleoAgain' WHERE id = 3; \
     UPDATE users SET firebase_uid = 'denisAtLast' WHERE id = 113; \
@@ -74,13 +74,13 @@ async fn mended_rows_come_in_with_what_hangs_on_them() {
     let before = targets(&shop).await;
     let said = shop.xtask(&["replay"]).expect_code(0);
     says(&said, &["still in quarantine (several users carry this firebase_uid", "Nothing to do"]);
-    assert!(targets(&shop).await == before, "nothing was mended");
+    assert!(targets(&shop).await == before, "nothing was fixed");
     let first = shop.manifest();
     assert!(first.export.as_ref().unwrap().replays.is_empty());
     let was = ledger(&first);
 
     // What user 920 ordered and reviewed is of products that were excluded: not in half.
-    shop.source().await.run(MENDED).await.unwrap();
+    shop.source().await.run(FIXED).await.unwrap();
     let said = shop.xtask(&["replay"]).expect_code(4);
     for word in [
         "product_reviews id 114: product_id 114 is not in products: it was excluded",
@@ -200,7 +200,7 @@ async fn cutover_after_a_replay(shop: &Shop) {
         assert_eq!(said.stderr.matches("public.").count(), 1, "{}", said.stderr);
         source.run(&format!("UPDATE {back}")).await.unwrap();
     }
-    // Mended, and not replayed yet; a row that left the source is one that replay has to hear of, too.
+    // Fixed, and not replayed yet; a row that left the source is one that replay has to hear of, too.
     source.run("DELETE FROM product_reviews WHERE id = 930").await.unwrap();
     let said = shop.xtask(&["cutover"]).expect_code(4);
     assert!(said.stderr.contains("public.product_reviews: "), "{}", said.stderr);
@@ -246,6 +246,7 @@ async fn damage_after_a_replay(shop: &Shop) {
     shop.xtask(&["verify"]).expect_code(0);
     let said = shop.xtask(&["import"]).expect_code(4);
     assert!(said.stderr.contains("was completed by a replay"), "{}", said.stderr);
+    assert!(said.stderr.contains("\nnext: cargo xtask repair --run "), "{}", said.stderr);
 }
 
 #[tokio::test]
@@ -253,7 +254,7 @@ async fn what_others_wrote_is_left_alone_and_what_hangs_on_it_waits() {
     let shop = migrated().await;
     let source = "UPDATE product_reviews SET product_id = 1 WHERE id = 114; \
                   UPDATE order_items SET product_id = NULL WHERE id = 921";
-    shop.source().await.run(&format!("{MENDED}; {source}")).await.unwrap();
+    shop.source().await.run(&format!("{FIXED}; {source}")).await.unwrap();
     // Order 930, the log of user 920, and the document of a user are others' now.
     let mut order = shop.target(Database::Order).await;
     order

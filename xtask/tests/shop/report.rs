@@ -16,6 +16,11 @@ fn is_a_page(html: &str, shop: &Shop) {
     for foreign in ["<script", "http://", "https://", "url(", "@import", "<img", "<link"] {
         assert!(!html.contains(foreign), "{foreign}");
     }
+    let digits: String = html.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert!(!digits.contains("0000-00-00T00:00:00"), "a time without its zone in words");
+    let stack = format!(" --stack {}", shop.dir().display());
+    let next = html.split("Next: <code>cargo xtask ").nth(1).and_then(|rest| rest.split("</code>").next());
+    assert!(next.is_some_and(|next| next.contains(&stack)), "what to do next, complete: {next:?}");
     let password = shop.settings.source.password.expose_secret();
     assert!(!password.is_empty() && !html.contains(password), "no secret");
 }
@@ -163,5 +168,6 @@ async fn the_page_opens_in_a_browser_whatever_it_says() {
     shop.xtask(&["cutover"]).expect_code(0);
     shop.xtask(&["rollback", "before-start"]).expect_code(0);
     opened("back.html");
-    assert!(html(&shop).contains("<title>Taken back"));
+    let page = html(&shop);
+    assert!(page.contains("<title>Taken back") && page.contains("No proof of it holds any more"), "{page}");
 }

@@ -47,7 +47,7 @@ async fn names(shop: &Shop) -> Vec<String> {
     databases(shop).await.into_iter().map(|(name, _)| name).collect()
 }
 
-/// What PostgreSQL itself would say to make the database anew, whatever it is called.
+/// What PostgreSQL itself would say to make the database again, whatever it is called.
 fn definitions(server: &Server) -> String {
     let mut dump = Command::new(native::postgres_bindir().unwrap().join("pg_dump"));
     dump.args(["--create", "--schema-only", "--host", &server.host, "--port", &server.port.to_string()]);
@@ -464,7 +464,7 @@ async fn it_takes_the_place_of_the_source_which_is_kept() {
     there.xtask(&shop, &["freeze", "--confirm", "shop/ecommerce_db"]).expect_code(0);
     in_database(&shop, "postgres").await.run(&format!("DROP DATABASE \"{aside}\"")).await.unwrap();
     let said = restore(&["--confirm", "shop/ecommerce_db"]).expect_code(0);
-    says(&said, &["it is held back as the old one was"]);
+    says(&said, &["it is frozen as the old one was"]);
     assert_words(&said, &["next: cargo xtask unfreeze", "then start the services"]);
     let error =
         run(&mut log_in(source, "report").await.unwrap(), "DELETE FROM users").await.unwrap_err().to_string();

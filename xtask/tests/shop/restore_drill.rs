@@ -208,7 +208,7 @@ async fn a_damaged_database_is_found_whatever_the_manifest_says() {
     says(&said, &["✓ RESTORED 1 of 1 backups, equal"]);
 }
 
-/// Writes the documents of a collection anew.
+/// Writes the documents of a collection again.
 fn rewritten(backup: &Path, collection: &str, change: impl Fn(Vec<String>) -> Vec<String>) {
     let manifest = store_backups::load(backup).unwrap();
     let path = backup.join(&manifest.documents().unwrap().collections[collection].file);

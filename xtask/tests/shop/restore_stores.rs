@@ -79,13 +79,8 @@ async fn documents_come_back_into_an_empty_project_and_nothing_of_others_is_over
     set(&of(&shop, &into).await, "users/nobody/addresses", "a1", "Bonn").await;
     set(&of(&shop, &into).await, "carts", "c1", "full").await;
     let before = whole(&shop, &into).await;
-    let words = [
-        "2 documents stand in Firestore",
-        "carts/(sha256 ",
-        " is not in the backup",
-        " differs",
-        "--into PROJECT",
-    ];
+    let words =
+        ["2 documents in Firestore", "carts/(sha256 ", " is not in the backup", " differs", "--into PROJECT"];
     assert_refused("others' documents", &restore(&[]), &words);
     assert_eq!(whole(&shop, &into).await, before);
     assert_eq!(whole(&shop, &own).await, there, "the store itself was not touched");

@@ -226,10 +226,7 @@ async fn two_at_once_and_what_status_says_meanwhile() {
         let holder = format!("xtask {id} lock {who}");
         let words = ["another run is at work on source", &holder[..holder.len().min(63)], "127.0.0.1", "UTC"];
         says(&said, &words);
-        says(
-            &said,
-            &[&format!("cargo xtask status --run {id}"), "type the same command again", "pg_terminate"],
-        );
+        says(&said, &[&format!("cargo xtask status --run {id}"), "rerun the command", "pg_terminate"]);
         assert_eq!(directories(), 1, "{verb:?}");
     }
     let journal = fs::read_to_string(run.join("journal.jsonl")).unwrap();
@@ -425,7 +422,7 @@ async fn what_a_resumed_run_refuses() {
         fs::write(run.join(file), bytes).unwrap();
     }
     let said = shop.xtask(&["migrate", "--resume", &id, "--max-quarantine", "0"]).expect_code(5);
-    says(&said, &["allowed are 0", "next: cargo xtask plan --max-quarantine 0 --stack"]);
+    says(&said, &["exceed the limit of 0", "next: cargo xtask plan --max-quarantine 0 --stack"]);
     for database in Database::ALL {
         let mut connection = shop.target(database).await;
         let tables = "SELECT count(*) FROM pg_tables WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'";
@@ -459,7 +456,7 @@ async fn an_earlier_run_gives_way_and_nothing_else_does() {
     let mut source = shop.source().await;
     source.run(&format!("UPDATE users SET deleted_at = now() WHERE firebase_uid = '{user}'")).await.unwrap();
     source.run("UPDATE orders SET tracking_number = 'new'").await.unwrap();
-    says(&shop.xtask(&["migrate"]).expect_code(4), &["gives way to `migrate --replace`"]);
+    says(&shop.xtask(&["migrate"]).expect_code(4), &["gives way to `cargo xtask migrate --replace --stack "]);
 
     // A changed row and a changed document: named, and left as they are with all others.
     let mut order = shop.target(Database::Order).await;

@@ -51,7 +51,7 @@ async fn autovacuum_is_no_session_to_end() {
             .contains(&format!("pid {pid}, of no role, application \"\": holds a write transaction, unseen")),
         "{found}"
     );
-    assert_eq!(line["mend"], "GRANT pg_read_all_stats TO \"mover\";");
+    assert_eq!(line["fix"], "GRANT pg_read_all_stats TO \"mover\";");
     assert!(!health.to_string().contains("pg_terminate_backend"), "{health:#}");
 
     // A client that is in the way: who it is has to be seen before anybody is told to end it.
@@ -60,12 +60,12 @@ async fn autovacuum_is_no_session_to_end() {
     client.run("BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let said = places.run(&["doctor", "--json"]);
     let line = the_line("unseen", said, "source", "other sessions", &format!("pid {locking}, postgres"));
-    assert_eq!(line["mend"], "GRANT pg_read_all_stats TO \"mover\";");
+    assert_eq!(line["fix"], "GRANT pg_read_all_stats TO \"mover\";");
     source.run("GRANT pg_read_all_stats TO mover").await.unwrap();
     let said = places.run(&["doctor", "--json"]);
     let line = the_line("seen", said, "source", "other sessions", "keeps others out of a table");
-    let mend = line["mend"].as_str().unwrap();
-    assert!(mend.contains(&format!("pg_terminate_backend(pid) FROM unnest(ARRAY[{locking}])")), "{mend}");
+    let fix = line["fix"].as_str().unwrap();
+    assert!(fix.contains(&format!("pg_terminate_backend(pid) FROM unnest(ARRAY[{locking}])")), "{fix}");
     client.run("ROLLBACK").await.unwrap();
 
     // Seen for what it is, it is no session of anybody.

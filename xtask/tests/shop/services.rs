@@ -153,7 +153,7 @@ async fn they_are_stopped_before_a_freeze_and_started_again_after_it() {
     let said = services.xtask(&shop, &["freeze"]).expect_code(1);
     let words = ["stopping order-service", "ended with exit status: 7: working on it", "no stop today"];
     assert_words(&said, &words);
-    assert_words(&said, &["nothing has been held back"]);
+    assert_words(&said, &["nothing has been frozen"]);
     assert_eq!(services.done(), [STOPPED, STARTED].concat());
     services.no_more("fail-stop-order");
     // One that hangs.
@@ -254,7 +254,7 @@ async fn they_go_over_and_come_back() {
     product.close().await.unwrap();
     services.so("fail-stop-gateway");
     let said = services.xtask(&shop, &["cutover"]).expect_code(1);
-    assert_words(&said, &["no stop today", "nothing has been held back"]);
+    assert_words(&said, &["no stop today", "nothing has been frozen"]);
     assert_eq!(state(&shop, "shop_app").await, FREE);
     services.no_more("fail-stop-gateway");
     services.done();

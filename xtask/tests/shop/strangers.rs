@@ -212,7 +212,7 @@ async fn what_customers_are_is_masked_unless_it_is_asked_for() {
     is_masked("what is done", &shop.xtask(&["repair", "--apply"]).expect_code(0), &secrets);
     shop.xtask(&["verify"]).expect_code(0);
 
-    // A row that is mended in the source meets what somebody wrote in its place.
+    // A row that is fixed in the source meets what somebody wrote in its place.
     shop.source()
         .await
         .run("UPDATE user_sessions SET session_token = 'slashNoMoreInIt' WHERE id = 204")

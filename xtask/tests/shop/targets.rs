@@ -3,6 +3,7 @@
 //! brings back.
 
 use crate::support::Shop;
+use crate::tool::within;
 use datapath::firestore::Unconditional;
 use sqlx::Row;
 use std::collections::BTreeSet;
@@ -10,8 +11,12 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use xtask::effects::postgres::{self, Connection};
+use xtask::effects::wait::{self, State};
 use xtask::model::{Database, Stop};
+use xtask::phases::p4_import;
+use xtask::run::command::visibly;
 use xtask::settings::Server;
+use xtask::steps::CommandName;
 use xtask::stores::{staging, swap};
 use xtask::tables::schema;
 
@@ -243,4 +248,40 @@ async fn what_is_built_and_in_which_order() {
     let keys = plan.keys_of("products");
     assert!(keys.len() == 1 && keys[0].contains("PRIMARY KEY USING INDEX"), "{keys:?}");
     assert!(plan.references().iter().all(|statement| statement.contains("FOREIGN KEY")), "{plan:?}");
+}
+
+/// As it is told of one that waits to be exported.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_waits_for_its_turn_says_so() {
+    let shop = Shop::open(0).await;
+    shop.xtask(&["export"]).expect_code(0);
+    let ctx = shop.ctx_of(shop.latest());
+    let export = Arc::new(ctx.run.load_manifest().unwrap().export.unwrap());
+    let mut permits = Vec::new();
+    for _ in 0..4 {
+        permits.push(ctx.target_permit(Database::Order, u64::MAX).await);
+    }
+    let waiting = || {
+        let imports = ctx.terminal.under_way().into_iter().filter(|task| task.what.starts_with("import "));
+        imports
+            .filter(|task| task.waits.as_ref().is_some_and(|what| what.starts_with("its turn on ")))
+            .count()
+    };
+    let work = {
+        let (ctx, export) = (ctx.clone(), export.clone());
+        let import = async move {
+            visibly(&ctx, CommandName::Import, Box::pin(p4_import::databases(&ctx, &export))).await
+        };
+        tokio::spawn(import)
+    };
+    let tables = ctx.tables.iter().filter(|table| table.database().is_some()).count();
+    wait::for_state("all tables to wait", within(30, 20), async || {
+        let all = waiting() == tables;
+        Ok(if all { State::Ready(()) } else { State::NotYet(format!("{:?}", ctx.terminal.under_way())) })
+    })
+    .await
+    .unwrap();
+    permits.clear();
+    work.await.unwrap().unwrap();
+    assert_eq!(waiting(), 0);
 }

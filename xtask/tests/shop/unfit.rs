@@ -1,5 +1,5 @@
 //! Target databases that cannot take the tables, whatever those are: known before anything is written, with the
-//! statement that mends it.
+//! statement that fixes it.
 
 use crate::support::{Shop, assert_refused};
 use crate::tool::everything;
@@ -86,7 +86,7 @@ async fn a_database_in_another_encoding() {
         refused(&shop, encoding, &[&found, "CREATE DATABASE \"product_database\" OWNER \"product_user\""])
             .await;
     }
-    // The statements are those that mend it.
+    // The statements are those that fix it.
     let said = shop.xtask(&["migrate"]).expect_code(4);
     let statements = said.stderr.split("once it is empty: ").nth(1).unwrap().lines().next().unwrap();
     for statement in statements.split_terminator(';') {

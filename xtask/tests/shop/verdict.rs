@@ -241,3 +241,38 @@ fn next_or_nothing(said: &Said, arguments: &[&str]) {
     let last = said.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("next: "), "{arguments:?}: {}", said.stderr);
 }
+
+/// On a terminal there is one bar for all of a phase, above those of the tables; elsewhere each phase has a line.
+#[tokio::test]
+async fn how_far_a_phase_is_shows_a_bar_on_a_terminal_and_a_line_elsewhere() {
+    let shop = Shop::open(1).await;
+    // So slow that the bars are seen.
+    let typed = command(&shop, &["migrate", "--source-rate", "12"], 80);
+    let words: Vec<&str> = [typed.get_program()]
+        .into_iter()
+        .chain(typed.get_args())
+        .map(|word| word.to_str().unwrap())
+        .collect();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+    script.stdin(std::process::Stdio::null()).env("TERM", "xterm").env("COLUMNS", "80");
+    let screen = Tool::start(script).ends_within(120).expect_code(0).stdout;
+    let whole = |line: &&str| line.contains(" % ") && line.contains('━') && line.contains(" left");
+    let bars: Vec<&str> = screen.split(['\r', '\n']).filter(whole).collect();
+    let (first, last) = (bars.first().expect(&screen), bars.last().unwrap());
+    assert!(first.contains("about ") && last.contains("about "), "{first:?} {last:?}");
+    let of_tables =
+        screen.split(['\r', '\n']).filter(|line| line.contains("export ") && line.contains("eta "));
+    assert!(of_tables.count() > 0, "{screen}");
+
+    let said = tell(&shop, &["migrate", "--replace"], 80).expect_code(0);
+    for phase in ["Preflight: ", "Phases 1 and 2: ", "Phases 3 and 4: ", "Phase 5: "] {
+        assert_eq!(
+            said.stderr.lines().filter(|line| line.starts_with(phase)).count(),
+            1,
+            "{phase}: {}",
+            said.stderr
+        );
+    }
+    assert!(!said.stderr.contains(['\r', '\x1b', '━']), "{}", said.stderr);
+}

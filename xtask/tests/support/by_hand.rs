@@ -157,7 +157,7 @@ impl ByHand {
     }
 }
 
-/// `ca.crt`, a server's certificate from it, and two other authorities: `namesake.crt` bears the same name.
+/// `ca.crt`, a server's certificate from it, and two other authorities: `namesake.crt` has the same name.
 fn certificates(dir: &Path) {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     for (authority, name) in

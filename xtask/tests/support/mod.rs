@@ -73,6 +73,18 @@ impl Said {
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Said {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self.with_zones()
+    }
+
+    /// Its text has no time as files have it (`2026-11-29T22:18:45.123Z`): a person reads one with its zone in words.
+    #[track_caller]
+    fn with_zones(self) -> Said {
+        let shape = "0000-00-00T00:00:00.000Z";
+        let for_people = [&self.stdout, &self.stderr].into_iter().filter(|text| !text.starts_with('{'));
+        for text in for_people {
+            let digits: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+            assert!(!digits.contains(shape), "a time without its zone in words:\n{text}");
+        }
         self
     }
 
@@ -219,7 +231,7 @@ impl Shop {
         postgres::connect(&self.settings.source, "test").await.unwrap()
     }
 
-    /// The source anew, without rows, in another encoding; its letters are sorted and folded as in C.
+    /// The source again, without rows, in another encoding; its letters are sorted and folded as in C.
     pub async fn new_source(&self, encoding: &str) {
         let mut server = self.settings.source.clone();
         let database = std::mem::replace(&mut server.database, "postgres".into());

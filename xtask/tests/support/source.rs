@@ -40,6 +40,13 @@ pub async fn shop_with_a_service() -> Shop {
     shop
 }
 
+/// The same, with an environment of its own for the tool, in which it logs in to the source as its owner.
+pub async fn shop_with_an_environment() -> (Shop, Elsewhere) {
+    let shop = shop_with_a_service().await;
+    let there = Elsewhere::new(&shop, &shop.settings.source.user, "");
+    (shop, there)
+}
+
 /// What the database says, and whether the role can log in.
 pub async fn state(shop: &Shop, role: &str) -> (Option<String>, bool) {
     let query = format!(

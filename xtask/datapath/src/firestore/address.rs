@@ -41,7 +41,7 @@ pub(super) const UNREACHED: &str = "check that it is running and can be reached"
 
 /// What keeps us from a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum FailureKind {
     /// Nothing answers.
     Connection,
     Credentials,
@@ -52,7 +52,7 @@ pub enum Trouble {
 /// An error with what it is about.
 #[derive(Debug)]
 pub(super) struct FirestoreError {
-    pub trouble: Trouble,
+    pub kind: FailureKind,
     pub text: String,
 }
 
@@ -65,40 +65,41 @@ impl std::fmt::Display for FirestoreError {
 impl std::error::Error for FirestoreError {}
 
 /// What an error of Firestore is about.
-pub fn trouble(error: &anyhow::Error) -> Trouble {
+pub fn failure_kind(error: &anyhow::Error) -> FailureKind {
     let found = error.chain().find_map(|cause| cause.downcast_ref::<FirestoreError>());
-    found.map_or(Trouble::Other, |error| error.trouble)
+    found.map_or(FailureKind::Other, |error| error.kind)
 }
 
 /// What a person should check when Firestore refuses.
 pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
     let Address { project, database, .. } = address;
-    let (trouble, advice) = match refusal.code {
+    let (kind, advice) = match refusal.code {
         Code::PermissionDenied => (
-            Trouble::Permission,
+            FailureKind::Permission,
             format!(
                 "check that the account has the role roles/datastore.user in project {project}, and \
                  that the project's Firestore API is enabled"
             ),
         ),
         Code::Unauthenticated => (
-            Trouble::Credentials,
+            FailureKind::Credentials,
             "check the service account's key file (revoked? another project's?), or run: gcloud auth \
              application-default login"
                 .to_owned(),
         ),
         Code::NotFound => (
-            Trouble::Other,
+            FailureKind::Other,
             format!(
                 "check the names: project {project}, database {database} (gcloud firestore databases \
                  list --project={project})"
             ),
         ),
-        Code::FailedPrecondition => {
-            (Trouble::Other, format!("check that database {database} of project {project} is in native mode"))
-        }
+        Code::FailedPrecondition => (
+            FailureKind::Other,
+            format!("check that database {database} of project {project} is in native mode"),
+        ),
         _ if refusal.may_be_the_connection() => (
-            Trouble::Connection,
+            FailureKind::Connection,
             match address.emulator {
                 Some(_) => UNREACHED.to_owned(),
                 None => format!("check that {HOST} can be reached from here"),
@@ -106,7 +107,7 @@ pub(super) fn explain(address: &Address, refusal: &Refusal) -> anyhow::Error {
         ),
         _ => return anyhow!("{address}: {refusal}"),
     };
-    FirestoreError { trouble, text: format!("{address}: {refusal}; {advice}") }.into()
+    FirestoreError { kind, text: format!("{address}: {refusal}; {advice}") }.into()
 }
 
 /// Nothing answers at the host, for the innermost of these reasons: those around it name types of libraries.
@@ -120,7 +121,7 @@ pub(super) fn unreached(
         why = cause;
     }
     let text = format!("{host} cannot be reached: {why}; {advice}");
-    FirestoreError { trouble: Trouble::Connection, text }.into()
+    FirestoreError { kind: FailureKind::Connection, text }.into()
 }
 
 #[cfg(test)]
@@ -148,7 +149,7 @@ mod tests {
         let cause = Wrapped(std::io::Error::other("no address"));
         let error = unreached("firestore.googleapis.com", &cause, "can this machine reach it?");
         let words = "firestore.googleapis.com cannot be reached: no address; can this machine reach it?";
-        assert_eq!((error.to_string().as_str(), trouble(&error)), (words, Trouble::Connection));
+        assert_eq!((error.to_string().as_str(), failure_kind(&error)), (words, FailureKind::Connection));
     }
 
     #[test]

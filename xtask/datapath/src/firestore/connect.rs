@@ -1,6 +1,6 @@
 //! How to get in.
 
-use super::address::{Address, FirestoreError, HOST, Trouble, UNREACHED, explain, unreached};
+use super::address::{Address, FailureKind, FirestoreError, HOST, UNREACHED, explain, unreached};
 use super::client::{Api, Firestore};
 use super::submit::Refusal;
 use anyhow::{Context, Result, anyhow, bail};
@@ -52,7 +52,7 @@ async fn open(address: &Address) -> Result<Api> {
             TcpStream::connect(host).await.map_err(|error| match error.kind() {
                 ErrorKind::ConnectionRefused => {
                     let text = format!("nobody answers at {host}; {UNREACHED}");
-                    FirestoreError { trouble: Trouble::Connection, text }.into()
+                    FirestoreError { kind: FailureKind::Connection, text }.into()
                 }
                 _ => unreached(host, &error, UNREACHED),
             })?;

@@ -7,6 +7,7 @@ use crate::effects::tls;
 use crate::model::Stop;
 use crate::run::ctx::Ctx;
 use crate::settings::Server;
+use crate::shown::hanging;
 use crate::sql_file;
 use anyhow::Result;
 use datapath::firestore::{Address, Firestore, HOST};
@@ -138,7 +139,8 @@ async fn network(reached: &mut Reached, at: &str) -> Result<(), Failed> {
 async fn session(ctx: &Ctx, server: &Server, reached: &mut Reached) -> Result<(), Failed> {
     let failed = |stage: Stage, error: &anyhow::Error| {
         let why = if stage == Stage::Session { format!("{error:#}") } else { error.to_string() };
-        let why = why.strip_prefix(&format!("{server}: ")).unwrap_or(&why).to_string();
+        let why = why.strip_prefix(&format!("{server}: ")).unwrap_or(&why);
+        let why = why.strip_prefix(&format!("{}: ", stage.name())).unwrap_or(why).to_string();
         Failed { stage, why, fix: fix_connection(server, error) }
     };
     let mut connection = match postgres::connect(server, &ctx.purpose("connectivity")).await {
@@ -232,24 +234,28 @@ impl Reached {
         self.passed.push(Passed { stage, found });
     }
 
-    fn line(&self) -> String {
+    /// In lines of so many columns, but for what repairs it, which is to be copied.
+    fn line(&self, columns: usize) -> String {
         let mark = if self.failed.is_none() { "✓" } else { "✗" };
         let mut parts: Vec<String> =
             self.passed.iter().map(|Passed { stage, found }| format!("{} {found}", stage.name())).collect();
         parts.extend(self.state.map(str::to_string));
         let mut out = format!("  {mark} {:<9} {}: ", self.place, self.address);
-        out += &parts.join(" · ");
-        if let Some(Failed { stage, why, fix }) = &self.failed {
-            let between = if parts.is_empty() { "" } else { " · " };
-            out += &format!("{between}{} ✗ {why}\n      → {}", stage.name(), fix.replace('\n', "\n        "));
+        parts.extend(
+            self.failed.as_ref().map(|Failed { stage, why, .. }| format!("{} ✗ {why}", stage.name())),
+        );
+        out = hanging(&(out + &parts.join(" · ")), columns, 6) + "\n";
+        if let Some(Failed { fix, .. }) = &self.failed {
+            out += &format!("      → {}\n", fix.replace('\n', "\n        "));
         }
-        out + "\n"
+        out
     }
 }
 
 impl Connectivity {
-    pub fn text(&self) -> String {
-        format!("{}\n{}", self.verdict, self.servers.iter().map(Reached::line).collect::<String>())
+    pub fn text(&self, columns: usize) -> String {
+        let lines = self.servers.iter().map(|server| server.line(columns)).collect::<String>();
+        format!("{}\n{lines}", hanging(&self.verdict, columns, 2))
     }
 
     /// # Errors

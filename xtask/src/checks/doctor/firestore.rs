@@ -6,7 +6,7 @@ use crate::run::ctx::Ctx;
 use crate::stores::readiness;
 use anyhow::{Context, Result, ensure};
 use datapath::document::{Document, Value};
-use datapath::firestore::{Address, Firestore, Guarded, HOST, Trouble, Version, trouble};
+use datapath::firestore::{Address, FailureKind, Firestore, Guarded, HOST, Version, failure_kind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ async fn remove(firestore: &Firestore, run: &str, id: &str) -> Result<()> {
     firestore.change(PROBE, vec![(Guarded::Delete(id.to_string()), version)]).await?;
     // A removal that was reported as failed may have been done: what counts is that it is gone.
     let left = firestore.read(PROBE, &ids).await?.into_iter().any(|(_, fields)| fields.is_some());
-    ensure!(!left, "somebody has written to document {PROBE}/{id}: it is left alone");
+    ensure!(!left, "another client has written to document {PROBE}/{id}: it is left alone");
     Ok(())
 }
 
@@ -112,17 +112,17 @@ pub(super) fn start_emulator(host: &str) -> String {
 }
 
 pub(super) fn fix(address: &Address, error: &anyhow::Error) -> String {
-    match (&address.emulator, trouble(error)) {
+    match (&address.emulator, failure_kind(error)) {
         (Some(host), _) => start_emulator(host),
-        (None, Trouble::Permission) => format!(
+        (None, FailureKind::Permission) => format!(
             "gcloud projects add-iam-policy-binding {} --role=roles/datastore.user --member=serviceAccount:NAME",
             address.project
         ),
-        (None, Trouble::Connection) => {
+        (None, FailureKind::Connection) => {
             format!("curl -sS -o /dev/null https://{HOST}   # says what is wrong from here")
         }
-        (None, Trouble::Credentials) => "gcloud auth application-default login".to_string(),
-        (None, Trouble::Other) => "as it says there; then look again: cargo xtask doctor".to_string(),
+        (None, FailureKind::Credentials) => "gcloud auth application-default login".to_string(),
+        (None, FailureKind::Other) => "as it says there; then look again: cargo xtask doctor".to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::run::rehearsal_log;
 use crate::servers::docker::Compose;
 use crate::servers::native::CLIENT_PROGRAMS;
 use crate::settings::human;
+use crate::shown::utc;
 use anyhow::Result;
 use jiff::Timestamp;
 use std::path::Path;
@@ -82,9 +83,10 @@ fn rehearsal(ctx: &Ctx, lines: &mut Lines) {
         Err(error) => return lines.failed(what, &error, fix),
     };
     match rehearsal_log::fitting(&rehearsals, &ctx.tool_version(), max_age, Timestamp::now()) {
-        Ok(last) => {
-            lines.met(what, format!("the last fitting one was at {}, of scale {}", last.at, last.scale))
-        }
+        Ok(last) => lines.met(
+            what,
+            format!("the last fitting one was at {}, of scale {}", utc(&last.at.to_string()), last.scale),
+        ),
         Err(found) => {
             let max_age = human(max_age);
             lines.not_met(what, format!("none that is green and not older than {max_age}: {found}"), fix);

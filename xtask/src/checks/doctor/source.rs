@@ -8,6 +8,7 @@ use crate::health::Lines;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Open;
 use crate::run::privileges;
+use crate::shown::utc;
 use crate::source::assess;
 use crate::source::freeze::Freezer;
 use crate::source::standby::{self, Standby};
@@ -100,7 +101,8 @@ async fn frozen(ctx: &Ctx, lines: &mut Lines) {
     };
     match (open, setting) {
         (Some(Open { at, cutover: Some(run), .. }), _) => {
-            let found = format!("since {at}: run {run} was cut over, the new stores are the services' own");
+            let found =
+                format!("since {}: run {run} was cut over, the new stores are the services' own", utc(&at));
             lines.warn(
                 what,
                 found,
@@ -109,7 +111,7 @@ async fn frozen(ctx: &Ctx, lines: &mut Lines) {
         }
         (Some(Open { at, frozen, .. }), _) => {
             let by = frozen.run.map_or("`cargo xtask freeze`".to_string(), |run| format!("run {run}"));
-            lines.warn(what, format!("since {at}, by {by}: nobody can write there"), unfreeze);
+            lines.warn(what, format!("since {}, by {by}: nobody can write there", utc(&at)), unfreeze);
         }
         (None, Some(on)) if on == "on" => {
             let found = "default_transaction_read_only = on, by none of the runs that are known here";

@@ -65,7 +65,7 @@ impl Sessions {
         if !unknown.is_empty() {
             refuse!(
                 "the planner does not know what is in these tables, so that the plans of both sides cannot be compared. \
-                 This command only reads; as the tables' owner type\n  {}\nand then the same command again",
+                 This command only reads; as the tables' owner type\n  {}\nand then rerun the command",
                 unknown.join("\n  ")
             );
         }

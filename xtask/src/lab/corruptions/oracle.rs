@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the run's files say of keys and sequences.
 #[derive(Debug, Default)]
 pub struct Books {
-    /// Every uid that a user of the source bears.
+    /// Every uid that a user of the source has.
     pub uids: BTreeSet<String>,
     /// By table: ids in quarantine.
     pub quarantined: BTreeMap<&'static str, BTreeSet<String>>,

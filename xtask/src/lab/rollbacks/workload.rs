@@ -33,7 +33,7 @@ pub async fn write(
     let mut uids = users(settings, &firestore, before, (rng, collisions)).await?;
     sessions(&firestore, before, &uids, rng).await?;
     if collisions == Collisions::Some {
-        uids.push("nobody-bears-this".to_string());
+        uids.push("nobody-has-this".to_string());
     }
     for database in Database::ALL {
         let file = match database {

@@ -141,7 +141,7 @@ pub(super) fn is_whole(ctx: &Ctx, archive: &Archive) -> Result<()> {
         refuse!(
             "the final archive in {} is damaged, and the old database stays:\n  {}\nPut the files back from a copy; or \
              `cargo xtask decommission --undo --run {}` gives the old database its name again, and the next call \
-             archives it anew",
+             archives it again",
             run.path().display(),
             damaged.join("\n  "),
             ctx.run.id()

@@ -10,6 +10,7 @@ use crate::operations::monitor::{Kept, StoreBackup, seconds, store_backups};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Manifest, Proof};
 use crate::settings::human;
+use crate::shown::utc;
 use anyhow::Result;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl<'a> Look<'a> {
             );
             return Ok(lines.lines);
         };
-        lines.met("cut-over", format!("the services took over at {}", cutover.at));
+        lines.met("cut-over", format!("the services took over at {}", utc(&cutover.at)));
         self.soak(&mut lines, cutover)?;
         self.verify(&mut lines, cutover)?;
         self.drills(&mut lines, cutover)?;
@@ -81,14 +82,14 @@ impl<'a> Look<'a> {
             Some(proof) if !after(proof)? => {
                 lines.not_met(
                     "verify",
-                    format!("the newest is of {}, before the cut-over", proof.finished),
+                    format!("the newest is of {}, before the cut-over", utc(&proof.finished)),
                     fix,
                 );
             }
             Some(proof) if !proof.is_green() => {
-                lines.not_met("verify", format!("the newest, of {}, is red", proof.finished), fix);
+                lines.not_met("verify", format!("the newest, of {}, is red", utc(&proof.finished)), fix);
             }
-            Some(proof) => lines.met("verify", format!("green at {}", proof.finished)),
+            Some(proof) => lines.met("verify", format!("green at {}", utc(&proof.finished))),
             None => lines.not_met("verify", "there is none", fix),
         }
         Ok(())
@@ -128,14 +129,14 @@ impl<'a> Look<'a> {
             return Ok(());
         };
         if let Some(at) = record.quiet_until(wanted.quiet).filter(|_| self.sample.others.is_empty()) {
-            lines.met(WHAT, format!("nobody was there for {} until {at}", human(wanted.quiet)));
+            lines.met(WHAT, format!("nobody was there for {} until {}", human(wanted.quiet), utc(at)));
             return Ok(());
         }
         let seen = quiet(&samples(record, self.sample))?;
         let quiet = Duration::from_secs_f64(seen.seconds.max(0.0));
         let mut said = format!(
             "closed at {}; nobody was there for {} of {}, looked at in {} of {} different hours",
-            closed.at,
+            utc(&closed.at),
             human(quiet),
             human(wanted.quiet),
             seen.hours,

@@ -26,6 +26,7 @@ use crate::run::journal_file::Recorded;
 use crate::run::lock::Locks;
 use crate::run::manifest::Manifest;
 use crate::settings::human;
+use crate::shown::utc;
 use crate::source::restore;
 use crate::steps::StepName;
 use anyhow::{Context, Result};
@@ -174,8 +175,10 @@ async fn retire(ctx: &Ctx, old: &mut Old) -> Result<Retired> {
 pub async fn watch(ctx: &Ctx, manifest: &Manifest) -> Result<Option<String>> {
     let record = Record::load(&ctx.run)?;
     match (&record.closed, &record.retired, &record.dropped) {
-        (_, _, Some(at)) => return Ok(Some(format!("dropped at {at}"))),
-        (_, Some(retired), _) => return Ok(Some(format!("retired as {} at {}", retired.name, retired.at))),
+        (_, _, Some(at)) => return Ok(Some(format!("dropped at {}", utc(at)))),
+        (_, Some(retired), _) => {
+            return Ok(Some(format!("retired as {} at {}", retired.name, utc(&retired.at))));
+        }
         (None, _, _) => return Ok(None),
         (Some(_), None, None) => {}
     }
@@ -185,7 +188,7 @@ pub async fn watch(ctx: &Ctx, manifest: &Manifest) -> Result<Option<String>> {
     old.connection.close().await?;
     let record = take(&ctx.run, &there.sample)?;
     let quiet = quiet::quiet(&record.samples)?;
-    let since = quiet.since.unwrap_or_else(|| "not yet".to_string());
+    let since = quiet.since.map_or("not yet".to_string(), |since| utc(&since));
     let broken = quiet.broken.map(|broken| format!("; {broken}")).unwrap_or_default();
     Ok(Some(format!("closed, not entered; nobody is there since: {since}{broken}")))
 }
@@ -211,7 +214,12 @@ pub async fn undo(ctx: &Arc<Ctx>) -> Result<Done> {
     let (manifest, record) = (ctx.run.load_manifest()?, Record::load(&ctx.run)?);
     let step = ctx.run.step(StepName::Decommission)?;
     if let Some(at) = &record.dropped {
-        refuse!("{} was dropped at {at}: {}", ctx.settings.source.database, from_archive(ctx, &record));
+        refuse!(
+            "{} was dropped at {}: {}",
+            ctx.settings.source.database,
+            utc(at),
+            from_archive(ctx, &record)
+        );
     }
     let mut old = Old::open(ctx, &manifest).await?;
     let there = old.look().await?.context("the old database of this run is gone from its server")?;
@@ -294,7 +302,7 @@ fn may_be_dropped<'a>(ctx: &Ctx, record: &'a Record, said: Option<&str>) -> Resu
         refuse!(
             "{} was retired at {}, and may be dropped {} later: in {}. Until then --undo brings it back",
             retired.name,
-            retired.at,
+            utc(&retired.at),
             human(wait),
             human(wait - passed)
         );
@@ -319,12 +327,14 @@ pub fn in_service(run: &RunDir) -> Result<()> {
     let record = Record::load(run)?;
     match (&record.retired, &record.dropped) {
         (_, Some(at)) => refuse!(
-            "the old database was dropped at {at}: there is none to go back to. Its archive is in {}",
+            "the old database was dropped at {}: there is none to go back to. Its archive is in {}",
+            utc(at),
             run.runs().join("archive").display()
         ),
         (Some(Retired { at, name }), None) => refuse!(
-            "the old database was retired at {at} and is called {name}: `cargo xtask decommission --undo --run {}` gives \
-             it its name back, then type the same command again",
+            "the old database was retired at {} and is called {name}: `cargo xtask decommission --undo --run {}` gives \
+             it its name back; then rerun the command",
+            utc(at),
             run.id()
         ),
         (None, None) => Ok(()),

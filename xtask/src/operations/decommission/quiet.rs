@@ -2,6 +2,7 @@
 
 use super::record::Sample;
 use crate::operations::monitor::seconds;
+use crate::shown::utc;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -41,10 +42,10 @@ pub(super) fn quiet(samples: &[Sample]) -> Result<Quiet> {
 /// Who was there at a sample, or between it and the next one.
 fn disturbed(sample: &Sample, newer: Option<&Sample>) -> Option<String> {
     if !sample.others.is_empty() {
-        return Some(format!("at {} there was {}", sample.at, sample.others.join(", ")));
+        return Some(format!("at {} there was {}", utc(&sample.at), sample.others.join(", ")));
     }
     let newer = newer?;
-    let between = format!("between {} and {}", sample.at, newer.at);
+    let between = format!("between {} and {}", utc(&sample.at), utc(&newer.at));
     if newer.reset != sample.reset || newer.sessions < sample.sessions {
         return Some(format!(
             "{between} the statistics were reset (stats_reset), so nobody knows who was there"

@@ -19,7 +19,7 @@ use std::path::Path;
 
 /// Lets everything through in an emulator, and nothing anywhere else.
 const OWNER: &str = "owner";
-/// A document, and whoever bears that uid: there is none.
+/// A document, and whoever has that uid: there is none.
 const NOBODY: &str = "xtask_harden_nobody";
 
 /// Who asks.
@@ -116,7 +116,7 @@ impl Client<'_> {
                     ),
                     todo: match (emulated, mode) {
                         (true, Mode::Look) => None,
-                        (true, Mode::Apply) => Some(format!("mend {}", rules.display())),
+                        (true, Mode::Apply) => Some(format!("fix {}", rules.display())),
                         (false, _) => Some(format!("deploy {}", rules.display())),
                     },
                     weighs: true,
@@ -201,11 +201,11 @@ impl Client<'_> {
 fn as_nobody<'a>(user: &'a str, session: &'a str) -> Vec<Trial<'a>> {
     let get = |what, path| Trial { what, who: As::Nobody, method: Method::GET, path, refused: true };
     vec![
-        get("somebody who is not logged in reads a user", ["users", user]),
-        get("somebody who is not logged in lists the users", ["users", ""]),
-        get("somebody who is not logged in reads a session", ["user_sessions", session]),
-        get("somebody who is not logged in lists the sessions", ["user_sessions", ""]),
-        get("somebody who is not logged in reads the tool's own document", ["xtask", "state"]),
+        get("a client that is not logged in reads a user", ["users", user]),
+        get("a client that is not logged in lists the users", ["users", ""]),
+        get("a client that is not logged in reads a session", ["user_sessions", session]),
+        get("a client that is not logged in lists the sessions", ["user_sessions", ""]),
+        get("a client that is not logged in reads the tool's own document", ["xtask", "state"]),
     ]
 }
 

@@ -84,7 +84,7 @@ async fn log_in(server: &Server, role: &str, password: SecretString) -> Result<C
         Ok(session) => Ok(session),
         Err(error) => refuse!(
             "a role {role} was made, could not log in, and is gone again: {error:#}. Let new roles in \
-             (pg_hba.conf), then type the same command again"
+             (pg_hba.conf), then rerun the command"
         ),
     }
 }

@@ -52,7 +52,7 @@ pub async fn run(ctx: &Ctx, wanted: &Wanted) -> Result<Outcome> {
         // Roles change their names, and sessions are ended.
         let servers = wanted.databases.iter().map(|database| ctx.settings.target(*database));
         if let Some(line) = lock::others(ctx, servers).await?.first() {
-            refuse!("{line}. Wait until it has ended, and type the same command again");
+            refuse!("{line}. Wait until it has ended, and rerun the command");
         }
     }
     let step = ctx.run.step(StepName::Harden)?;
@@ -179,9 +179,9 @@ async fn renamed(
         Err(_) => None,
     };
     let after = after.unwrap_or_else(|| executor.clone());
-    let mut session = postgres::connect(&after, "harden").await.with_context(|| {
-        format!("{} has to end what harden has begun: type the same command again", after.user)
-    })?;
+    let mut session = postgres::connect(&after, "harden")
+        .await
+        .with_context(|| format!("{} has to end what harden has begun: rerun the command", after.user))?;
     if given.is_ok() {
         let sessions = sql::bind(sql_file!("harden/sessions.sql"), &[("admin", &roles.admin)]);
         result.ended = session.rows(&sessions).await?.len();
@@ -223,7 +223,7 @@ async fn roles(
     let Some(roles) = Roles::of(database, &server.database, &server.user, &service, &facts) else {
         refuse!(
             "{server}: {service} is the role that initdb has made, and has to become the admin under the name {admin}; \
-             that name is taken. Drop or rename that role, then type the same command again"
+             that name is taken. Drop or rename that role; then rerun the command"
         );
     };
     if wanted.mode == Mode::Apply
@@ -231,7 +231,7 @@ async fn roles(
         && !row.try_get::<bool, _>("may_do_all")?
     {
         refuse!(
-            "a role {admin} has to be made on {server}, and this one may not. Type the same command again with \
+            "a role {admin} has to be made on {server}, and this one may not. Rerun the command with \
              --as SUPERUSER --as-password-file FILE"
         );
     }

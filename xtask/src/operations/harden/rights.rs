@@ -80,7 +80,7 @@ fn explained(server: &Server, statement: &str, error: anyhow::Error) -> anyhow::
     }
     let why = postgres::message(&error).unwrap_or_default();
     Stop::Refused(format!(
-        "{server} may not: {statement} ({why}). Nothing has been changed there. Type the same command again with \
+        "{server} may not: {statement} ({why}). Nothing has been changed there. Rerun the command with \
          --as SUPERUSER --as-password-file FILE, or let a superuser run sql/harden/*.sql with psql"
     ))
     .into()

@@ -3,7 +3,7 @@
 use super::judge::{Line, State};
 use super::seen::{Measured, Seen, ServerSeen};
 use crate::model::{Stop, grouped};
-use crate::shown::escaped;
+use crate::shown::{escaped, utc};
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ impl Report {
 
     fn verdict(&self) -> String {
         let (all, critical, warn) = (self.lines.len(), self.count(State::Critical), self.count(State::Warn));
-        let when = format!("{} · {}", self.seen.environment, self.seen.at);
+        let when = format!("{} · {}", self.seen.environment, utc(&self.seen.at));
         match self.state {
             State::Ok => format!("✓ ok: {all} checks · {when}"),
             _ => format!("✗ {critical} CRIT, {warn} warn of {all} checks · {when}"),

@@ -7,6 +7,7 @@ use crate::journal::Command;
 use crate::model::{explain, grouped};
 use crate::run::manifest::{Manifest, SourceCheck};
 use crate::run::report::{Line, Report};
+use crate::shown::utc;
 use crate::sql::HashFn;
 use crate::steps::Event;
 use maud::{DOCTYPE, Markup, html};
@@ -26,7 +27,7 @@ pub fn page(story: &RunStory) -> String {
                         (findings(report))
                         (rows(report))
                         (left_behind(report))
-                        (proof(report))
+                        (proof(report, &story.state))
                     }
                     (course(&story.journal.commands))
                     @if let Some(report) = &story.report { (hazards(report)) }
@@ -67,9 +68,9 @@ fn header(story: &RunStory) -> Markup {
             h1 class=(class(&story.state)) { (word(&story.state)) }
             @match &story.state {
                 RunState::NotVerified => p.lead { "No store was compared with the source yet." },
-                RunState::Proven { at } => p.lead { "Every row of the snapshot has one outcome, and the stores hold what it is. Proven at " (at) "." },
-                RunState::Differs { at, wrong } => p.lead { (grouped(*wrong)) " rows, documents or other things are not as they must be. Verified at " (at) "." },
-                RunState::TakenBack { at, scope } => p.lead { "The old database is the shop's again since " (at) " (" (scope) ")." },
+                RunState::Proven { at } => p.lead { "Every row of the snapshot has one outcome, and the stores hold what it is. Proven at " (utc(at)) "." },
+                RunState::Differs { at, wrong } => p.lead { (grouped(*wrong)) " rows, documents or other things are not as they must be. Verified at " (utc(at)) "." },
+                RunState::TakenBack { at, scope } => p.lead { "The old database is the shop's again since " (utc(at)) " (" (scope) ")." },
             }
             @if let Some(report) = &story.report {
                 p.sums { (report.sums()) }
@@ -77,13 +78,14 @@ fn header(story: &RunStory) -> Markup {
                 (key())
             }
             dl.facts {
-                div { dt { "Began" } dd { (manifest.started) } }
+                div { dt { "Began" } dd { (utc(&manifest.started)) } }
                 div { dt { "Command" } dd { (manifest.command) } }
                 div { dt { "Tool" } dd { (manifest.tool.version) } }
-                @if let Some(cutover) = &manifest.cutover { div { dt { "Services took over" } dd { (cutover.at) } } }
+                @if let Some(cutover) = &manifest.cutover { div { dt { "Services took over" } dd { (utc(&cutover.at)) } } }
                 @if quarantined > 0 { div { dt { "In quarantine" } dd { (grouped(quarantined)) " rows, kept with their reasons" } } }
                 @if let Some(time) = manifest.time.as_ref().and_then(|time| time.real) { div { dt { "All phases" } dd { (format!("{:.1} s", time.total())) } } }
             }
+            @if let Some(next) = &story.next { p.next { "Next: " code { (next) } } }
         }
     }
 }
@@ -97,7 +99,6 @@ fn findings(report: &Report) -> Markup {
                 h2 { "Findings" }
                 ul.findings { @for finding in all.iter().take(FINDINGS) { li { (finding.text) } } }
                 @if all.len() > FINDINGS { p.soft { (all.len() - FINDINGS) " more are in report.json." } }
-                p { "Next: " code { "cargo xtask repair --run " (report.run) } }
             }
         }
     }
@@ -154,13 +155,23 @@ fn key() -> Markup {
     }
 }
 
+/// The head of a table: columns of words, and behind them those of numbers. On a phone each cell has its label instead.
+fn columns(words: &[&str], numbers: &[&str]) -> Markup {
+    html! {
+        thead { tr {
+            @for word in words { th.left scope="col" { (word) } }
+            @for number in numbers { th scope="col" { (number) } }
+        } }
+    }
+}
+
 fn rows(report: &Report) -> Markup {
     html! {
         section {
             h2 { "Where every row went" }
             div.scroll {
                 table.rows {
-                    thead { tr { @for cell in ["table", "source", "migrated", "excluded", "quarantined", "verified"] { th scope="col" { (cell) } } } }
+                    (columns(&["table"], &["source", "migrated", "excluded", "quarantined", "verified"]))
                     tbody { @for line in &report.tables { (row(line)) } }
                 }
             }
@@ -177,11 +188,11 @@ fn row(line: &Line) -> Markup {
     html! {
         tr {
             th scope="row" { (line.table) (flow(&parts(line), &line.table)) }
-            td { (grouped(line.source_rows)) }
-            td { (grouped(line.sums.migrated)) }
-            td { (grouped(line.sums.excluded)) }
-            td { (grouped(line.sums.quarantined)) }
-            td class=(class) { (mark) }
+            td data-label="source" { (grouped(line.source_rows)) }
+            td data-label="migrated" { (grouped(line.sums.migrated)) }
+            td data-label="excluded" { (grouped(line.sums.excluded)) }
+            td data-label="quarantined" { (grouped(line.sums.quarantined)) }
+            td data-label="verified" class=(class) { (mark) }
         }
     }
 }
@@ -200,11 +211,11 @@ fn left_behind(report: &Report) -> Markup {
             section {
                 h2 { "Not migrated, and why" }
                 div.scroll {
-                    table {
-                        thead { tr { @for cell in ["table", "outcome", "rows", "meaning"] { th scope="col" { (cell) } } } }
+                    table.reasons {
+                        (columns(&["table", "outcome", "meaning"], &["rows"]))
                         tbody {
                             @for (table, outcome, rows, meaning) in kinds {
-                                tr { th scope="row" { (table) } td.left { (outcome) } td { (grouped(rows)) } td.left.wide { (meaning) } }
+                                tr { th scope="row" { (table) } td.left { (outcome) } td.left.wide { (meaning) } td { (grouped(rows)) } }
                             }
                         }
                     }
@@ -214,12 +225,14 @@ fn left_behind(report: &Report) -> Markup {
     }
 }
 
-fn proof(report: &Report) -> Markup {
+fn proof(report: &Report, state: &RunState) -> Markup {
     let unchanged = report.tables.iter().filter(|line| line.unchanged_since.is_some()).count();
     html! {
         section {
             h2 { "What was proven, and how" }
-            @if report.proven.is_none() { p { "Nothing was verified." } }
+            @if report.proven.is_none() {
+                p { (if matches!(state, RunState::TakenBack { .. }) { "No proof of it holds any more: the stores are not this run's since." } else { "Nothing was verified." }) }
+            }
             @if unchanged > 0 {
                 p { (unchanged) " tables are by their row versions what was proven by digest before, and were not read again; "
                     code { "verify --full" } " reads every row." }
@@ -238,7 +251,7 @@ fn proof(report: &Report) -> Markup {
 fn source_since(source: &SourceCheck) -> Markup {
     html! {
         p {
-            "Snapshot of the source: " (source.snapshot) "; looked at again at " (source.at) ": "
+            "Snapshot of the source: " (utc(&source.snapshot)) "; looked at again at " (utc(&source.at)) ": "
             @if let Some(why) = &source.unknown { "whether it has changed cannot be told: " (why) }
             @else if source.changed.is_empty() { "unchanged." }
             @else { "changed in " (source.changed.len()) " tables." }
@@ -258,12 +271,18 @@ fn hazards(report: &Report) -> Markup {
                 dl.hazards {
                     @for found in &report.hazards {
                         dt { (found.name) " × " (grouped(found.count)) @if found.accepted { " (accepted)" } }
-                        dd { (found.meaning) ". " (found.then) @if !found.keys.is_empty() { span.soft { " " (found.keys.join(", ")) @if found.count > found.keys.len() as u64 { ", …" } } } }
+                        dd { (sentence(&found.meaning)) ". " (sentence(&found.then)) "." }
+                        @if !found.keys.is_empty() { dd.soft { (found.keys.join(", ")) @if found.count > found.keys.len() as u64 { ", …" } } }
                     }
                 }
             }
         }
     }
+}
+
+fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect()
 }
 
 /// Every command on the run, and the steps of the longest ones as a chart.
@@ -273,7 +292,7 @@ fn course(commands: &[Command]) -> Markup {
             h2 { "What was done" }
             div.scroll {
                 table.course {
-                    thead { tr { @for cell in ["command", "began", "seconds", "ended"] { th scope="col" { (cell) } } } }
+                    (columns(&["command", "began", "ended"], &["seconds"]))
                     tbody { @for command in commands { (command_row(command)) } }
                 }
             }
@@ -292,9 +311,9 @@ fn command_row(command: &Command) -> Markup {
     html! {
         tr {
             th scope="row" { (command.whole.step) @if let Some(who) = who { span.soft { " " (who) } } }
-            td { (command.whole.began) }
-            td { @if let Some(seconds) = seconds(&command.whole.began, command.whole.ended.as_deref()) { (format!("{seconds:.1}")) } }
-            td.left { (ended) @if !command.whole.detail.is_empty() { ": " (command.whole.detail) } }
+            td.left { (utc(&command.whole.began)) }
+            td.left.wide { (ended) @if !command.whole.detail.is_empty() { ": " (command.whole.detail) } }
+            td data-label="seconds" { @if let Some(seconds) = seconds(&command.whole.began, command.whole.ended.as_deref()) { (format!("{seconds:.1}")) } }
         }
     }
 }
@@ -334,13 +353,12 @@ fn chart(command: &Command) -> Markup {
     }
 }
 
-/// Beside its bar, on the side that has room.
+/// Next to its bar, on the side that has room; where neither has, the bar is so long that it holds its label.
 fn label(name: &str, from: f64, to: f64, y: f64) -> Markup {
-    match to < 380.0 {
-        true => html! { text x=(px(to + 4.0)) y=(px(y)) { (name) } },
-        false => {
-            html! { text.before x=(px((from - 4.0).max(0.0))) y=(px(y)) text-anchor=(if from > 150.0 { "end" } else { "start" }) { (name) } }
-        }
+    match (to < 380.0, from > 150.0) {
+        (true, _) => html! { text x=(px(to + 4.0)) y=(px(y)) { (name) } },
+        (false, true) => html! { text x=(px(from - 4.0)) y=(px(y)) text-anchor="end" { (name) } },
+        (false, false) => html! { text.inside x=(px(from + 6.0)) y=(px(y)) { (name) } },
     }
 }
 
@@ -355,12 +373,12 @@ fn places(manifest: &Manifest) -> Markup {
                 @if let Some(firestore) = &manifest.servers.firestore { li { strong { "firestore" } ": " (firestore) } }
             }
             @if let Some(backup) = &manifest.backup {
-                p { "Snapshot " (backup.snapshot.taken) ", digests by " (digests(backup.snapshot.hash)) "." }
+                p { "Snapshot " (utc(&backup.snapshot.taken)) ", digests by " (digests(backup.snapshot.hash)) "." }
             }
             @if !manifest.rolled_back.is_empty() || !manifest.services_back.is_empty() {
                 ul {
-                    @for back in &manifest.rolled_back { li { "taken back at " (back.at) ": " (back.scope) } }
-                    @for back in &manifest.services_back { li { (back.service) " taken back alone at " (back.at) } }
+                    @for back in &manifest.rolled_back { li { "taken back at " (utc(&back.at)) ": " (back.scope) } }
+                    @for back in &manifest.services_back { li { (back.service) " taken back alone at " (utc(&back.at)) } }
                 }
             }
         }
@@ -388,8 +406,8 @@ fn files(manifest: &Manifest) -> Markup {
                 h2 { "Files" }
                 div.scroll {
                     table.files {
-                        thead { tr { @for cell in ["file", "bytes", "SHA-256"] { th scope="col" { (cell) } } } }
-                        tbody { @for (name, info) in all { tr { th scope="row" { (name) } td { (grouped(info.bytes)) } td.left { code { (info.sha256) } } } } }
+                        (columns(&["file", "SHA-256"], &["bytes"]))
+                        tbody { @for (name, info) in all { tr { th scope="row" { (name) } td.left { code { (info.sha256) } } td data-label="bytes" { (grouped(info.bytes)) } } } }
                     }
                 }
             }

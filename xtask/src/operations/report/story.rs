@@ -5,6 +5,8 @@ use crate::journal::{Chain, Journal, chain};
 use crate::run::dir::{JOURNAL, RunDir};
 use crate::run::manifest::Manifest;
 use crate::run::report::Report;
+use crate::run::status;
+use crate::shown::utc;
 use crate::tables::TABLES;
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -45,6 +47,8 @@ pub struct RunStory {
     pub report: Option<Report>,
     pub journal: Journal,
     pub chain: Chain,
+    /// The command to type next.
+    pub next: Option<String>,
 }
 
 /// What `--format json` prints, and `report.json` holds.
@@ -91,6 +95,7 @@ impl RunStory {
             report,
             journal: Journal::read(&text),
             chain: chain(&text),
+            next: None,
             manifest,
         })
     }
@@ -107,10 +112,16 @@ impl RunStory {
         match &self.state {
             RunState::NotVerified => format!("– NOT VERIFIED{sums}"),
             RunState::Proven { at } | RunState::Differs { at, .. } => {
-                format!("{} · {at}", headline.unwrap_or_default())
+                format!("{} · {}", headline.unwrap_or_default(), utc(at))
             }
-            RunState::TakenBack { at, scope } => format!("↩ TAKEN BACK ({scope}) at {at}"),
+            RunState::TakenBack { at, scope } => format!("↩ TAKEN BACK ({scope}) at {}", utc(at)),
         }
+    }
+
+    /// With the command to type next, where there is one, as `complete` says where things are.
+    pub fn with_next(self, complete: impl Fn(&str) -> String) -> RunStory {
+        let next = status::next(&self.manifest, &self.journal, &self.run, status::RunState::Done);
+        RunStory { next: next.map(|command| complete(&command)), ..self }
     }
 
     pub fn text(&self) -> String {

@@ -126,7 +126,7 @@ fn lines_of(text: &str, name: &str) -> Result<Vec<String>> {
             Ok(text.lines().take(*to).skip(from + 1).map(String::from).collect())
         }
         _ => refuse!(
-            "the crontab has not one line `{begin}` and after it one `{end}`: mend it with `crontab -e`. Nothing has been \
+            "the crontab has not one line `{begin}` and after it one `{end}`: fix it with `crontab -e`. Nothing has been \
              changed"
         ),
     }

@@ -1,5 +1,5 @@
 //! Backups and drills at a time of the day: as units of systemd, or as lines of a crontab with a script. What is
-//! written bears a mark, and only what bears it is replaced or removed. No secret is written: the file that holds
+//! written has a mark, and only what has it is replaced or removed. No secret is written: the file that holds
 //! them is named.
 
 pub mod crontab;
@@ -144,7 +144,7 @@ pub struct Installed {
     pub exit_code: Option<i32>,
 }
 
-/// A file of ours: replaced where it bears the mark.
+/// A file of ours: replaced where it has the mark.
 ///
 /// # Errors
 /// Refuses to replace another's.
@@ -168,7 +168,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     fs::rename(&new, path).with_context(context)
 }
 
-/// Whether it bears the mark; `None`: there is no such file.
+/// Whether it has the mark; `None`: there is no such file.
 fn is_ours(path: &Path) -> Result<Option<bool>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.contains(MARK))),

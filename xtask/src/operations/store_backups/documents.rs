@@ -5,6 +5,7 @@ use super::manifest::{Collected, DocumentsContent};
 use crate::identity::FirestoreIdentity;
 use crate::run::ctx::Ctx;
 use crate::run::dir::RunDir;
+use crate::shown::utc;
 use anyhow::{Context, Result, ensure};
 use datapath::digest::Digest;
 use datapath::files::{FileInfo, HashedFile, HashedReader};
@@ -51,7 +52,8 @@ pub async fn back_up(ctx: &Ctx) -> Result<DocumentsContent> {
         let read = collections.get(&collection).map(|c| c.content.rows).unwrap_or_default();
         ensure!(
             counted == read,
-            "{collection}: {read} documents were read as of {at}, and the server counts {counted}"
+            "{collection}: {read} documents were read as of {}, and the server counts {counted}",
+            utc(&at.to_string())
         );
     }
     let firestore =

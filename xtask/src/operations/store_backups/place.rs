@@ -45,7 +45,7 @@ impl Held {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => refuse!(
                 "another command is at work on the backups of {target} in {}: {}. Nothing has been changed; wait for \
-                 its end, then type the same command again",
+                 its end; then rerun the command",
                 folder.display(),
                 holder(&mut file)
             ),

@@ -141,7 +141,7 @@ async fn refuse_others(ctx: &Ctx, content: &DocumentsContent, firestore: &Firest
     read.await?;
     if others > 0 {
         refuse!(
-            "{} documents stand in Firestore {root} that are not the backup's; a restore overwrites none:\n  {}\nName an \
+            "{} documents in Firestore {root} are not the backup's; a restore overwrites none:\n  {}\nName an \
              empty database with --into PROJECT or PROJECT/DATABASE, or remove them by hand. {AGAIN}",
             grouped(others),
             named.join("\n  ")

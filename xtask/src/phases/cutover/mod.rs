@@ -19,6 +19,7 @@ use crate::run::lock_waits;
 use crate::run::manifest::{Cutover, Export, Manifest, Proof, SourceCheck, StoreState};
 use crate::run::privileges;
 use crate::run::servers;
+use crate::shown::utc;
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
 use crate::source::sequences;
@@ -52,6 +53,7 @@ pub struct Done {
 impl Done {
     pub fn verdict(&self) -> String {
         let (run, Cutover { at, stores, frozen_for, afterwards, .. }) = (&self.run, &self.cutover);
+        let at = utc(at);
         let rows = crate::model::grouped(stores.values().map(|store| store.content.rows).sum());
         match self.before {
             true => format!("✓ run {run} has been cut over already, at {at}"),
@@ -312,7 +314,7 @@ pub fn proven(ctx: &Ctx, manifest: &Manifest) -> Result<Arc<Export>> {
     if !proof.is_green() {
         refuse!(
             "the last proof of run {run}, of {}, has {} findings: `cargo xtask verify --run {run}` shows them",
-            proof.finished,
+            utc(&proof.finished),
             proof.wrong()
         );
     }
@@ -325,8 +327,8 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
         let tables = look.check.changed.iter().map(|(table, change)| format!("{table}: {change}"));
         refuse!(
             "the source has changed since the snapshot of {}, and run {1} does not have it:\n  {2}\nBring it over with \
-             `cargo xtask catch-up --run {1}`; or hold the source back with `cargo xtask freeze`, and migrate again",
-            look.check.snapshot,
+             `cargo xtask catch-up --run {1}`; or freeze it with `cargo xtask freeze`, and migrate again",
+            utc(&look.check.snapshot),
             ctx.run.id(),
             tables.collect::<Vec<_>>().join("\n  ")
         );

@@ -7,7 +7,7 @@
 use crate::changes::{self, Children, Place, Written};
 use crate::effects::idle::Idle;
 use crate::effects::postgres::Connection;
-use crate::effects::terminal::INDEX;
+use crate::effects::terminal::{INDEX, Task};
 use crate::model::{Column, Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
@@ -87,13 +87,15 @@ impl Loading {
     /// Streams the table's file in.
     async fn rows(self: Arc<Self>, table: &'static Table, record: &TableExport) -> Result<()> {
         let rows = record.pieces.iter().map(|piece| piece.rows).sum();
-        let task = self.ctx.terminal.task("import", table.name, rows);
-        let mut from = 0;
+        let task = self.waiting("import", table, rows);
+        let (begins, mut from) = (task.starter(), 0);
         let pieces = record.pieces.iter().map(|piece| {
-            let (loading, record, piece, start, count) =
-                (self.clone(), record.clone(), *piece, from, task.counter());
+            let (loading, record, piece, start) = (self.clone(), record.clone(), *piece, from);
+            let (begins, count) = (begins.clone(), task.counter());
             from += piece.bytes;
             async move {
+                let _permit = loading.permit(table).await;
+                begins();
                 loading.piece(table, &record, start, piece).await?;
                 count(piece.rows);
                 Ok(())
@@ -104,7 +106,7 @@ impl Loading {
         Ok(())
     }
 
-    /// One piece of a table's file, beginning at this byte.
+    /// One piece of a table's file, beginning at this byte, when its turn has come.
     async fn piece(
         &self,
         table: &'static Table,
@@ -112,7 +114,6 @@ impl Loading {
         start: u64,
         piece: Piece,
     ) -> Result<()> {
-        let _permit = self.permit(table).await;
         let mut reader = self.ctx.run.read_part(&table.file(), start, piece.bytes)?;
         let statement = sql::copy_in(STAGING, table.name, &record.target_columns, start == 0);
         let mut session = self.session().await?;
@@ -137,11 +138,13 @@ impl Loading {
     async fn indexes(self: Arc<Self>, table: &'static Table) -> Result<()> {
         let statements = self.plan.indexes_of(table.name);
         let count = statements.len() as u64;
-        let task = self.ctx.terminal.task(INDEX, table.name, count);
+        let task = self.waiting(INDEX, table, count);
+        let begins = task.starter();
         let builds = statements.into_iter().map(|statement| {
-            let (loading, built) = (self.clone(), task.counter());
+            let (loading, begins, built) = (self.clone(), begins.clone(), task.counter());
             async move {
                 let _permit = loading.permit(table).await;
+                begins();
                 let mut session = loading.session().await?;
                 session.run(&statement).await?;
                 loading.free(session);
@@ -187,6 +190,10 @@ impl Loading {
     pub async fn end(&self) -> Result<BTreeMap<&'static str, Written>> {
         self.idle.end().await?;
         Ok(std::mem::take(&mut *lock(&self.proven)))
+    }
+
+    fn waiting(&self, verb: &'static str, table: &Table, of: u64) -> Task {
+        self.ctx.terminal.waiting(verb, table.name, of, &format!("its turn on {}", self.database))
     }
 
     async fn permit(&self, table: &Table) -> crate::run::permits::Permit {

@@ -19,7 +19,7 @@ const NAMED: usize = 5;
 pub(super) struct Counted {
     firestore: Firestore,
     at_the_root: Vec<String>,
-    /// The documents of all collections of a name, at the root and below documents. Names that nothing bears
+    /// The documents of all collections of a name, at the root and below documents. Names that nothing has
     /// are left out.
     everywhere: BTreeMap<String, u64>,
 }

@@ -21,6 +21,7 @@ use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::lock_waits;
 use crate::run::manifest::{Check, Export, Manifest, Proof, Replay, TableProof, TableReplay};
+use crate::shown::utc;
 use crate::steps::StepName;
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
@@ -173,7 +174,7 @@ fn replays(export: &Export, limit: usize) -> Vec<Check> {
             return Check::new(format!("pass {}", number + 1), looked_at, Findings::default());
         }
         let rows = replay.tables.iter().flat_map(table).collect::<Vec<_>>().join("; ");
-        let looked_at = format!("brought in as of {}: {rows}", replay.snapshot.taken);
+        let looked_at = format!("brought in as of {}: {rows}", utc(&replay.snapshot.taken));
         Check::new(format!("replay {}", number + 1), looked_at, Findings::default())
     };
     export.replays.iter().enumerate().map(check).collect()

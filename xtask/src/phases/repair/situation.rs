@@ -3,6 +3,7 @@
 use crate::model::Database;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Manifest;
+use crate::shown::utc;
 use crate::sql::Owner;
 
 /// Whose the stores are, and what brings back what this command does not.
@@ -26,8 +27,9 @@ impl Situation {
     pub(super) fn table_back(&self, ctx: &Ctx, database: Database) -> String {
         match &self.cut_over {
             Some(at) => format!(
-                "the services took over at {at}, so what it held is theirs: it comes back from a backup of \
-                 {database} that was made since; its rows as of the run's snapshot stand in {}",
+                "the services took over at {}, so what it held is theirs: it comes back from a backup of \
+                 {database} that was made since; its rows as of the run's snapshot are in {}",
+                utc(at),
                 ctx.run.path().display()
             ),
             // An import knows nothing of replays.

@@ -82,7 +82,7 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Replayed> {
     let unknown = references::unknown(ctx, &replaying.export, &replaying.batch, &replaying.mapping).await?;
     if !unknown.is_empty() {
         refuse!(
-            "rows that were mended need rows that the run does not have:\n  {}\nNothing has been changed: let \
+            "rows that were fixed need rows that the run does not have:\n  {}\nNothing has been changed: let \
              them refer to rows that were migrated, or take them out of the source; then type the same \
              command again. Or start over with `cargo xtask migrate` and empty targets",
             unknown.join("\n  ")

@@ -260,11 +260,11 @@ pub(super) struct Mapping {
     header: Vec<u8>,
     /// Rows that take the place of the run's.
     pub changed: BTreeMap<i64, Vec<u8>>,
-    /// The outcomes of the bearers of each uid that is asked for, with the changes.
+    /// The outcomes of the users with each uid that is asked for, with the changes.
     outcomes: BTreeMap<String, Vec<(i64, String)>>,
     /// The uids that earlier replays brought.
     earlier: BTreeSet<String>,
-    /// Users that the run does not know, with the uids that they bear.
+    /// Users that the run does not know, with the uids that they have.
     newer: BTreeMap<i64, String>,
 }
 

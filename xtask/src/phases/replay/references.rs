@@ -46,10 +46,10 @@ fn users(part: &Part, mapping: &Mapping, values: Values) -> Vec<String> {
     let line = |(id, row): (&i64, &super::reading::Row)| {
         let uid = part.value(&row.csv, USER_UID)?;
         let name = part.table.name;
-        let bearers = mapping.outcomes(&uid);
-        if bearers.is_empty() {
+        let users_with_it = mapping.outcomes(&uid);
+        if users_with_it.is_empty() {
             let newer = mapping.newer(&uid).map(|id| format!("user {id} is newer than the run's snapshot"));
-            let why = newer.unwrap_or_else(|| "no user of the run bears it".into());
+            let why = newer.unwrap_or_else(|| "no user of the run has it".into());
             let uid = match values == Values::Masked && part.table.hides(USER_UID) {
                 true => masked(&uid),
                 false => format!("{uid:?}"),
@@ -57,8 +57,8 @@ fn users(part: &Part, mapping: &Mapping, values: Values) -> Vec<String> {
             return Some(format!("{name} id {id}: {USER_UID} {uid}: {why}"));
         }
         let documents = part.table.collection().is_some();
-        if documents && !bearers.iter().any(|(_, outcome)| outcome == MIGRATED) {
-            let (user, outcome) = &bearers[0];
+        if documents && !users_with_it.iter().any(|(_, outcome)| outcome == MIGRATED) {
+            let (user, outcome) = &users_with_it[0];
             return Some(format!("{name} id {id}: user {user} is not in Firestore: {outcome}"));
         }
         None
@@ -143,8 +143,9 @@ pub(super) fn hanging_on(
 /// The users of this replay by their uids.
 fn users_by_uid(batch: &Batch) -> BTreeMap<String, i64> {
     let Some(users) = batch.part(USERS) else { return BTreeMap::new() };
-    let bears = |(id, row): (&i64, &super::reading::Row)| Some((users.value(&row.csv, "firebase_uid")?, *id));
-    users.wanted.iter().filter_map(bears).collect()
+    let uid_of =
+        |(id, row): (&i64, &super::reading::Row)| Some((users.value(&row.csv, "firebase_uid")?, *id));
+    users.wanted.iter().filter_map(uid_of).collect()
 }
 
 /// The rows of this replay that a row refers to.

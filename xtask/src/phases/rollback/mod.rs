@@ -35,6 +35,7 @@ use crate::model::{Database, Service, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::privileges;
+use crate::shown::utc;
 use crate::source::freeze::{Freezer, Held};
 use crate::steps::StepName;
 use crate::stores::marks::{self, Marks};
@@ -249,7 +250,7 @@ async fn recorded(ctx: &Ctx, scenario: Scenario) -> Result<Recorded> {
                 recorded.back = Some(back.context("reading what the old database remembers of it")?);
             }
             Some(service) => recorded.before.push(service),
-            None => refuse!("run {} was taken back at {at}, {scope}", ctx.run.id()),
+            None => refuse!("run {} was taken back at {}, {scope}", ctx.run.id(), utc(&at)),
         }
     }
     connection.close().await?;

@@ -140,7 +140,7 @@ fn not_as_it_was(ctx: &Ctx, changed: &BTreeMap<String, Change>) -> anyhow::Error
     let tables = changed.iter().map(|(table, change)| format!("{table}: {change}"));
     let what = format!(
         "the old database is not what run {run} read in it:\n  {}\nIf that is damage, `cargo xtask restore --run {run} \
-         --in-place` brings the backup back first; if it is somebody's work, `rollback after-start` keeps it",
+         --in-place` brings the backup back first; if it is the work of others, `rollback after-start` keeps it",
         tables.collect::<Vec<_>>().join("\n  "),
         run = ctx.run.id()
     );

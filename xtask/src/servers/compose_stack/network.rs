@@ -8,6 +8,7 @@ use crate::refuse;
 use crate::servers::compose_stack::{found, servers};
 use crate::servers::docker::{Container, Engine, Health as Check, SERVICES};
 use crate::settings::{Environment, Server, Settings};
+use crate::shown::utc;
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
@@ -72,7 +73,7 @@ fn server<'a>(settings: &'a Settings, service: &str) -> Option<&'a Server> {
 
 async fn state(engine: &Engine, container: &Container, lines: &mut Lines) -> Result<()> {
     let Container { service, started_at, .. } = container;
-    let condition = format!("{}, since {started_at}", container.condition());
+    let condition = format!("{}, since {}", container.condition(), utc(started_at));
     let logs = format!("cargo xtask stack logs {service} --runtime docker");
     match (&container.health, container.running) {
         (_, false) => lines.not_met("state", condition, "cargo xtask stack up --runtime docker"),

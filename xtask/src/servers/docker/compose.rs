@@ -8,7 +8,7 @@ use crate::effects::process::Program;
 use crate::refuse;
 use crate::servers::docker::engine::Engine;
 use crate::servers::docker::failures;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use secrecy::SecretString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ impl Compose {
         match (here.iter().find(fits), here.first(), wanted) {
             (Some(compose), ..) => Ok(compose.clone()),
             (None, Some(other), Some(version)) => refuse!(
-                "the containers were made by Compose {version}, and here is {}, which would make them anew: install \
+                "the containers were made by Compose {version}, and here is {}, which would recreate them: install \
                  that one, or take them down first with the one that made them",
                 other.version
             ),
@@ -151,7 +151,7 @@ impl Compose {
 
     async fn call(&self, engine: Option<&Engine>, project: &Project, arguments: &[&str]) -> Result<String> {
         let said = self.program(engine, project, arguments).read().await;
-        said.map_err(|error| anyhow!(failures::compose(&format!("{error:#}"))))
+        said.map_err(|error| failures::compose(&format!("{error:#}")))
             .with_context(|| format!("`{} {}` failed", self.name(), arguments.join(" ")))
     }
 

@@ -85,7 +85,7 @@ impl Disposable {
             let project = self.project(workspace, &password)?;
             match compose.up(&self.engine, &project, &[]).await {
                 Ok(()) => return self.wait().await,
-                Err(error) if crate::servers::docker::failures::is_port_taken(&format!("{error:#}")) => {
+                Err(error) if crate::servers::docker::failures::is_port_taken(&error) => {
                     sweep(&self.engine, &self.home).await?;
                 }
                 Err(error) => return Err(error),

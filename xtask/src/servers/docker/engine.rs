@@ -97,7 +97,7 @@ impl Engine {
             Ok(Err(error)) => refuse!("{}", failures::no_engine(host, &error)),
             Err(_) => refuse!(
                 "the Docker engine at {host} has not answered within {} s: is it the right address? \
-                 `docker version` asks the same; `systemctl restart docker` starts it anew",
+                 `docker version` asks the same; `systemctl restart docker` starts it again",
                 FIRST.as_secs()
             ),
         }

@@ -1,5 +1,6 @@
-//! What goes wrong with engine and Compose, in words that say what to do.
+//! What goes wrong with engine and Compose, once, in a sentence that says what to do; their own words are kept for `-v`.
 
+use crate::effects::raw_words;
 use anyhow::anyhow;
 use bollard::errors::Error;
 use std::io::ErrorKind;
@@ -43,14 +44,17 @@ pub(super) fn no_engine(host: &str, error: &Error) -> String {
             let mode = mode.map(|m| format!(" ({m:o})")).unwrap_or_default();
             format!(
                 "the Docker engine's socket {socket}{mode} is not for this user: `sudo usermod -aG docker \
-                 $USER`, then log in anew"
+                 $USER`, then log in again"
             )
         }
         Some(ErrorKind::ConnectionRefused) => {
             format!("the Docker engine is not running: nobody answers at {host}; {START}")
         }
         Some(ErrorKind::NotFound) => no_socket(&[PathBuf::from(host.trim_start_matches("unix://"))]),
-        _ => format!("the Docker engine at {host} does not answer ({}); {START}", with_causes(error)),
+        _ => {
+            raw_words::remember(&with_causes(error));
+            format!("the Docker engine at {host} does not answer; {START}")
+        }
     }
 }
 
@@ -80,10 +84,10 @@ pub(super) fn explained(host: &str, what: &str, error: Error) -> anyhow::Error {
     let gone = matches!(error, Error::HyperLegacyError { .. } | Error::SocketNotFoundError(_))
         || matches!(io_kind(&error), Some(ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused));
     if gone {
+        raw_words::remember(&with_causes(&error));
         return anyhow!(
-            "{what}: the Docker engine at {host} has gone ({}); once it runs again (`systemctl start \
-             docker`): `cargo xtask stack status`",
-            with_causes(&error)
+            "{what}: the Docker engine at {host} has gone; once it runs again (`systemctl start docker`): `cargo xtask \
+             stack status`"
         );
     }
     if matches!(error, Error::RequestTimeoutError) {
@@ -92,9 +96,10 @@ pub(super) fn explained(host: &str, what: &str, error: Error) -> anyhow::Error {
         );
     }
     let said = message(&error);
+    raw_words::remember(&said);
     match disk_full(&said) {
-        Some(advice) => anyhow!("{what}: {advice} ({said})"),
-        None => anyhow!("{what}: {said}"),
+        Some(advice) => anyhow!("{what}: {advice}"),
+        None => anyhow!("{what}: {}", said.lines().next().unwrap_or_default()),
     }
 }
 
@@ -105,33 +110,56 @@ pub(super) fn disk_full(text: &str) -> Option<&'static str> {
     )
 }
 
+/// A port that Compose was to publish is another's.
+#[derive(Debug)]
+struct PortTaken(&'static str);
+
+impl std::fmt::Display for PortTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} has the port: `cargo xtask doctor` names it", self.0)
+    }
+}
+
+impl std::error::Error for PortTaken {}
+
+/// Whether Compose failed because of a port.
+pub(super) fn is_port_taken(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<PortTaken>())
+}
+
 /// What Compose said, in our words where they are known. `image`, `name` and `port` are looked at before
 /// Compose is called; it is told of them where another call was quicker.
-pub(super) fn compose(said: &str) -> String {
-    let line = |words: &str| said.lines().find(|l| l.contains(words)).unwrap_or_default().trim().to_string();
+pub(super) fn compose(said: &str) -> anyhow::Error {
+    raw_words::remember(said.trim());
+    for (words, who) in
+        [("port is already allocated", "another container"), ("address already in use", "another program")]
+    {
+        if said.contains(words) {
+            return PortTaken(who).into();
+        }
+    }
     for (words, advice) in [
         ("No space left on device", "no space is left: `docker system df` shows what takes it"),
-        ("port is already allocated", "another container has the port: `cargo xtask doctor` names it"),
-        ("address already in use", "another program has the port: `cargo xtask doctor` names it"),
         (
             "is already in use by container",
             "another container has the name: remove or rename it, or set STACK_PREFIX in .env",
         ),
         ("No such image", "the image is not here: build or load it"),
         ("pull access denied", "the image is not here and cannot be pulled: build or load it"),
+        (
+            "permission denied while trying to connect",
+            "the Docker engine's socket is not for this user: `sudo usermod -aG docker $USER`, then log in again",
+        ),
         ("Cannot connect to the Docker daemon", "the Docker engine is not running: `systemctl start docker`"),
         ("Couldn't connect to Docker daemon", "the Docker engine is not running: `systemctl start docker`"),
     ] {
         if said.contains(words) {
-            return format!("{advice} ({})", line(words));
+            return anyhow!(advice);
         }
     }
-    said.trim().to_string()
-}
-
-/// Whether Compose failed because of a port.
-pub(super) fn is_port_taken(said: &str) -> bool {
-    said.contains("port is already allocated") || said.contains("address already in use")
+    // Its last line is the reason, those before it are what it has done.
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    anyhow!("{}", last.unwrap_or("Compose failed without a word"))
 }
 
 /// An image that is neither here nor to be had.
@@ -146,7 +174,8 @@ pub fn no_image(image: &str, why: &str, emulator: Option<&Path>) -> String {
              in .env"
         ),
     };
-    format!("the image {image} is not here and cannot be pulled ({why}); {how}")
+    raw_words::remember(why.trim());
+    format!("the image {image} is not here and cannot be pulled; {how}")
 }
 
 /// A volume that others use.
@@ -156,4 +185,46 @@ pub fn volume_in_use(volume: &str, users: &[String]) -> String {
         "the volume {volume} is in use by {users}, and stays: `docker rm -f {users}` removes what uses it, then \
          again `cargo xtask stack down --volumes`"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_compose_says_is_told_once_with_what_to_type() {
+        let port = "Creating network\nError response from daemon: driver failed programming external connectivity on \
+                    endpoint order-db: Bind for 0.0.0.0:5433 failed: port is already allocated";
+        for (said, wanted) in [
+            (port, "another container has the port: `cargo xtask doctor` names it"),
+            (
+                "permission denied while trying to connect to the Docker daemon socket",
+                "`sudo usermod -aG docker $USER`",
+            ),
+            ("Error: No such image: postgres:15", "the image is not here: build or load it"),
+            ("Cannot connect to the Docker daemon at unix:///x. Is it running?", "`systemctl start docker`"),
+        ] {
+            let error = compose(said).context("`docker-compose up` failed");
+            assert_eq!(is_port_taken(&error), said == port);
+            let told = error.root_cause().to_string();
+            assert!(told.contains(wanted) && !told.contains('\n'), "{told}");
+            assert!(!told.contains("daemon") && !told.contains("Error"), "{told}");
+            assert!(raw_words::last().iter().any(|words| words == said), "for -v: {said}");
+        }
+        assert_eq!(compose("Pulling x\nwhat nobody knows\n\n").to_string(), "what nobody knows");
+    }
+
+    #[test]
+    fn an_engine_that_fails_is_told_in_one_line() {
+        let error =
+            |message: &str| Error::DockerResponseServerError { status_code: 500, message: message.into() };
+        let full = "write /var/lib/x: No space left on device";
+        let told = explained("unix:///x", "making the container order-db", error(full)).to_string();
+        assert!(told.starts_with("making the container order-db: no space is left"), "{told}");
+        assert!(told.contains("`docker system prune`") && !told.contains("/var/lib/x"), "{told}");
+        let gone = explained("unix:///x", "listing containers", Error::RequestTimeoutError).to_string();
+        assert!(gone.contains("too slow to answer: `systemctl status docker`"), "{gone}");
+        let other = explained("unix:///x", "listing containers", error("a word\nand its trace")).to_string();
+        assert_eq!(other, "listing containers: a word");
+    }
 }

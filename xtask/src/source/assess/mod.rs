@@ -132,7 +132,7 @@ async fn standing(ctx: &Arc<Ctx>, connection: &mut Connection) -> Result<(Standi
     Ok((Standing { catalogue, found, reading }, columns))
 }
 
-/// Names that the quarantine's own columns would bear, by table.
+/// Names that the quarantine's own columns would have, by table.
 fn taken(ctx: &Ctx, columns: &Columns) -> BTreeMap<String, Vec<String>> {
     let of_table = |table: &Table| {
         let names = columns.get(table.source).into_iter().flatten().map(|seen| seen.column.name.clone());

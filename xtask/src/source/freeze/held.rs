@@ -5,6 +5,7 @@ use super::others::{self, EVER};
 use crate::effects::postgres::Connection;
 use crate::run::freeze_log::{Frozen, Open};
 use crate::settings::Server;
+use crate::shown::utc;
 use crate::{sql, sql_file};
 use anyhow::Result;
 use sqlx::Row;
@@ -68,7 +69,7 @@ pub(super) fn book(open: Option<&Open>, frozen: &Frozen) -> Option<String> {
     match open {
         None => Some("the book of freezes says that it was undone".to_string()),
         Some(open) if open.frozen != *frozen => {
-            Some(format!("the book of freezes says that it was frozen again at {}", open.at))
+            Some(format!("the book of freezes says that it was frozen again at {}", utc(&open.at)))
         }
         Some(_) => None,
     }

@@ -145,10 +145,10 @@ impl Freezer {
             held::changed(connection, &self.server, (&self.roles, &open.let_in), &open.frozen).await?;
         if !wrong.is_empty() {
             refuse!(
-                "{} was frozen at {} and has been changed by hand since:\n  {}\nMend this, or bring it back \
+                "{} was frozen at {} and has been changed by hand since:\n  {}\nFix this, or bring it back \
                  first: `{}`",
                 self.server,
-                open.at,
+                utc(&open.at),
                 wrong.join("\n  "),
                 self.unfreeze
             );
@@ -170,7 +170,7 @@ impl Freezer {
         connection.close().await?;
         if !wrong.is_empty() {
             refuse!(
-                "{} is not held back as it was frozen:\n  {}\nFix this and rerun the command",
+                "{} is not as the freeze made it:\n  {}\nFix this and rerun the command",
                 self.server,
                 wrong.join("\n  ")
             );
@@ -289,7 +289,9 @@ impl Freezer {
                 }
                 self.undo(frozen).await?
             }
-            Some(open) => refuse!("it was frozen again at {} by somebody else, and stays so", open.at),
+            Some(open) => {
+                refuse!("it was frozen again at {} by another command, and stays so", utc(&open.at))
+            }
             // The book does not know it: what is still as it was made is brought back all the same.
             None => self.undo(frozen).await?,
         };

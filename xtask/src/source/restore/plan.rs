@@ -12,7 +12,7 @@ use crate::run::dir;
 use crate::run::manifest::{Backup, Manifest, left_out_lines};
 use crate::run::privileges;
 use crate::run::properties::Properties;
-use crate::shown::escaped;
+use crate::shown::{escaped, utc};
 use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use datapath::files::FileInfo;
@@ -123,7 +123,7 @@ impl Plan {
             "Restore of run {}, the source as of {}: {} tables, {} rows\n  archive {} bytes; on the server it took \
              {} bytes, and takes about as many again\n  into the new database {} on {}\n",
             self.run,
-            self.taken,
+            utc(&self.taken),
             self.tables.len(),
             grouped(rows),
             grouped(self.archive_bytes),

@@ -120,7 +120,7 @@ impl Shop {
         };
         let Err(error) = stopped.await else { return Ok(Some(pending)) };
         Err(match cleanup.undo(pending).await {
-            Ok(()) => error.context("the services do not stop; nothing has been held back"),
+            Ok(()) => error.context("the services do not stop; nothing has been frozen"),
             Err(left) => error.context(format!("the services do not stop, and not all run again: {left:#}")),
         })
     }
@@ -139,7 +139,7 @@ impl Shop {
         if !left.is_empty() {
             bail!(
                 "they have been stopped, and after {} these are still connected; end them \
-                 (`SELECT pg_terminate_backend(…)`), then type the same command again:\n  {}",
+                 (`SELECT pg_terminate_backend(…)`), then rerun the command:\n  {}",
                 human(self.wait.unwrap_or(USUALLY)),
                 left.join("\n  ")
             );
@@ -190,7 +190,7 @@ impl Shop {
                 let left = self.until_gone(&mut looking, wait).await?;
                 if !left.is_empty() {
                     refuse!(
-                        "after {} these are still connected:\n  {}\nStop the services, then type the same command again; \
+                        "after {} these are still connected:\n  {}\nStop the services, then rerun the command; \
                          or, to have them sent away, with --wait 0s",
                         human(wait),
                         left.join("\n  ")

@@ -88,11 +88,11 @@ async fn write(
         let now = found.remove(id).flatten();
         let how = match (change, now) {
             (Guarded::Delete(_), None) => return None,
-            (Guarded::Delete(_), Some(_)) => Words::plain("somebody has changed it just now"),
+            (Guarded::Delete(_), Some(_)) => Words::plain("another client has changed it just now"),
             (Guarded::Set(document), Some(now)) => {
-                differences(table, document, &now)?.behind("somebody has changed it just now: ")
+                differences(table, document, &now)?.behind("another client has changed it just now: ")
             }
-            (Guarded::Set(_), None) => Words::plain("somebody has deleted it just now"),
+            (Guarded::Set(_), None) => Words::plain("another client has deleted it just now"),
         };
         Some((id.to_string(), how))
     });

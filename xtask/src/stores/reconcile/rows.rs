@@ -70,7 +70,7 @@ impl Reconciliation {
             connection
                 .run(&sql::lock_against_writing(&names))
                 .await
-                .with_context(|| format!("somebody has been writing to {database} for too long"))?;
+                .with_context(|| format!("another client has been writing to {database} for too long"))?;
         }
         // Wanted rows have the types of sql/schema: the table's own may have become too narrow.
         let expected = schema::create(&mut connection, database).await?;
@@ -179,7 +179,7 @@ impl Reconciliation {
                 }
                 let Some(last) = places.last().cloned() else { break };
                 let statement = Words::plain(sql::delete_places(table.name, &places));
-                let because = Words::plain("beside another row with this id, or without one");
+                let because = Words::plain("next to another row with this id, or without one");
                 self.do_it(table, ids, Action::Delete, statement, Some(because), tell).await?;
                 (after, count) = (Some(last), count + rows.len() as u64);
             }

@@ -5,7 +5,7 @@
 use super::machines::{FIRST, machine};
 use super::old_shop::OldShopWrites;
 use super::scene::{Call, Scene, Start};
-use super::services::{Written, bears, lost};
+use super::services::{Written, has_mark, lost};
 use super::stage::{Freeze, Said, Stage};
 use super::verb::Verb;
 use crate::lab::corruptions::held::{Held, changed_documents, changed_rows};
@@ -210,7 +210,7 @@ impl Seen<'_> {
         }
         for commit in &self.old_shop.committed {
             let allowed = opened.is_some_and(|opened| commit.at >= opened.started);
-            if !allowed && bears(self.now, "orders", &commit.id, &commit.mark) != Some(true) {
+            if !allowed && has_mark(self.now, "orders", &commit.id, &commit.mark) != Some(true) {
                 lines.push(format!(
                     "LOST: orders/{} was committed to the source as `{}`, which has been cut over without it",
                     commit.id, commit.mark

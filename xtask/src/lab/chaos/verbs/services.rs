@@ -21,7 +21,7 @@ const DELETED: usize = 5;
 /// So many orders are changed again and again, the first ones.
 pub const ORDERS: usize = 40;
 
-/// By table or collection and id: the mark that it has to bear, None where it has to be away.
+/// By table or collection and id: the mark that it has to have, None where it has to be away.
 pub type Written = BTreeMap<(&'static str, String), Option<String>>;
 
 pub struct Services {
@@ -141,8 +141,8 @@ fn says(fields: &Fields, mark: &str) -> bool {
     fields.values().any(|field| field.value_type.as_ref().is_some_and(is))
 }
 
-/// Whether a row or document bears a mark; None: it is not there.
-pub fn bears(now: &Held, place: &str, id: &str, mark: &str) -> Option<bool> {
+/// Whether a row or document has a mark; None: it is not there.
+pub fn has_mark(now: &Held, place: &str, id: &str, mark: &str) -> Option<bool> {
     match now.documents.get(place) {
         Some(documents) => documents.get(id).map(|fields| says(fields, mark)),
         None => {
@@ -156,10 +156,10 @@ pub fn bears(now: &Held, place: &str, id: &str, mark: &str) -> Option<bool> {
 pub fn lost(now: &Held, written: &Written) -> Vec<String> {
     let mut lines = Vec::new();
     for ((place, id), mark) in written {
-        match (mark, bears(now, place, id, mark.as_deref().unwrap_or_default())) {
+        match (mark, has_mark(now, place, id, mark.as_deref().unwrap_or_default())) {
             (None, None) | (Some(_), Some(true)) => {}
             (None, Some(_)) => lines.push(format!("LOST: {place}/{id} was deleted by a service and is back")),
-            (Some(mark), _) => lines.push(format!("LOST: {place}/{id} does not bear `{mark}`")),
+            (Some(mark), _) => lines.push(format!("LOST: {place}/{id} does not have `{mark}`")),
         }
     }
     lines
