@@ -6,6 +6,7 @@ use crate::quiet_day;
 use crate::source::{Elsewhere, log_in, run, shop_with_a_service};
 use crate::support::{Said, Shop, assert_refused, assert_words, says};
 use crate::tool::{Tool, targets, within};
+use crate::without_old;
 use jiff::{Timestamp, ToSpan};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -278,7 +279,11 @@ async fn the_whole_way_and_back() {
     says(&said, &["✓ RETIRED"]);
     assert_eq!(town.archives().len(), 1);
 
-    let back = town.there.xtask(&town.shop, &["rollback", "after-start"]);
+    let xtask = |arguments: &[&str]| town.there.xtask(&town.shop, arguments);
+    let undo = format!("decommission --undo --run {}", town.shop.latest().id());
+    without_old::is_refused(xtask, &["was decommissioned", &format!("is called {name}"), &undo]);
+    xtask(&["verify", "--run", "latest"]).expect_code(0);
+    let back = xtask(&["rollback", "after-start"]);
     let way = format!("cargo xtask decommission --undo --run {}", town.shop.latest().id());
     assert_refused("the way back", &back, &["is called ecommerce_db_retired_2", &way]);
     not_dropped_yet(&town, &name).await;
@@ -331,6 +336,12 @@ async fn dropped(town: &Town, name: &str) {
     says(&said, &[&format!("✓ DROPPED {name}")]);
     assert_eq!(town.databases().await, Vec::<String>::new());
     town.call(&["--drop"]).expect_code(0);
+    let xtask = |arguments: &[&str]| town.there.xtask(&town.shop, arguments);
+    without_old::is_refused(
+        xtask,
+        &["was decommissioned", town.shop.latest().id(), "dropped it at 2", "archive"],
+    );
+    without_old::goes_on(xtask);
 
     let gone = town.call(&["--undo"]);
     let id = archive.file_name().unwrap().to_str().unwrap();
@@ -338,7 +349,7 @@ async fn dropped(town: &Town, name: &str) {
     assert_refused(
         "dropped",
         &town.there.xtask(&town.shop, &["rollback", "after-start"]),
-        &["none to go back to"],
+        &["none to work on or to go back to"],
     );
     // The archive is a backup like any other.
     let place = archive.parent().unwrap();
@@ -390,4 +401,30 @@ async fn what_was_cut_off_goes_on_and_what_was_written_since_is_said() {
     holder.run("SELECT pg_advisory_lock(2020893043, 1)").await.unwrap();
     let said = town.call(&["--undo"]);
     assert_refused("another at it", &said, &["another run is at work on"]);
+}
+
+/// The same on a local stack, of which it is told that it was dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_works_without_its_old_database_and_a_new_one_is_no_ones_past() {
+    let shop = Shop::open(0).await;
+    for verb in [&["migrate"][..], &["cutover"], &["verify"]] {
+        shop.xtask(verb).expect_code(0);
+    }
+    let name = "ecommerce_db_retired_20260101";
+    let at = "2026-01-01T00:00:00Z";
+    let record = json!({ "retired": { "at": at, "name": name }, "dropped": at });
+    fs::write(shop.latest().file("decommission.json"), record.to_string()).unwrap();
+    let beside = Server { database: "postgres".into(), ..shop.settings.source.clone() };
+    let mut beside = shop.superuser(&beside).await;
+    beside.run(&format!("DROP DATABASE {DATABASE} WITH (FORCE)")).await.unwrap();
+    let xtask = |arguments: &[&str]| shop.xtask(arguments);
+    without_old::is_refused(xtask, &["was decommissioned", "dropped it at 2026-01-01"]);
+    without_old::goes_on(xtask);
+    // One that has its name is another database, and none that was decommissioned.
+    beside.run(&format!("CREATE DATABASE {DATABASE}")).await.unwrap();
+    shop.new_source("UTF8").await;
+    let said = shop.xtask(&["plan"]);
+    assert!(!said.stderr.contains("decommissioned"), "{}{}", said.stdout, said.stderr);
+    let said = shop.xtask(&["repair", "--run", "latest"]);
+    assert!(!said.stderr.contains("decommissioned"), "{}{}", said.stdout, said.stderr);
 }

@@ -6,12 +6,14 @@ mod archive;
 mod compose_lines;
 mod conditions;
 mod container;
+mod gone;
 mod quiet;
 mod record;
 mod report;
 mod server;
 
 pub use container::OldContainer;
+pub use gone::Gone;
 pub use record::{Archive, Record, Retired, Sample};
 pub use report::{Done, Stage};
 
@@ -316,18 +318,9 @@ fn from_archive(ctx: &Ctx, record: &Record) -> String {
 /// # Errors
 /// Refuses where it has been retired, and names the way.
 pub fn in_service(run: &RunDir) -> Result<()> {
-    let record = Record::load(run)?;
-    match (&record.retired, &record.dropped) {
-        (_, Some(at)) => refuse!(
-            "the old database was dropped at {at}: there is none to go back to. Its archive is in {}",
-            run.runs().join("archive").display()
-        ),
-        (Some(Retired { at, name }), None) => refuse!(
-            "the old database was retired at {at} and is called {name}: `cargo xtask decommission --undo --run {}` gives \
-             it its name back, then type the same command again",
-            run.id()
-        ),
-        (None, None) => Ok(()),
+    match gone::why(run, &Record::load(run)?) {
+        Some(why) => refuse!("{why}"),
+        None => Ok(()),
     }
 }
 
