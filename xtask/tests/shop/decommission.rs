@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use xtask::effects::postgres::Connection;
 use xtask::effects::wait::{self, State};
 use xtask::run::dir::load_journal;
+use xtask::run::freeze_log::FreezeLog;
 use xtask::run::properties::Properties;
 use xtask::settings::Server;
 use xtask::source::restore;
@@ -34,6 +35,7 @@ impl Town {
     async fn open() -> Town {
         let shop = shop_with_a_service().await;
         let there = Elsewhere::new(&shop, &shop.settings.source.user, "");
+        there.xtask(&shop, &["freeze"]).expect_code(0);
         there.xtask(&shop, &["migrate"]).expect_code(0);
         Town { shop, there }
     }
@@ -342,6 +344,8 @@ async fn dropped(town: &Town, name: &str) {
         &["was decommissioned", town.shop.latest().id(), "dropped it at 2", "archive"],
     );
     without_old::goes_on(xtask);
+    let list = xtask(&["checklist", "--list", "during"]);
+    assert!(list.stdout.contains("the old database has been dropped"), "{}", list.stdout);
 
     let gone = town.call(&["--undo"]);
     let id = archive.file_name().unwrap().to_str().unwrap();
@@ -414,6 +418,7 @@ async fn a_stack_works_without_its_old_database_and_a_new_one_is_no_ones_past() 
     let at = "2026-01-01T00:00:00Z";
     let record = json!({ "retired": { "at": at, "name": name }, "dropped": at });
     fs::write(shop.latest().file("decommission.json"), record.to_string()).unwrap();
+    FreezeLog::at(shop.runs.path()).unfreeze(&FreezeLog::name_of(&shop.settings.source)).unwrap();
     let beside = Server { database: "postgres".into(), ..shop.settings.source.clone() };
     let mut beside = shop.superuser(&beside).await;
     beside.run(&format!("DROP DATABASE {DATABASE} WITH (FORCE)")).await.unwrap();

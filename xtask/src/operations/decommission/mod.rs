@@ -24,6 +24,7 @@ use crate::operations::monitor::seconds;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
+use crate::run::freeze_log::FreezeLog;
 use crate::run::journal_file::Recorded;
 use crate::run::lock::Locks;
 use crate::run::manifest::Manifest;
@@ -256,6 +257,11 @@ pub async fn drop(ctx: &Arc<Ctx>, said: Option<&str>) -> Result<Done> {
             ),
         }
         old.connection.close().await?;
+        let (freezes, source) = (FreezeLog::at(ctx.run.runs()), FreezeLog::name_of(&ctx.settings.source));
+        if freezes.open(&source)?.is_some() {
+            // What was held back is gone, and with it what would undo that.
+            freezes.unfreeze(&source)?;
+        }
         Record::change(&ctx.run, |record| record.dropped = Some(dir::now()))?;
     }
     dropped(ctx, step)
