@@ -433,3 +433,106 @@ async fn a_stack_works_without_its_old_database_and_a_new_one_is_no_ones_past() 
     let said = shop.xtask(&["repair", "--run", "latest"]);
     assert!(!said.stderr.contains("decommissioned"), "{}{}", said.stdout, said.stderr);
 }
+
+/// A statement of the tool on the old database that is kept waiting.
+struct Stopped {
+    tool: Tool,
+    /// Somebody who describes the database, and goes on describing.
+    guest: Connection,
+}
+
+impl Stopped {
+    /// The tool at work, stopped where it would do this.
+    async fn at(town: &Town, database: &str, arguments: &[&str], statement: &str) -> Stopped {
+        let mut guest = town.beside().await;
+        guest.run(&format!("BEGIN; COMMENT ON DATABASE {database} IS 'to be described'")).await.unwrap();
+        let mut tool = Tool::start(town.there.command(&town.shop, &[&["decommission"], arguments].concat()));
+        tokio::task::block_in_place(|| {
+            tool.wait_for(statement, || {
+                tokio::runtime::Handle::current().block_on(are_waiting(town, statement)) == 1
+            });
+        });
+        Stopped { tool, guest }
+    }
+
+    async fn let_go(&mut self) {
+        self.guest.run("COMMIT").await.unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.tool.signal(Signal::SIGKILL);
+        self.tool.wait_for_its_end();
+    }
+}
+
+/// How many of these statements wait for somebody else.
+async fn are_waiting(town: &Town, statement: &str) -> i64 {
+    let query = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '{statement}%' AND wait_event_type = 'Lock'"
+    );
+    town.beside().await.row(&query).await.unwrap().get(0)
+}
+
+/// The server has noticed that nobody is there any more who wants it.
+async fn given_up(town: &Town, statement: &str) {
+    let gone = wait::for_state("the server to notice", within(10, 20), async || {
+        let waiting = are_waiting(town, statement).await;
+        Ok(if waiting == 0 { State::Ready(()) } else { State::NotYet(waiting) })
+    });
+    gone.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_the_rename_and_at_the_drop() {
+    const RENAME: &str = "ALTER DATABASE %RENAME";
+    const DROP: &str = "DROP DATABASE";
+    let town = Town::ready().await;
+    // Before its rename: the server notices, and nothing has been renamed.
+    let mut stopped = Stopped::at(&town, DATABASE, &[], RENAME).await;
+    stopped.kill();
+    let announced = town.retired();
+    given_up(&town, RENAME).await;
+    stopped.let_go().await;
+    assert_eq!(town.databases().await, [DATABASE]);
+
+    // The next call, also of another day: it takes the name that was announced. A second operator is told.
+    town.change_record(|record| record["retired"]["name"] = json!("ecommerce_db_retired_20251231"));
+    let mut stopped = Stopped::at(&town, DATABASE, &[], RENAME).await;
+    assert_refused("two at once", &town.call(&[]), &["another run is at work on"]);
+    // Killed while its rename goes through all the same: nobody has written down that it was done.
+    stopped.kill();
+    stopped.let_go().await;
+    let name = "ecommerce_db_retired_20251231";
+    let renamed = wait::for_state("the server to go on", within(10, 20), async || {
+        let there = town.databases().await;
+        Ok(if there == [name] { State::Ready(()) } else { State::NotYet(format!("{there:?}")) })
+    });
+    renamed.await.unwrap();
+    assert_ne!(announced, name);
+    says(&town.call(&["--dry-run"]).expect_code(0), &["✓ RETIRED", name]);
+    says(&town.call(&[]).expect_code(0), &["✓ RETIRED", name]);
+    assert_eq!(town.archives().len(), 1, "archived once");
+
+    // Between the rename and the drop.
+    town.change_record(|record| record["retired"]["at"] = json!(hours_ago(24 * 8).to_string()));
+    let drop = ["--drop", "--confirm", name];
+    let mut stopped = Stopped::at(&town, name, &drop, DROP).await;
+    stopped.kill();
+    given_up(&town, DROP).await;
+    stopped.let_go().await;
+    assert_eq!(town.databases().await, [name]);
+    says(&town.call(&[]).expect_code(0), &["✓ RETIRED", name]);
+    // The drop goes through, and nobody has written it down.
+    let mut stopped = Stopped::at(&town, name, &drop, DROP).await;
+    stopped.kill();
+    stopped.let_go().await;
+    let dropped = wait::for_state("the server to go on", within(10, 20), async || {
+        let there = town.databases().await;
+        Ok(if there.is_empty() { State::Ready(()) } else { State::NotYet(format!("{there:?}")) })
+    });
+    dropped.await.unwrap();
+    assert!(town.record()["dropped"].is_null());
+    town.there.xtask(&town.shop, &["verify"]).expect_code(0);
+    says(&town.call(&drop).expect_code(0), &[&format!("✓ DROPPED {name}")]);
+    says(&town.call(&drop).expect_code(0), &[&format!("✓ DROPPED {name}")]);
+}

@@ -97,6 +97,8 @@ pub async fn go_on(ctx: &Arc<Ctx>, changes: Changes, cleanup: &Cleanup) -> Resul
         step.done(&format!("{} it is already", retired.name))?;
         return Done::new(ctx, record, Vec::new());
     }
+    // By a call that was killed: its rename may still be under way on the server.
+    let announced = record.retired.map(|retired| retired.name);
     let there = in_place(&old, there)?;
     let record = watched(ctx, &manifest, &mut old, &there).await?;
     let look = Look::at(ctx, &manifest, &record, &there.sample, &mut old).await?;
@@ -129,7 +131,7 @@ pub async fn go_on(ctx: &Arc<Ctx>, changes: Changes, cleanup: &Cleanup) -> Resul
         return Err(Stop::Differs(what).into());
     }
     archive::is_whole(ctx, &archive)?;
-    let retired = retire(ctx, &mut old).await?;
+    let retired = retire(ctx, &mut old, announced).await?;
     step.done(&format!("{} is {} now, archived in archive/{}", old.database, retired.name, archive.id))?;
     Done::new(ctx, Record::load(&ctx.run)?, conditions)
 }
@@ -156,17 +158,22 @@ fn is_of_now(archive: &Archive, sample: &Sample) -> bool {
     archive.proven.as_ref().is_some_and(|(_, sessions)| *sessions == sample.sessions)
 }
 
-async fn retire(ctx: &Ctx, old: &mut Old) -> Result<Retired> {
+/// `announced`: the name that an earlier call meant to give it.
+async fn retire(ctx: &Ctx, old: &mut Old, announced: Option<String>) -> Result<Retired> {
     let day = jiff::Timestamp::now().strftime("%Y%m%d");
-    let name = restore::name(&old.database, &format!("_retired_{day}"));
+    let name = announced.unwrap_or_else(|| restore::name(&old.database, &format!("_retired_{day}")));
     let retired = Retired { at: dir::now(), name };
     Record::change(&ctx.run, |record| record.retired = Some(retired.clone()))?;
     let database = old.database.clone();
     let renamed = old.rename(&database, &retired.name).await;
     if let Err(error) = renamed {
-        // Whether it was renamed all the same is asked by the next call.
-        if old.look().await.is_ok_and(|there| there.is_some_and(|there| there.name == database)) {
-            Record::change(&ctx.run, |record| record.retired = None)?;
+        // Where it cannot be asked whether it was renamed all the same, the next call does.
+        match old.look().await {
+            Ok(Some(there)) if there.name == retired.name => return Ok(retired),
+            Ok(Some(there)) if there.name == database => {
+                Record::change(&ctx.run, |record| record.retired = None)?;
+            }
+            _ => {}
         }
         return Err(error);
     }
