@@ -85,6 +85,7 @@ mod silence;
 mod smoke;
 mod status;
 mod store_backups;
+mod story;
 mod strangers;
 mod targets;
 mod troubleshoot;
