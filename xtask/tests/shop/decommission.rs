@@ -344,8 +344,14 @@ async fn dropped(town: &Town, name: &str) {
         &["was decommissioned", town.shop.latest().id(), "dropped it at 2", "archive"],
     );
     without_old::goes_on(xtask);
-    let list = xtask(&["checklist", "--list", "during"]);
-    assert!(list.stdout.contains("the old database has been dropped"), "{}", list.stdout);
+    for (list, of_it, of_another) in [
+        (["checklist", "--list", "during"], "the old database has been dropped", "Old database archived"),
+        (["checklist", "--list", "after"], "Monitoring configured", "Old database archived"),
+        (["checklist", "--list", "week"], "✓ Old infrastructure decommissioned", "Monitoring configured"),
+    ] {
+        let said = xtask(&list);
+        assert!(said.stdout.contains(of_it) && !said.stdout.contains(of_another), "{}", said.stdout);
+    }
 
     let gone = town.call(&["--undo"]);
     let id = archive.file_name().unwrap().to_str().unwrap();
