@@ -29,7 +29,9 @@ impl TestFile {
             // Every second part stands in quotes; what has escapes in it is no command.
             for (number, part) in line.split('"').enumerate() {
                 if number % 2 == 1 {
-                    open.iter_mut().for_each(|list| drop(list.insert(part.to_string())));
+                    for list in &mut open {
+                        list.insert(part.to_string());
+                    }
                     file.words.insert(part.to_string());
                     continue;
                 }
