@@ -104,7 +104,7 @@ pub async fn go_on(ctx: &Arc<Ctx>, changes: Changes, cleanup: &Cleanup) -> Resul
     let look = Look::at(ctx, &manifest, &record, &there.sample, &mut old).await?;
     let conditions = look.conditions()?;
     if !conditions::hold(&conditions) {
-        if !there.sample.others.is_empty() {
+        if !there.sample.others.is_empty() && record.quiet.is_some() {
             // The day begins again.
             Record::change(&ctx.run, |record| record.quiet = None)?;
         }
