@@ -8,7 +8,8 @@ use crate::effects::cleanup::Cleanup;
 use crate::model::refused;
 use crate::session::options::{Confirm, Diffs, InStack, Jobs, Options, Rate, Runs, Values, Where};
 use crate::session::{
-    Command as _, Common, Document, Everywhere, LastWords, Servers, Session, Whereabouts, verdict,
+    Command as _, Common, Document, Everywhere, LastWords, OldDatabase, Servers, Session, Whereabouts,
+    verdict,
 };
 use crate::settings::Variables;
 use anyhow::{Context, Result};
@@ -75,6 +76,12 @@ macro_rules! commands {
             fn servers(&self) -> Servers {
                 match self {
                     $(Command::$name(taken) => taken.args.servers(),)*
+                }
+            }
+
+            fn old_database(&self) -> OldDatabase {
+                match self {
+                    $(Command::$name(taken) => taken.args.old_database(),)*
                 }
             }
 
@@ -241,6 +248,7 @@ impl Cli {
     ) -> Result<()> {
         let mut session = Session::new(common, variables, last_words, document, cleanup, whereabouts)?;
         session.look_for_containers(self.command.servers()).await?;
+        session.has_old_database(self.command.old_database()).await?;
         self.command.run(&mut session).await
     }
 }

@@ -11,7 +11,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::Backup;
 use crate::run::servers;
-use crate::session::{Command, Ending, Servers, Session, SourceArgs};
+use crate::session::{Command, Ending, OldDatabase, Servers, Session, SourceArgs};
 use crate::source::snapshot::Snapshot;
 use crate::source::{Handling, backpressure, freeze};
 use crate::sql::HashFn;
@@ -42,6 +42,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        if self.target.is_some() { OldDatabase::NotNeeded } else { OldDatabase::Needed }
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

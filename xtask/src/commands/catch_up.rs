@@ -9,7 +9,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::manifest::{Manifest, TurnedRows};
 use crate::run::servers;
-use crate::session::{Command, Ending, RunArgs, Servers, Session, time};
+use crate::session::{Command, Ending, OldDatabase, RunArgs, Servers, Session, time};
 use crate::shown::utc;
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
@@ -57,6 +57,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

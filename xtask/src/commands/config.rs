@@ -30,7 +30,8 @@ impl Command for Args {
         let shown = if session.containers.is_empty() {
             show(&environment, session.running(&environment, None)?.as_ref(), session.variables)?
         } else {
-            let settings = compose_stack::settings(&environment, &session.containers)?;
+            let settings =
+                compose_stack::settings(&environment, &session.containers, session.removed()?.as_ref())?;
             environment.shown_on(&settings, &session.workspace, session.variables)
         };
         let next = if shown.problems.is_empty() { "migrate" } else { "config show" };

@@ -6,7 +6,7 @@ use crate::phases::cutover::{Done, cut_over};
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
-use crate::session::{Command, Ending, RunArgs, Servers, Session, WaitArgs, time};
+use crate::session::{Command, Ending, OldDatabase, RunArgs, Servers, Session, WaitArgs, time};
 use crate::steps::CommandName;
 use anyhow::Result;
 use std::sync::Arc;
@@ -33,6 +33,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

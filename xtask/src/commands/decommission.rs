@@ -49,12 +49,17 @@ impl Command for Args {
             session.look_for_containers(Servers::Running).await?;
             ctx = session.existing_run(&RunArgs { run: ctx.run.id().to_string() })?;
         }
-        if self.dry_run {
+        let dropped = Record::load(&ctx.run)?.dropped.is_some();
+        // Nothing is left to do then, and its server may be gone; to bring it back is refused by what does that.
+        if self.dry_run || (dropped && !self.undo && !self.remove_container) {
             let done = decommission::look(&ctx).await?;
             said(session, &done)?;
             return done.judge();
         }
         let done = match (self.undo, self.drop) {
+            (true, _) if dropped => {
+                visibly(&ctx, CommandName::Decommission, decommission::undo(&ctx)).await?
+            }
             (true, _) => {
                 session.permitted(&ctx.settings)?;
                 alone(&ctx, decommission::undo(&ctx)).await?

@@ -7,7 +7,7 @@ use crate::run::ctx::Ctx;
 use crate::servers::compose_stack;
 use crate::servers::docker::Engine;
 use crate::servers::runtime::Runtime;
-use crate::session::{Command, Session, SourceArgs};
+use crate::session::{Command, OldDatabase, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ impl Command for Args {
         let health = match found {
             Ok(found) => {
                 session.containers = found;
+                session.has_old_database(OldDatabase::Needed).await?;
                 let ctx = session.looking(&SourceArgs::default(), Existing::Refuse)?;
                 let wanted = doctor::Wanted { freeze: self.freeze, rollback: self.rollback };
                 run(&ctx, wanted, of_containers).await
@@ -58,7 +59,8 @@ async fn network(session: &Session<'_>) -> Result<()> {
         return super::connectivity::run(session).await;
     }
     let engine = Engine::connect().await?;
-    let looked = compose_stack::network::run(&engine, &session.workspace, &session.environment()?).await?;
+    let (workspace, environment, removed) = (&session.workspace, session.environment()?, session.removed()?);
+    let looked = compose_stack::network::run(&engine, workspace, &environment, removed.as_ref()).await?;
     let next = if looked.health.ready { "stack status" } else { "doctor --network" };
     session.done(&looked, looked.text(), session.then(next))?;
     judge(&looked.health)

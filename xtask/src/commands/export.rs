@@ -9,7 +9,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::run::servers;
-use crate::session::{Command, Servers, Session, SourceArgs};
+use crate::session::{Command, OldDatabase, Servers, Session, SourceArgs};
 use crate::source::{Handling, assess, freeze};
 use crate::steps::CommandName;
 use crate::timing::Part;
@@ -29,6 +29,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

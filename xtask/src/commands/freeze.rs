@@ -6,7 +6,7 @@ use crate::model::{Service, Stop};
 use crate::refuse;
 use crate::run::dir::RunDir;
 use crate::run::freeze_log::{FreezeLog, Side};
-use crate::session::{Command, Servers, Session, WaitArgs};
+use crate::session::{Command, OldDatabase, Servers, Session, WaitArgs};
 use crate::settings::Settings;
 use crate::shown::utc;
 use crate::source::freeze::{Freezer, Held};
@@ -28,6 +28,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
@@ -53,6 +57,10 @@ pub struct UndoArgs {
 impl Command for UndoArgs {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::run::lock::Locks;
 use crate::run::manifest::{Export, Manifest};
 use crate::run::report::{Report, Stage};
 use crate::run::servers;
-use crate::session::{Command, RunArgs, Servers, Session, guard};
+use crate::session::{Command, OldDatabase, RunArgs, Servers, Session, guard};
 use crate::shown::utc;
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
@@ -34,6 +34,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Started
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::run::lock::Locks;
 use crate::run::manifest::{Export, Manifest};
 use crate::run::report::Report;
 use crate::run::servers;
-use crate::session::{Command, Servers, Session, SourceArgs, existing};
+use crate::session::{Command, OldDatabase, Servers, Session, SourceArgs, existing};
 use crate::source::assess::conversions;
 use crate::source::assess::{self, Assessment};
 use crate::source::snapshot::Snapshot;
@@ -47,6 +47,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         if self.dry_run { Servers::Running } else { Servers::Started }
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

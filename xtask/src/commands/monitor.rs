@@ -92,22 +92,31 @@ fn folder(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Before anything is looked at.
+/// Before anything is looked at. What is there and is no file, such as a device, is not replaced by one.
 fn can_be_written(file: &Path) -> Result<()> {
-    if file.is_dir() || !folder(file).is_dir() {
+    if fs::metadata(file).is_ok_and(|there| !there.is_file()) || !folder(file).is_dir() {
         refuse!(
             "--prometheus {}: no file can be written there: name one in a directory that is there",
             file.display()
         );
     }
-    Ok(())
+    match beside(file) {
+        Ok(_) => Ok(()),
+        Err(error) => refuse!("--prometheus {}: its directory takes no file: {error}", file.display()),
+    }
+}
+
+/// The next one, until it takes the other's place.
+fn beside(file: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(".xtask-").tempfile_in(folder(file))
 }
 
 /// Whoever reads it finds the old one or the new one, never half of one.
 fn write(file: &Path, text: &str) -> Result<()> {
     let context = || format!("writing {}", file.display());
-    let mut new =
-        tempfile::Builder::new().prefix(".xtask-").tempfile_in(folder(file)).with_context(context)?;
+    // Where a link points to, so that it stays one.
+    let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
+    let mut new = beside(file).with_context(context)?;
     new.write_all(text.as_bytes()).with_context(context)?;
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(new.path(), readable).with_context(context)?;

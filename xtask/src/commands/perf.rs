@@ -7,7 +7,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::servers;
 use crate::run::statements;
-use crate::session::{Command, Servers, Session, SourceArgs};
+use crate::session::{Command, OldDatabase, Servers, Session, SourceArgs};
 use crate::steps::{CommandName, StepName};
 use anyhow::Result;
 use std::sync::Arc;
@@ -31,6 +31,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

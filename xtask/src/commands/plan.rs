@@ -4,7 +4,7 @@ use crate::checks::forecast;
 use crate::forecast::Forecast;
 use crate::model::{Existing, Stop};
 use crate::run::ctx::Ctx;
-use crate::session::{Command, Servers, Session, SourceArgs};
+use crate::session::{Command, OldDatabase, Servers, Session, SourceArgs};
 use anyhow::Result;
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::report::Report;
 use crate::run::servers;
-use crate::session::{Command, Document, Ending, RunArgs, Said, Servers, Session, print};
+use crate::session::{Command, Document, Ending, OldDatabase, RunArgs, Said, Servers, Session, print};
 use crate::shown::utc;
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
@@ -33,6 +33,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

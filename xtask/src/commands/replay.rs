@@ -7,7 +7,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::servers;
-use crate::session::{Command, Ending, RunArgs, Servers, Session};
+use crate::session::{Command, Ending, OldDatabase, RunArgs, Servers, Session};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::Result;
@@ -24,6 +24,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::Needed
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::operations::store_backups::Target;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::FreezeLog;
-use crate::session::{Command, RunArgs, Servers, Session};
+use crate::session::{Command, OldDatabase, RunArgs, Servers, Session};
 use crate::shown::escaped;
 use crate::source::freeze::Freezer;
 use crate::source::restore::{self, Consent, Goal, NotProven, Plan, Unproven};
@@ -62,6 +62,10 @@ impl Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        if self.target.is_some() { OldDatabase::NotNeeded } else { OldDatabase::ItsServer }
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

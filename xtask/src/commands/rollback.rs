@@ -14,7 +14,7 @@ use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
 use crate::run::servers;
-use crate::session::{Command, Ending, RunArgs, Servers, Session, WaitArgs};
+use crate::session::{Command, Ending, OldDatabase, RunArgs, Servers, Session, WaitArgs};
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::Result;
@@ -91,6 +91,10 @@ impl Command for Args {
     fn servers(&self) -> Servers {
         // A call that was cut off may have removed some of them.
         if self.besides.remove_volumes { Servers::None } else { Servers::Running }
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        if self.besides.remove_volumes { OldDatabase::NotNeeded } else { OldDatabase::Needed }
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

@@ -5,9 +5,10 @@ use crate::operations::schedule::crontab::{self, Crontab};
 use crate::operations::schedule::systemd::{self, Manager, Telling};
 use crate::operations::schedule::{Installed, Job, Time, What};
 use crate::refuse;
-use crate::session::{Command, Session};
+use crate::session::{Command, Session, print};
 use crate::shown::utc;
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 /// Run backups and drills every day: systemd, or a crontab
@@ -115,7 +116,12 @@ async fn install(session: &Session<'_>, args: &InstallArgs) -> Result<()> {
     let job = args.job(session, &place)?;
     if args.print {
         let text = printed(&job, &place);
-        return session.done(&serde_json::json!({ "name": job.name(), "would_install": text }), text, None);
+        if session.document.is_wanted() {
+            let json = serde_json::json!({ "name": job.name(), "would_install": text });
+            return session.document.hold(&json, None);
+        }
+        // To the letter: somebody installs it as it is printed.
+        return print(&text);
     }
     let files = match &place {
         Place::Systemd { directory, telling } => systemd::install(&job, directory, *telling).await?,
@@ -305,6 +311,9 @@ impl InstallArgs {
         let runs = session.runs();
         let runs = std::path::absolute(&runs).with_context(|| format!("finding {}", runs.display()))?;
         option("--backup-dir", runs.display().to_string());
+        if let Some(runtime) = session.common.runtime.and_then(|runtime| runtime.to_possible_value()) {
+            option("--runtime", runtime.get_name().to_string());
+        }
         if let Some(stack) = &session.common.stack {
             option("--stack", stack.display().to_string());
         }

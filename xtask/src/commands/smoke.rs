@@ -8,7 +8,7 @@ use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::{dir, servers};
-use crate::session::{Command, Servers, Session};
+use crate::session::{Command, OldDatabase, Servers, Session};
 use crate::steps::CommandName;
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -48,6 +48,10 @@ pub struct Args {
 impl Command for Args {
     fn servers(&self) -> Servers {
         Servers::Running
+    }
+
+    fn old_database(&self) -> OldDatabase {
+        if self.old { OldDatabase::Needed } else { OldDatabase::NotNeeded }
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {

@@ -76,8 +76,10 @@ impl Command for Args {
         match self.what {
             What::Up(args) => {
                 let taken = runtime::choose(asked, &session.workspace, true, &session.terminal).await?;
+                let removed = session.removed()?;
+                let (environment, wanted) = (session.environment()?, wanted(session, &args));
                 let (text, seen) =
-                    up(taken, wanted(session, &args), &session.environment()?, &session.terminal).await?;
+                    up(taken, wanted, removed.as_ref(), &environment, &session.terminal).await?;
                 let next = format!("{}; at the end: {}", session.then("migrate"), session.then("stack down"));
                 session.done(&seen, text, next)
             }
@@ -87,7 +89,8 @@ impl Command for Args {
                 session.done(&json!({ "did": text.lines().collect::<Vec<_>>() }), text, None)
             }
             What::Status => {
-                let (text, seen) = status(&meant, &session.environment()?, &session.terminal).await?;
+                let (environment, removed) = (session.environment()?, session.removed()?);
+                let (text, seen) = status(&meant, &environment, removed.as_ref(), &session.terminal).await?;
                 session.done(&json!({ "stacks": seen }), text, None)
             }
             What::Run(args) => inside(session, args.command).await,

@@ -1,6 +1,6 @@
 //! The guide's troubleshooting on the environment at hand (`guide/troubleshoot`).
 
-use crate::commands::verify;
+use crate::commands::{connectivity, verify};
 use crate::guide::checklist;
 use crate::guide::troubleshoot::{Patient, Topic};
 use crate::model::Existing;
@@ -48,7 +48,8 @@ impl Command for Args {
         let mut topics = if self.topics.is_empty() { Topic::ALL.to_vec() } else { self.topics.clone() };
         topics.dedup();
         let complete = |command: &str| session.then(command);
-        let patient = Patient { ctx: &ctx, manifest: manifest.as_ref(), complete: &complete };
+        let old = connectivity::old_side(session)?;
+        let patient = Patient { ctx: &ctx, manifest: manifest.as_ref(), old, complete: &complete };
         let found = Box::pin(patient.diagnose(&topics)).await?;
         if let ([only], false) = (&found.topics[..], self.topics.is_empty())
             && let Some(why) = &only.not_looked_at

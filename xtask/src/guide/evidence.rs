@@ -123,6 +123,9 @@ impl Facts<'_> {
     }
 
     fn freeze(&self) -> Result<Evidence> {
+        if let Some(at) = self.run.as_ref().and_then(|run| run.record.dropped.as_ref()) {
+            return Ok(done("the old database has been dropped".to_string(), at));
+        }
         let open_freeze = FreezeLog::at(self.runs).open(&FreezeLog::name_of(&self.settings.source))?;
         let id = self.run.as_ref().map(|run| run.dir.id());
         Ok(match open_freeze {

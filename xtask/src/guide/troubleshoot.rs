@@ -2,7 +2,8 @@
 //! and the command that repairs it.
 
 use super::checklist::Complete;
-use crate::checks::doctor::{self, connectivity};
+use crate::checks::doctor;
+use crate::checks::doctor::connectivity::{self, OldSide};
 use crate::effects::postgres;
 use crate::findings::Values;
 use crate::hazards::Found;
@@ -91,6 +92,7 @@ pub struct Patient<'a> {
     pub ctx: &'a Arc<Ctx>,
     /// Of the run that it is about; `None`: there is none.
     pub manifest: Option<&'a Manifest>,
+    pub old: OldSide,
     pub complete: Complete<'a>,
 }
 
@@ -121,7 +123,7 @@ impl Patient<'_> {
     }
 
     async fn connectivity(&self) -> Diagnosis {
-        let found = connectivity::look(self.ctx).await;
+        let found = connectivity::look(self.ctx, self.old).await;
         let troubles = found.servers.iter().filter_map(|server| {
             let failed = server.failed.as_ref()?;
             Some(trouble(&server.place, failed.why.clone(), failed.fix.clone()))
@@ -141,9 +143,13 @@ impl Patient<'_> {
 
     async fn encoding(&self) -> Diagnosis {
         let (settings, mut troubles) = (&self.ctx.settings, Vec::new());
-        match self.encoding_of(&settings.source).await {
+        let asked = match self.old {
+            OldSide::Asked => Some(self.encoding_of(&settings.source).await),
+            OldSide::Gone => None,
+        };
+        match asked.transpose() {
             Err(error) => troubles.push(self.unreachable(&settings.source, &error)),
-            Ok(encoding) if encoding == "SQL_ASCII" && settings.policy.source_encoding.is_none() => {
+            Ok(Some(encoding)) if encoding == "SQL_ASCII" && settings.policy.source_encoding.is_none() => {
                 let cause = "the source does not say which encoding its bytes are in (SQL_ASCII)".to_string();
                 let plan = (self.complete)("plan");
                 let command = format!(
@@ -170,8 +176,9 @@ impl Patient<'_> {
             let replay = self.confirmed(&format!("replay --run {run}"));
             troubles.push(trouble("source", cause, format!("{remedy}; then {replay}")));
         }
+        let databases = if self.old == OldSide::Asked { 4 } else { 3 };
         let rows = if self.manifest.is_some() { ", and the rows as the run read them" } else { "" };
-        Diagnosis::of(Topic::Encoding, format!("the encodings of 4 databases{rows}"), troubles)
+        Diagnosis::of(Topic::Encoding, format!("the encodings of {databases} databases{rows}"), troubles)
     }
 
     async fn encoding_of(&self, server: &Server) -> Result<String> {

@@ -148,6 +148,11 @@ impl Locks {
         Locks::of(&ctx.purpose("lock"), Database::ALL.map(|database| ctx.settings.target(database))).await
     }
 
+    /// On these, as whom they name.
+    pub async fn these(purpose: &str, servers: &[Server]) -> Result<Locks> {
+        Locks::of(purpose, servers).await
+    }
+
     /// On the source, for `verb`, which holds it back or lets it go; none where this process has it already.
     ///
     /// # Errors

@@ -71,8 +71,8 @@ impl Servers {
         terminal.phase("Containers: 4 × PostgreSQL, Firestore emulator");
         remove_leftovers(&engine).await?.iter().for_each(|line| terminal.line(format!("  {line}")));
         let stack = Disposable::start(&engine, wanted.workspace, cleanup).await?;
-        let settings = compose_stack::settings(environment, &stack.containers)?;
-        compose_stack::answering(&settings).await?;
+        let settings = compose_stack::settings(environment, &stack.containers, None)?;
+        compose_stack::answering(&settings, &stack.containers).await?;
         local::fill(&settings.source, wanted.scale, terminal).await?;
         Ok((Servers::Docker(Box::new(stack)), settings))
     }

@@ -2,6 +2,7 @@
 
 use crate::effects::terminal::Terminal;
 use crate::refuse;
+use crate::servers::compose_stack::Removed;
 use crate::servers::docker::{self, Container, Engine};
 use crate::servers::local::{self, Wanted};
 use crate::servers::runtime::{Runtime, Taken};
@@ -100,7 +101,11 @@ impl LocalStack {
     }
 
     /// What runs, and how to connect.
-    async fn status(&self, environment: &Environment) -> Result<(String, StackSeen)> {
+    async fn status(
+        &self,
+        environment: &Environment,
+        removed: Option<&Removed>,
+    ) -> Result<(String, StackSeen)> {
         match self {
             LocalStack::Processes(stack) => {
                 let (directory, started) = (&stack.connections.dir, &stack.connections.started);
@@ -128,14 +133,15 @@ impl LocalStack {
                 Ok((out + &connect, seen))
             }
             LocalStack::Containers { engine, containers, home } => {
-                let out = compose_stack::status(engine, containers, environment).await?;
+                let settings = compose_stack::settings(environment, containers, removed).ok();
+                let out = compose_stack::status(engine, containers, settings.as_ref()).await?;
                 let seen = |container: &Container| ServerSeen {
                     name: container.service.clone(),
                     state: container.condition(),
                     pid: None,
                     container: Some(container.name.clone()),
                 };
-                let connect = compose_stack::settings(environment, containers)
+                let connect = settings
                     .map(|settings| compose_stack::how_to_connect(containers, &settings))
                     .unwrap_or_default();
                 let seen = StackSeen {
@@ -197,16 +203,19 @@ pub struct ServerSeen {
     pub container: Option<String>,
 }
 
-/// Starts servers, fills the monolith, leaves both running, and says how to connect.
+/// Starts servers, fills the monolith, leaves both running, and says how to connect. `removed`: an old database that
+/// was taken out of this stack for good.
 pub async fn up(
     taken: Taken,
     wanted: Wanted<'_>,
+    removed: Option<&Removed>,
     environment: &Environment,
     terminal: &Terminal,
 ) -> Result<(String, StackSeen)> {
     if let Taken::Docker(engine) = taken {
         let connect =
-            compose_stack::up(&engine, wanted.workspace, wanted.scale, environment, terminal).await?;
+            compose_stack::up(&engine, (wanted.workspace, wanted.scale), removed, environment, terminal)
+                .await?;
         let seen = StackSeen::new("docker", &connect);
         return Ok((connect, seen));
     }
@@ -272,11 +281,12 @@ pub async fn down(meant: &Meant<'_>, volumes: &[String], terminal: &Terminal) ->
 pub async fn status(
     meant: &Meant<'_>,
     environment: &Environment,
+    removed: Option<&Removed>,
     terminal: &Terminal,
 ) -> Result<(String, Vec<StackSeen>)> {
     let (mut out, mut seen) = (String::new(), Vec::new());
     for stack in meant.stacks(terminal).await? {
-        let (text, stack) = stack.status(environment).await?;
+        let (text, stack) = stack.status(environment, removed).await?;
         out += &text;
         seen.push(stack);
     }

@@ -125,7 +125,11 @@ impl Session<'_> {
         let environment = self.environment()?;
         if let Some(first) = self.containers.first() {
             self.terminal.line(format!("{}: containers of the project {}", self.common.env, first.project));
-            return Ok(self.on_these(compose_stack::settings(&environment, &self.containers)?));
+            return Ok(self.on_these(compose_stack::settings(
+                &environment,
+                &self.containers,
+                self.removed()?.as_ref(),
+            )?));
         }
         if let Some(stack) = self.running(&environment, run)? {
             self.terminal.line(format!("{}: local servers in {}", self.common.env, stack.dir.display()));
@@ -187,7 +191,9 @@ impl Session<'_> {
             (Some(_), _) | (None, Runtime::Native) => Ok(Vec::new()),
             (None, Runtime::Docker) => {
                 let engine = Engine::connect().await?;
-                compose_stack::at_work(&engine, &self.workspace, &environment, start, &self.terminal).await
+                let (wanted, workspace) = ((start, self.removed()?), &self.workspace);
+                let wanted = (wanted.0, wanted.1.as_ref());
+                compose_stack::at_work(&engine, workspace, &environment, wanted, &self.terminal).await
             }
             (None, Runtime::Auto) => self.running_containers().await,
         }
@@ -209,7 +215,7 @@ impl Session<'_> {
             }
         };
         let containers = compose_stack::of(&engine, &self.workspace).await?;
-        if !compose_stack::all_run(&containers) {
+        if !compose_stack::all_run(&containers, self.removed()?.as_ref()) {
             return Ok(Vec::new());
         }
         if let Some(stack) = local::running(&self.workspace, None)? {

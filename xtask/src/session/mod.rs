@@ -6,6 +6,7 @@ mod call;
 mod document;
 pub mod guard;
 mod next;
+mod old_database;
 mod output;
 mod result;
 mod runs;
@@ -17,7 +18,7 @@ pub use document::{Document, verdict};
 pub use next::{Knows, Whereabouts};
 pub use output::{Ending, LastWords, Said, Touches, print};
 pub use runs::existing;
-pub use servers::Servers;
+pub use servers::{OldDatabase, Servers};
 
 use anyhow::Result;
 
@@ -26,6 +27,11 @@ pub trait Command {
     /// Which servers it works on.
     fn servers(&self) -> Servers {
         Servers::None
+    }
+
+    /// What it needs of the old database.
+    fn old_database(&self) -> OldDatabase {
+        OldDatabase::NotNeeded
     }
 
     fn run(self, session: &mut Session<'_>) -> impl Future<Output = Result<()>>;

@@ -10,3 +10,13 @@ pub enum Servers {
     /// Those that run; local ones that were asked for are started.
     Started,
 }
+
+/// What a command needs of the old database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldDatabase {
+    /// Nothing: it goes on when that has been decommissioned; or it finds out by itself.
+    NotNeeded,
+    /// A server to restore it on.
+    ItsServer,
+    Needed,
+}

@@ -12,6 +12,8 @@ mod smoke;
 mod support;
 #[path = "../support/tool.rs"]
 mod tool;
+#[path = "../support/without_old.rs"]
+mod without_old;
 
 use containers::{Stack, docker, engine, everything, latest, services};
 use nix::sys::signal::Signal;

@@ -4,6 +4,7 @@ use crate::containers::{Stack, docker, engine, everything, latest};
 use crate::quiet_day;
 use crate::support::{Said, workspace};
 use crate::tool::within;
+use crate::without_old;
 use crate::{assert_refused, assert_words};
 use serde_json::Value;
 use std::fs;
@@ -78,4 +79,19 @@ async fn backups_are_drilled_in_containers_and_the_old_one_goes_out_of_service()
     docker(&["inspect", &stack.container("postgres-order")]).expect_code(0);
     // Again: its server is gone, and nothing is left to do.
     xtask(&drop).expect_code(0);
+
+    let id = run.file_name().unwrap().to_str().unwrap();
+    without_old::is_refused(xtask, &["was decommissioned", id, "dropped it at 2"]);
+    let said = xtask(&["restore", "--run", "latest", "--into", "ecommerce_check"]);
+    assert_refused(said, &["was decommissioned"]);
+    without_old::goes_on(xtask);
+    xtask(&["doctor", "--network"]).expect_code(0);
+    // Stopped and started again: the old one is not made again, and nothing is filled.
+    docker(&["stop", &stack.container("postgres-order")]).expect_code(0);
+    assert_refused(xtask(&["verify"]), &["postgres-order do not run"]);
+    xtask(&["stack", "up"]).expect_code(0);
+    docker(&["inspect", &old]).expect_code(1);
+    xtask(&["verify"]).expect_code(0);
+    let said = xtask(&["stack", "status"]).expect_code(0);
+    assert_words(&said.stdout, &["all 3", "psql -U product_admin product_database"]);
 }

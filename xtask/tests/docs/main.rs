@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod run_in_tests;
 #[path = "../support/schema.rs"]
 #[allow(dead_code)]
 mod schema;
@@ -376,8 +377,23 @@ fn guide_map_has_every_section_of_the_guide() {
     let named: Vec<String> = rows.filter_map(first).filter(|cell| cell != "Section of the guide").collect();
     let expected: Vec<String> = GUIDE.iter().map(|heading| (*heading).to_string()).collect();
     assert_eq!(named, expected, "docs/guide-map.md: the sections of the guide, in its order");
-    let empty: Vec<&str> = page.lines().filter(|l| l.starts_with("| ") && l.ends_with("|  |")).collect();
-    assert!(empty.is_empty(), "sections without an answer: {empty:?}");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Section of"));
+    let empty: Vec<&str> = rows.filter(|row| !row.contains("`cargo xtask ")).collect();
+    assert!(empty.is_empty(), "sections without a command: {empty:?}");
+}
+
+/// Each command that stands for a section of the guide is run by a test on servers.
+#[test]
+fn every_command_of_the_guide_map_is_run_in_a_test() {
+    let tests = run_in_tests::all(&root().join("xtask/tests"));
+    let commands: Vec<Typed> = typed("docs/guide-map.md", &read("docs/guide-map.md"));
+    assert!(commands.len() >= 60, "{}", commands.len());
+    let not_run = commands.iter().filter(|typed| !tests.iter().any(|test| test.runs(&typed.words)));
+    let not_run: Vec<String> =
+        not_run.map(|typed| format!("{}: {}", typed.at, typed.words.join(" "))).collect();
+    assert!(not_run.is_empty(), "no test runs these:\n{}", not_run.join("\n"));
+    let invented = ["rollback", "to-the-moon"].map(String::from);
+    assert!(!tests.iter().any(|test| test.runs(&invented)));
 }
 
 #[test]

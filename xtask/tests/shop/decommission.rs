@@ -6,6 +6,7 @@ use crate::quiet_day;
 use crate::source::{Elsewhere, log_in, run, shop_with_an_environment};
 use crate::support::{Said, Shop, assert_refused, assert_words, says};
 use crate::tool::{Tool, targets, within};
+use crate::without_old;
 use jiff::{Timestamp, ToSpan};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use xtask::effects::postgres::Connection;
 use xtask::effects::wait::{self, State};
 use xtask::run::dir::load_journal;
+use xtask::run::freeze_log::FreezeLog;
 use xtask::run::properties::Properties;
 use xtask::settings::Server;
 use xtask::source::restore;
@@ -32,6 +34,7 @@ impl Town {
     /// Migrated.
     async fn open() -> Town {
         let (shop, there) = shop_with_an_environment().await;
+        there.xtask(&shop, &["freeze"]).expect_code(0);
         there.xtask(&shop, &["migrate"]).expect_code(0);
         Town { shop, there }
     }
@@ -139,9 +142,12 @@ fn missing(said: &Said, whats: &[&str]) {
 async fn each_condition_is_asked_for() {
     let town = Town::open().await;
     let untouched = town.properties().await;
+    // Whoever is there then is no reason to write anything down.
+    let guest = log_in(&town.shop.settings.source, "postgres").await.unwrap();
     for arguments in [&["--dry-run"][..], &["--yes"]] {
         missing(&town.call(arguments), &["cut-over"]);
     }
+    guest.close().await.unwrap();
     assert_eq!(town.properties().await, untouched);
     town.there.xtask(&town.shop, &["cutover"]).expect_code(0);
     let before = town.properties().await;
@@ -277,7 +283,11 @@ async fn the_whole_way_and_back() {
     says(&said, &["✓ RETIRED"]);
     assert_eq!(town.archives().len(), 1);
 
-    let back = town.there.xtask(&town.shop, &["rollback", "after-start"]);
+    let xtask = |arguments: &[&str]| town.there.xtask(&town.shop, arguments);
+    let undo = format!("decommission --undo --run {}", town.shop.latest().id());
+    without_old::is_refused(xtask, &["was decommissioned", &format!("is called {name}"), &undo]);
+    xtask(&["verify", "--run", "latest"]).expect_code(0);
+    let back = xtask(&["rollback", "after-start"]);
     let way = format!("cargo xtask decommission --undo --run {}", town.shop.latest().id());
     assert_refused("the way back", &back, &["is called ecommerce_db_retired_2", &way]);
     not_dropped_yet(&town, &name).await;
@@ -330,6 +340,20 @@ async fn dropped(town: &Town, name: &str) {
     says(&said, &[&format!("✓ DROPPED {name}")]);
     assert_eq!(town.databases().await, Vec::<String>::new());
     town.call(&["--drop"]).expect_code(0);
+    let xtask = |arguments: &[&str]| town.there.xtask(&town.shop, arguments);
+    without_old::is_refused(
+        xtask,
+        &["was decommissioned", town.shop.latest().id(), "dropped it at 2", "archive"],
+    );
+    without_old::goes_on(xtask);
+    for (list, of_it, of_another) in [
+        (["checklist", "--list", "during"], "the old database has been dropped", "Old database archived"),
+        (["checklist", "--list", "after"], "Monitoring configured", "Old database archived"),
+        (["checklist", "--list", "week"], "✓ Old infrastructure decommissioned", "Monitoring configured"),
+    ] {
+        let said = xtask(&list);
+        assert!(said.stdout.contains(of_it) && !said.stdout.contains(of_another), "{}", said.stdout);
+    }
 
     let gone = town.call(&["--undo"]);
     let id = archive.file_name().unwrap().to_str().unwrap();
@@ -337,7 +361,7 @@ async fn dropped(town: &Town, name: &str) {
     assert_refused(
         "dropped",
         &town.there.xtask(&town.shop, &["rollback", "after-start"]),
-        &["none to go back to"],
+        &["none to work on or to go back to"],
     );
     // The archive is a backup like any other.
     let place = archive.parent().unwrap();
@@ -389,4 +413,134 @@ async fn what_was_cut_off_goes_on_and_what_was_written_since_is_said() {
     holder.run("SELECT pg_advisory_lock(2020893043, 1)").await.unwrap();
     let said = town.call(&["--undo"]);
     assert_refused("another at it", &said, &["another run is at work on"]);
+}
+
+/// The same on a local stack, of which it is told that it was dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_works_without_its_old_database_and_a_new_one_is_no_ones_past() {
+    let shop = Shop::open(0).await;
+    for verb in [&["migrate"][..], &["cutover"], &["verify"]] {
+        shop.xtask(verb).expect_code(0);
+    }
+    let name = "ecommerce_db_retired_20260101";
+    let at = "2026-01-01T00:00:00Z";
+    let record = json!({ "retired": { "at": at, "name": name }, "dropped": at });
+    fs::write(shop.latest().file("decommission.json"), record.to_string()).unwrap();
+    FreezeLog::at(shop.runs.path()).unfreeze(&FreezeLog::name_of(&shop.settings.source)).unwrap();
+    let beside = Server { database: "postgres".into(), ..shop.settings.source.clone() };
+    let mut beside = shop.superuser(&beside).await;
+    beside.run(&format!("DROP DATABASE {DATABASE} WITH (FORCE)")).await.unwrap();
+    let xtask = |arguments: &[&str]| shop.xtask(arguments);
+    without_old::is_refused(xtask, &["was decommissioned", "dropped it at 2026-01-01"]);
+    without_old::goes_on(xtask);
+    // One that has its name is another database, and none that was decommissioned.
+    beside.run(&format!("CREATE DATABASE {DATABASE}")).await.unwrap();
+    shop.new_source("UTF8").await;
+    let said = shop.xtask(&["plan"]);
+    assert!(!said.stderr.contains("decommissioned"), "{}{}", said.stdout, said.stderr);
+    let said = shop.xtask(&["repair", "--run", "latest"]);
+    assert!(!said.stderr.contains("decommissioned"), "{}{}", said.stdout, said.stderr);
+}
+
+/// A statement of the tool on the old database that is kept waiting.
+struct Stopped {
+    tool: Tool,
+    /// Somebody who describes the database, and goes on describing.
+    guest: Connection,
+}
+
+impl Stopped {
+    /// The tool at work, stopped where it would do this.
+    async fn at(town: &Town, database: &str, arguments: &[&str], statement: &str) -> Stopped {
+        let mut guest = town.beside().await;
+        guest.run(&format!("BEGIN; COMMENT ON DATABASE {database} IS 'to be described'")).await.unwrap();
+        let mut tool = Tool::start(town.there.command(&town.shop, &[&["decommission"], arguments].concat()));
+        tokio::task::block_in_place(|| {
+            tool.wait_for(statement, || {
+                tokio::runtime::Handle::current().block_on(are_waiting(town, statement)) == 1
+            });
+        });
+        Stopped { tool, guest }
+    }
+
+    async fn let_go(&mut self) {
+        self.guest.run("COMMIT").await.unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.tool.signal(Signal::SIGKILL);
+        self.tool.wait_for_its_end();
+    }
+}
+
+/// How many of these statements wait for somebody else.
+async fn are_waiting(town: &Town, statement: &str) -> i64 {
+    let query = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '{statement}%' AND wait_event_type = 'Lock'"
+    );
+    town.beside().await.row(&query).await.unwrap().get(0)
+}
+
+/// The server has noticed that nobody is there any more who wants it.
+async fn given_up(town: &Town, statement: &str) {
+    let gone = wait::for_state("the server to notice", within(10, 20), async || {
+        let waiting = are_waiting(town, statement).await;
+        Ok(if waiting == 0 { State::Ready(()) } else { State::NotYet(waiting) })
+    });
+    gone.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_the_rename_and_at_the_drop() {
+    const RENAME: &str = "ALTER DATABASE %RENAME";
+    const DROP: &str = "DROP DATABASE";
+    let town = Town::ready().await;
+    // Before its rename: the server notices, and nothing has been renamed.
+    let mut stopped = Stopped::at(&town, DATABASE, &[], RENAME).await;
+    stopped.kill();
+    let announced = town.retired();
+    given_up(&town, RENAME).await;
+    stopped.let_go().await;
+    assert_eq!(town.databases().await, [DATABASE]);
+
+    // The next call, also of another day: it takes the name that was announced. A second operator is told.
+    town.change_record(|record| record["retired"]["name"] = json!("ecommerce_db_retired_20251231"));
+    let mut stopped = Stopped::at(&town, DATABASE, &[], RENAME).await;
+    assert_refused("two at once", &town.call(&[]), &["another run is at work on"]);
+    // Killed while its rename goes through all the same: nobody has written down that it was done.
+    stopped.kill();
+    stopped.let_go().await;
+    let name = "ecommerce_db_retired_20251231";
+    let renamed = wait::for_state("the server to go on", within(10, 20), async || {
+        let there = town.databases().await;
+        Ok(if there == [name] { State::Ready(()) } else { State::NotYet(format!("{there:?}")) })
+    });
+    renamed.await.unwrap();
+    assert_ne!(announced, name);
+    says(&town.call(&["--dry-run"]).expect_code(0), &["✓ RETIRED", name]);
+    says(&town.call(&[]).expect_code(0), &["✓ RETIRED", name]);
+    assert_eq!(town.archives().len(), 1, "archived once");
+
+    // Between the rename and the drop.
+    town.change_record(|record| record["retired"]["at"] = json!(hours_ago(24 * 8).to_string()));
+    let drop = ["--drop", "--confirm", name];
+    let mut stopped = Stopped::at(&town, name, &drop, DROP).await;
+    stopped.kill();
+    given_up(&town, DROP).await;
+    stopped.let_go().await;
+    assert_eq!(town.databases().await, [name]);
+    says(&town.call(&[]).expect_code(0), &["✓ RETIRED", name]);
+    // The drop goes through, and nobody has written it down.
+    let mut stopped = Stopped::at(&town, name, &drop, DROP).await;
+    stopped.kill();
+    stopped.let_go().await;
+    let dropped = wait::for_state("the server to go on", within(10, 20), async || {
+        let there = town.databases().await;
+        Ok(if there.is_empty() { State::Ready(()) } else { State::NotYet(format!("{there:?}")) })
+    });
+    dropped.await.unwrap();
+    assert!(town.record()["dropped"].is_null());
+    town.there.xtask(&town.shop, &["verify"]).expect_code(0);
+    says(&town.call(&drop).expect_code(0), &[&format!("✓ DROPPED {name}")]);
+    says(&town.call(&drop).expect_code(0), &[&format!("✓ DROPPED {name}")]);
 }

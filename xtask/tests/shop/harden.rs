@@ -3,7 +3,8 @@
 
 use crate::places::Places;
 use crate::support::{Said, Shop, assert_refused, assert_words, says};
-use crate::tool::contents;
+use crate::tool::{Tool, contents};
+use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::fs;
@@ -357,6 +358,9 @@ async fn everything_goes_on_with_ordinary_admins() {
     let secrets = tempfile::tempdir().unwrap();
     let at = secrets.path().to_str().unwrap();
     let stores = ["harden", "product", "order", "gateway", "--as", "postgres", "--secrets", at];
+    let looked = places.run(&[&stores[..], &["--dry-run"]].concat()).expect_code(3);
+    says(&looked, &["order: 4.3 the service's role order_user owns"]);
+    two_at_once(&shop, &places, &stores).await;
     let said = places.run(&[&stores[..], &["--json"]].concat()).expect_code(3).json();
     for database in Database::ALL {
         let store =
@@ -414,6 +418,20 @@ async fn everything_goes_on_with_ordinary_admins() {
         "done"
     );
     assert_eq!(code(&mut again, "TRUNCATE orders CASCADE").await, "42501");
+}
+
+/// One of two is refused while the other is at it, who waits for somebody else.
+async fn two_at_once(shop: &Shop, places: &Places, harden: &[&str]) {
+    let server = &shop.settings.gateway;
+    let mut guest = shop.superuser(&Server { database: "postgres".into(), ..server.clone() }).await;
+    guest.run(&format!("BEGIN; ALTER DATABASE {} CONNECTION LIMIT 50", server.database)).await.unwrap();
+    let mut first = Tool::start(places.command_with("", "", harden));
+    first.wait_for_words("Harden: gateway");
+    let said = places.run(harden);
+    assert_refused("two at once", &said, &["another run is at work on", "lock"]);
+    first.signal(Signal::SIGKILL);
+    first.wait_for_its_end();
+    guest.run("ROLLBACK").await.unwrap();
 }
 
 /// The rules of the checkout, in a real emulator; and each of them is missed.

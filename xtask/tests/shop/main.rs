@@ -17,6 +17,8 @@ mod standby;
 mod support;
 #[path = "../support/tool.rs"]
 mod tool;
+#[path = "../support/without_old.rs"]
+mod without_old;
 
 mod alerts;
 mod archive;
@@ -84,6 +86,7 @@ mod silence;
 mod smoke;
 mod status;
 mod store_backups;
+mod story;
 mod strangers;
 mod targets;
 mod troubleshoot;

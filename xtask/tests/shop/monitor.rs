@@ -9,7 +9,9 @@ use crate::tool::{Tool, command_lines, everything, within};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Command;
 use xtask::effects::wait::{self, State};
 use xtask::model::Database;
@@ -220,6 +222,37 @@ async fn a_file_for_prometheus_is_whole_at_any_moment() {
     // By whoever collects it, and nothing else is left.
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    where_no_file_can_be(&shop, &there, folder.path());
+}
+
+/// What is there stays what it is: a device, a link, and the file where the disk is full.
+fn where_no_file_can_be(shop: &Shop, there: &Elsewhere, folder: &Path) {
+    let monitor =
+        |path: &Path| there.command(shop, &["monitor", "--once", "--prometheus", path.to_str().unwrap()]);
+    let said = |path: &Path| Said::from(monitor(path).output().unwrap());
+    let socket = folder.join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    assert_refused("no file", &said(&socket), &["no file can be written there"]);
+    assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
+    assert_refused("/proc", &said(Path::new("/proc/xtask.prom")), &["its directory takes no file"]);
+
+    let (real, link) = (folder.join("real.prom"), folder.join("link.prom"));
+    fs::write(&real, "before").unwrap();
+    symlink(&real, &link).unwrap();
+    said(&link).expect_code(0);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let whole = fs::read_to_string(&real).unwrap();
+    assert!(whole.contains("xtask_up"), "{whole}");
+
+    let before = fs::read_dir(folder).unwrap().count();
+    let inner = monitor(&real);
+    let mut full = Command::new("sh");
+    full.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "sh"]).arg(inner.get_program());
+    full.args(inner.get_args()).envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = Said::from(full.output().unwrap()).expect_code(1);
+    assert_words(&said, &["writing ", "real.prom"]);
+    assert_eq!(fs::read_to_string(&real).unwrap(), whole);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), before, "nothing is left beside it");
 }
 
 /// On a terminal it goes on, and ends well with Ctrl-C.

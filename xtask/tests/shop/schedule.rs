@@ -65,6 +65,15 @@ fn systemd_takes_the_units_and_only_ours_are_removed() {
         assert!(service_text.lines().any(|l| l == line), "{line}: {service_text}");
     }
     assert!(!service_text.to_lowercase().contains("password"), "{service_text}");
+    // Whichever servers were meant, are meant at night.
+    let printed = machine.schedule(&["install", "--runtime", "docker", "--print"]).expect_code(0);
+    let line = printed.stdout.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+    assert!(line.ends_with(" --runtime docker"), "{line}");
+    // What is printed is what is installed, to the letter: else nobody would know it for ours.
+    let again = machine.schedule(&["install", "--what", "drill", "--at", "04:30", "--print"]).expect_code(0);
+    for name in ["xtask-drill-local.service", "xtask-drill-local.timer"] {
+        says(&again, &[&fs::read_to_string(machine.at(name)).unwrap()]);
+    }
     assert_eq!((mode(&service), mode(&timer)), (0o644, 0o644));
     let drill = fs::read_to_string(machine.at("xtask-drill-local.timer")).unwrap();
     assert!(drill.contains("OnCalendar=*-*-* 04:30:00"), "{drill}");

@@ -147,13 +147,14 @@ async fn the_last_service_takes_the_run_back() {
     cut_over(&shop, &env).await;
     services_write(&shop.settings, 5, Collisions::None).await.unwrap();
     let killed = [
-        ("user", "Rollback: the old service's again"),
-        ("order", "services held out"),
-        ("gateway", "api-gateway can write"),
-        ("product", "Rollback: into the old database"),
+        (["rollback", "service", "user"], "Rollback: the old service's again"),
+        (["rollback", "service", "order"], "services held out"),
+        (["rollback", "service", "gateway"], "api-gateway can write"),
+        (["rollback", "service", "product"], "Rollback: into the old database"),
     ];
-    for (service, step) in killed {
-        let mut tool = Tool::start(env.command(&shop, &["rollback", "service", service, "--json"]));
+    for (back, step) in killed {
+        let service = back[2];
+        let mut tool = Tool::start(env.command(&shop, &[&back[..], &["--json"]].concat()));
         tokio::task::block_in_place(|| {
             if tool.says(step) {
                 tool.signal(Signal::SIGKILL);
@@ -164,7 +165,7 @@ async fn the_last_service_takes_the_run_back() {
             let next = format!("rollback service {service} --run");
             assert_words(&env.xtask(&shop, &["status"]).expect_code(0), &[&next]);
         }
-        env.xtask(&shop, &["rollback", "service", service, "--full"]).expect_code(0);
+        env.xtask(&shop, &[&back[..], &["--full"]].concat()).expect_code(0);
     }
     assert_eq!(shop.manifest().rolled_back.len(), 1);
     assert!(shop.documents("users").await.is_empty() && shop.documents("user_sessions").await.is_empty());

@@ -117,7 +117,7 @@ impl Stack {
     /// What a command would find of it.
     pub async fn settings(&self, engine: &Engine) -> Settings {
         let found = engine.containers(&[("com.docker.compose.project", &self.name)]).await.unwrap();
-        compose_stack::settings(&environment(), &found).unwrap()
+        compose_stack::settings(&environment(), &found, None).unwrap()
     }
 
     /// Everything in the four databases.

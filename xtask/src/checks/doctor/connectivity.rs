@@ -79,11 +79,20 @@ pub struct Connectivity {
     pub servers: Vec<Reached>,
 }
 
+/// Whether the old database is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldSide {
+    Asked,
+    /// It was decommissioned.
+    Gone,
+}
+
 /// Looks at all servers at once. Changes nothing.
-pub async fn look(ctx: &Ctx) -> Connectivity {
+pub async fn look(ctx: &Ctx, old: OldSide) -> Connectivity {
     let s = &ctx.settings;
-    let databases =
-        join_all([&s.source, &s.product, &s.order, &s.gateway].map(|server| database(ctx, server)));
+    let old = (old == OldSide::Asked).then_some(&s.source);
+    let servers = old.into_iter().chain([&s.product, &s.order, &s.gateway]);
+    let databases = join_all(servers.map(|server| database(ctx, server)));
     let (mut servers, firestore) = tokio::join!(databases, firestore(ctx));
     servers.push(firestore);
     Connectivity { ready: servers.iter().all(|s| s.failed.is_none()), verdict: verdict(&servers), servers }

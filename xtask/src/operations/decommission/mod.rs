@@ -6,12 +6,14 @@ mod archive;
 mod compose_lines;
 mod conditions;
 mod container;
+mod gone;
 mod quiet;
 mod record;
 mod report;
 mod server;
 
 pub use container::OldContainer;
+pub use gone::Gone;
 pub use record::{Archive, Record, Retired, Sample};
 pub use report::{Done, Stage};
 
@@ -22,6 +24,7 @@ use crate::operations::monitor::seconds;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
+use crate::run::freeze_log::FreezeLog;
 use crate::run::journal_file::Recorded;
 use crate::run::lock::Locks;
 use crate::run::manifest::Manifest;
@@ -95,12 +98,14 @@ pub async fn go_on(ctx: &Arc<Ctx>, changes: Changes, cleanup: &Cleanup) -> Resul
         step.done(&format!("{} it is already", retired.name))?;
         return Done::new(ctx, record, Vec::new());
     }
+    // By a call that was killed: its rename may still be under way on the server.
+    let announced = record.retired.map(|retired| retired.name);
     let there = in_place(&old, there)?;
     let record = watched(ctx, &manifest, &mut old, &there).await?;
     let look = Look::at(ctx, &manifest, &record, &there.sample, &mut old).await?;
     let conditions = look.conditions()?;
     if !conditions::hold(&conditions) {
-        if !there.sample.others.is_empty() {
+        if !there.sample.others.is_empty() && record.quiet.is_some() {
             // The day begins again.
             Record::change(&ctx.run, |record| record.quiet = None)?;
         }
@@ -127,7 +132,7 @@ pub async fn go_on(ctx: &Arc<Ctx>, changes: Changes, cleanup: &Cleanup) -> Resul
         return Err(Stop::Differs(what).into());
     }
     archive::is_whole(ctx, &archive)?;
-    let retired = retire(ctx, &mut old).await?;
+    let retired = retire(ctx, &mut old, announced).await?;
     step.done(&format!("{} is {} now, archived in archive/{}", old.database, retired.name, archive.id))?;
     Done::new(ctx, Record::load(&ctx.run)?, conditions)
 }
@@ -154,17 +159,22 @@ fn is_of_now(archive: &Archive, sample: &Sample) -> bool {
     archive.proven.as_ref().is_some_and(|(_, sessions)| *sessions == sample.sessions)
 }
 
-async fn retire(ctx: &Ctx, old: &mut Old) -> Result<Retired> {
+/// `announced`: the name that an earlier call meant to give it.
+async fn retire(ctx: &Ctx, old: &mut Old, announced: Option<String>) -> Result<Retired> {
     let day = jiff::Timestamp::now().strftime("%Y%m%d");
-    let name = restore::name(&old.database, &format!("_retired_{day}"));
+    let name = announced.unwrap_or_else(|| restore::name(&old.database, &format!("_retired_{day}")));
     let retired = Retired { at: dir::now(), name };
     Record::change(&ctx.run, |record| record.retired = Some(retired.clone()))?;
     let database = old.database.clone();
     let renamed = old.rename(&database, &retired.name).await;
     if let Err(error) = renamed {
-        // Whether it was renamed all the same is asked by the next call.
-        if old.look().await.is_ok_and(|there| there.is_some_and(|there| there.name == database)) {
-            Record::change(&ctx.run, |record| record.retired = None)?;
+        // Where it cannot be asked whether it was renamed all the same, the next call does.
+        match old.look().await {
+            Ok(Some(there)) if there.name == retired.name => return Ok(retired),
+            Ok(Some(there)) if there.name == database => {
+                Record::change(&ctx.run, |record| record.retired = None)?;
+            }
+            _ => {}
         }
         return Err(error);
     }
@@ -262,6 +272,11 @@ pub async fn drop(ctx: &Arc<Ctx>, said: Option<&str>) -> Result<Done> {
             ),
         }
         old.connection.close().await?;
+        let (freezes, source) = (FreezeLog::at(ctx.run.runs()), FreezeLog::name_of(&ctx.settings.source));
+        if freezes.open(&source)?.is_some() {
+            // What was held back is gone, and with it what would undo that.
+            freezes.unfreeze(&source)?;
+        }
         Record::change(&ctx.run, |record| record.dropped = Some(dir::now()))?;
     }
     dropped(ctx, step)
@@ -324,20 +339,9 @@ fn from_archive(ctx: &Ctx, record: &Record) -> String {
 /// # Errors
 /// Refuses where it has been retired, and names the way.
 pub fn in_service(run: &RunDir) -> Result<()> {
-    let record = Record::load(run)?;
-    match (&record.retired, &record.dropped) {
-        (_, Some(at)) => refuse!(
-            "the old database was dropped at {}: there is none to go back to. Its archive is in {}",
-            utc(at),
-            run.runs().join("archive").display()
-        ),
-        (Some(Retired { at, name }), None) => refuse!(
-            "the old database was retired at {} and is called {name}: `cargo xtask decommission --undo --run {}` gives \
-             it its name back; then rerun the command",
-            utc(at),
-            run.id()
-        ),
-        (None, None) => Ok(()),
+    match gone::why(run, &Record::load(run)?) {
+        Some(why) => refuse!("{why}"),
+        None => Ok(()),
     }
 }
 

@@ -12,11 +12,13 @@ mod scram;
 
 pub use outcome::{Hardened, Mode, NamedRoles, Outcome, Weakness};
 
+use crate::effects::own_sessions;
 use crate::effects::postgres::{self, Connection};
 use crate::model::{Database, refused};
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::{lock, lock_waits};
+use crate::run::lock::{self, Locks};
+use crate::run::lock_waits;
 use crate::settings::Server;
 use crate::steps::StepName;
 use crate::{sql, sql_file};
@@ -47,15 +49,31 @@ pub struct Wanted {
 /// # Errors
 /// Refuses, where nothing has been changed yet in a database; what remains to be done is in the outcome.
 pub async fn run(ctx: &Ctx, wanted: &Wanted) -> Result<Outcome> {
-    let began = Instant::now();
-    if wanted.mode == Mode::Apply {
-        // Roles change their names, and sessions are ended.
-        let servers = wanted.databases.iter().map(|database| ctx.settings.target(*database));
-        if let Some(line) = lock::others(ctx, servers).await?.first() {
-            refuse!("{line}. Wait until it has ended, and rerun the command");
-        }
+    if wanted.mode == Mode::Look {
+        return all(ctx, wanted).await;
     }
+    // Roles change their names, and sessions are ended.
+    let servers = wanted.databases.iter().map(|database| ctx.settings.target(*database));
+    if let Some(line) = lock::others(ctx, servers).await?.first() {
+        refuse!("{line}. Wait until it has ended, and rerun the command");
+    }
+    // By whoever changes rights: of two who do that at once, one would take away what the other has made.
+    let executors = wanted.databases.iter().map(|database| executor(ctx.settings.target(*database), wanted));
+    let executors: Vec<Server> = executors.collect();
+    let locks = Locks::these(&ctx.purpose("lock"), &executors).await?;
     let step = ctx.run.step(StepName::Harden)?;
+    let outcome = all(ctx, wanted).await?;
+    locks.release().await;
+    match outcome.findings() {
+        0 => step.done(&outcome.summary())?,
+        _ => step.failed(&outcome.summary())?,
+    }
+    Ok(outcome)
+}
+
+/// All stores.
+async fn all(ctx: &Ctx, wanted: &Wanted) -> Result<Outcome> {
+    let began = Instant::now();
     let mut hardened = Vec::new();
     for database in &wanted.databases {
         ctx.terminal.phase(&format!("Harden: {}", ctx.settings.target(*database)));
@@ -78,12 +96,7 @@ pub async fn run(ctx: &Ctx, wanted: &Wanted) -> Result<Outcome> {
             store.add(weakness.clone());
         }
     }
-    let outcome = Outcome { mode: wanted.mode, stores, seconds: began.elapsed().as_secs_f64() };
-    match outcome.findings() {
-        0 => step.done(&outcome.summary())?,
-        _ => step.failed(&outcome.summary())?,
-    }
-    Ok(outcome)
+    Ok(Outcome { mode: wanted.mode, stores, seconds: began.elapsed().as_secs_f64() })
 }
 
 /// One database: looked at, and, where that is wanted, hardened.
@@ -183,7 +196,9 @@ async fn renamed(
         .await
         .with_context(|| format!("{} has to end what harden has begun: rerun the command", after.user))?;
     if given.is_ok() {
-        let sessions = sql::bind(sql_file!("harden/sessions.sql"), &[("admin", &roles.admin)]);
+        let own = sql::array(own_sessions::keys().iter().map(String::as_str));
+        let values = [("admin", roles.admin.as_str()), ("own", own.as_str())];
+        let sessions = sql::bind(sql_file!("harden/sessions.sql"), &values);
         result.ended = session.rows(&sessions).await?.len();
     }
     session.run(&sql::drop_role_if_there(logins::HELPER)).await?;

@@ -1,20 +1,23 @@
 //! Containers as a person sees them: a table, the end of their logs, how to connect.
 
 use crate::effects::postgres;
-use crate::servers::compose_stack::servers::{server_of, settings};
+use crate::servers::compose_stack::servers::server_of;
 use crate::servers::docker::{Container, Engine, SERVICES};
-use crate::settings::{Environment, Server, Settings};
+use crate::settings::{Server, Settings};
 use crate::{refuse, sql_file};
 use anyhow::Result;
 
 /// How each container is, as a table.
-pub async fn status(engine: &Engine, containers: &[Container], environment: &Environment) -> Result<String> {
+pub async fn status(
+    engine: &Engine,
+    containers: &[Container],
+    settings: Option<&Settings>,
+) -> Result<String> {
     let mut table = comfy_table::Table::new();
     table.load_style(crate::run::report::table_style());
     table.set_header(["service", "container", "health", "port", "tables", "size", "volume"]);
-    let settings = settings(environment, containers).ok();
     for container in containers {
-        let server = settings.as_ref().and_then(|s| server_of(s, &container.service));
+        let server = settings.and_then(|s| server_of(s, &container.service));
         let (tables, size) = match server {
             Some((server, expected)) if container.running => match look(server).await {
                 Ok((bytes, tables)) => {

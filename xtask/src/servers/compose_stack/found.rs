@@ -1,6 +1,7 @@
 //! The containers of this checkout that are there.
 
-use crate::servers::docker::{self, Container, Engine, Project, SERVICES};
+use crate::servers::compose_stack::removed::Removed;
+use crate::servers::docker::{self, Container, Engine, MONOLITH, Project, SERVICES};
 use anyhow::Result;
 use std::path::Path;
 
@@ -21,7 +22,14 @@ pub(super) async fn of_directory(engine: &Engine, workspace: &Path) -> Result<Ve
     Ok(found)
 }
 
+/// The services that a stack is made of, but for the one that was taken out of it for good.
+pub(super) fn services(stack: &[Container], removed: Option<&Removed>) -> Vec<&'static str> {
+    let without = removed.is_some_and(|removed| removed.is_of(stack));
+    SERVICES.iter().map(|(_, service)| *service).filter(|service| !without || *service != MONOLITH).collect()
+}
+
 /// Whether all servers of a stack run.
-pub fn all_run(containers: &[Container]) -> bool {
-    SERVICES.iter().all(|(_, service)| containers.iter().any(|c| c.service == *service && c.running))
+pub fn all_run(containers: &[Container], removed: Option<&Removed>) -> bool {
+    let runs = |service: &&str| containers.iter().any(|c| c.service == *service && c.running);
+    services(containers, removed).iter().all(runs)
 }

@@ -3,8 +3,9 @@
 use crate::effects::terminal::Terminal;
 use crate::refuse;
 use crate::servers::compose_stack::display::{how_to_connect, look};
-use crate::servers::compose_stack::found::{of, of_directory};
+use crate::servers::compose_stack::found::{of, of_directory, services};
 use crate::servers::compose_stack::readiness::{images, unclaimed};
+use crate::servers::compose_stack::removed::Removed;
 use crate::servers::compose_stack::servers::{answering, settings};
 use crate::servers::docker::{self, Compose, Container, Engine, MONOLITH, Project, SERVICES, state_of};
 use crate::servers::local;
@@ -18,16 +19,18 @@ use std::path::Path;
 const TARGETS: [&str; 4] = ["postgres-product", "postgres-order", "postgres-gateway", "firestore-emulator"];
 
 /// The stack for a command that works on it, once all are healthy and let sessions in. `start`: the three
-/// new databases and the emulator are started where they do not run; else that is refused.
+/// new databases and the emulator are started where they do not run; else that is refused. `removed`: the old
+/// database's container is gone for good, and not waited for.
 pub async fn at_work(
     engine: &Engine,
     workspace: &Path,
     environment: &Environment,
-    start: bool,
+    (start, removed): (bool, Option<&Removed>),
     terminal: &Terminal,
 ) -> Result<Vec<Container>> {
     let found = of(engine, workspace).await?;
-    if !found.iter().any(|c| c.service == MONOLITH && c.running) {
+    let without = removed.is_some_and(|removed| removed.is_of(&found));
+    if !without && !found.iter().any(|c| c.service == MONOLITH && c.running) {
         let name = Project::of(workspace).name;
         let all = of_directory(engine, workspace).await?;
         let others: BTreeSet<&str> = all.iter().map(|c| c.project.as_str()).filter(|p| *p != name).collect();
@@ -53,7 +56,7 @@ pub async fn at_work(
         compose.up(engine, &project, &stopped).await?;
     }
     let healthy = healthy(engine, &of(engine, workspace).await?).await?;
-    answering(&settings(environment, &healthy)?).await?;
+    answering(&settings(environment, &healthy, removed)?, &healthy).await?;
     Ok(healthy)
 }
 
@@ -64,11 +67,11 @@ async fn healthy(engine: &Engine, containers: &[Container]) -> Result<Vec<Contai
 }
 
 /// Starts the stack of this checkout, waits until it is healthy, and fills the monolith where it has no
-/// table.
+/// table; one that was removed for good is not made again as long as the stack's other containers are there.
 pub async fn up(
     engine: &Engine,
-    workspace: &Path,
-    scale: u32,
+    (workspace, scale): (&Path, u32),
+    removed: Option<&Removed>,
     environment: &Environment,
     terminal: &Terminal,
 ) -> Result<String> {
@@ -77,11 +80,12 @@ pub async fn up(
     unclaimed(engine, &project).await?;
     terminal.phase("Containers: 4 × PostgreSQL, Firestore emulator");
     let compose = Compose::that_made(found.first().map(|c| c.compose.as_str())).await?;
-    compose.up(engine, &project, &SERVICES.map(|(_, service)| service)).await?;
+    compose.up(engine, &project, &services(&found, removed)).await?;
     let containers = healthy(engine, &of(engine, workspace).await?).await?;
-    let settings = settings(environment, &containers)?;
-    answering(&settings).await?;
-    if look(&settings.source).await?.1.is_empty() {
+    let settings = settings(environment, &containers, removed)?;
+    answering(&settings, &containers).await?;
+    let there = containers.iter().any(|container| container.service == MONOLITH);
+    if there && look(&settings.source).await?.1.is_empty() {
         local::fill(&settings.source, scale, terminal).await?;
     }
     Ok(how_to_connect(&containers, &settings))

@@ -9,6 +9,7 @@ pub mod network;
 mod new_stores;
 mod post_mortem;
 mod readiness;
+mod removed;
 mod servers;
 
 pub use display::{how_to_connect, logs, status};
@@ -18,4 +19,5 @@ pub use lifecycle::{at_work, down, up, volumes};
 pub use new_stores::NewStores;
 pub use post_mortem::post_mortem;
 pub use readiness::ready;
+pub use removed::Removed;
 pub use servers::{answering, answers, emulator, server, server_of, settings};

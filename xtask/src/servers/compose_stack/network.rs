@@ -5,6 +5,7 @@
 use crate::effects::postgres;
 use crate::health::{Health, Lines};
 use crate::refuse;
+use crate::servers::compose_stack::removed::Removed;
 use crate::servers::compose_stack::{found, servers};
 use crate::servers::docker::{Container, Engine, Health as Check, SERVICES};
 use crate::settings::{Environment, Server, Settings};
@@ -46,12 +47,17 @@ struct SeenDatabase {
     here: Option<String>,
 }
 
-pub async fn run(engine: &Engine, workspace: &Path, environment: &Environment) -> Result<Network> {
+pub async fn run(
+    engine: &Engine,
+    workspace: &Path,
+    environment: &Environment,
+    removed: Option<&Removed>,
+) -> Result<Network> {
     let found = found::of(engine, workspace).await?;
     if found.is_empty() {
         refuse!("this checkout's compose stack has no container: `cargo xtask stack up --runtime docker`");
     }
-    let settings = servers::settings(environment, &found).ok();
+    let settings = servers::settings(environment, &found, removed).ok();
     let (mut lines, mut seen) = (Vec::new(), Vec::new());
     for container in &found {
         let mut of = Lines::of(&container.name);

@@ -4,6 +4,7 @@ use crate::effects::postgres;
 use crate::effects::wait::{self, Patience, State};
 use crate::model::Database;
 use crate::refuse;
+use crate::servers::compose_stack::removed::Removed;
 use crate::servers::docker::{Container, MONOLITH};
 use crate::settings::{self, Environment, Server, Settings, Tls};
 use crate::tables::TABLES;
@@ -20,8 +21,12 @@ const PATIENCE: Patience =
 const PASSWORD: &str = "POSTGRES_PASSWORD";
 
 /// The containers as an environment: the policy of `environment`, their published ports, and the
-/// passwords that they were given.
-pub fn settings(environment: &Environment, containers: &[Container]) -> Result<Settings> {
+/// passwords that they were given. `removed`: what may stand in for the old database's.
+pub fn settings(
+    environment: &Environment,
+    containers: &[Container],
+    removed: Option<&Removed>,
+) -> Result<Settings> {
     let firestore = settings::Firestore {
         project: "demo-ecommerce".to_string(),
         database: "(default)".to_string(),
@@ -36,7 +41,11 @@ pub fn settings(environment: &Environment, containers: &[Container]) -> Result<S
         server(containers, "order", "postgres-order")?,
         server(containers, "gateway", "postgres-gateway")?,
     ];
-    Ok(environment.on(server(containers, "source", MONOLITH)?, targets, firestore))
+    let source = match removed.filter(|removed| removed.is_of(containers)) {
+        Some(removed) => removed.server.clone(),
+        None => server(containers, "source", MONOLITH)?,
+    };
+    Ok(environment.on(source, targets, firestore))
 }
 
 /// The server of a service, as the role that made it.
@@ -94,11 +103,10 @@ pub fn server_of<'a>(settings: &'a Settings, service: &str) -> Option<(&'a Serve
     Some((settings.target(database), tables))
 }
 
-/// Every server lets a session in: health alone does not say that over the published port.
-pub async fn answering(settings: &Settings) -> Result<()> {
-    let targets = Database::ALL.map(|database| settings.target(database));
-    let waiting = [&settings.source].into_iter().chain(targets).map(answers);
-    try_join_all(waiting).await.map(drop)
+/// Every server of these containers lets a session in: health alone does not say that over the published port.
+pub async fn answering(settings: &Settings, containers: &[Container]) -> Result<()> {
+    let servers = containers.iter().filter_map(|container| server_of(settings, &container.service));
+    try_join_all(servers.map(|(server, _)| answers(server))).await.map(drop)
 }
 
 /// It lets a session in: into the database that every server has, because a session in the old one would begin the
