@@ -90,7 +90,11 @@ pub async fn caught_up(
 }
 
 /// They are known after a restart of the server, too: a row is left behind.
-async fn marked(ctx: &Ctx, connection: &mut Connection, mut remembered: Remembered) -> Result<Remembered> {
+pub async fn marked(
+    ctx: &Ctx,
+    connection: &mut Connection,
+    mut remembered: Remembered,
+) -> Result<Remembered> {
     let nonce = format!("{:032x}", fastrand::u128(..));
     let marked = changes::marked(connection, &nonce).await?;
     if let Err(why) = &marked {

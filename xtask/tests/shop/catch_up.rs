@@ -3,6 +3,10 @@
 
 use crate::support::{Shop, assert_refused, says};
 use xtask::model::Database;
+use xtask::phases::catch_up::{self, Extent, Held};
+use xtask::run::command::visibly;
+use xtask::steps::CommandName;
+use xtask::tables::{TABLES, Table};
 
 /// One kind of change after the other, each with what depends on it.
 const CHANGES: &[(&str, &str)] = &[
@@ -192,4 +196,137 @@ async fn the_cut_over_holds_the_source_for_the_last_pass_alone() {
     let back = "SELECT count(*) FROM orders WHERE total_amount = 99";
     let row = shop.source().await.row(back).await.unwrap();
     assert_eq!(sqlx::Row::get::<i64, _>(&row, 0), 1);
+}
+
+#[tokio::test]
+async fn a_pass_that_is_cut_off_is_completed_from_its_files() {
+    let shop = migrated().await;
+    // So much that it takes a while to be written.
+    let change = "UPDATE users SET phone_number = '7'; UPDATE orders SET status = 'changed'; \
+                  DELETE FROM payments WHERE id % 2 = 0; UPDATE products SET stock = 1; \
+                  INSERT INTO system_logs (level, service_name, message, created_at) \
+                  SELECT 'info', 'shop', 'many', now() FROM generate_series(1, 20000)";
+    shop.source().await.run(change).await.unwrap();
+    let mut tool = shop.command(&["catch-up", "--quiet"]).spawn().unwrap();
+    let is_written_down = || {
+        let export = shop.manifest().export.unwrap();
+        export.unfinished_pass().is_some()
+    };
+    while !is_written_down() {
+        assert!(tool.try_wait().unwrap().is_none(), "it ended before it was cut off");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    tool.kill().unwrap();
+    tool.wait().unwrap();
+    assert!(is_written_down(), "it ended before it was cut off");
+    for verb in ["verify", "cutover", "repair"] {
+        let words = [
+            "a catch-up pass of run ",
+            " was cut off, and not every store has it: `cargo xtask catch-up --run ",
+        ];
+        assert_refused(verb, &shop.xtask(&[verb]), &words);
+    }
+    // What has changed meanwhile is another pass.
+    shop.source().await.run("UPDATE orders SET status = 'again' WHERE id = 1").await.unwrap();
+    let said = shop.xtask(&["catch-up", "--audit"]).expect_code(0);
+    says(&said, &["pass 1, which had been cut off: ", "pass 2: 1 rows"]);
+    shop.xtask(&["verify", "--full"]).expect_code(0);
+}
+
+/// What of the description of a table is taken out: `depends` on a table, `shared` or `each_pass`; and a change that
+/// is not followed without it.
+const MUTANTS: &[(&str, &str, &str)] = &[
+    ("user_sessions", "users", "UPDATE users SET firebase_uid = 'ofSessions' WHERE id = 1"),
+    (
+        "user_sessions",
+        "shared",
+        "INSERT INTO user_sessions (user_id, session_token, created_at)
+        SELECT user_id, session_token, now() FROM user_sessions WHERE user_id = 1 ORDER BY id LIMIT 1",
+    ),
+    ("orders", "users", "UPDATE users SET firebase_uid = 'ofOrders' WHERE id = 1"),
+    ("product_reviews", "users", "UPDATE users SET firebase_uid = 'ofReviews' WHERE id = 1"),
+    ("api_logs", "users", "UPDATE users SET firebase_uid = 'ofLogs' WHERE id = 1"),
+    ("analytics_events", "users", "UPDATE users SET firebase_uid = 'ofEvents' WHERE id = 1"),
+    (
+        "users",
+        "shared",
+        "UPDATE users SET firebase_uid = (SELECT firebase_uid FROM users WHERE id = 1) WHERE id = 2",
+    ),
+    ("categories", "each_pass", "UPDATE products SET category_id = NULL WHERE id = 7001"),
+    ("products", "categories", "UPDATE categories SET name = NULL WHERE id = 7002"),
+    (
+        "products",
+        "each_pass",
+        "INSERT INTO order_items (order_id, product_id, quantity, unit_price, created_at)
+        VALUES (7001, 7003, 1, 1, now())",
+    ),
+    ("product_reviews", "orders", "DELETE FROM orders WHERE id = 7002"),
+    ("product_reviews", "products", "UPDATE products SET price = NULL WHERE id = 7004"),
+    ("order_items", "products", "DELETE FROM products WHERE id = 7005"),
+    ("order_items", "orders", "UPDATE orders SET total_amount = NULL WHERE id = 7001"),
+    ("payments", "orders", "UPDATE orders SET total_amount = NULL WHERE id = 7003"),
+];
+
+/// So that every change above touches something.
+const GROUND: &str = "
+    ALTER TABLE users DROP CONSTRAINT users_firebase_uid_key;
+    ALTER TABLE user_sessions DROP CONSTRAINT user_sessions_session_token_key;
+    ALTER TABLE categories ALTER name DROP NOT NULL;
+    ALTER TABLE products ALTER price DROP NOT NULL;
+    ALTER TABLE orders ALTER total_amount DROP NOT NULL;
+    ALTER TABLE order_items DROP CONSTRAINT order_items_product_id_fkey;
+    ALTER TABLE product_reviews DROP CONSTRAINT product_reviews_order_id_fkey;
+    INSERT INTO user_sessions (user_id, session_token, created_at) VALUES (1, 'ofGround', now());
+    INSERT INTO categories (id, name, created_at, deleted_at) VALUES (7001, 'gone', now(), now()), (7002, 'there', now(), NULL);
+    INSERT INTO products (id, name, price, created_at, category_id, deleted_at) VALUES
+        (7001, 'in a deleted category', 1, now(), 7001, NULL), (7002, 'in another', 1, now(), 7002, NULL),
+        (7003, 'deleted', 1, now(), NULL, now()), (7004, 'reviewed', 1, now(), NULL, NULL),
+        (7005, 'ordered', 1, now(), NULL, NULL);
+    INSERT INTO orders (id, user_id, total_amount, created_at) VALUES (7001, 1, 1, now()), (7002, 1, 1, now()), (7003, 1, 1, now());
+    INSERT INTO payments (order_id, amount, created_at) VALUES (7003, 1, now());
+    INSERT INTO order_items (order_id, product_id, quantity, unit_price, created_at) VALUES (7001, 7005, 1, 1, now());
+    INSERT INTO product_reviews (product_id, user_id, order_id, rating, created_at) VALUES (7004, 1, 7002, 5, now());
+    INSERT INTO system_logs (level, service_name, message, user_id, created_at) VALUES ('info', 'shop', 'm', 1, now());
+    INSERT INTO analytics_events (event_name, user_id, created_at) VALUES ('e', 1, now())";
+
+/// The tables without one line of what they depend on.
+fn without(name: &str, line: &str) -> &'static [Table] {
+    let mut tables = TABLES.to_vec();
+    let table = tables.iter_mut().find(|table| table.name == name).unwrap();
+    match line {
+        "shared" => table.shared = None,
+        "each_pass" => table.each_pass = None,
+        parent => {
+            let rest: Vec<_> = table.depends.iter().copied().filter(|(_, on)| *on != parent).collect();
+            assert!(rest.len() < table.depends.len(), "{name} does not depend on {parent}");
+            table.depends = rest.leak();
+        }
+    }
+    tables.leak()
+}
+
+#[tokio::test]
+async fn every_line_of_what_a_table_depends_on_is_needed() {
+    let mut shop = migrated().await;
+    shop.source().await.run(GROUND).await.unwrap();
+    shop.xtask(&["catch-up", "--audit"]).expect_code(0);
+    let lines = TABLES
+        .iter()
+        .map(|t| t.depends.len() + usize::from(t.shared.is_some()) + usize::from(t.each_pass.is_some()));
+    assert_eq!(lines.sum::<usize>(), MUTANTS.len(), "a line without its mutant");
+    for (table, line, change) in MUTANTS {
+        shop.source().await.run(change).await.unwrap_or_else(|error| panic!("{table} {line}: {error:#}"));
+        shop.tables = without(table, line);
+        let ctx = shop.ctx_of(shop.latest());
+        let mut manifest = ctx.run.load_manifest().unwrap();
+        let mut held = Held::read(&ctx, manifest.export.as_ref().unwrap()).unwrap();
+        let pass = catch_up::pass(&ctx, &mut manifest, &mut held, Extent::Audit);
+        let error = visibly(&ctx, CommandName::CatchUp, pass)
+            .await
+            .expect_err(&format!("{table} without {line}: {change}"));
+        assert!(format!("{error:#}").contains("did not find id "), "{table} {line}: {error:#}");
+        // With it, nothing is missed; and the pass before has changed nothing.
+        shop.xtask(&["catch-up", "--audit"]).expect_code(0);
+    }
+    shop.xtask(&["verify", "--full"]).expect_code(0);
 }

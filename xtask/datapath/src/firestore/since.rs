@@ -3,10 +3,11 @@
 //! is billed like it, so it is for what a run does not know, and has no place while a source is frozen.
 
 use super::client::{Firestore, READ_TIMEOUT, total, within};
-use super::wire::{self, Version};
+use super::wire::Version;
 use crate::document::format_time;
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
+use gcloud_sdk::google::firestore::v1 as fs;
 use gcloud_sdk::prost_types::Timestamp;
 use gcloud_sdk::tonic::Status;
 use serde::{Deserialize, Serialize};
@@ -55,10 +56,15 @@ impl Firestore {
     /// No answer, or one without its time.
     pub fn instant<'a>(&'a self, collection: &'a str) -> BoxFuture<'a, Result<Instant>> {
         Box::pin(async move {
+            // Of one that is not there: the answer has its time, and no collection has to be sorted for it.
+            let request = fs::BatchGetDocumentsRequest {
+                database: self.database.clone(),
+                documents: vec![format!("{}/-", self.path(collection))],
+                ..Default::default()
+            };
             let asked = self.patiently(async || {
-                let query = wire::one_name(&self.documents, collection);
-                let mut answers =
-                    self.client().run_query(within(total(READ_TIMEOUT), query)).await?.into_inner();
+                let request = within(total(READ_TIMEOUT), request.clone());
+                let mut answers = self.client().batch_get_documents(request).await?.into_inner();
                 let mut at = None;
                 while let Some(answer) = answers.message().await? {
                     at = at.or(answer.read_time);

@@ -238,11 +238,6 @@ pub(super) fn whole_request(parent: &str, at: Timestamp, after: Option<&str>) ->
     fs::RunQueryRequest { consistency_selector: Some(at), ..request(parent, query) }
 }
 
-/// The first name of a collection, if there is any: what is wanted is the answer's time.
-pub(super) fn one_name(parent: &str, collection: &str) -> fs::RunQueryRequest {
-    request(parent, fs::StructuredQuery { limit: Some(1), ..query(collection, Depth::Root) })
-}
-
 fn request(parent: &str, query: fs::StructuredQuery) -> fs::RunQueryRequest {
     fs::RunQueryRequest {
         parent: parent.to_owned(),

@@ -16,7 +16,7 @@ const CLIENTS: u32 = 3;
 const PER_SECOND: u32 = 600;
 
 /// Between two attempts of a client that is refused.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The source is read-only, or ends its sessions.
 const REFUSED: [&str; 3] = ["25006", "57P01", "57P03"];

@@ -13,7 +13,8 @@ mod stores;
 pub use self::held::Held;
 use self::plan::Plan;
 pub use self::reading::Extent;
-use self::reading::{Seen, lap, read};
+pub use self::reading::lap;
+use self::reading::{Seen, read};
 pub use self::scan::place;
 use self::stores::Stores;
 use crate::findings::Counts;
@@ -23,10 +24,12 @@ use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Export, Manifest, Proof, Sequence, TurnedRows};
-use crate::source::sequences;
+use crate::run::overlay;
+use crate::source::{rows, sequences};
 use crate::steps::StepName;
 use crate::stores::sequences::raise;
 use anyhow::{Context, Result};
+use datapath::sorting::outcomes_of;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -147,6 +150,28 @@ pub async fn pass(
     (passed.read, passed.audited) = (read, audited);
     step.done(&format!("pass {}: {} rows", plan.number, passed.rows()))?;
     Ok(passed)
+}
+
+/// The rules told a second time about what the last pass brought over, which a freeze left out.
+///
+/// # Errors
+/// `Stop::Differs` where they do not agree.
+pub async fn audited_again(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<()> {
+    let export = manifest.export.as_ref().context("the run has no export")?;
+    let Some((number, replay, _)) = export.passes().last() else { return Ok(()) };
+    let mut connection = ctx.looking_at_source("audit").await?;
+    for table in ctx.tables {
+        let name = replay.file(number, &outcomes_of(table.name));
+        if !export.files.contains_key(&name) {
+            continue;
+        }
+        let mut outcomes = overlay::outcomes_in(&ctx.run, export, &name)?;
+        outcomes.retain(|_, outcome| outcome != overlay::GONE);
+        let ids: Vec<i64> = outcomes.keys().copied().collect();
+        let told = outcomes.iter().map(|(id, outcome)| (*id, outcome.as_str())).collect();
+        rows::audited(ctx, &mut connection, &replay.snapshot.reading, table, &ids, told).await?;
+    }
+    connection.close().await
 }
 
 fn keep(held: &mut Held, seen: &Seen) -> Result<()> {

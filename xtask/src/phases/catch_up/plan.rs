@@ -73,6 +73,11 @@ impl Plan {
     pub fn cut_off(ctx: &Ctx, export: &Export) -> Result<Plan> {
         let mut before = export.clone();
         let replay = before.replays.pop().context("there is no pass")?;
+        for (name, turned) in &replay.tables {
+            let record = before.tables.get_mut(name).with_context(|| format!("no table {name}"))?;
+            record.content.remove(&turned.come);
+            record.content.add(&turned.gone);
+        }
         let number = export.replays.len();
         let mut tables = Vec::new();
         for table in ctx.tables {

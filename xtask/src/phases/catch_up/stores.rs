@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub struct Stores {
     ctx: Arc<Ctx>,
     firestore: Firestore,
+    extent: Extent,
     databases: Vec<OpenDatabase>,
     /// By table, what must not be there any more.
     pub gone: BTreeMap<&'static str, Content>,
@@ -50,23 +51,33 @@ impl Stores {
         extent: Extent,
     ) -> Result<Stores> {
         let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
+        let (databases, gone) = (Vec::new(), BTreeMap::new());
+        let mut stores = Stores { ctx: ctx.clone(), firestore, extent, databases, gone };
         let opening = Database::ALL.map(|database| open(ctx, manifest, plan, export, database));
-        let mut stores = Stores { ctx: ctx.clone(), firestore, databases: Vec::new(), gone: BTreeMap::new() };
-        for (database, gone) in try_join_all(opening).await? {
+        let (opened, in_firestore) =
+            tokio::try_join!(try_join_all(opening), stores.in_firestore(plan, extent))?;
+        for (database, gone) in opened {
             stores.databases.push(database);
             stores.gone.extend(gone);
         }
-        for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
-            stores.gone.insert(planned.table.name, hashes(&documents_of(ctx, planned, &planned.last)?));
-            stores.documents(planned, false).await?;
-        }
-        if extent != Extent::LastPass {
-            stores.counted(&plan.before).await?;
-        }
+        stores.gone.extend(in_firestore);
         Ok(stores)
     }
 
-    /// A document more or less than the run wrote is somebody else's work.
+    /// Compares the documents; by collection, what must not be there any more.
+    async fn in_firestore(&self, plan: &Plan, extent: Extent) -> Result<BTreeMap<&'static str, Content>> {
+        let mut gone = BTreeMap::new();
+        for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
+            gone.insert(planned.table.name, hashes(&documents_of(&self.ctx, planned, &planned.last)?));
+            self.documents(planned, false).await?;
+        }
+        if extent != Extent::LastPass {
+            self.counted(&plan.before).await?;
+        }
+        Ok(gone)
+    }
+
+    /// A document more or less than the run wrote is another client's work.
     async fn counted(&self, before: &Export) -> Result<()> {
         for table in self.ctx.tables.iter().filter(|table| table.collection().is_some()) {
             let record = before.tables.get(table.name).context("the manifest does not know a table")?;
@@ -110,9 +121,9 @@ impl Stores {
 
     /// Writes, proves and keeps, all stores at once. Returns the targets' tables as they are remembered.
     pub async fn write(self, plan: &Plan, export: &Export) -> Result<Remembered> {
-        let Stores { ctx, firestore, databases, gone } = self;
-        let closing = databases.into_iter().map(|database| database.write(&ctx, plan, export));
-        let stores = Stores { ctx: ctx.clone(), firestore, databases: Vec::new(), gone };
+        let Stores { ctx, firestore, extent, databases, gone } = self;
+        let closing = databases.into_iter().map(|database| database.write(&ctx, plan, export, extent));
+        let stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), gone };
         let in_firestore = async {
             for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
                 stores.documents(planned, true).await?;
@@ -229,7 +240,7 @@ async fn unchanged(
 }
 
 impl OpenDatabase {
-    async fn write(self, ctx: &Arc<Ctx>, plan: &Plan, export: &Export) -> Result<Remembered> {
+    async fn write(self, ctx: &Arc<Ctx>, plan: &Plan, export: &Export, extent: Extent) -> Result<Remembered> {
         let OpenDatabase { mut agreement, mut before } = self;
         let (database, hash) = (agreement.database, export.snapshot.hash);
         let ours: Vec<&PlannedTable> =
@@ -257,6 +268,9 @@ impl OpenDatabase {
         connection.run(&sql::record_run(ctx.run.id(), &record)).await?;
         let transaction: String = connection.row(sql::OWN_TRANSACTION).await?.try_get(0)?;
         agreement.end().await?;
+        if extent == Extent::LastPass {
+            return Ok(Remembered::default());
+        }
         let mut connection = ctx.looking(database, "catch-up").await?;
         let transaction = transaction.parse().context("the number of a transaction")?;
         let remembered = remembering::caught_up(ctx, &mut connection, export, &before, transaction).await?;

@@ -3,14 +3,17 @@
 //! of an instant before that.
 
 use super::last_pass::unchanged;
+use crate::changes;
 use crate::model::Database;
+use crate::phases::catch_up;
+use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, FullProof, Manifest};
 use crate::run::{dir, join};
 use crate::source::digests::raw_digests;
 use crate::source::snapshot::Snapshot;
 use crate::stores::documents::{self, Compared, compare};
-use crate::stores::rows;
+use crate::stores::{remembering, rows};
 use crate::tables::{self, Table};
 use crate::{effects::postgres::Connection, sql};
 use anyhow::{Context, Result};
@@ -44,8 +47,9 @@ impl Snapshots {
         Ok(Snapshots { export, databases, firestore })
     }
 
-    /// What is not as the run says, a line each.
-    async fn differences(self, ctx: &Arc<Ctx>) -> Result<Vec<String>> {
+    /// What is not as the run says, a line each; and the databases' tables as they were, for what asks later what the
+    /// services have written.
+    async fn differences(self, ctx: &Arc<Ctx>) -> Result<(Vec<String>, Remembered)> {
         let Snapshots { export, databases, firestore } = self;
         let in_databases = databases.into_iter().map(|(database, connection)| {
             let (ctx, export) = (ctx.clone(), export.clone());
@@ -58,7 +62,9 @@ impl Snapshots {
         });
         let (rows, documents) =
             tokio::try_join!(join::all(in_databases), join::all(in_firestore.collect::<Vec<_>>()))?;
-        Ok(rows.into_iter().flatten().chain(documents.into_iter().flatten()).collect())
+        let (lines, remembered): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let lines = lines.into_iter().flatten().chain(documents.into_iter().flatten()).collect();
+        Ok((lines, remembered.into_iter().flatten().collect()))
     }
 }
 
@@ -67,12 +73,21 @@ async fn rows_of(
     export: &Export,
     database: Database,
     mut connection: Connection,
-) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
+) -> Result<(Vec<String>, Remembered)> {
+    let (mut lines, mut remembered) = (Vec::new(), Remembered::default());
     for table in tables::of_database(ctx.tables, database) {
         let record = export.tables.get(table.name).context("the manifest does not know a table")?;
         let (columns, hash) = (&record.target_columns, export.snapshot.hash);
         let found = rows::content(&mut connection, "public", table.name, columns, hash).await?;
+        let content = record.content.total();
+        match changes::history(&mut connection).await? {
+            Ok(history) if found == record.content => {
+                let place = remembering::place(table.name);
+                let then = changes::remember(&mut connection, place, history, content).await?;
+                remembered.extend(then.ok().map(|then| (table.name.to_string(), then)));
+            }
+            _ => {}
+        }
         if found != record.content {
             let (there, wrote) = (found.total().rows, record.content.total().rows);
             lines.push(format!(
@@ -82,8 +97,9 @@ async fn rows_of(
         }
     }
     connection.run("COMMIT").await.context("the snapshot was lost")?;
+    let remembered = remembering::marked(ctx, &mut connection, remembered).await?;
     connection.close().await?;
-    Ok(lines)
+    Ok((lines, remembered))
 }
 
 async fn documents_of(
@@ -120,14 +136,19 @@ pub(super) async fn afterwards(
 ) -> Result<Cutover> {
     ctx.terminal.phase("Cut-over: the full proof, while the services work");
     let looked = async {
-        let mut differences = snapshots.differences(ctx).await?;
+        let (mut differences, remembered) = snapshots.differences(ctx).await?;
+        differences
+            .extend(catch_up::audited_again(ctx, manifest).await.err().map(|error| format!("{error:#}")));
         differences.extend(unchanged(ctx, manifest).await.err().map(|error| format!("{error:#}")));
-        anyhow::Ok(differences)
+        anyhow::Ok((differences, remembered))
     };
-    let proof = match looked.await {
-        Ok(differences) => FullProof { at: dir::now(), differences, not_proven: None },
+    let (proof, remembered) = match looked.await {
+        Ok((differences, remembered)) => {
+            (FullProof { at: dir::now(), differences, not_proven: None }, remembered)
+        }
         Err(error) => {
-            FullProof { at: dir::now(), differences: Vec::new(), not_proven: Some(format!("{error:#}")) }
+            let not_proven = Some(format!("{error:#}"));
+            (FullProof { at: dir::now(), differences: Vec::new(), not_proven }, Remembered::default())
         }
     };
     let source = match digested(ctx, manifest).await {
@@ -140,6 +161,7 @@ pub(super) async fn afterwards(
     *manifest = ctx.run.change_manifest(|manifest| {
         if let Some(cutover) = &mut manifest.cutover {
             (cutover.afterwards, cutover.source) = (Some(proof), source);
+            cutover.remembered.extend(remembered);
         }
         Ok(())
     })?;

@@ -5,7 +5,7 @@ use super::afterwards::Snapshots;
 use super::{Found, Since, recorded};
 use crate::changes;
 use crate::model::Stop;
-use crate::phases::catch_up::{self, Extent, Held, place};
+use crate::phases::catch_up::{self, Extent, Held, lap, place};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Frozen;
@@ -18,7 +18,7 @@ use crate::tables::Table;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) struct LastPass {
     held: Held,
@@ -94,9 +94,13 @@ impl LastPass {
         freezer.still_frozen(frozen).await?;
         ctx.terminal.phase("Cut-over: the last pass");
         catch_up::pass(ctx, manifest, &mut self.held, Extent::LastPass).await?;
+        let began = Instant::now();
         // What is written to a collection from now on is the services' work.
         let firestore = marks::instants(ctx).await?;
+        lap(ctx, "asked Firestore for its time", began);
+        let began = Instant::now();
         unchanged(ctx, manifest).await?;
+        lap(ctx, "looked at the source once more", began);
         let export = manifest.export.as_ref().context("the run has no export")?;
         let store = |(name, record): (&String, &crate::run::manifest::TableExport)| {
             (name.clone(), StoreState { content: record.content.total(), sequence: None })

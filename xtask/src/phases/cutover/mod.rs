@@ -10,6 +10,7 @@ use self::last_pass::LastPass;
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::identity::ServerName;
 use crate::model::{Database, Service, Stop};
+use crate::phases::catch_up::lap;
 use crate::phases::p5_verify::{self, Depth};
 use crate::refuse;
 use crate::run::ctx::Ctx;
@@ -198,6 +199,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
         Ok(held) => held,
         Err(error) => return Err(started_again(ctx, cleanup, stopped, error).await),
     };
+    lap(ctx, "froze the source", since.began);
     let frozen = (&freezer, held.frozen());
     let taken = match last_pass {
         Some(last_pass) => last_pass.take_over(ctx, &mut manifest, frozen, since, way.hold).await,
@@ -404,14 +406,18 @@ async fn recorded(
     since: Since,
 ) -> Result<Cutover> {
     let Found { proof, check, source, source_sequences, mut stores, firestore } = found;
+    let began = std::time::Instant::now();
     let raised = raise(ctx, &sequences::of_tables(ctx).await?).await?;
+    lap(ctx, "raised the sequences", began);
     for (table, sequence) in &raised {
         if let Some(store) = stores.get_mut(*table) {
             store.sequence = Some(*sequence);
         }
     }
     since.not_too_long()?;
+    let began = std::time::Instant::now();
     announced(ctx, freezer, frozen).await?;
+    lap(ctx, "announced it in every store", began);
     let mut cutover = Cutover {
         at: dir::now(),
         source,

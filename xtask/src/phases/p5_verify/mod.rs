@@ -170,7 +170,7 @@ fn replays(export: &Export, limit: usize) -> Vec<Check> {
     };
     let check = |(number, replay): (usize, &Replay)| {
         if let Some(pass) = &replay.pass {
-            let looked_at = format!("{} rows as of {}", grouped(pass.rows()), replay.snapshot.taken);
+            let looked_at = format!("{} rows as of {}", grouped(pass.rows()), utc(&replay.snapshot.taken));
             return Check::new(format!("pass {}", number + 1), looked_at, Findings::default());
         }
         let rows = replay.tables.iter().flat_map(table).collect::<Vec<_>>().join("; ");
