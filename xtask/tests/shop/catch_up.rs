@@ -1,7 +1,7 @@
 //! `catch-up`: what has changed in the source comes into the stores in passes, each proven; what depends on a
 //! changed row comes with it; a pass that is cut off is completed; writes of others stop it.
 
-use crate::support::{Shop, assert_refused, says};
+use crate::support::{Said, Shop, assert_refused, binary, says};
 use xtask::model::Database;
 use xtask::phases::catch_up::{self, Extent, Held};
 use xtask::run::command::visibly;
@@ -329,4 +329,19 @@ async fn every_line_of_what_a_table_depends_on_is_needed() {
         shop.xtask(&["catch-up", "--audit"]).expect_code(0);
     }
     shop.xtask(&["verify", "--full"]).expect_code(0);
+}
+
+#[tokio::test]
+async fn a_shop_that_writes_all_the_while_is_cut_over_within_seconds() {
+    let said = binary().args(["rehearse", "--live", "--scale", "0"]).output().unwrap();
+    let said = Said::from(said).expect_code(0);
+    for words in [
+        "live: migrated while ",
+        "live: pass of ",
+        "live: read-only for ",
+        "live: ✓ every store holds what the old database holds, by its own SELECTs: 0 differences",
+    ] {
+        assert!(said.stderr.contains(words), "no {words:?} in\n{}", said.stderr);
+    }
+    assert_eq!(said.stderr.matches("live: pass of ").count(), 3, "{}", said.stderr);
 }

@@ -1,8 +1,8 @@
 //! A connection, and what every call shares: paths, time limits, patience.
 
 use super::address::{Address, explain};
+use super::instant::Instant;
 use super::pace::{self, Pace};
-use super::since::Instant;
 use super::submit::Refusal;
 use anyhow::Result;
 use backon::Retryable;

@@ -2,7 +2,7 @@
 //! below documents.
 
 use super::client::{Firestore, READ_TIMEOUT, total, within};
-use super::since::Instant;
+use super::instant::Instant;
 use super::wire::{self, Depth};
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;

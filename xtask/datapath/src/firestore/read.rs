@@ -1,7 +1,7 @@
 //! Reading: documents by their ids, all ids of a collection, and the server's own count.
 
 use super::client::{Firestore, READ_TIMEOUT, total, within};
-use super::since::Instant;
+use super::instant::Instant;
 use super::submit::Refusal;
 use super::wire::{self, Depth, Version};
 use crate::document::Value;

@@ -3,22 +3,12 @@
 //! is billed like it, so it is for what a run does not know, and has no place while a source is frozen.
 
 use super::client::{Firestore, READ_TIMEOUT, total, within};
+use super::instant::Instant;
 use super::wire::Version;
-use crate::document::format_time;
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
 use gcloud_sdk::google::firestore::v1 as fs;
-use gcloud_sdk::prost_types::Timestamp;
 use gcloud_sdk::tonic::Status;
-use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// An instant of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Instant {
-    seconds: i64,
-    nanos: i32,
-}
 
 /// A document that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,26 +16,6 @@ pub enum Since {
     Unchanged,
     /// Changed or new.
     Written,
-}
-
-impl From<Timestamp> for Instant {
-    fn from(Timestamp { seconds, nanos }: Timestamp) -> Instant {
-        Instant { seconds, nanos }
-    }
-}
-
-impl Instant {
-    /// To the microsecond, as Firestore takes it to read at.
-    pub(super) fn timestamp(self) -> Timestamp {
-        Timestamp { seconds: self.seconds, nanos: self.nanos / 1000 * 1000 }
-    }
-}
-
-impl fmt::Display for Instant {
-    /// RFC 3339, to the microsecond.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format_time(self.seconds * 1_000_000 + i64::from(self.nanos) / 1000))
-    }
 }
 
 impl Firestore {

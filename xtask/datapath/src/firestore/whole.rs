@@ -6,8 +6,8 @@
 //! at the time that is asked for: Google within the last hour, or seven days with point-in-time recovery.
 
 use super::client::{Firestore, READ_TIMEOUT, total, within};
+use super::instant::Instant;
 use super::pace::{Limiter, Pace};
-use super::since::Instant;
 use super::submit::{Refusal, Rejected, submit};
 use super::typed::Whole;
 use super::wire::{self, Change, Version};

@@ -5,17 +5,18 @@
 //! A pass is an overlay of the run, as a replay is: whoever compares the stores with the run reads both.
 
 mod held;
+mod look;
 mod plan;
 mod reading;
 mod scan;
 mod stores;
 
 pub use self::held::Held;
+pub use self::look::unchanged;
 use self::plan::Plan;
 pub use self::reading::Extent;
 pub use self::reading::lap;
 use self::reading::{Seen, read};
-pub use self::scan::place;
 use self::stores::Stores;
 use crate::findings::Counts;
 use crate::phases::p2_export::quarantine_limit;
@@ -90,7 +91,7 @@ pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<
         return Ok(None);
     };
     let (started, step) = (Instant::now(), ctx.run.step(StepName::CatchUp)?);
-    ctx.terminal.line("  a pass was cut off: it is completed from its files".to_string());
+    ctx.terminal.line("  a pass was cut off: it is completed from its files");
     let damaged = dir::damaged_files(&ctx.run, &export.files);
     if !damaged.is_empty() {
         return Err(crate::model::Stop::Differs(damaged.join("\n  ")).into());

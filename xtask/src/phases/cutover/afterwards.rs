@@ -2,10 +2,9 @@
 //! services write already. Snapshots of the databases are opened before the services are let in; Firestore is read as
 //! of an instant before that.
 
-use super::last_pass::unchanged;
 use crate::changes;
 use crate::model::Database;
-use crate::phases::catch_up;
+use crate::phases::catch_up::{self, unchanged};
 use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Cutover, Export, FullProof, Manifest};

@@ -2,19 +2,16 @@
 //! since the pass before it, and for a look whether anything else has changed.
 
 use super::afterwards::Snapshots;
-use super::{Found, Since, recorded};
-use crate::changes;
+use super::taking_over::{Found, Since, recorded};
 use crate::model::Stop;
-use crate::phases::catch_up::{self, Extent, Held, lap, place};
+use crate::phases::catch_up::{self, Extent, Held, lap, unchanged};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Frozen;
-use crate::run::join;
 use crate::run::manifest::{Cutover, Manifest, StoreState};
 use crate::source::digests;
 use crate::source::freeze::Freezer;
 use crate::stores::marks;
-use crate::tables::Table;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,38 +111,3 @@ impl LastPass {
 
 /// Besides the pass: ending sessions, the looks before and after it.
 const LOOKS: f64 = 1.0;
-
-/// No table of the source has changed since the last pass.
-///
-/// # Errors
-/// Refuses, naming those that have, and those of which versions do not tell.
-pub(super) async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<()> {
-    let look = |table: &'static Table| {
-        let name = format!("public.{}", table.source);
-        let (ctx, then) = (ctx.clone(), manifest.caught_up.get(&name).cloned());
-        async move {
-            let Some(then) = then else { return Ok(Some(format!("{name}: it was not remembered"))) };
-            let _permit = ctx.source_permit(then.leaves.values().map(|leaf| leaf.buckets.rows()).sum()).await;
-            let mut connection = ctx.looking_at_source("changes").await?;
-            changes::begin(&mut connection, place(table)).await?;
-            let since = changes::since(&mut connection, place(table), &then).await?;
-            connection.run("COMMIT").await?;
-            connection.close().await?;
-            anyhow::Ok(match since {
-                changes::Since::Unchanged { .. } => None,
-                changes::Since::Changed { about } => Some(format!("{name}: about {about} rows")),
-                changes::Since::Unknown(why) => Some(format!("{name}: {why}")),
-            })
-        }
-    };
-    let changed: Vec<String> = join::all(ctx.tables.iter().map(look)).await?.into_iter().flatten().collect();
-    if !changed.is_empty() {
-        refuse!(
-            "the source is not what the last pass saw:\n  {}\nNothing has been cut over: `cargo xtask catch-up --run \
-             {1}`, then `cargo xtask cutover --run {1}` again",
-            changed.join("\n  "),
-            ctx.run.id()
-        );
-    }
-    Ok(())
-}

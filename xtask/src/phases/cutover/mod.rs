@@ -4,35 +4,33 @@
 
 mod afterwards;
 mod last_pass;
+mod taking_over;
 
 use self::afterwards::{Snapshots, afterwards};
 use self::last_pass::LastPass;
+use self::taking_over::{Found, Since, let_in, recorded};
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::identity::ServerName;
-use crate::model::{Database, Service, Stop};
+use crate::model::{Service, Stop};
 use crate::phases::catch_up::lap;
 use crate::phases::p5_verify::{self, Depth};
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::dir;
 use crate::run::freeze_log::{FreezeLog, Frozen, Side};
 use crate::run::lock_waits;
-use crate::run::manifest::{Cutover, Export, Manifest, Proof, SourceCheck, StoreState};
+use crate::run::manifest::{Cutover, Export, Manifest, StoreState};
 use crate::run::privileges;
 use crate::run::servers;
 use crate::shown::utc;
 use crate::source::drift::{Look, look};
 use crate::source::freeze::{Freezer, Held};
-use crate::source::sequences;
 use crate::source::services::Shop;
 use crate::steps::StepName;
 use crate::stores::marks::{self, MarkState, Marks};
-use crate::stores::sequences::raise;
 use crate::stores::{documents, rows};
 use crate::tables::{Home, Table};
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
-use datapath::firestore::Instant;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,42 +112,6 @@ pub struct Way {
     pub hold: bool,
 }
 
-/// Since when the source has been held back, and for how long it may be.
-#[derive(Clone, Copy)]
-struct Since {
-    began: std::time::Instant,
-    most: Option<Duration>,
-}
-
-impl Since {
-    fn now(most: Option<Duration>) -> Since {
-        Since { began: std::time::Instant::now(), most }
-    }
-
-    fn seconds(self) -> Option<f64> {
-        Some(self.began.elapsed().as_secs_f64())
-    }
-
-    /// How much longer it may be.
-    fn left(self) -> Option<Duration> {
-        Some(self.most?.saturating_sub(self.began.elapsed()))
-    }
-
-    /// # Errors
-    /// Refuses where it has been held for longer than it may: it is given back then.
-    fn not_too_long(self) -> Result<()> {
-        match self.most {
-            Some(most) if self.began.elapsed() > most => refuse!(
-                "the source has been read-only for {:.1} s, --max-freeze is {:.1} s: it is given back, and nothing has \
-                 been cut over. `cargo xtask catch-up --until-less-than 1s` makes the last pass shorter",
-                self.began.elapsed().as_secs_f64(),
-                most.as_secs_f64()
-            ),
-            _ => Ok(()),
-        }
-    }
-}
-
 pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Done> {
     let mut manifest = ctx.run.load_manifest()?;
     servers::belongs(ctx, &manifest, &ServerName::ALL, &[]).await?;
@@ -159,37 +121,26 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
     let endpoints = &ctx.settings.services.endpoints;
     let services = Service::ALL.map(|service| (service, endpoints.get(&service).cloned())).to_vec();
     let shop = Shop::new(&ctx.settings, FreezeLog::at(ctx.run.runs()), &ctx.terminal, way.wait);
-    let done =
-        |cutover, before| Done { run: ctx.run.id().to_string(), cutover, before, services, recorded: None };
+    let run = ctx.run.id().to_string();
+    let done = |cutover, before| Done { run, cutover, before, services, recorded: None };
     if marks.cutover_is_complete() {
         marks.hold(ctx)?;
         marks.teach(&mut manifest);
     }
     if let Some(cutover) = manifest.cutover {
-        // It was recorded, and then cut off before every store had been told.
         marks.hold(ctx)?;
-        marks::record_cutover(ctx, MarkState::CutOver).await?;
-        ctx.run.change_manifest(|manifest| {
-            manifest.cutover.get_or_insert_with(|| cutover.clone());
-            Ok(())
-        })?;
-        let_in(ctx).await?;
+        told_everywhere(ctx, &cutover).await?;
         shop.forget()?;
         return Ok(done(cutover, true));
     }
-    let export = proven(ctx, &manifest)?;
-    marks.hold_this(ctx, &export)?;
+    marks.hold_this(ctx, &*proven(ctx, &manifest)?)?;
     let freezer = Freezer::of(ctx);
     ctx.terminal.phase("Cut-over: the source");
     freezer.preflight().await?;
     way_back(ctx).await?;
     // Before anybody is sent away: is there any use in it?
-    let last_pass = match LastPass::prepared(ctx, &mut manifest, way.max_freeze).await {
-        Ok(Some(last_pass)) => Some(last_pass),
-        Ok(None) => match unchanged(ctx, &manifest).await {
-            Ok(_) => None,
-            Err(error) => return Err(no_use_in_it(ctx, &marks, &freezer, error).await),
-        },
+    let last_pass = match prepared(ctx, &mut manifest, way).await {
+        Ok(last_pass) => last_pass,
         Err(error) => return Err(no_use_in_it(ctx, &marks, &freezer, error).await),
     };
     let step = ctx.run.step(StepName::Cutover)?;
@@ -200,12 +151,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
         Err(error) => return Err(started_again(ctx, cleanup, stopped, error).await),
     };
     lap(ctx, "froze the source", since.began);
-    let frozen = (&freezer, held.frozen());
-    let taken = match last_pass {
-        Some(last_pass) => last_pass.take_over(ctx, &mut manifest, frozen, since, way.hold).await,
-        None => take_over(ctx, &mut manifest, &export, frozen, since).await,
-    };
-    match taken {
+    match take_over(ctx, &mut manifest, (&freezer, held.frozen()), since, (last_pass, way.hold)).await {
         Ok((cutover, snapshots)) => {
             if let Held::Now(pending, _) = held {
                 cleanup.keep(pending);
@@ -213,14 +159,8 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
             stopped.into_iter().for_each(|pending| cleanup.keep(pending));
             shop.forget()?;
             step.done(&serde_json::to_string(&cutover)?)?;
-            let mut done = done(cutover, false);
-            done.recorded =
-                done.cutover.frozen_for.map(|seconds| since.began + Duration::from_secs_f64(seconds));
-            if let Some(snapshots) = snapshots {
-                ctx.terminal.always(&format!("{}\n{}", done.verdict(), done.text()));
-                done.cutover = afterwards(ctx, &mut manifest, snapshots).await?;
-            }
-            Ok(done)
+            let recorded = cutover.frozen_for.map(|seconds| since.began + Duration::from_secs_f64(seconds));
+            fully_proven(ctx, &mut manifest, Done { recorded, ..done(cutover, false) }, snapshots).await
         }
         Err(error) => {
             let error = lock_waits::named(ctx, error).await;
@@ -228,6 +168,25 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
             Err(started_again(ctx, cleanup, stopped, error).await)
         }
     }
+}
+
+/// Of a cut-over that was recorded, and then cut off before every store had been told.
+async fn told_everywhere(ctx: &Ctx, cutover: &Cutover) -> Result<()> {
+    marks::record_cutover(ctx, MarkState::CutOver).await?;
+    ctx.run.change_manifest(|manifest| {
+        manifest.cutover.get_or_insert_with(|| cutover.clone());
+        Ok(())
+    })?;
+    let_in(ctx).await
+}
+
+/// The pass before the freeze; `None`: nobody has caught up with the run, and the source has not changed.
+async fn prepared(ctx: &Arc<Ctx>, manifest: &mut Manifest, way: Way) -> Result<Option<LastPass>> {
+    let last_pass = LastPass::prepared(ctx, manifest, way.max_freeze).await?;
+    if last_pass.is_none() {
+        unchanged(ctx, manifest).await?;
+    }
+    Ok(last_pass)
 }
 
 /// The error, after the services that were stopped run again; where the source stays frozen, they do not.
@@ -338,27 +297,32 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Look> {
     Ok(look)
 }
 
-/// Of a run that nobody has caught up with.
+/// With the source held back: by a last pass, or, of a run that nobody has caught up with, by looking at everything.
 async fn take_over(
     ctx: &Arc<Ctx>,
     manifest: &mut Manifest,
-    export: &Arc<Export>,
     (freezer, frozen): (&Freezer, &Frozen),
     since: Since,
+    (last_pass, hold): (Option<LastPass>, bool),
 ) -> Result<(Cutover, Option<Snapshots>)> {
-    let found = found(ctx, manifest, export, freezer, frozen).await?;
+    if let Some(last_pass) = last_pass {
+        return last_pass.take_over(ctx, manifest, (freezer, frozen), since, hold).await;
+    }
+    let export = proven(ctx, manifest)?;
+    let found = found(ctx, manifest, &export, freezer, frozen).await?;
     Ok((recorded(ctx, manifest, found, (freezer, frozen), since).await?, None))
 }
 
-/// What the cut-over rests on, found with the source held back.
-struct Found {
-    proof: Option<Proof>,
-    check: Option<SourceCheck>,
-    /// Every table of the source, where its rows were read.
-    source: BTreeMap<String, Digest>,
-    source_sequences: BTreeMap<String, Option<i64>>,
-    stores: BTreeMap<String, StoreState>,
-    firestore: BTreeMap<String, Instant>,
+/// What follows once the services may work; they are told so before.
+async fn fully_proven(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    done: Done,
+    snapshots: Option<Snapshots>,
+) -> Result<Done> {
+    let Some(snapshots) = snapshots else { return Ok(done) };
+    ctx.terminal.always(&format!("{}\n{}", done.verdict(), done.text()));
+    Ok(Done { cutover: afterwards(ctx, manifest, snapshots).await?, ..done })
 }
 
 /// With the source held back: looks at everything, the source last.
@@ -395,76 +359,6 @@ async fn found(
     let Look { check, tables, sequences } = unchanged(ctx, manifest).await?;
     let (proof, check) = (Some(proof), Some(check));
     Ok(Found { proof, check, source: tables, source_sequences: sequences, stores, firestore })
-}
-
-/// Writes down that the services take over: the instant of it lies in here.
-async fn recorded(
-    ctx: &Arc<Ctx>,
-    manifest: &mut Manifest,
-    found: Found,
-    (freezer, frozen): (&Freezer, &Frozen),
-    since: Since,
-) -> Result<Cutover> {
-    let Found { proof, check, source, source_sequences, mut stores, firestore } = found;
-    let began = std::time::Instant::now();
-    let raised = raise(ctx, &sequences::of_tables(ctx).await?).await?;
-    lap(ctx, "raised the sequences", began);
-    for (table, sequence) in &raised {
-        if let Some(store) = stores.get_mut(*table) {
-            store.sequence = Some(*sequence);
-        }
-    }
-    since.not_too_long()?;
-    let began = std::time::Instant::now();
-    announced(ctx, freezer, frozen).await?;
-    lap(ctx, "announced it in every store", began);
-    let mut cutover = Cutover {
-        at: dir::now(),
-        source,
-        source_sequences,
-        stores,
-        remembered: manifest.remembered.clone(),
-        firestore,
-        frozen_for: None,
-        afterwards: None,
-    };
-    // First where `unfreeze` looks; this is the instant:
-    freezer.book().cutover(freezer.source(), ctx.run.id())?;
-    cutover.frozen_for = since.seconds();
-    *manifest = ctx.run.change_manifest(|manifest| {
-        manifest.proof = proof.or(manifest.proof.take());
-        manifest.source = check.or(manifest.source.take());
-        manifest.cutover = Some(cutover.clone());
-        for (table, record) in manifest.export.iter_mut().flat_map(|export| &mut export.tables) {
-            record.sequence = raised.get(table.as_str()).copied().unwrap_or(record.sequence);
-        }
-        Ok(())
-    })?;
-    marks::record_cutover(ctx, MarkState::CutOver).await?;
-    let_in(ctx).await?;
-    Ok(cutover)
-}
-
-/// Services that an earlier rollback has held out of the targets can write there again.
-async fn let_in(ctx: &Ctx) -> Result<()> {
-    for database in Database::ALL {
-        Freezer::of_target(ctx, database).undo_open().await?;
-    }
-    Ok(())
-}
-
-/// Says in every store that the cut-over is about to be recorded, and looks whether the source is still held
-/// back: the last act before it. Where either fails, the stores say again what they said before.
-async fn announced(ctx: &Ctx, freezer: &Freezer, frozen: &Frozen) -> Result<()> {
-    let announced = async {
-        marks::record_cutover(ctx, MarkState::CuttingOver).await?;
-        freezer.still_frozen(frozen).await
-    };
-    let Err(error) = announced.await else { return Ok(()) };
-    Err(match marks::withdraw_cutover(ctx).await {
-        Ok(()) => error,
-        Err(left) => error.context(format!("the cut-over is not taken back in every store: {left:#}")),
-    })
 }
 
 /// What a table or collection holds: what has just been proven, where equal digests prove it; else read from it.
