@@ -30,6 +30,9 @@ pub struct Cutover {
     /// For how many seconds the source had been read-only then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen_for: Option<f64>,
+    /// It rests on a last pass, whose full proof follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_pass: bool,
     /// After a last pass: what every row and document was then, compared while the services worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub afterwards: Option<FullProof>,

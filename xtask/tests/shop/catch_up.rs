@@ -188,6 +188,13 @@ async fn the_cut_over_holds_the_source_for_the_last_pass_alone() {
     assert_eq!(cutover.source.len(), manifest.backup.unwrap().raw.len(), "what the source holds is known");
     shop.xtask(&["verify", "--full"]).expect_code(0);
     assert_refused("afterwards", &shop.xtask(&["catch-up"]), &["the services took over at"]);
+    // A full proof that was cut off is none.
+    let whole = std::fs::read_to_string(shop.latest().file("manifest.json")).unwrap();
+    let mut cut: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    cut["cutover"].as_object_mut().unwrap().remove("afterwards").unwrap();
+    shop.latest().write("manifest.json", cut.to_string()).unwrap();
+    says(&shop.xtask(&["cutover"]).expect_code(0), &["has been cut over already", "; not fully proven yet"]);
+    shop.latest().write("manifest.json", whole).unwrap();
     // And the way back knows what the services write from here on.
     let order = "INSERT INTO orders (user_uid, total_amount, created_at) SELECT user_uid, 99, now() FROM orders WHERE id = 1";
     shop.target(Database::Order).await.run(order).await.unwrap();

@@ -7,6 +7,7 @@ use crate::lab::bench::results::Results;
 use crate::lab::bench::tables::{self, FIGURE_HEADER, RUN_HEADER};
 use crate::model::grouped;
 use crate::operations::report::parts::{head, px};
+use crate::shown::utc;
 use crate::steps::StepName;
 use crate::timing::Part;
 use maud::{DOCTYPE, Markup, html};
@@ -39,7 +40,7 @@ fn header(results: &Results) -> Markup {
         ("Repetitions", format!("{}, interleaved", results.repetitions.len())),
         ("Machine", format!("{} cores, {gib:.0} GiB, {}", machine.cores, machine.kernel)),
         ("Processor", machine.processor.clone()),
-        ("Finished", results.finished.clone()),
+        ("Finished", utc(&results.finished)),
     ];
     facts.extend(results.versions.iter().map(|(name, version)| (name.as_str(), version.clone())));
     html! {

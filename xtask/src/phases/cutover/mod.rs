@@ -51,20 +51,25 @@ pub struct Done {
 
 impl Done {
     pub fn verdict(&self) -> String {
-        let (run, Cutover { at, stores, frozen_for, afterwards, .. }) = (&self.run, &self.cutover);
-        let at = utc(at);
+        let (run, Cutover { at, stores, frozen_for, .. }) = (&self.run, &self.cutover);
+        let (at, proven) = (utc(at), self.full_proof());
         let rows = crate::model::grouped(stores.values().map(|store| store.content.rows).sum());
         match self.before {
-            true => format!("✓ run {run} has been cut over already, at {at}"),
+            true => format!("✓ run {run} has been cut over already, at {at}{proven}"),
             false => {
                 let frozen = frozen_for.map(|s| format!(", read-only for {s:.1} s")).unwrap_or_default();
-                let proven = match afterwards {
-                    Some(proof) if proof.is_green() => ", every one compared again since",
-                    Some(_) => "; THE FULL PROOF FAILED",
-                    None => "",
-                };
                 format!("✓ CUT OVER run {run} at {at}: {rows} rows and documents, as proven{frozen}{proven}")
             }
+        }
+    }
+
+    /// What the full proof after a last pass has come to.
+    fn full_proof(&self) -> &'static str {
+        match &self.cutover.afterwards {
+            Some(proof) if proof.is_green() => ", every one compared again since",
+            Some(_) => "; THE FULL PROOF FAILED",
+            None if self.cutover.by_pass => "; not fully proven yet",
+            None => "",
         }
     }
 

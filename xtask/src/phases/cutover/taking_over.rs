@@ -94,6 +94,7 @@ pub(super) async fn recorded(
         remembered: manifest.remembered.clone(),
         firestore,
         frozen_for: None,
+        by_pass: proof.is_none(),
         afterwards: None,
     };
     // First where `unfreeze` looks; this is the instant:
