@@ -64,10 +64,6 @@ impl RowPlaces {
         self.places.iter().map(|(id, _)| *id)
     }
 
-    pub fn has(&self, id: i64) -> bool {
-        self.places.binary_search_by_key(&id, |(id, _)| *id).is_ok()
-    }
-
     /// The row as it is, with its line break.
     pub fn row(&mut self, id: i64) -> Result<Option<Vec<u8>>> {
         let Ok(found) = self.places.binary_search_by_key(&id, |(id, _)| *id) else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use crate::identity::ServerName;
 use crate::model::grouped;
-use crate::phases::catch_up::{self, Extent, Held, Passed};
+use crate::phases::catch_up::{self, Extent, HeldRows, Passed};
 use crate::refuse;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
@@ -88,7 +88,7 @@ async fn run(ctx: &Arc<Ctx>, until: &Until) -> Result<Passes> {
         let mut passes = Passes { run: ctx.run.id().to_string(), passes: Vec::new() };
         passes.passes.extend(catch_up::complete(ctx, &mut manifest).await?);
         let export = catch_up::ready(ctx, &manifest)?;
-        let mut held = Held::read(ctx, &export)?;
+        let mut held = HeldRows::read(ctx, &export)?;
         let extent = if until.audit { Extent::Audit } else { Extent::Changes };
         loop {
             ctx.terminal.phase("Catch-up: what has changed in the source");

@@ -2,16 +2,15 @@
 
 use crate::checks::{forecast, preflight};
 use crate::identity::ServerName;
-use crate::model::{Stop, refused};
+use crate::model::refused;
 use crate::phases::{p3_transform, p4_import};
 use crate::refuse;
 use crate::run::command::{Times, visibly};
 use crate::run::ctx::Ctx;
-use crate::run::dir;
 use crate::run::lock::Locks;
 use crate::run::manifest::{Export, Manifest};
 use crate::run::report::{Report, Stage};
-use crate::run::servers;
+use crate::run::{servers, terms};
 use crate::session::{Command, OldDatabase, RunArgs, Servers, Session, guard};
 use crate::shown::utc;
 use crate::steps::CommandName;
@@ -83,10 +82,7 @@ async fn import(ctx: &Arc<Ctx>) -> Result<Report> {
     }
     marks.may_be_loaded(ctx, Some(&manifest))?;
     // Before the first write: a collection cannot be taken back.
-    let damaged = dir::damaged_files(&ctx.run, &export.files);
-    if !damaged.is_empty() {
-        return Err(Stop::Differs(damaged.join("\n  ")).into());
-    }
+    terms::files_are_whole(ctx, &export.files)?;
     let export = Arc::new(export);
     forecast::cost_limit(ctx, &export).await?;
     ctx.run.change_manifest(|manifest| {

@@ -1,9 +1,9 @@
 //! The rehearsal with a shop that goes on writing: migrated, caught up with and cut over meanwhile.
 
 use super::cutover::{self, Way};
+use super::rehearse_rollback::make_role;
 use super::{catch_up, migrate};
 use crate::effects::cleanup::Cleanup;
-use crate::effects::postgres;
 use crate::lab::live::{self, Writer};
 use crate::model::{Stop, grouped};
 use crate::run::ctx::Ctx;
@@ -12,7 +12,6 @@ use crate::settings::{Server, Settings};
 use crate::source::Handling;
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
-use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,9 +23,7 @@ const SHOP: &str = "live_shop";
 
 /// Makes that role.
 pub async fn role_of_the_shop(settings: &mut Settings) -> Result<()> {
-    let mut connection = postgres::connect(&settings.source, "rehearse").await?;
-    let password = settings.source.password.expose_secret();
-    connection.run_secret("creating the role of the shop", &sql::create_role(SHOP, password)).await?;
+    let mut connection = make_role(settings, SHOP).await?;
     connection.run(&sql::bind(sql_file!("live/rights.sql"), &[("role", SHOP)])).await?;
     connection.close().await?;
     settings.policy.freeze_roles.push(SHOP.to_string());

@@ -185,6 +185,11 @@ impl Terminal {
         }
     }
 
+    /// How long a part took, for `-v`.
+    pub fn lap(&self, what: &str, began: Instant) {
+        self.detail(format!("  {what}: {:.2} s", began.elapsed().as_secs_f64()));
+    }
+
     /// A line that `-q` does not hide: what was asked for.
     pub fn always(&self, text: &str) {
         // suspend() clears the bars, so that the line does not land in the middle of one.

@@ -24,3 +24,4 @@ pub mod servers;
 pub mod statements;
 pub mod status;
 pub mod taken_over;
+pub mod terms;

@@ -30,13 +30,13 @@ pub enum Overlay {
 /// `Stop::Differs` where one of their files is not the one that was written.
 pub fn open(run: &RunDir, export: &Export, file: &str) -> Result<Overlay> {
     let base = run.read(file)?;
-    let since = since(run, export, file)?;
-    if since.is_empty() {
+    let layers = layers(run, export, file)?;
+    if layers.is_empty() {
         return Ok(Overlay::Plain(base));
     }
     Ok(Overlay::Changed(Changed {
         lines: Lines::new(BufReader::with_capacity(1 << 16, base)),
-        since,
+        layers,
         header: true,
         row: Vec::new(),
         at: 0,
@@ -46,12 +46,12 @@ pub fn open(run: &RunDir, export: &Export, file: &str) -> Result<Overlay> {
 /// What has changed of a file since the export: rows that are in it now, and ids that it does not have any
 /// more. In memory: there are as many as were changed.
 #[derive(Debug, Default)]
-struct Since {
+struct Layers {
     rows: BTreeMap<i64, Vec<u8>>,
     left: BTreeSet<i64>,
 }
 
-impl Since {
+impl Layers {
     fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.left.is_empty()
     }
@@ -69,8 +69,8 @@ impl Since {
     }
 }
 
-fn since(run: &RunDir, export: &Export, file: &str) -> Result<Since> {
-    let mut since = Since::default();
+fn layers(run: &RunDir, export: &Export, file: &str) -> Result<Layers> {
+    let mut layers = Layers::default();
     for (number, replay) in (1..).zip(&export.replays) {
         let left = left_by(run, export, (number, replay), file)?;
         let name = replay.file(number, file);
@@ -78,9 +78,9 @@ fn since(run: &RunDir, export: &Export, file: &str) -> Result<Since> {
             true => replayed(run, export, &name)?,
             false => BTreeMap::new(),
         };
-        since.then(left, rows);
+        layers.then(left, rows);
     }
-    Ok(since)
+    Ok(layers)
 }
 
 /// The rows of a file that a pass has changed, and of the users' mapping those that are gone.
@@ -92,7 +92,7 @@ fn left_by(
 ) -> Result<BTreeSet<i64>> {
     let (table, gone_only) = match file == MAPPING {
         true => (USERS, true),
-        false => (file.trim_end_matches(".csv"), false),
+        false => (file.strip_suffix(".csv").unwrap_or(file), false),
     };
     let name = replay.file(number, &outcomes_of(table));
     if replay.pass.is_none() || !export.files.contains_key(&name) {
@@ -174,6 +174,13 @@ pub fn replayed(run: &RunDir, export: &Export, name: &str) -> Result<BTreeMap<i6
     Ok(rows)
 }
 
+/// Rows as a file like the export's.
+pub fn csv<'a>(header: &[u8], rows: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
+    let mut csv = header.to_vec();
+    rows.for_each(|row| csv.extend_from_slice(row));
+    csv
+}
+
 /// The line of names of a file of the run.
 pub fn header(run: &RunDir, file: &str) -> Result<Vec<u8>> {
     let mut header = Vec::new();
@@ -197,41 +204,37 @@ pub fn each_row(run: &RunDir, export: &Export, file: &str, mut take: impl FnMut(
 /// Single rows of a file of the run, as replays and passes have changed it.
 pub struct RowsById {
     places: RowPlaces,
-    since: Since,
+    layers: Layers,
 }
 
 pub fn by_id(run: &RunDir, export: &Export, file: &str) -> Result<RowsById> {
-    Ok(RowsById { places: RowPlaces::of(&run.file(file))?, since: since(run, export, file)? })
+    Ok(RowsById { places: RowPlaces::of(&run.file(file))?, layers: layers(run, export, file)? })
 }
 
 impl RowsById {
     /// In order.
     pub fn ids(&self) -> Vec<i64> {
         let mut ids: Vec<i64> = self.places.ids().collect();
-        if !self.since.is_empty() {
-            ids.retain(|id| !self.since.replaces(*id));
-            ids.extend(self.since.rows.keys());
+        if !self.layers.is_empty() {
+            ids.retain(|id| !self.layers.replaces(*id));
+            ids.extend(self.layers.rows.keys());
             ids.sort_unstable();
         }
         ids
     }
 
-    pub fn has(&self, id: i64) -> bool {
-        self.since.rows.contains_key(&id) || (!self.since.left.contains(&id) && self.places.has(id))
-    }
-
     /// The row as it is, with its line break.
     pub fn row(&mut self, id: i64) -> Result<Option<Vec<u8>>> {
-        match self.since.rows.get(&id) {
+        match self.layers.rows.get(&id) {
             Some(row) => Ok(Some(row.clone())),
-            None if self.since.left.contains(&id) => Ok(None),
+            None if self.layers.left.contains(&id) => Ok(None),
             None => self.places.row(id),
         }
     }
 
     /// From now on it is as another pass has changed it.
     pub fn then(&mut self, left: BTreeSet<i64>, rows: BTreeMap<i64, Vec<u8>>) {
-        self.since.then(left, rows);
+        self.layers.then(left, rows);
     }
 }
 
@@ -285,7 +288,7 @@ impl Read for Overlay {
 pub struct Changed {
     lines: Lines<BufReader<Base>>,
     /// Its rows are those that have not been given out yet, once the file has ended; before that, all of them.
-    since: Since,
+    layers: Layers,
     header: bool,
     /// The row that is given out now, from `at` on.
     row: Vec<u8>,
@@ -300,11 +303,11 @@ impl Changed {
             if std::mem::take(&mut self.header) {
                 return Ok(true);
             }
-            if csv_text::id(&self.row).is_none_or(|id| !self.since.replaces(id)) {
+            if csv_text::id(&self.row).is_none_or(|id| !self.layers.replaces(id)) {
                 return Ok(true);
             }
         }
-        match self.since.rows.pop_first() {
+        match self.layers.rows.pop_first() {
             Some((_, row)) => {
                 self.row = row;
                 Ok(true)

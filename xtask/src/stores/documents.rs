@@ -4,6 +4,7 @@ use crate::findings::{Counts, Finding, FindingKind, Store, document_key};
 use crate::model::Stop;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
+use crate::run::overlay;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
@@ -44,7 +45,7 @@ pub fn documents(
     // Reading the file is faster than what is done with its documents.
     let (sender, receiver) = mpsc::channel(1);
     let ctx = ctx.clone();
-    let mut rows = crate::run::overlay::open(&ctx.run, export, &file)?;
+    let mut rows = overlay::open(&ctx.run, export, &file)?;
     let reading = tokio::task::spawn_blocking(move || {
         let mut read = FileRead::default();
         let mut reader = DocumentReader::open(&mut rows, collection, ctx.settings.policy.null_policy)
@@ -73,6 +74,25 @@ pub fn documents(
         Ok(read)
     });
     Ok((receiver, reading))
+}
+
+/// Rows of a collection's table as documents, by the rows' ids. `header`: of the export's file.
+pub fn of_rows<'a>(
+    ctx: &Ctx,
+    table: &Table,
+    header: &[u8],
+    rows: impl Iterator<Item = (i64, &'a Vec<u8>)>,
+) -> Result<Vec<(i64, Document)>> {
+    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
+    let (ids, rows): (Vec<i64>, Vec<&Vec<u8>>) = rows.unzip();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let csv = overlay::csv(header, rows.into_iter());
+    let mut bytes = &csv[..];
+    let policy = ctx.settings.policy.null_policy;
+    let documents = DocumentReader::open(&mut bytes, collection, policy)?.next(ids.len())?;
+    Ok(ids.into_iter().zip(documents).collect())
 }
 
 /// How what a collection holds stands to what a run writes there.

@@ -3,7 +3,7 @@
 
 use crate::support::{Said, Shop, assert_refused, binary, says};
 use xtask::model::Database;
-use xtask::phases::catch_up::{self, Extent, Held};
+use xtask::phases::catch_up::{self, Extent, HeldRows};
 use xtask::run::command::visibly;
 use xtask::steps::CommandName;
 use xtask::tables::{TABLES, Table};
@@ -132,6 +132,14 @@ async fn nothing_to_do_changes_nothing_and_writes_of_others_stop_a_pass() {
     says(&said, &["✓ NOTHING HAS CHANGED"]);
     assert!(said.stderr.contains("next: cargo xtask cutover --run "), "{}", said.stderr);
     assert_eq!(shop.manifest().export.unwrap().replays.len(), 0);
+
+    // What the rows are compared with is what was written.
+    let orders = shop.latest().file("orders.csv");
+    let whole = std::fs::read(&orders).unwrap();
+    std::fs::write(&orders, &whole[..whole.len() - 1]).unwrap();
+    let said = shop.xtask(&["catch-up"]).expect_code(3);
+    assert!(said.stderr.contains("orders.csv"), "{}", said.stderr);
+    std::fs::write(&orders, whole).unwrap();
 
     shop.source().await.run("UPDATE orders SET status = 'changed' WHERE id = 1").await.unwrap();
     let order = "UPDATE orders SET status = 'theirs' WHERE id = 2";
@@ -326,7 +334,7 @@ async fn every_line_of_what_a_table_depends_on_is_needed() {
         shop.tables = without(table, line);
         let ctx = shop.ctx_of(shop.latest());
         let mut manifest = ctx.run.load_manifest().unwrap();
-        let mut held = Held::read(&ctx, manifest.export.as_ref().unwrap()).unwrap();
+        let mut held = HeldRows::read(&ctx, manifest.export.as_ref().unwrap()).unwrap();
         let pass = catch_up::pass(&ctx, &mut manifest, &mut held, Extent::Audit);
         let error = visibly(&ctx, CommandName::CatchUp, pass)
             .await

@@ -6,15 +6,16 @@ use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::overlay::{self, GONE, RowsById};
+use crate::run::terms;
 use crate::source::rows::Row;
 use crate::tables::{self, Table, USERS};
 use anyhow::{Context, Result};
-use datapath::csv_text::fields;
+use datapath::csv_text::{fields, row_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// All tables as of the last pass.
-pub struct Held {
+pub struct HeldRows {
     pub tables: BTreeMap<&'static str, HeldTable>,
 }
 
@@ -69,15 +70,25 @@ impl Turned {
         self.then.as_ref()?.csv.as_ref()
     }
 
+    /// Why it is in quarantine now; `None`: it is not.
+    pub fn quarantined(&self) -> Option<&str> {
+        let outcome = self.outcome_now().filter(|outcome| kind_of(outcome) == OutcomeKind::Quarantined)?;
+        Some(outcome.trim_start_matches("quarantined:"))
+    }
+
     /// Whether other rows may be others because of it.
     pub fn shows(&self) -> bool {
         self.outcome_then() != self.outcome_now() || self.shared[0] != self.shared[1]
     }
 }
 
-impl Held {
+impl HeldRows {
     /// Reads the run's files through once, to know where each row is.
-    pub fn read(ctx: &Ctx, export: &Export) -> Result<Held> {
+    ///
+    /// # Errors
+    /// `Stop::Differs` where one is not the file that was written.
+    pub fn read(ctx: &Ctx, export: &Export) -> Result<HeldRows> {
+        terms::files_are_whole(ctx, &export.files)?;
         let mut tables = BTreeMap::new();
         for table in ctx.tables {
             let record = export.tables.get(table.name).context("the manifest does not know a table")?;
@@ -92,7 +103,7 @@ impl Held {
             };
             tables.insert(table.name, HeldTable { table, rows, left, ids, shared, mapping });
         }
-        Ok(Held { tables })
+        Ok(HeldRows { tables })
     }
 
     pub fn table(&self, name: &str) -> Result<&HeldTable> {
@@ -134,7 +145,7 @@ pub fn mapping_of(users: &BTreeMap<i64, Turned>) -> BTreeMap<i64, Vec<u8>> {
         let (now, uid) = (user.now.as_ref()?, user.shared[1].as_ref());
         let number = id.to_string();
         let fields = [Some(number.as_bytes()), uid.map(|uid| uid.as_bytes()), Some(now.outcome.as_bytes())];
-        Some((*id, datapath::csv_text::row_of(fields.map(|field| field.map(Into::into)))))
+        Some((*id, row_of(fields.map(|field| field.map(Into::into)))))
     };
     users.iter().filter(|(_, user)| user.shows()).filter_map(row).collect()
 }
@@ -175,11 +186,6 @@ impl HeldTable {
     pub fn quarantined(&self) -> BTreeSet<i64> {
         let quarantined = |outcome: &str| kind_of(outcome) == OutcomeKind::Quarantined;
         self.left.iter().filter(|(_, outcome)| quarantined(outcome)).map(|(id, _)| *id).collect()
-    }
-
-    /// Whether the run knows of a row of the source.
-    pub fn knows(&self, id: i64) -> bool {
-        self.rows.has(id) || self.left.contains_key(&id)
     }
 
     fn was(&mut self, id: i64) -> Result<Option<Was>> {

@@ -11,11 +11,10 @@ mod reading;
 mod scan;
 mod stores;
 
-pub use self::held::Held;
+pub use self::held::HeldRows;
 pub use self::look::unchanged;
 use self::plan::Plan;
 pub use self::reading::Extent;
-pub use self::reading::lap;
 use self::reading::{Seen, read};
 use self::stores::Stores;
 use crate::findings::Counts;
@@ -25,7 +24,7 @@ use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Export, Manifest, Proof, Sequence, TurnedRows};
-use crate::run::overlay;
+use crate::run::{overlay, terms};
 use crate::source::{rows, sequences};
 use crate::steps::StepName;
 use crate::stores::sequences::raise;
@@ -68,13 +67,7 @@ pub fn ready(ctx: &Ctx, manifest: &Manifest) -> Result<Export> {
     let Some(export) = manifest.export.clone() else {
         refuse!("run {run} has no complete export: `cargo xtask migrate --resume {run}` first");
     };
-    if manifest.tool.sql != ctx.sql_hash() {
-        refuse!(
-            "run {run} was made by other SQL than this tool has ({}, here {}): use the tool that made it",
-            manifest.tool.sql,
-            ctx.sql_hash()
-        );
-    }
+    terms::same_rules(ctx, manifest)?;
     match &manifest.proof {
         _ if export.unfinished_pass().is_some() => Ok(export),
         Some(proof) if proof.is_green() => Ok(export),
@@ -92,12 +85,9 @@ pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<
     };
     let (started, step) = (Instant::now(), ctx.run.step(StepName::CatchUp)?);
     ctx.terminal.line("  a pass was cut off: it is completed from its files");
-    let damaged = dir::damaged_files(&ctx.run, &export.files);
-    if !damaged.is_empty() {
-        return Err(crate::model::Stop::Differs(damaged.join("\n  ")).into());
-    }
+    terms::files_are_whole(ctx, &export.files)?;
     let plan = Plan::cut_off(ctx, &export)?;
-    let stores = Stores::compare(ctx, manifest, &plan, Some(&export), Extent::LastPass).await?;
+    let stores = Stores::compare(ctx, manifest, &plan, Some(&export), Extent::Changes).await?;
     let remembered = stores.write(&plan, &export).await?;
     let mut passed = done(ctx, manifest, remembered, started, Extent::Changes).await?;
     passed.completed = true;
@@ -113,7 +103,7 @@ pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<
 pub async fn pass(
     ctx: &Arc<Ctx>,
     manifest: &mut Manifest,
-    held: &mut Held,
+    held: &mut HeldRows,
     extent: Extent,
 ) -> Result<Passed> {
     let (started, step) = (Instant::now(), ctx.run.step(StepName::CatchUp)?);
@@ -135,7 +125,7 @@ pub async fn pass(
     let plan = Plan::of(&seen, &export);
     let began = Instant::now();
     let stores = Stores::compare(ctx, manifest, &plan, None, extent).await?;
-    lap(ctx, "compared the stores", began);
+    ctx.terminal.lap("compared the stores", began);
     let export = plan.written(ctx, &seen, stores.gone.clone())?;
     quarantine_limit(ctx, &export)?;
     *manifest = ctx.run.change_manifest(|manifest| {
@@ -145,9 +135,11 @@ pub async fn pass(
     })?;
     let began = Instant::now();
     let remembered = stores.write(&plan, &export).await?;
-    lap(ctx, "wrote and proved", began);
+    ctx.terminal.lap("wrote and proved", began);
     let mut passed = done(ctx, manifest, remembered, started, extent).await?;
-    keep(held, &seen)?;
+    if extent != Extent::LastPass {
+        keep(held, &seen)?;
+    }
     (passed.read, passed.audited) = (read, audited);
     step.done(&format!("pass {}: {} rows", plan.number, passed.rows()))?;
     Ok(passed)
@@ -175,7 +167,7 @@ pub async fn audited_again(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<()> {
     connection.close().await
 }
 
-fn keep(held: &mut Held, seen: &Seen) -> Result<()> {
+fn keep(held: &mut HeldRows, seen: &Seen) -> Result<()> {
     seen.tables.iter().filter(|turned| !turned.rows.is_empty()).try_for_each(|t| held.then(t.table, &t.rows))
 }
 

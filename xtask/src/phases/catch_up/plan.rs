@@ -3,12 +3,11 @@
 
 use super::held::{Turned, mapping_of, outcome_word};
 use super::reading::{Seen, TableTurned};
-use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::{MIGRATED, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::manifest::{Export, Pass, Replay, TableReplay, TurnedRows};
-use crate::run::overlay;
+use crate::run::overlay::{self, csv};
 use crate::sql::BUCKET;
 use crate::tables::{MAPPING, Table, USERS};
 use anyhow::{Context, Result};
@@ -19,7 +18,7 @@ use std::collections::BTreeMap;
 /// The rows of one table that a store gets, loses or has otherwise.
 pub struct PlannedTable {
     pub table: &'static Table,
-    header: Vec<u8>,
+    pub header: Vec<u8>,
     /// As the store is to hold them.
     pub wanted: BTreeMap<i64, Vec<u8>>,
     /// As the run wrote them last: those of `wanted` that were there, and those that go.
@@ -41,7 +40,7 @@ pub struct Plan {
 impl PlannedTable {
     /// Rows as a file like the export's.
     pub fn csv(&self, rows: &BTreeMap<i64, Vec<u8>>) -> Vec<u8> {
-        file(&self.header, rows.values())
+        csv(&self.header, rows.values())
     }
 
     fn of(turned: &TableTurned) -> PlannedTable {
@@ -150,7 +149,7 @@ impl Plan {
         };
         let outcome = |(id, row): (&i64, &Turned)| format!("{id},{}\n", outcome_word(row)).into_bytes();
         let outcomes: Vec<Vec<u8>> = turned.rows.iter().map(outcome).collect();
-        write(&outcomes_of(name), file(OUTCOMES_HEADER, outcomes.iter()), outcomes.len())?;
+        write(&outcomes_of(name), csv(OUTCOMES_HEADER, outcomes.iter()), outcomes.len())?;
         let planned = self.tables.iter().find(|planned| planned.table.name == name);
         if let Some(planned) = planned.filter(|planned| !planned.wanted.is_empty()) {
             write(&turned.table.file(), planned.csv(&planned.wanted), planned.wanted.len())?;
@@ -161,18 +160,15 @@ impl Plan {
         };
         let notes: Vec<Vec<u8>> = turned.rows.iter().filter_map(note).collect();
         if !notes.is_empty() {
-            write(&notes_of(name), file(b"id,note\n", notes.iter()), notes.len())?;
+            write(&notes_of(name), csv(b"id,note\n", notes.iter()), notes.len())?;
         }
         if !turned.quarantine.is_empty() {
-            let quarantined = |row: &&Turned| {
-                row.outcome_now().is_some_and(|outcome| kind_of(outcome) == OutcomeKind::Quarantined)
-            };
-            let rows = turned.rows.values().filter(quarantined).count();
+            let rows = turned.rows.values().filter(|row| row.quarantined().is_some()).count();
             write(&format!("quarantine/{name}.csv"), turned.quarantine.clone(), rows)?;
         }
         let mapping = if name == USERS { mapping_of(&turned.rows) } else { BTreeMap::new() };
         if !mapping.is_empty() {
-            write(MAPPING, file(b"id,firebase_uid,outcome\n", mapping.values()), mapping.len())?;
+            write(MAPPING, csv(b"id,firebase_uid,outcome\n", mapping.values()), mapping.len())?;
         }
         Ok(())
     }
@@ -202,10 +198,4 @@ fn turned_rows<'a>(rows: impl Iterator<Item = &'a Turned>) -> TurnedRows {
         *count += 1;
     }
     counts
-}
-
-fn file<'a>(header: &[u8], rows: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
-    let mut csv = header.to_vec();
-    rows.for_each(|row| csv.extend_from_slice(row));
-    csv
 }

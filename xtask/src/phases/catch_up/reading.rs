@@ -5,13 +5,13 @@
 //! Read again are the changed keys, all that is in quarantine, and the dependents of every row that shows
 //! something else than before; kept is what differs from what the run holds.
 
-use super::held::{Held, HeldTable, Turned};
+use super::held::{HeldRows, HeldTable, Turned};
 use super::scan::{Scanned, Which, scan};
 use crate::changes;
 use crate::effects::idle::Idle;
 use crate::effects::postgres::Connection;
-use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::Stop;
+use crate::refuse;
 use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::join;
@@ -63,18 +63,18 @@ pub async fn read(
     ctx: &Arc<Ctx>,
     manifest: &Manifest,
     export: &Export,
-    held: &mut Held,
+    held: &mut HeldRows,
     extent: Extent,
 ) -> Result<Seen> {
     let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
     let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
     let began = Instant::now();
     let mut scanned = scans(ctx, manifest, &snapshot.info, held).await?;
-    lap(ctx, "looked for changes", began);
+    ctx.terminal.lap("looked for changes", began);
     let mut shows = BTreeMap::new();
     let mut found: Vec<TableTurned> = Vec::new();
     for tables in tables::in_order(ctx.tables)? {
-        let reading = Reading { ctx, export, info: &snapshot.info, extent, shows: &shows };
+        let reading = SourceReader { ctx, export, info: &snapshot.info, extent, shows: &shows };
         let mut reads = Vec::new();
         for table in tables {
             let of_table = scanned.get_mut(table.name).context("a table was not looked at")?;
@@ -88,7 +88,7 @@ pub async fn read(
         }
     }
     if extent == Extent::Audit {
-        let reading = Reading { ctx, export, info: &snapshot.info, extent, shows: &shows };
+        let reading = SourceReader { ctx, export, info: &snapshot.info, extent, shows: &shows };
         for turned in &found {
             reading.audit(turned, held.table_mut(turned.table)?).await?;
         }
@@ -100,16 +100,11 @@ pub async fn read(
     Ok(Seen { snapshot: info, tables: found, remembered })
 }
 
-/// How long a part of a pass took.
-pub fn lap(ctx: &Ctx, what: &str, began: Instant) {
-    ctx.terminal.detail(format!("  {what}: {:.2} s", began.elapsed().as_secs_f64()));
-}
-
 async fn scans(
     ctx: &Arc<Ctx>,
     manifest: &Manifest,
     snapshot: &SnapshotInfo,
-    held: &Held,
+    held: &HeldRows,
 ) -> Result<BTreeMap<&'static str, Scanned>> {
     let backup = manifest.backup.as_ref().context("the run has no backup")?;
     let idle = Arc::new(Idle::default());
@@ -144,7 +139,7 @@ async fn flushed(ctx: &Ctx, scanned: BTreeMap<&'static str, Scanned>) -> Result<
     Ok(remembered)
 }
 
-struct Reading<'a> {
+struct SourceReader<'a> {
     ctx: &'a Ctx,
     export: &'a Export,
     info: &'a SnapshotInfo,
@@ -153,7 +148,7 @@ struct Reading<'a> {
     shows: &'a BTreeMap<&'static str, BTreeSet<i64>>,
 }
 
-impl Reading<'_> {
+impl SourceReader<'_> {
     /// One table, with what is held of it; it is `counted` rows. Besides, the rows that show something else.
     async fn of(
         &self,
@@ -164,7 +159,7 @@ impl Reading<'_> {
         let began = Instant::now();
         let (turned, shows) = self.table(table, &mut held, which).await?;
         self.counted(&turned, &held, counted)?;
-        lap(self.ctx, &format!("read {} rows of {}", turned.read, table.source), began);
+        self.ctx.terminal.lap(&format!("read {} rows of {}", turned.read, table.source), began);
         Ok((turned, shows, held))
     }
 
@@ -293,10 +288,7 @@ impl Reading<'_> {
     }
 
     async fn evidence(&self, connection: Connection, rows: &Rows, turned: &TableTurned) -> Result<Vec<u8>> {
-        let reason = |(id, row): (&i64, &Turned)| {
-            let outcome = row.outcome_now().filter(|outcome| kind_of(outcome) == OutcomeKind::Quarantined)?;
-            Some((*id, outcome.trim_start_matches("quarantined:").to_string()))
-        };
+        let reason = |(id, row): (&i64, &Turned)| Some((*id, row.quarantined()?.to_string()));
         let quarantined: Vec<(i64, String)> = turned.rows.iter().filter_map(reason).collect();
         let mut file = Vec::new();
         if quarantined.is_empty() {
@@ -326,7 +318,7 @@ impl Reading<'_> {
             return Err(Stop::Differs(what).into());
         }
         if gone == before && before > 0 && counted == 0 {
-            crate::refuse!(
+            refuse!(
                 "{} has been emptied (TRUNCATE, or all {before} rows deleted): a pass does not follow that. Nothing has \
                  been changed. If it is meant, start over: `cargo xtask migrate --replace`",
                 turned.table.source

@@ -4,22 +4,22 @@
 use super::plan::{Plan, PlannedTable};
 use super::reading::Extent;
 use crate::effects::postgres::Connection;
-use crate::findings::{Words, escaped};
+use crate::findings::{Words, document_key, escaped};
 use crate::model::{Database, Stop};
 use crate::remembered::{Remembered, TableThen};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, Manifest};
 use crate::sql::{self, BUCKET, FoundColumns, Held, Kind, Owner, Scope};
 use crate::stores::reconcile::{self, Reconciliation, Wanted};
-use crate::stores::{ownership, remembering, rows};
+use crate::stores::{documents, ownership, remembering, rows};
 use crate::tables::{self, Table};
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
-use datapath::document::{self, Document, DocumentReader};
+use datapath::document::{self, Document};
 use datapath::firestore::{Address, Firestore};
 use futures_util::future::try_join_all;
 use sqlx::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The stores, compared: nobody else writes to the databases until they are closed.
@@ -55,7 +55,7 @@ impl Stores {
         let mut stores = Stores { ctx: ctx.clone(), firestore, extent, databases, gone };
         let opening = Database::ALL.map(|database| open(ctx, manifest, plan, export, database));
         let (opened, in_firestore) =
-            tokio::try_join!(try_join_all(opening), stores.in_firestore(plan, extent))?;
+            tokio::try_join!(try_join_all(opening), stores.in_firestore(plan, export))?;
         for (database, gone) in opened {
             stores.databases.push(database);
             stores.gone.extend(gone);
@@ -65,13 +65,18 @@ impl Stores {
     }
 
     /// Compares the documents; by collection, what must not be there any more.
-    async fn in_firestore(&self, plan: &Plan, extent: Extent) -> Result<BTreeMap<&'static str, Content>> {
+    async fn in_firestore(
+        &self,
+        plan: &Plan,
+        export: Option<&Export>,
+    ) -> Result<BTreeMap<&'static str, Content>> {
         let mut gone = BTreeMap::new();
         for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
             gone.insert(planned.table.name, hashes(&documents_of(&self.ctx, planned, &planned.last)?));
             self.documents(planned, false).await?;
         }
-        if extent != Extent::LastPass {
+        // Of a pass that was cut off some are written already.
+        if self.extent != Extent::LastPass && export.is_none() {
             self.counted(&plan.before).await?;
         }
         Ok(gone)
@@ -99,7 +104,7 @@ impl Stores {
             documents.into_iter().map(|(_, document)| (document.id.clone(), document)).collect()
         };
         let (mut now, mut last) = (by_id(now), by_id(last));
-        let ids: std::collections::BTreeSet<String> = now.keys().chain(last.keys()).cloned().collect();
+        let ids: BTreeSet<String> = now.keys().chain(last.keys()).cloned().collect();
         let wanted = ids.into_iter().map(|id| {
             let (document, last) = (now.remove(&id), last.remove(&id));
             Wanted { id, document, last }
@@ -113,7 +118,7 @@ impl Stores {
         match made.conflicts.first_key_value() {
             None => Ok(()),
             Some((id, how)) => {
-                let key = crate::findings::document_key(planned.table, id).said(self.ctx.values).to_string();
+                let key = document_key(planned.table, id).said(self.ctx.values).to_string();
                 Err(conflict(&self.ctx, planned.table, &key, how))
             }
         }
@@ -279,21 +284,12 @@ impl OpenDatabase {
     }
 }
 
-/// Rows of a collection's table as documents, by the rows' ids.
 fn documents_of(
     ctx: &Ctx,
     planned: &PlannedTable,
     rows: &BTreeMap<i64, Vec<u8>>,
 ) -> Result<Vec<(i64, Document)>> {
-    let collection = planned.table.collection().context("not a collection")?;
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let csv = planned.csv(rows);
-    let mut bytes = &csv[..];
-    let policy = ctx.settings.policy.null_policy;
-    let documents = DocumentReader::open(&mut bytes, collection, policy)?.next(rows.len())?;
-    Ok(rows.keys().copied().zip(documents).collect())
+    documents::of_rows(ctx, planned.table, &planned.header, rows.iter().map(|(id, row)| (*id, row)))
 }
 
 /// What a collection holds of them, by the ids of their rows.

@@ -3,6 +3,7 @@
 //! of an instant before that.
 
 use crate::changes;
+use crate::effects::postgres::Connection;
 use crate::model::Database;
 use crate::phases::catch_up::{self, unchanged};
 use crate::remembered::Remembered;
@@ -11,12 +12,14 @@ use crate::run::manifest::{Cutover, Export, FullProof, Manifest};
 use crate::run::{dir, join};
 use crate::source::digests::raw_digests;
 use crate::source::snapshot::Snapshot;
+use crate::sql;
 use crate::stores::documents::{self, Compared, compare};
 use crate::stores::{remembering, rows};
 use crate::tables::{self, Table};
-use crate::{effects::postgres::Connection, sql};
 use anyhow::{Context, Result};
+use datapath::digest::Digest;
 use datapath::firestore::{Address, Firestore, Instant};
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,15 +37,15 @@ impl Snapshots {
         export: Arc<Export>,
         firestore: BTreeMap<String, Instant>,
     ) -> Result<Snapshots> {
-        let mut databases = Vec::new();
-        for database in Database::ALL {
+        let databases = try_join_all(Database::ALL.map(|database| async move {
             let mut connection = ctx.looking(database, "full proof").await?;
             let tables = tables::of_database(ctx.tables, database).map(|table| ("public", table.name));
             connection.run(sql::BEGIN_LOOKING).await?;
             connection.run(&sql::lock_for_reading(tables)).await?;
             connection.row("SELECT pg_current_snapshot()::text").await?;
-            databases.push((database, connection));
-        }
+            anyhow::Ok((database, connection))
+        }));
+        let databases = databases.await?;
         Ok(Snapshots { export, databases, firestore })
     }
 
@@ -168,7 +171,7 @@ pub(super) async fn afterwards(
 }
 
 /// What every table of the source holds, which stays read-only: for the archive of it.
-async fn digested(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<BTreeMap<String, datapath::digest::Digest>> {
+async fn digested(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<BTreeMap<String, Digest>> {
     let backup = manifest.backup.as_ref().context("the run has no backup")?;
     let snapshot = Snapshot::again(ctx, backup.snapshot.hash).await?;
     let (digests, _) = raw_digests(ctx, &snapshot).await?;

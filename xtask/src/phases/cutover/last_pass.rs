@@ -2,13 +2,12 @@
 //! since the pass before it, and for a look whether anything else has changed.
 
 use super::afterwards::Snapshots;
-use super::taking_over::{Found, Since, recorded};
-use crate::model::Stop;
-use crate::phases::catch_up::{self, Extent, Held, lap, unchanged};
+use super::taking_over::{Found, FreezeTime, recorded};
+use crate::phases::catch_up::{self, Extent, HeldRows, unchanged};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Frozen;
-use crate::run::manifest::{Cutover, Manifest, StoreState};
+use crate::run::manifest::{Cutover, Manifest, StoreState, TableExport};
 use crate::source::digests;
 use crate::source::freeze::Freezer;
 use crate::stores::marks;
@@ -18,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) struct LastPass {
-    held: Held,
+    held: HeldRows,
 }
 
 impl LastPass {
@@ -36,7 +35,7 @@ impl LastPass {
             return Ok(None);
         }
         ctx.terminal.phase("Cut-over: a pass before the freeze");
-        let mut held = Held::read(ctx, &catch_up::ready(ctx, manifest)?)?;
+        let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?)?;
         let passed = catch_up::pass(ctx, manifest, &mut held, Extent::Changes).await?;
         ctx.terminal
             .line(format!("  the source will be read-only for about {:.1} s", passed.seconds + LOOKS));
@@ -58,19 +57,16 @@ impl LastPass {
         ctx: &Arc<Ctx>,
         manifest: &mut Manifest,
         (freezer, frozen): (&Freezer, &Frozen),
-        since: Since,
+        since: FreezeTime,
         hold: bool,
     ) -> Result<(Cutover, Option<Snapshots>)> {
         let finding = self.found(ctx, manifest, freezer, frozen);
-        let found = match since.left() {
+        let found = match since.most {
             None => finding.await?,
-            Some(left) => match tokio::time::timeout(left, finding).await {
-                Ok(found) => found?,
-                Err(_) => {
-                    since.not_too_long()?;
-                    return Err(Stop::Refused("the freeze has lasted too long".into()).into());
-                }
-            },
+            Some(most) => {
+                let left = most.saturating_sub(since.began.elapsed());
+                tokio::time::timeout(left, finding).await.map_err(|_| since.too_long(most))??
+            }
         };
         let export = Arc::new(manifest.export.clone().context("the run has no export")?);
         let snapshots = match hold {
@@ -94,12 +90,12 @@ impl LastPass {
         let began = Instant::now();
         // What is written to a collection from now on is the services' work.
         let firestore = marks::instants(ctx).await?;
-        lap(ctx, "asked Firestore for its time", began);
+        ctx.terminal.lap("asked Firestore for its time", began);
         let began = Instant::now();
         unchanged(ctx, manifest).await?;
-        lap(ctx, "looked at the source once more", began);
+        ctx.terminal.lap("looked at the source once more", began);
         let export = manifest.export.as_ref().context("the run has no export")?;
-        let store = |(name, record): (&String, &crate::run::manifest::TableExport)| {
+        let store = |(name, record): (&String, &TableExport)| {
             (name.clone(), StoreState { content: record.content.total(), sequence: None })
         };
         let stores = export.tables.iter().map(store).collect();

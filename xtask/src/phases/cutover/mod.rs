@@ -8,11 +8,10 @@ mod taking_over;
 
 use self::afterwards::{Snapshots, afterwards};
 use self::last_pass::LastPass;
-use self::taking_over::{Found, Since, let_in, recorded};
+use self::taking_over::{Found, FreezeTime, let_in, recorded};
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::identity::ServerName;
 use crate::model::{Service, Stop};
-use crate::phases::catch_up::lap;
 use crate::phases::p5_verify::{self, Depth};
 use crate::refuse;
 use crate::run::ctx::Ctx;
@@ -150,12 +149,12 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
     };
     let step = ctx.run.step(StepName::Cutover)?;
     let stopped = shop.stop(&Service::ALL, Side::Old, cleanup).await?;
-    let since = Since::now(way.max_freeze);
+    let since = FreezeTime::now(way.max_freeze);
     let held = match freezer.freeze(Some(ctx.run.id()), cleanup).await {
         Ok(held) => held,
         Err(error) => return Err(started_again(ctx, cleanup, stopped, error).await),
     };
-    lap(ctx, "froze the source", since.began);
+    ctx.terminal.lap("froze the source", since.began);
     match take_over(ctx, &mut manifest, (&freezer, held.frozen()), since, (last_pass, way.hold)).await {
         Ok((cutover, snapshots)) => {
             if let Held::Now(pending, _) = held {
@@ -307,7 +306,7 @@ async fn take_over(
     ctx: &Arc<Ctx>,
     manifest: &mut Manifest,
     (freezer, frozen): (&Freezer, &Frozen),
-    since: Since,
+    since: FreezeTime,
     (last_pass, hold): (Option<LastPass>, bool),
 ) -> Result<(Cutover, Option<Snapshots>)> {
     if let Some(last_pass) = last_pass {

@@ -1,8 +1,6 @@
 //! The instant from which the services' word counts: announced in every store, and written down.
 
-use crate::model::Database;
-use crate::phases::catch_up::lap;
-use crate::refuse;
+use crate::model::{Database, Stop};
 use crate::run::ctx::Ctx;
 use crate::run::dir;
 use crate::run::freeze_log::Frozen;
@@ -18,39 +16,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Since when the source has been held back, and for how long it may be.
+/// FreezeTime when the source has been held back, and for how long it may be.
 #[derive(Clone, Copy)]
-pub(super) struct Since {
+pub(super) struct FreezeTime {
     pub began: std::time::Instant,
-    most: Option<Duration>,
+    pub most: Option<Duration>,
 }
 
-impl Since {
-    pub fn now(most: Option<Duration>) -> Since {
-        Since { began: std::time::Instant::now(), most }
+impl FreezeTime {
+    pub fn now(most: Option<Duration>) -> FreezeTime {
+        FreezeTime { began: std::time::Instant::now(), most }
     }
 
-    pub fn seconds(self) -> Option<f64> {
-        Some(self.began.elapsed().as_secs_f64())
-    }
-
-    /// How much longer it may be.
-    pub fn left(self) -> Option<Duration> {
-        Some(self.most?.saturating_sub(self.began.elapsed()))
+    pub fn seconds(self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     /// # Errors
     /// Refuses where it has been held for longer than it may: it is given back then.
     pub fn not_too_long(self) -> Result<()> {
         match self.most {
-            Some(most) if self.began.elapsed() > most => refuse!(
-                "the source has been read-only for {:.1} s, --max-freeze is {:.1} s: it is given back, and nothing has \
-                 been cut over. `cargo xtask catch-up --until-less-than 1s` makes the last pass shorter",
-                self.began.elapsed().as_secs_f64(),
-                most.as_secs_f64()
-            ),
+            Some(most) if self.began.elapsed() > most => Err(self.too_long(most)),
             _ => Ok(()),
         }
+    }
+
+    /// `most`: for how long it may be held.
+    pub fn too_long(self, most: Duration) -> anyhow::Error {
+        let what = format!(
+            "the source has been read-only for {:.1} s, --max-freeze is {:.1} s: it is given back, and nothing has \
+             been cut over. `cargo xtask catch-up --until-less-than 1s` makes the last pass shorter",
+            self.seconds(),
+            most.as_secs_f64()
+        );
+        Stop::Refused(what).into()
     }
 }
 
@@ -71,12 +70,12 @@ pub(super) async fn recorded(
     manifest: &mut Manifest,
     found: Found,
     (freezer, frozen): (&Freezer, &Frozen),
-    since: Since,
+    since: FreezeTime,
 ) -> Result<Cutover> {
     let Found { proof, check, source, source_sequences, mut stores, firestore } = found;
     let began = std::time::Instant::now();
     let raised = raise(ctx, &sequences::of_tables(ctx).await?).await?;
-    lap(ctx, "raised the sequences", began);
+    ctx.terminal.lap("raised the sequences", began);
     for (table, sequence) in &raised {
         if let Some(store) = stores.get_mut(*table) {
             store.sequence = Some(*sequence);
@@ -85,7 +84,7 @@ pub(super) async fn recorded(
     since.not_too_long()?;
     let began = std::time::Instant::now();
     announced(ctx, freezer, frozen).await?;
-    lap(ctx, "announced it in every store", began);
+    ctx.terminal.lap("announced it in every store", began);
     let mut cutover = Cutover {
         at: dir::now(),
         source,
@@ -99,7 +98,7 @@ pub(super) async fn recorded(
     };
     // First where `unfreeze` looks; this is the instant:
     freezer.book().cutover(freezer.source(), ctx.run.id())?;
-    cutover.frozen_for = since.seconds();
+    cutover.frozen_for = Some(since.seconds());
     *manifest = ctx.run.change_manifest(|manifest| {
         manifest.proof = proof.or(manifest.proof.take());
         manifest.source = check.or(manifest.source.take());

@@ -14,17 +14,17 @@ use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::{Database, MIGRATED, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::dir;
 use crate::run::manifest::{Export, Known, Manifest, Moved, Replay, SnapshotInfo, TableReplay};
+use crate::run::{dir, terms};
 use crate::source::{assess::conversions, drift::known, snapshot::Snapshot};
 use crate::sql::{self, BUCKET, Held, Kind, Owner};
 use crate::steps::StepName;
-use crate::stores::ownership;
 use crate::stores::reconcile::{self, Reconciliation, Wanted};
+use crate::stores::{documents, ownership};
 use crate::tables::{self, USERS};
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
-use datapath::document::{Document, DocumentReader, NullPolicy};
+use datapath::document::Document;
 use datapath::files::FileInfo;
 use datapath::firestore::{Address, Firestore};
 use serde::Serialize;
@@ -75,7 +75,8 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Replayed> {
             ctx.run.id()
         );
     }
-    same_rules(ctx, manifest, &export)?;
+    terms::same_rules(ctx, manifest)?;
+    terms::files_are_whole(ctx, &export.files)?;
     let step = ctx.run.step(StepName::Replay)?;
     let read = read(ctx, manifest, &export).await?;
     let mut replaying = Replaying::new(ctx.clone(), export, read);
@@ -83,8 +84,8 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Replayed> {
     if !unknown.is_empty() {
         refuse!(
             "rows that were fixed need rows that the run does not have:\n  {}\nNothing has been changed: let \
-             them refer to rows that were migrated, or take them out of the source; then type the same \
-             command again. Or start over with `cargo xtask migrate` and empty targets",
+             them refer to rows that were migrated, or take them out of the source; then rerun the \
+             command. Or start over with `cargo xtask migrate` and empty targets",
             unknown.join("\n  ")
         );
     }
@@ -93,23 +94,6 @@ pub async fn run(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Replayed> {
     let brought_in: usize = replayed.tables.values().map(|t| t.brought_in.len()).sum();
     step.done(&format!("{brought_in} rows brought in"))?;
     Ok(replayed)
-}
-
-/// A row read by other rules than the rest of the run would be proven by the wrong ones.
-fn same_rules(ctx: &Ctx, manifest: &Manifest, export: &Export) -> Result<()> {
-    if manifest.tool.sql != ctx.sql_hash() {
-        refuse!(
-            "run {} was made by other SQL than this tool has ({}, here {}): use the tool that made it",
-            ctx.run.id(),
-            manifest.tool.sql,
-            ctx.sql_hash()
-        );
-    }
-    let damaged = dir::damaged_files(&ctx.run, &export.files);
-    if !damaged.is_empty() {
-        return Err(Stop::Differs(damaged.join("\n  ")).into());
-    }
-    Ok(())
 }
 
 /// Everything that is asked of the source, at one instant.
@@ -309,7 +293,8 @@ impl Replaying {
             if part.table.collection().is_none() {
                 continue;
             }
-            let documents = part.documents(self.ctx.settings.policy.null_policy)?;
+            let rows = part.wanted.iter().map(|(id, row)| (*id, &row.csv));
+            let documents = documents::of_rows(&self.ctx, part.table, &part.header, rows)?;
             let wanted = documents.iter().map(|(_, document)| Wanted {
                 id: document.id.clone(),
                 document: Some(document.clone()),
@@ -427,19 +412,5 @@ impl Replaying {
             }
         }
         Replayed { tables, done: self.done }
-    }
-}
-
-impl reading::Part {
-    /// The wanted rows as documents, by the rows' ids.
-    fn documents(&self, policy: NullPolicy) -> Result<Vec<(i64, Document)>> {
-        let collection = self.table.collection().context("not a collection")?;
-        if self.wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let csv = self.csv(self.wanted.values());
-        let mut rows = &csv[..];
-        let documents = DocumentReader::open(&mut rows, collection, policy)?.next(self.wanted.len())?;
-        Ok(self.wanted.keys().copied().zip(documents).collect())
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct Part {
     /// What this run last wrote of the latter.
     last: BTreeMap<i64, Vec<u8>>,
     /// The line of names of the export's file.
-    header: Vec<u8>,
+    pub header: Vec<u8>,
     /// The columns of the file, in its order.
     columns: Vec<String>,
 }
@@ -53,13 +53,13 @@ pub(super) struct Batch {
 impl Part {
     /// Rows as a file like the export's.
     pub fn csv<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Vec<u8> {
-        file(&self.header, rows.map(|row| &row.csv))
+        overlay::csv(&self.header, rows.map(|row| &row.csv))
     }
 
     /// What this run last wrote of the wanted rows.
     pub fn last_csv(&self) -> Vec<u8> {
         let rows = self.last.iter().filter(|(id, _)| self.wanted.contains_key(id));
-        file(&self.header, rows.map(|(_, row)| row))
+        overlay::csv(&self.header, rows.map(|(_, row)| row))
     }
 
     /// A value of a row, as text.
@@ -99,12 +99,6 @@ impl Part {
     fn user_column(&self) -> Option<&'static str> {
         self.table.references.iter().find(|r| r.to == To::User).map(|r| r.column)
     }
-}
-
-fn file<'a>(header: &[u8], rows: impl Iterator<Item = &'a Vec<u8>>) -> Vec<u8> {
-    let mut csv = header.to_vec();
-    rows.for_each(|row| csv.extend_from_slice(row));
-    csv
 }
 
 impl Batch {
@@ -332,7 +326,7 @@ impl Mapping {
     }
 
     pub fn csv(&self) -> Vec<u8> {
-        file(&self.header, self.changed.values())
+        overlay::csv(&self.header, self.changed.values())
     }
 
     /// The uids of users who changed in this replay or an earlier one: rows that refer to them may have
