@@ -189,8 +189,10 @@ async fn nothing_is_left_of_a_rehearsal_however_it_ends() {
         let mut run = stack.start(&rehearse);
         run.wait_for(moment, || made(moment));
         run.signal(Signal::SIGTERM);
-        run.ends_within(60).expect_code(6);
+        let said = run.ends_within(90).expect_code(6);
+        assert!(!said.stderr.contains("could not be undone"), "ended at {moment}: {}", said.stderr);
         assert_eq!(everything(), before, "ended at {moment}");
+        assert_eq!(homes(), Vec::<PathBuf>::new(), "ended at {moment}: {}", said.stderr);
     }
     let mut run = stack.start(&rehearse);
     run.wait_for_words("Phases 3 and 4");

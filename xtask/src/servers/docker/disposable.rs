@@ -35,7 +35,7 @@ const PORTS_TO_TRY: usize = 5;
 const MAKING: Duration = Duration::from_secs(60);
 /// How long something may be in use that is to go.
 const PATIENCE: Patience =
-    Patience { deadline: Duration::from_secs(10), interval: Duration::from_millis(300) };
+    Patience { deadline: Duration::from_secs(30), interval: Duration::from_millis(300) };
 
 /// Running containers of a rehearsal. They go with `stop`, or when what is noted in `cleanup` is undone.
 pub struct Disposable {
@@ -168,12 +168,16 @@ async fn remove(engine: Engine, home: PathBuf) -> Result<()> {
 async fn sweep(engine: &Engine, home: &Path) -> Result<()> {
     let label = label(home);
     let what = format!("everything of {} to be gone", home.display());
-    let waiting = Waiting::begin(&what, PATIENCE);
+    let mut waiting = Waiting::begin(&what, PATIENCE);
     let (mut used, mut clean) = (BTreeSet::new(), false);
     loop {
         let swept = sweep_once(engine, (HOME_LABEL, &label), &mut used).await;
         if clean && matches!(swept, Ok(true)) {
             return Ok(());
+        }
+        if swept.is_ok() {
+            // a slow engine is not late as long as what is there goes
+            waiting = Waiting::begin(&what, PATIENCE);
         }
         clean = matches!(swept, Ok(true));
         let seen = match swept {
