@@ -1,10 +1,10 @@
 //! The migration cut on purpose, verbs beside each other, and what it has left corrupted on purpose: see
 //! `lab/chaos`, `lab/corruptions` and `lab/changes`.
 
-use crate::lab::chaos::verbs;
+use crate::lab::chaos::{live, verbs};
 use crate::lab::{changes, chaos, corruptions, rollbacks};
 use crate::session::{Command, Session};
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 /// For developers: interrupt and corrupt migrations on purpose
 ///
@@ -31,6 +31,10 @@ pub struct Args {
     /// anything was lost, invented or changed
     #[arg(long, value_name = "N", conflicts_with_all = ["corruptions", "verbs", "changes", "scale"])]
     pub rollbacks: Option<usize>,
+    /// Windows: the shop writes while it is migrated, caught up with and cut over; what is cut are the passes and the
+    /// cut-over [default: 100 cuts, scale 0]
+    #[arg(long, conflicts_with_all = ["corruptions", "verbs", "changes", "rollbacks", "only"])]
+    pub live: bool,
     /// The corruption, the scene of two verbs, or with --changes the round, of this number alone
     #[arg(long, value_name = "N", conflicts_with_all = ["cuts", "corruptions"], requires = "seed")]
     pub only: Option<usize>,
@@ -44,6 +48,7 @@ pub struct Args {
 
 /// Of a campaign that does not say how many.
 const CUTS: usize = 200;
+const LIVE_CUTS: usize = 100;
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Verbs {
@@ -62,6 +67,9 @@ impl Command for Args {
         }
         if let Some(rounds) = self.rollbacks {
             return back(session, rollbacks::Plan { rounds, seed, cuts: self.cuts.unwrap_or(0) }).await;
+        }
+        if self.live {
+            return window(session, &self, seed).await;
         }
         match (self.corruptions, self.only) {
             (None, None) => cut(session, &self, seed).await,
@@ -88,6 +96,18 @@ async fn beside(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let (_, environment) = session.environment_file()?;
     session.terminal.phase(&format!("Verbs in parallel, seed {seed}"));
     let campaign = verbs::run(&plan, &session.workspace, &environment, &session.terminal).await?;
+    shown(session, &campaign, &campaign.text())?;
+    campaign.judge()
+}
+
+async fn window(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
+    let (cuts, scale) = (args.cuts.unwrap_or(LIVE_CUTS), args.scale.unwrap_or(0));
+    let (_, path) = session.environment_file()?;
+    let environment =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    session.terminal.phase(&format!("The window: {cuts} cuts, seed {seed}"));
+    let plan = live::Plan { cuts, seed, scale };
+    let campaign = live::run(&plan, &session.workspace, &environment, &session.terminal).await?;
     shown(session, &campaign, &campaign.text())?;
     campaign.judge()
 }

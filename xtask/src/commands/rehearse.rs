@@ -9,7 +9,7 @@ use crate::commands::rehearse_rollback::{Services, forward_again, role_of_its_ow
 use crate::commands::rehearse_services::smoked;
 use crate::commands::stack::{StackArgs, wanted};
 use crate::effects::cleanup::Cleanup;
-use crate::lab::shop_services;
+use crate::lab::{live, shop_services};
 use crate::operations::report::{self, RunStory};
 use crate::phases::rollback::Scenario;
 use crate::run::command::Times;
@@ -161,7 +161,8 @@ pub async fn run(
         role_of_its_own(&mut settings, service).await?;
     }
     if plan.story.live {
-        rehearse_live::role_of_the_shop(&mut settings).await?;
+        live::role_of_the_shop(&settings).await?;
+        settings.policy.freeze_roles.push(live::SHOP.to_string());
     }
     let stays = plan.keep || plan.runs.is_some();
     let parent = if stays { runs } else { servers.home().join("runs") };

@@ -1,16 +1,13 @@
 //! The rehearsal with a shop that goes on writing: migrated, caught up with and cut over meanwhile.
 
 use super::cutover::{self, Way};
-use super::rehearse_rollback::make_role;
 use super::{catch_up, migrate};
 use crate::effects::cleanup::Cleanup;
 use crate::lab::live::{self, Writer};
 use crate::model::{Stop, grouped};
 use crate::run::ctx::Ctx;
 use crate::run::report::Report;
-use crate::settings::{Server, Settings};
 use crate::source::Handling;
-use crate::{sql, sql_file};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,27 +15,11 @@ use std::time::Instant;
 /// Passes before the cut-over.
 const PASSES: usize = 3;
 
-/// The role of the clients, which a freeze keeps from logging in.
-const SHOP: &str = "live_shop";
-
-/// Makes that role.
-pub async fn role_of_the_shop(settings: &mut Settings) -> Result<()> {
-    let mut connection = make_role(settings, SHOP).await?;
-    connection.run(&sql::bind(sql_file!("live/rights.sql"), &[("role", SHOP)])).await?;
-    connection.close().await?;
-    settings.policy.freeze_roles.push(SHOP.to_string());
-    Ok(())
-}
-
-fn shop(settings: &Settings) -> Server {
-    Server { user: SHOP.to_string(), ..settings.source.clone() }
-}
-
 /// # Errors
 /// `Stop::Differs` where a store does not hold what the old database holds in the end.
 pub async fn played(ctx: &Arc<Ctx>, cleanup: &Cleanup) -> Result<Report> {
     let say = |line: String| ctx.terminal.always(&line);
-    let mut writer = Writer::start(&shop(&ctx.settings), 8)?;
+    let mut writer = Writer::start(&live::as_shop(&ctx.settings), 8)?;
     let report = migrate::run(ctx, &Handling::default()).await?;
     say(format!("live: migrated while {:.0} transactions a second were written", writer.lap().per_second));
     for _ in 0..PASSES {

@@ -6,7 +6,7 @@ use crate::commands::rehearse_services::smoked;
 use crate::commands::rollback::{self, Asked, text};
 use crate::commands::{cutover, migrate, verify};
 use crate::effects::cleanup::Cleanup;
-use crate::effects::postgres::{self, Connection};
+use crate::lab::live::make_role;
 use crate::lab::rollbacks::{Collisions, services_write};
 use crate::model::{Existing, Service, Stop};
 use crate::phases::p5_verify::Depth;
@@ -16,9 +16,7 @@ use crate::run::dir::RunDir;
 use crate::run::report::Report;
 use crate::settings::Settings;
 use crate::source::Handling;
-use crate::sql;
 use anyhow::Result;
-use secrecy::ExposeSecret;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,14 +89,6 @@ pub async fn role_of_its_own(settings: &mut Settings, service: Service) -> Resul
     make_role(settings, &role).await?.close().await?;
     settings.services.roles.insert(service, role);
     Ok(())
-}
-
-/// A role of the old database with the password of the tool's own. Returns the session that has made it.
-pub async fn make_role(settings: &Settings, role: &str) -> Result<Connection> {
-    let mut connection = postgres::connect(&settings.source, "rehearse").await?;
-    let password = settings.source.password.expose_secret();
-    connection.run_secret("creating the role of a service", &sql::create_role(role, password)).await?;
-    Ok(connection)
 }
 
 /// The same shop once more: migrated in the place of what was taken back, cut over, verified.

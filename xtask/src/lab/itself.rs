@@ -1,11 +1,23 @@
 //! The tool itself, started by the lab on servers of its own.
 
+use crate::effects::dump::Tools;
 use crate::effects::process::Program;
-use anyhow::{Context, Result};
+use crate::effects::terminal::{Terminal, Verbosity};
+use crate::findings::Values;
+use crate::run::ctx::{Ctx, Options};
+use crate::run::dir::RunDir;
+use crate::servers::native;
+use crate::settings::Settings;
+use crate::tables::TABLES;
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// This program's file.
 pub(super) fn own() -> Result<PathBuf> {
@@ -39,4 +51,36 @@ pub(super) fn result<T: DeserializeOwned>(document: &str) -> Result<T> {
 /// What it said, for a message.
 pub(super) fn in_one_line(said: &str) -> String {
     said.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" / ")
+}
+
+/// The text of an environment whose old database has this role of a service, which a freeze keeps out.
+pub(super) fn environment_with_role(local: &str, role: &str) -> Result<String> {
+    const POLICY: &str = "\n[policy]\n";
+    ensure!(local.contains(POLICY), "the environment has no [policy] to put freeze_roles under");
+    Ok(local.replacen(POLICY, &format!("{POLICY}freeze_roles = [\"{role}\"]\n"), 1))
+}
+
+/// Keeps it in a private file, which `--env` can name.
+pub(super) fn write_environment(path: &Path, text: &str) -> Result<()> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// A run as a command of this program sees it.
+pub(super) fn context(
+    workspace: &Path,
+    settings: &Settings,
+    run: RunDir,
+    max_diffs: usize,
+) -> Result<Arc<Ctx>> {
+    let options = Options {
+        terminal: Terminal::new(Verbosity::Quiet, true),
+        tools: Tools { bindir: native::postgres_bindir()? },
+        workspace: workspace.to_path_buf(),
+        jobs: std::thread::available_parallelism().map_or(2, usize::from),
+        max_diffs,
+        values: Values::Shown,
+    };
+    Ok(Arc::new(Ctx::new(settings.clone(), TABLES, run, options)))
 }

@@ -25,6 +25,8 @@ pub enum Moment {
     Done(Point),
     /// So long after the start.
     After(Duration),
+    /// So long after the source was frozen.
+    Frozen(Duration),
 }
 
 #[derive(Clone, Debug)]
@@ -89,13 +91,16 @@ impl Choice {
             (1, Some(step)) => Moment::Done(step.clone()),
             _ => Moment::After(self.length.mul_f64(rng.f64())),
         };
-        Cut { moment, fault: self.fault(rng) }
+        Cut { moment, fault: Fault::any(rng, self.disk) }
     }
+}
 
-    fn fault(&self, rng: &mut Rng) -> Fault {
+impl Fault {
+    /// One of them; `disk`: the disk can be filled, too.
+    pub fn any(rng: &mut Rng, disk: bool) -> Fault {
         let server = SERVERS[rng.usize(..SERVERS.len())];
         let line = if rng.u8(..3) == 0 { FIRESTORE } else { server };
-        match rng.u8(..if self.disk { 11 } else { 10 }) {
+        match rng.u8(..if disk { 11 } else { 10 }) {
             0 => Fault::KillTool,
             1 => Fault::EndTool,
             2 => Fault::EndSessions(server),
@@ -113,9 +118,7 @@ impl Choice {
             _ => Fault::FillDisk,
         }
     }
-}
 
-impl Fault {
     /// A word for the summary.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -160,6 +163,7 @@ impl fmt::Display for Cut {
             Moment::Begun(step) => write!(f, " at `{step}`"),
             Moment::Done(step) => write!(f, " after `{step}`"),
             Moment::After(time) => write!(f, " after {} ms", time.as_millis()),
+            Moment::Frozen(time) => write!(f, " {} ms into the freeze", time.as_millis()),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod end;
 mod fault;
+pub mod live;
 pub mod oracle;
 pub mod point;
 mod testbed;

@@ -179,7 +179,7 @@ fn files_under(folder: &Path, name: &str) -> Result<BTreeSet<String>> {
 }
 
 /// Staging schemas, and sessions of a run, that still stand there.
-async fn left_on_servers(settings: &Settings) -> Result<Vec<String>> {
+pub(super) async fn left_on_servers(settings: &Settings) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for database in Database::ALL {
         let mut connection = postgres::connect(settings.target(database), "chaos").await?;

@@ -18,11 +18,13 @@ use crate::lab::itself;
 use crate::lab::signal::signal;
 use crate::model::{Database, Stop};
 use crate::run::dir;
+use crate::run::freeze_log::FreezeLog;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::{Connections, EmulatorChoice, SERVERS, Stack};
 use crate::settings::{Environment, Server, Settings};
 use crate::sql_file;
 use crate::steps::Event;
+use crate::stores::marks;
 use crate::tables::TABLES;
 use anyhow::{Context, Result, ensure};
 use datapath::firestore::{Address, Firestore, Unconditional};
@@ -44,6 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_micros(500);
 /// Runs on one emulator: to clear it frees none of its memory.
 const RUNS_PER_EMULATOR: usize = 20;
+/// How many rows may be in quarantine: the option that says it.
+const QUARANTINE: &str = "--max-quarantine";
 /// For the runs, one at a time.
 const DISK: &str = "64m";
 
@@ -63,15 +67,17 @@ pub struct Testbed {
     work: PathBuf,
     /// Where runs go, if this machine allows it.
     disk: Option<SmallDisk>,
+    /// The environment that the tool is called with, where it is not the workspace's own.
+    named: Option<PathBuf>,
 }
 
-/// How one attempt ended.
-struct Attempt {
+/// How one call of the tool ended.
+pub(super) struct Attempt {
     /// None: it had to be killed, because it did not end.
-    status: Option<ExitStatus>,
-    struck: bool,
+    pub status: Option<ExitStatus>,
+    pub struck: bool,
     /// Its part of the journal, where it came so far.
-    told: Option<CountedApart>,
+    pub told: Option<CountedApart>,
 }
 
 impl Testbed {
@@ -96,9 +102,18 @@ impl Testbed {
             let to = format!("127.0.0.1:{}", stack.connections().server(server)?.port);
             lines.insert(server, TcpFaults::start(to).await?);
         }
-        let (emulator, runs_on_emulator, writes) = (Some(emulator), 0, None);
-        let mut world =
-            Testbed { stack, emulator, runs_on_emulator, environment, settings, lines, writes, work, disk };
+        let mut world = Testbed {
+            stack,
+            emulator: Some(emulator),
+            runs_on_emulator: 0,
+            environment,
+            settings,
+            lines,
+            writes: None,
+            work,
+            disk,
+            named: None,
+        };
         world.use_emulator().await?;
         Ok(world)
     }
@@ -106,6 +121,23 @@ impl Testbed {
     /// Whether the disk can be filled.
     pub fn has_disk(&self) -> bool {
         self.disk.is_some()
+    }
+
+    /// From here on the tool is called with the environment of this text.
+    pub fn call_with(&mut self, environment: &str) -> Result<()> {
+        let path = self.work.join("shop.toml");
+        itself::write_environment(&path, environment)?;
+        self.named = Some(path);
+        Ok(())
+    }
+
+    /// Straight to the servers.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn connections(&self) -> &Connections {
+        self.stack.connections()
     }
 
     /// Puts the proxies in front of the emulator, and tells the tool their addresses.
@@ -148,8 +180,9 @@ impl Testbed {
     async fn without_a_fault(&mut self) -> Result<Duration> {
         self.renew().await?;
         let started = Instant::now();
-        let status = self.tool(&["migrate"])?.wait().await?;
-        ensure!(status.success(), "the undisturbed run failed: {}", self.said());
+        let attempt = self.call(&["migrate", QUARANTINE, "1000000"], None).await?;
+        let done = attempt.status.is_some_and(|status| status.success());
+        ensure!(done, "the undisturbed run failed: {}", self.said());
         Ok(started.elapsed())
     }
 
@@ -212,10 +245,15 @@ impl Testbed {
     async fn attempt(&mut self, cut: Option<&Cut>) -> Result<Attempt> {
         let run = self.newest()?;
         let id = run.as_ref().and_then(|run| run.file_name()).map(|id| id.to_string_lossy().into_owned());
-        let tool = match &id {
-            Some(run) => self.tool(&["migrate", "--resume", run])?,
-            None => self.tool(&["migrate"])?,
-        };
+        match &id {
+            Some(run) => self.call(&["migrate", "--resume", run, QUARANTINE, "1000000"], cut).await,
+            None => self.call(&["migrate", QUARANTINE, "1000000"], cut).await,
+        }
+    }
+
+    /// Calls the tool, and cuts it.
+    pub(super) async fn call(&mut self, arguments: &[&str], cut: Option<&Cut>) -> Result<Attempt> {
+        let tool = self.tool(arguments)?;
         let pid = tool.pid();
         let struck = match cut {
             Some(cut) => self.moment(&cut.moment, &tool).await? && self.strike(&cut.fault, pid).await?,
@@ -243,7 +281,7 @@ impl Testbed {
 
     /// Waits until the moment has come; false where the tool has ended before.
     async fn moment(&self, moment: &Moment, tool: &Running) -> Result<bool> {
-        let started = Instant::now();
+        let (started, mut frozen) = (Instant::now(), None);
         let pid = tool.pid();
         let told = |wanted: &Point, is: fn(&Event) -> bool| -> Result<bool> {
             let found =
@@ -256,6 +294,10 @@ impl Testbed {
                 Moment::After(time) => started.elapsed() >= *time,
                 Moment::Begun(step) => told(step, |_| true)?,
                 Moment::Done(step) => told(step, |event| *event == Event::Done)?,
+                Moment::Frozen(time) => {
+                    let began = self.frozen()?.then(|| *frozen.get_or_insert_with(Instant::now));
+                    began.is_some_and(|began| began.elapsed() >= *time)
+                }
             };
             let ended = tool.ended()?.is_some();
             Ok(match (ended, come) {
@@ -314,6 +356,13 @@ impl Testbed {
         Ok(())
     }
 
+    /// Whether the tool holds the source back, by its own book.
+    pub(super) fn frozen(&self) -> Result<bool> {
+        let line = self.lines.get(SERVERS[0]).context("there is no line to the source")?;
+        let source = Server { port: line.port(), ..self.settings.source.clone() };
+        FreezeLog::at(&self.runs()).holds(&source)
+    }
+
     /// How the tool has ended; None where it had to be killed.
     async fn ended(&self, tool: &Running) -> Result<Option<ExitStatus>> {
         match tokio::time::timeout(PATIENCE, tool.wait()).await {
@@ -326,7 +375,7 @@ impl Testbed {
     }
 
     /// Every server is back, nothing is wrong with the way to it, and the disk has room.
-    async fn answering(&mut self) -> Result<()> {
+    pub(super) async fn answering(&mut self) -> Result<()> {
         self.writes.iter().for_each(|w| w.set([]));
         self.lines.values().for_each(|line| line.set(TcpFault::None));
         if let Some(disk) = &self.disk {
@@ -351,7 +400,7 @@ impl Testbed {
     }
 
     /// Empty targets, no runs, no faults.
-    async fn renew(&mut self) -> Result<()> {
+    pub(super) async fn renew(&mut self) -> Result<()> {
         if self.runs_on_emulator >= RUNS_PER_EMULATOR
             && let Some(old) = self.emulator.take()
         {
@@ -369,6 +418,7 @@ impl Testbed {
             let ids = compare::ids(&firestore, collection).await?;
             firestore.delete(collection.name, &ids).await?;
         }
+        firestore.delete(marks::COLLECTION, &[marks::DOCUMENT.to_string()]).await?;
         Ok(())
     }
 
@@ -384,12 +434,12 @@ impl Testbed {
     }
 
     /// Where the runs are, seen from here.
-    fn runs(&self) -> PathBuf {
+    pub(super) fn runs(&self) -> PathBuf {
         self.disk.as_ref().map_or_else(|| self.work.join("runs"), SmallDisk::path)
     }
 
     /// The directory of the newest run that has begun.
-    fn newest(&self) -> Result<Option<PathBuf>> {
+    pub(super) fn newest(&self) -> Result<Option<PathBuf>> {
         Ok(dir::ids(&self.runs())?.pop().map(|id| self.runs().join(id)))
     }
 
@@ -404,15 +454,24 @@ impl Testbed {
             Some(disk) => disk.program(&own),
             None => Program::new(&own, [""; 0]),
         };
-        let program = program.args(arguments).args(["--json", "--quiet", "--max-quarantine", "1000000"]);
+        let program = program.args(arguments).args(["--json", "--quiet"]);
+        let program = match &self.named {
+            Some(environment) => program.arg("--env").arg(environment),
+            None => program,
+        };
         let program = itself::at(program, &self.work.join("stack"), &self.work.join("runs"));
         program.output(file("out")?, file("err")?).start()
     }
 
     /// What the tool said last, in one line.
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         let text = fs::read_to_string(self.work.join("said/err")).unwrap_or_default();
         itself::in_one_line(&text)
+    }
+
+    /// What the tool printed last: its document.
+    pub(super) fn printed(&self) -> String {
+        fs::read_to_string(self.work.join("said/out")).unwrap_or_default()
     }
 
     pub async fn stop(self) -> Result<()> {

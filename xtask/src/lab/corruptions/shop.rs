@@ -7,19 +7,17 @@ use super::held::{Held, Row, changed_documents, changed_rows, foreign_keys, shap
 use super::oracle::Books;
 use super::raw::{Fields, Raw};
 use super::world::World;
-use crate::effects::dump::Tools;
 use crate::effects::postgres::{self, Connection};
-use crate::effects::terminal::{Terminal, Verbosity};
-use crate::findings::Values;
+use crate::effects::terminal::Terminal;
 use crate::lab::compare;
 use crate::lab::itself;
 use crate::model::Database;
 use crate::phases::p5_verify::{self, Depth};
-use crate::run::ctx::{Ctx, Options};
+use crate::run::ctx::Ctx;
 use crate::run::dir::{self, RunDir};
 use crate::run::manifest::{Export, Manifest, Proof};
 use crate::servers::local::{self, Wanted};
-use crate::servers::native::{self, EmulatorChoice, Stack};
+use crate::servers::native::{EmulatorChoice, Stack};
 use crate::settings::{Environment, Settings};
 use crate::steps::CommandName;
 use crate::stores::schema::{self, Part};
@@ -86,7 +84,8 @@ impl Shop {
         let run = runs.join(&id);
         let manifest = dir::load_manifest(&run)?;
         let export = Arc::new(manifest.export.clone().context("the migration left no export")?);
-        let ctxs = SHOWN.map(|max_diffs| context(workspace, &settings, &runs, &id, max_diffs));
+        let ctxs = SHOWN
+            .map(|max_diffs| itself::context(workspace, &settings, RunDir::open(&runs, &id)?, max_diffs));
         let ctxs = ctxs.into_iter().collect::<Result<_>>()?;
         let host = settings.firestore.emulator.as_deref().context("there is no emulator")?;
         let raw = Raw::connect(host, &settings.firestore.project, &settings.firestore.database).await?;
@@ -296,24 +295,6 @@ impl Shop {
 /// The tables of a database.
 fn of(world: &World, database: Database) -> Vec<super::held::Shape> {
     world.shapes.iter().filter(|shape| shape.database == database).cloned().collect()
-}
-
-fn context(
-    workspace: &Path,
-    settings: &Settings,
-    runs: &Path,
-    run: &str,
-    max_diffs: usize,
-) -> Result<Arc<Ctx>> {
-    let options = Options {
-        terminal: Terminal::new(Verbosity::Quiet, true),
-        tools: Tools { bindir: native::postgres_bindir()? },
-        workspace: workspace.to_path_buf(),
-        jobs: std::thread::available_parallelism().map_or(2, usize::from),
-        max_diffs,
-        values: Values::Shown,
-    };
-    Ok(Arc::new(Ctx::new(settings.clone(), TABLES, RunDir::open(runs, run)?, options)))
 }
 
 async fn superuser(settings: &Settings, database: Database) -> Result<Connection> {

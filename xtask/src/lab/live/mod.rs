@@ -2,7 +2,9 @@
 //! in the end every store holds what the old database holds.
 
 mod compare;
+mod role;
 mod writer;
 
 pub use compare::differences;
+pub use role::{SHOP, as_shop, make_role, role_of_the_shop};
 pub use writer::{Told, Writer};

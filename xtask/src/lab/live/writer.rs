@@ -96,8 +96,10 @@ impl Writer {
         }
     }
 
+    /// Lets them come to an end.
+    ///
     /// # Errors
-    /// Where they have never written anything: the source was not busy then.
+    /// Where a client ended by itself.
     pub async fn stop(mut self) -> Result<Told> {
         self.shared.over.store(true, Ordering::SeqCst);
         for client in std::mem::take(&mut self.clients) {

@@ -6,10 +6,9 @@ use super::verb::Verb;
 use crate::effects::process::Running;
 use crate::lab::itself;
 use crate::run::dir;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The first machine's directory of runs, and the second one's.
@@ -18,8 +17,6 @@ pub const SECOND: &str = "copy";
 
 /// Login role of a service of the old shop: the environment's `freeze_roles` name it.
 pub const SERVICE: &str = "shop_service";
-
-const POLICY: &str = "\n[policy]\n";
 
 pub struct Machines {
     work: PathBuf,
@@ -33,11 +30,7 @@ impl Machines {
             private(dir)?;
         }
         let environment = work.join("verbs.toml");
-        ensure!(local.contains(POLICY), "the environment has no [policy] to put freeze_roles under");
-        let text = local.replacen(POLICY, &format!("{POLICY}freeze_roles = [\"{SERVICE}\"]\n"), 1);
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&environment);
-        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
-        written.with_context(|| format!("writing {}", environment.display()))?;
+        itself::write_environment(&environment, &itself::environment_with_role(local, SERVICE)?)?;
         Ok(Machines { work: work.to_path_buf(), environment })
     }
 
