@@ -133,11 +133,11 @@ impl Parting {
 
     /// What could not be undone, and how it is undone by hand.
     fn what_is_left(&self) -> Vec<String> {
-        let line = |by_hand: String| {
+        let line = |(what, by_hand): (String, String)| {
             let by_hand = self.whereabouts.complete(&format!("`{by_hand}`"));
-            format!("stopped before this was undone; undo it with {by_hand}")
+            format!("stopped before this was undone: {what}; undo it with {by_hand}")
         };
-        self.cleanup.by_hand().into_iter().map(line).collect()
+        self.cleanup.left().into_iter().map(line).collect()
     }
 }
 

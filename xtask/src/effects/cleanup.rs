@@ -25,6 +25,8 @@ struct PendingList {
 #[derive(Clone)]
 struct PendingUndo {
     id: u64,
+    /// What is there as long as it is not undone, as a sentence: "the source is frozen".
+    what: String,
     /// What a person has to type where it cannot be undone.
     by_hand: String,
     undo: Undo,
@@ -39,13 +41,19 @@ impl Cleanup {
     /// in the middle of it, again from its start.
     pub fn add<F: Future<Output = Result<()>> + Send + 'static>(
         &self,
+        what: impl Into<String>,
         by_hand: String,
         undo: impl Fn() -> F + Send + Sync + 'static,
     ) -> Pending {
         let mut state = self.state();
         state.next += 1;
         let id = state.next;
-        state.entries.push(PendingUndo { id, by_hand, undo: Arc::new(move || Box::pin(undo())) });
+        state.entries.push(PendingUndo {
+            id,
+            what: what.into(),
+            by_hand,
+            undo: Arc::new(move || Box::pin(undo())),
+        });
         Pending(id)
     }
 
@@ -73,9 +81,9 @@ impl Cleanup {
         self.state().ends_by_interrupt
     }
 
-    /// What has to be typed by hand for what has not been undone.
-    pub fn by_hand(&self) -> Vec<String> {
-        self.state().entries.iter().map(|e| e.by_hand.clone()).collect()
+    /// What has not been undone, and what has to be typed for it by hand.
+    pub fn left(&self) -> Vec<(String, String)> {
+        self.state().entries.iter().map(|e| (e.what.clone(), e.by_hand.clone())).collect()
     }
 
     /// Undoes what is left, the last first; an error for each that could not be.
@@ -87,8 +95,10 @@ impl Cleanup {
             let undone = undone.with_context(|| format!("no answer within {} s", limit.as_secs_f64()));
             if let Err(error) = undone.flatten() {
                 let entry = self.state().entries.iter().find(|e| e.id == id).cloned();
-                let by_hand = entry.map(|e| e.by_hand).unwrap_or_default();
-                errors.push(error.context(format!("could not be undone; undo it with `{by_hand}`")));
+                let (what, by_hand) = entry.map(|e| (e.what, e.by_hand)).unwrap_or_default();
+                errors.push(
+                    error.context(format!("{what}: that could not be undone; undo it with `{by_hand}`")),
+                );
             }
         }
         errors
@@ -109,7 +119,7 @@ mod tests {
         let done = Arc::new(Mutex::new(Vec::new()));
         let add = |name: &'static str, works: bool| {
             let done = done.clone();
-            cleanup.add(format!("undo {name}"), move || {
+            cleanup.add(format!("{name} is there"), format!("undo {name}"), move || {
                 let done = done.clone();
                 async move {
                     anyhow::ensure!(works, "{name} fails");
@@ -130,15 +140,15 @@ mod tests {
         assert_eq!(errors.len(), 1);
         assert_eq!(
             format!("{:#}", errors[0]),
-            "could not be undone; undo it with `undo broken`: broken fails"
+            "broken is there: that could not be undone; undo it with `undo broken`: broken fails"
         );
-        assert_eq!(cleanup.by_hand(), ["undo broken"]);
+        assert_eq!(cleanup.left(), [("broken is there".to_string(), "undo broken".to_string())]);
     }
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
         let cleanup = Cleanup::default();
-        cleanup.add("x".into(), std::future::pending);
+        cleanup.add("x", "y".into(), std::future::pending);
         let errors = cleanup.all(Duration::from_millis(10)).await;
         assert!(format!("{:#}", errors[0]).contains("no answer within 0.01 s"));
     }

@@ -190,7 +190,7 @@ async fn nothing_is_left_of_a_rehearsal_however_it_ends() {
         run.wait_for(moment, || made(moment));
         run.signal(Signal::SIGTERM);
         let said = run.ends_within(90).expect_code(6);
-        assert!(!said.stderr.contains("could not be undone"), "ended at {moment}: {}", said.stderr);
+        assert!(!said.stderr.contains("that could not be undone"), "ended at {moment}: {}", said.stderr);
         assert_eq!(everything(), before, "ended at {moment}");
         assert_eq!(homes(), Vec::<PathBuf>::new(), "ended at {moment}: {}", said.stderr);
     }

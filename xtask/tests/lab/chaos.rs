@@ -29,6 +29,20 @@ fn every_cut_run_comes_to_the_same_end() {
     place.assert_empty();
 }
 
+/// Passes and cut-overs of a shop that goes on writing.
+#[test]
+fn every_cut_window_ends_with_the_stores_as_the_old_database() {
+    let place = Place::new();
+    let campaign = place.start(&["chaos", "--live", "--cuts", "12", "--seed", "8", "--json"]);
+    let said = campaign.ends_within(1_200).expect_code(0);
+    let found = said.json();
+    assert_eq!(found["failures"], serde_json::json!([]), "{}", said.stderr);
+    assert!(found["cuts"].as_u64().unwrap() >= 12, "{}", said.stderr);
+    assert!(found["frozen"].as_u64().unwrap() >= 2, "{}", said.stderr);
+    assert!(found["transactions"].as_u64().unwrap() > 5_000, "{}", said.stderr);
+    place.assert_empty();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_comparison_sees_every_other_end() {
     let shop = Shop::open(0).await;

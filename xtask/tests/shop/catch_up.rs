@@ -213,9 +213,8 @@ async fn the_cut_over_holds_the_source_for_the_last_pass_alone() {
     assert_eq!(sqlx::Row::get::<i64, _>(&row, 0), 1);
 }
 
-#[tokio::test]
-async fn a_pass_that_is_cut_off_is_completed_from_its_files() {
-    let shop = migrated().await;
+/// Much has changed in the source, and the pass that brings it over is killed once it is written down.
+async fn cut_off_in_a_pass(shop: &Shop) {
     // So much that it takes a while to be written.
     let change = "UPDATE users SET phone_number = '7'; UPDATE orders SET status = 'changed'; \
                   DELETE FROM payments WHERE id % 2 = 0; UPDATE products SET stock = 1; \
@@ -234,7 +233,13 @@ async fn a_pass_that_is_cut_off_is_completed_from_its_files() {
     tool.kill().unwrap();
     tool.wait().unwrap();
     assert!(is_written_down(), "it ended before it was cut off");
-    for verb in ["verify", "cutover", "repair"] {
+}
+
+#[tokio::test]
+async fn a_pass_that_is_cut_off_is_completed_from_its_files() {
+    let shop = migrated().await;
+    cut_off_in_a_pass(&shop).await;
+    for verb in ["verify", "repair"] {
         let words = [
             "a catch-up pass of run ",
             " was cut off, and not every store has it: `cargo xtask catch-up --run ",
@@ -245,6 +250,17 @@ async fn a_pass_that_is_cut_off_is_completed_from_its_files() {
     shop.source().await.run("UPDATE orders SET status = 'again' WHERE id = 1").await.unwrap();
     let said = shop.xtask(&["catch-up", "--audit"]).expect_code(0);
     says(&said, &["pass 1, which had been cut off: ", "pass 2: 1 rows"]);
+    shop.xtask(&["verify", "--full"]).expect_code(0);
+}
+
+#[tokio::test]
+async fn a_pass_that_is_cut_off_is_completed_by_the_cut_over() {
+    let shop = migrated().await;
+    cut_off_in_a_pass(&shop).await;
+    shop.source().await.run("UPDATE orders SET status = 'again' WHERE id = 1").await.unwrap();
+    let said = shop.xtask(&["cutover"]).expect_code(0);
+    assert_words(&said.stderr, &["a pass was cut off: it is completed from its files"]);
+    says(&said, &["✓ CUT OVER run ", ", every one compared again since"]);
     shop.xtask(&["verify", "--full"]).expect_code(0);
 }
 

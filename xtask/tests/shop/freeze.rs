@@ -160,7 +160,12 @@ async fn every_way_out_undoes_it() {
     let again = format!("next: cargo xtask migrate --resume {} --env ", shop.latest().id());
     assert_words(&said, &["stopped at once", &again]);
     let last = said.stderr.lines().last().unwrap();
-    assert!(last.starts_with("stopped before this was undone; undo it with `cargo xtask unfreeze"), "{last}");
+    assert!(
+        last.starts_with(
+            "stopped before this was undone: the source is frozen; undo it with `cargo xtask unfreeze"
+        ),
+        "{last}"
+    );
     assert_eq!(state(&shop, "shop_app").await, frozen());
 
     // The next run finds it frozen, and leaves it so; after that, success.

@@ -81,7 +81,7 @@ impl<'a> Flow<'a> {
         let by_hand = undo::forget_by_hand(&ctx, side, &id);
         let pending = (!self.world.plan.keep).then(|| {
             let forget = move || undo::forget(ctx.clone(), side, id.clone());
-            self.world.cleanup.add(by_hand.clone(), forget)
+            self.world.cleanup.add("what the gateway has logged of smoke is there", by_hand.clone(), forget)
         });
         self.made.push((pending, by_hand));
     }
@@ -193,7 +193,8 @@ impl<'a> Flow<'a> {
         let cleanup = self.world.cleanup;
         let note = |by_hand: String| {
             let undo = undo.clone();
-            (!self.world.plan.keep).then(|| cleanup.add(by_hand, move || undo.clone().run()))
+            (!self.world.plan.keep)
+                .then(|| cleanup.add("what smoke has made is there", by_hand, move || undo.clone().run()))
         };
         let unknown = request.undo.as_ref().map(|(method, path)| undo::by_hand(method.as_str(), path));
         let before = note(unknown.unwrap_or_default());

@@ -97,7 +97,7 @@ async fn prove(there: &Arc<Ctx>, cleanup: &Cleanup) -> Result<()> {
     let source = &there.settings.source.database;
     let name = restore::name(source, &format!("_archive_{}", there.run.id()));
     let (dropping, database) = (there.clone(), name.clone());
-    let pending = cleanup.add(sql::drop_by_hand(&name), move || {
+    let pending = cleanup.add(format!("the database {name} is there"), sql::drop_by_hand(&name), move || {
         let (ctx, database) = (dropping.clone(), database.clone());
         async move { drop_scratch(&ctx, &database).await }
     });

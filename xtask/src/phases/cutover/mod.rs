@@ -12,6 +12,7 @@ use self::taking_over::{Found, FreezeTime, let_in, recorded};
 use crate::effects::cleanup::{Cleanup, Pending};
 use crate::identity::ServerName;
 use crate::model::{Service, Stop};
+use crate::phases::catch_up;
 use crate::phases::p5_verify::{self, Depth};
 use crate::refuse;
 use crate::run::ctx::Ctx;
@@ -137,6 +138,7 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
         shop.forget()?;
         return Ok(done(cutover, true));
     }
+    let marks = completed(ctx, &mut manifest, marks).await?;
     marks.hold_this(ctx, &*proven(ctx, &manifest)?)?;
     let freezer = Freezer::of(ctx);
     ctx.terminal.phase("Cut-over: the source");
@@ -172,6 +174,17 @@ pub async fn cut_over(ctx: &Arc<Ctx>, way: Way, cleanup: &Cleanup) -> Result<Don
             Err(started_again(ctx, cleanup, stopped, error).await)
         }
     }
+}
+
+/// After the pass that was cut off, by itself or in a cut-over; where one was.
+async fn completed(ctx: &Arc<Ctx>, manifest: &mut Manifest, marks: Marks) -> Result<Marks> {
+    if manifest.export.as_ref().is_none_or(|export| export.unfinished_pass().is_none()) {
+        return Ok(marks);
+    }
+    catch_up::ready(ctx, manifest)?;
+    marks.hold(ctx)?;
+    catch_up::complete(ctx, manifest).await?;
+    Marks::read(ctx).await
 }
 
 /// Of a cut-over that was recorded, and then cut off before every store had been told.

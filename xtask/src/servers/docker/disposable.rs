@@ -60,7 +60,9 @@ impl Disposable {
             .with_context(|| format!("making {}", home.display()))?;
         let (undoing, dir) = (engine.clone(), home.clone());
         let by_hand = format!("cargo xtask stack down --runtime docker --stack {}", home.display());
-        let undo = cleanup.add(by_hand, move || remove(undoing.clone(), dir.clone()));
+        let undo = cleanup.add(format!("containers of {} are there", home.display()), by_hand, move || {
+            remove(undoing.clone(), dir.clone())
+        });
         let mut stack = Disposable {
             engine: engine.clone(),
             run: format!("xtask-{suffix}"),

@@ -217,7 +217,7 @@ impl Freezer {
             roles: state.roles,
         };
         self.book.freeze(&self.source, &frozen)?;
-        let pending = cleanup.add(self.unfreeze.clone(), {
+        let pending = cleanup.add(format!("{} is frozen", self.what), self.unfreeze.clone(), {
             let (freezer, frozen) = (self.clone(), frozen.clone());
             move || {
                 let (freezer, frozen) = (freezer.clone(), frozen.clone());

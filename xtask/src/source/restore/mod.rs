@@ -189,7 +189,7 @@ impl Restore<'_> {
     /// Notes what has to be undone, before it is made.
     fn undone_by(&self, cleanup: &Cleanup) -> Pending {
         let (ctx, working) = (self.ctx.clone(), self.working.clone());
-        cleanup.add(sql::drop_by_hand(&working), move || {
+        cleanup.add(format!("the database {working} is there"), sql::drop_by_hand(&working), move || {
             let (ctx, working) = (ctx.clone(), working.clone());
             async move {
                 let (mut connection, server) = place::maintenance(&ctx).await?;

@@ -102,7 +102,7 @@ impl Shop {
         let before = self.book.stopped(&self.source(), side)?;
         let all: BTreeSet<Service> = before.iter().chain(&stopping).copied().collect();
         self.book.note_stopped(&self.source(), side, &Vec::from_iter(all))?;
-        let pending = cleanup.add(ways.by_hand(&stopping), {
+        let pending = cleanup.add("services are stopped", ways.by_hand(&stopping), {
             let shop = self.clone();
             move || {
                 let shop = shop.clone();
