@@ -7,6 +7,7 @@ use crate::standby::Standby;
 use crate::support::{Said, Shop, assert_words};
 use crate::tool::{ANOTHER_SIGNAL, Tool, everything, with_small_files};
 use nix::sys::signal::Signal;
+use sqlx::Row;
 use std::fs;
 use std::time::{Duration, Instant};
 use xtask::run::manifest::Manifest;
@@ -246,6 +247,36 @@ async fn who_may_not_is_told_before_anything_is_changed() {
 }
 
 /// A database that a superuser owns changes hands: nobody is told to become a superuser.
+/// A statement that waits on the server goes on there when the tool has gone: it must not freeze the source after the
+/// tool has said that nothing is frozen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_that_was_under_way_does_not_come_after_its_undoing() {
+    let shop = shop_with_a_service().await;
+    let there = Elsewhere::new(&shop, "postgres", POLICY);
+    let mut other = shop.superuser(&shop.settings.source).await;
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        other.run("BEGIN; ALTER ROLE shop_app CONNECTION LIMIT 7").await.unwrap();
+        let freezing = Tool::start(there.command(&shop, &["freeze"]));
+        let mut looking = shop.superuser(&shop.settings.source).await;
+        let waits = "SELECT count(*) FROM pg_stat_activity
+                     WHERE application_name = 'xtask freeze' AND wait_event_type = 'Lock'";
+        while looking.row(waits).await.unwrap().try_get::<i64, _>(0).unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        freezing.signal(signal);
+        freezing.ends_within(30);
+        if signal == Signal::SIGKILL {
+            there.xtask(&shop, &["unfreeze"]).expect_code(0);
+        }
+        other.run("ROLLBACK").await.unwrap();
+        let there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'xtask freeze'";
+        while looking.row(there).await.unwrap().try_get::<i64, _>(0).unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(state(&shop, "shop_app").await, FREE, "{signal}");
+    }
+}
+
 #[tokio::test]
 async fn nobody_is_asked_to_become_a_superuser() {
     let shop = shop_with_a_service().await;

@@ -311,6 +311,7 @@ impl Freezer {
     /// Brings back what was before, where it is still as the freeze made it; says what it did.
     pub async fn undo(&self, frozen: &Frozen) -> Result<Vec<String>> {
         let mut connection = self.connect().await?;
+        others::end_freezing(&mut connection).await?;
         let (on, roles) = held::left(&mut connection, frozen).await?;
         let let_in = self.let_in_before()?;
         for role in &let_in {

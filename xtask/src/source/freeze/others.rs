@@ -16,6 +16,9 @@ const PATIENCE: Patience =
 /// The instants before and after everything.
 pub(in crate::source) const EVER: (&str, &str) = ("-infinity", "infinity");
 
+/// The name of the sessions that freeze, and undo that.
+const FREEZING: &str = "xtask freeze";
+
 /// A session that is not this process's.
 pub(in crate::source) struct SourceSession {
     pid: i32,
@@ -54,7 +57,25 @@ pub(in crate::source) async fn sessions_of(
     database: &str,
     (from, to): (&str, &str),
 ) -> Result<Vec<SourceSession>> {
-    let own = sql::array(own_sessions::keys().iter().map(String::as_str));
+    let own = own_sessions::keys();
+    rows(connection, database, (from, to), &own).await
+}
+
+/// Ends what this command, or one that has gone, may still be about to change here: a statement that waits on the server
+/// does not end with who sent it, and would come after what is done now.
+pub(super) async fn end_freezing(connection: &mut Connection) -> Result<()> {
+    let mut sessions = rows(connection, "", EVER, &[]).await?;
+    sessions.retain(|session| session.application == FREEZING);
+    end_these(connection, &sessions).await
+}
+
+async fn rows(
+    connection: &mut Connection,
+    database: &str,
+    (from, to): (&str, &str),
+    own: &[String],
+) -> Result<Vec<SourceSession>> {
+    let own = sql::array(own.iter().map(String::as_str));
     let values = [("database", database), ("from", from), ("to", to), ("own", own.as_str())];
     let query = sql::bind(sql_file!("phases/freeze/sessions.sql"), &values);
     let session = |row: &sqlx::postgres::PgRow| {

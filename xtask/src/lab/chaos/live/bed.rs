@@ -178,18 +178,16 @@ impl Bed {
         cuts: &Cuts,
         window: &mut Window,
     ) -> Result<()> {
-        if self.clients_can_write().await? {
-            return Ok(());
-        }
+        let Some(why) = self.refused().await? else { return Ok(()) };
         window.left_frozen += 1;
         let ended = attempt.status.is_some_and(|status| status.code().is_some());
         if ended && !["frozen", "read-only"].iter().any(|word| said.contains(word)) {
-            window.failures.push(format!("FROZEN IN SILENCE: it says: {said}"));
+            window.failures.push(format!("FROZEN IN SILENCE: {why}; it says: {said}"));
         }
         self.testbed.call(&["status"], None).await?;
         let status: Frozen = itself::result(&self.testbed.printed())?;
         if status.frozen.is_none() {
-            window.failures.push("FROZEN IN SILENCE: status does not say so".to_string());
+            window.failures.push(format!("FROZEN IN SILENCE: {why}; status does not say so"));
         }
         if cuts.by_hand && self.manifest()?.cutover.is_none() {
             // Refused where the cut-over is recorded on the servers already.
@@ -198,15 +196,16 @@ impl Bed {
         Ok(())
     }
 
-    async fn clients_can_write(&self) -> Result<bool> {
-        let Ok(mut connection) =
-            postgres::connect_as_another(&as_shop(self.testbed.settings()), "chaos").await
-        else {
-            return Ok(false);
+    /// Why the shop's clients cannot write; `None`: they can.
+    async fn refused(&self) -> Result<Option<String>> {
+        let shop = as_shop(self.testbed.settings());
+        let mut connection = match postgres::connect_as_another(&shop, "chaos").await {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Some(format!("{error:#}"))),
         };
         let mode: String = connection.row("SHOW transaction_read_only").await?.try_get(0)?;
         connection.close().await?;
-        Ok(mode == "off")
+        Ok((mode != "off").then(|| "their transactions are read-only".to_string()))
     }
 
     /// Every store against the old database, by the export's own SELECTs; and what is left on the servers.
