@@ -1,11 +1,11 @@
 //! What the migration costs: see `lab/bench`.
 
-use crate::lab::bench::{self, Reference, back};
+use crate::lab::bench::{self, Reference, back, live};
 use crate::refuse;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
 use crate::session::{Command, Session};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::path::PathBuf;
 
 /// For developers: measure the migration against references
@@ -26,6 +26,10 @@ pub struct Args {
     /// Only the way back: against restoring the dump, and against a bare listing of the documents' names
     #[arg(long, conflicts_with_all = ["references", "repeat", "out"])]
     pub back: bool,
+    /// Only the window: passes, the freeze, and what a client sees of both, at a twenty-fifth, a fifth and the whole of
+    /// the scale
+    #[arg(long, conflicts_with_all = ["references", "repeat", "out", "back", "check"])]
+    pub live: bool,
     /// Exit code 3 where a floor is missed, or was not measured
     #[arg(long, conflicts_with = "references")]
     pub check: bool,
@@ -38,6 +42,13 @@ impl Command for Args {
             let results = back::run(self.scale, &session.workspace, &environment, &session.terminal).await?;
             session.done(&results, results.text(), None)?;
             return if self.check { results.check() } else { Ok(()) };
+        }
+        if self.live {
+            let (_, path) = session.environment_file()?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let results = live::run(self.scale, &session.workspace, &text, &session.terminal).await?;
+            return session.done(&results, results.text(), None);
         }
         let all = [Reference::Guide, Reference::Pipes, Reference::Count];
         let plan = bench::Plan {

@@ -11,6 +11,7 @@ pub mod back;
 mod counts;
 pub mod figures;
 mod floors;
+pub mod live;
 pub mod measured;
 pub mod page;
 pub mod part;
