@@ -25,8 +25,8 @@ pub async fn history(connection: &mut Connection) -> Result<Result<History, Stri
     }))
 }
 
-/// Whether this is still the history of then; else why not.
-pub async fn unbroken(connection: &mut Connection, then: &History) -> Result<Result<(), String>> {
+/// The history of now, where it is still that of then; else why not.
+pub async fn unbroken(connection: &mut Connection, then: &History) -> Result<Result<History, String>> {
     let now = match history(connection).await? {
         Ok(now) => now,
         Err(why) => return Ok(Err(why)),
@@ -39,8 +39,8 @@ pub async fn unbroken(connection: &mut Connection, then: &History) -> Result<Res
         .and_then(|()| same("timeline", &then.timeline, &now.timeline))
         .and_then(|()| same("database's OID", &then.database.to_string(), &now.database.to_string()))
         .and_then(|()| same("role", &then.role, &now.role));
-    if compared.is_err() {
-        return Ok(compared);
+    if let Err(why) = compared {
+        return Ok(Err(why));
     }
     Ok(match &then.unbroken {
         Unbroken::Nonce(nonce) if !has_nonce(connection, nonce).await? => {
@@ -49,7 +49,7 @@ pub async fn unbroken(connection: &mut Connection, then: &History) -> Result<Res
         Unbroken::Started(_) if then.unbroken != now.unbroken => {
             Err("the server was started again".to_string())
         }
-        _ => Ok(()),
+        _ => Ok(now),
     })
 }
 

@@ -3,11 +3,14 @@
 use super::history::unbroken;
 use super::leaves::Leaf;
 use super::place::Place;
-use super::versions::{candidates, same_leaves, versions};
+use super::table::{Then, few_enough};
+use super::versions::{Range, buckets, oldest, ranges, same_leaves, since_later};
+use crate::effects::clock;
 use crate::effects::postgres::Connection;
-use crate::remembered::{BUCKET_BITS, Buckets, KeyKind, LeafThen, TableThen, deleted};
+use crate::remembered::{BUCKET_BITS, Buckets, History, KeyKind, LeafThen, TableThen, deleted};
 use crate::sql;
 use anyhow::Result;
+use datapath::digest::Digest;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,17 +26,19 @@ pub enum Key {
 /// where that cannot be told. `ids_then`: the ids of a range (its first and last) that stood there then, those
 /// that were excluded or quarantined too, in order.
 ///
-/// Held are the written keys and the counts of ranges, and of one range the ids.
+/// Held are the written keys and the counts of ranges, and of one range the ids. The table as it is now is remembered
+/// from the same scan, as [`remember`](super::remember) would, without a digest.
 pub async fn changed_keys(
     connection: &mut Connection,
     place: Place<'_>,
     then: &TableThen,
     mut ids_then: impl FnMut(i64, i64) -> Result<Vec<i64>>,
     mut tell: impl FnMut(Key) -> Result<()>,
-) -> Result<Result<(), String>> {
-    if let Err(why) = unbroken(connection, &then.history).await? {
-        return Ok(Err(why));
-    }
+) -> Result<Result<Then, String>> {
+    let history = match unbroken(connection, &then.history).await? {
+        Ok(history) => history,
+        Err(why) => return Ok(Err(why)),
+    };
     let leaves = match same_leaves(connection, place, then).await? {
         Ok(leaves) => leaves,
         Err(why) => return Ok(Err(why)),
@@ -48,7 +53,8 @@ pub async fn changed_keys(
             return Ok(Err(format!("{}.{}: {why}", place.schema, place.table)));
         }
     }
-    Ok(Ok(()))
+    let oldest = oldest(connection).await?;
+    Ok(Ok(since.remembered(oldest, history)))
 }
 
 /// A table's leaves of then beside their versions now. Together, because ids of one range may be in several.
@@ -61,6 +67,7 @@ struct LeavesSince<'a> {
 struct LeafSince<'a> {
     leaf: Leaf,
     then: &'a LeafThen,
+    ranges: Vec<Range>,
     now: Buckets,
 }
 
@@ -97,26 +104,40 @@ impl<'a> LeavesSince<'a> {
     ) -> Result<Result<LeavesSince<'a>, String>> {
         let mut since = LeavesSince { leaves: Vec::new(), candidates: BTreeMap::new() };
         for (leaf, then) in leaves {
-            let (now, _) = versions(connection, &leaf, then.key, oldest, None).await?;
-            since.leaves.push(LeafSince { leaf, then, now });
+            let ranges = ranges(connection, &leaf, then.key, oldest).await?;
+            let now = buckets(&ranges);
+            since.leaves.push(LeafSince { leaf, then, ranges, now });
         }
         if since.changed().is_empty() {
             return Ok(Ok(since));
         }
-        for LeafSince { leaf, then, now } in &since.leaves {
+        for LeafSince { leaf, then, ranges, .. } in &since.leaves {
             if let Some(why) = without_key(leaf) {
                 return Ok(Err(format!("{} {why}", leaf.name)));
             }
-            if now.candidates() == 0 {
-                continue;
-            }
-            for candidate in candidates(connection, leaf, oldest).await? {
-                let is_new = then.candidates.binary_search(&candidate).is_err();
+            for candidate in ranges.iter().flat_map(|range| &range.candidates) {
+                let is_new = then.candidates.binary_search(candidate).is_err();
                 let range = since.candidates.entry(candidate.0 >> BUCKET_BITS).or_default();
                 range.push(Candidate { id: candidate.0, is_new });
             }
         }
         Ok(Ok(since))
+    }
+
+    /// What stands there now, for who asks later. `oldest`: S of now.
+    fn remembered(self, oldest: u64, history: History) -> Then {
+        let leaf = |mut of: LeafSince<'_>| {
+            since_later(&mut of.ranges, oldest);
+            let buckets = buckets(&of.ranges);
+            few_enough(&of.leaf, buckets.candidates())?;
+            let mut candidates: Vec<(i64, u32)> =
+                of.ranges.into_iter().flat_map(|range| range.candidates).collect();
+            candidates.sort_unstable();
+            let Leaf { oid, definition, key, .. } = of.leaf;
+            Ok((oid, LeafThen { definition, key, buckets, candidates }))
+        };
+        let leaves = self.leaves.into_iter().map(leaf).collect::<Result<_, String>>()?;
+        Ok(TableThen { at: clock::now(), history, oldest, content: Digest::default(), leaves })
     }
 
     /// Ranges with candidates or with fewer rows that are none. Those of then and those of now: one that is empty now

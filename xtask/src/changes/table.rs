@@ -103,14 +103,24 @@ async fn leaf_then(
 ) -> Result<(Result<LeafThen, String>, Digest)> {
     let (buckets, content) = versions(connection, leaf, leaf.key, oldest, hash).await?;
     let open = buckets.candidates();
-    if open > if leaf.key == KeyKind::Id { CANDIDATES } else { 0 } {
-        let why =
-            format!("{open} rows of {} were written while an older transaction was still open", leaf.name);
+    if let Err(why) = few_enough(leaf, open) {
         return Ok((Err(why), content));
     }
     let candidates = if open > 0 { candidates(connection, leaf, oldest).await? } else { Vec::new() };
     let then = LeafThen { definition: leaf.definition.clone(), key: leaf.key, buckets, candidates };
     Ok((Ok(then), content))
+}
+
+/// # Errors
+/// In words, where there are more candidates than are remembered one by one.
+pub(super) fn few_enough(leaf: &Leaf, candidates: u64) -> Result<(), String> {
+    match candidates > if leaf.key == KeyKind::Id { CANDIDATES } else { 0 } {
+        true => Err(format!(
+            "{candidates} rows of {} were written while an older transaction was still open",
+            leaf.name
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Whether a table has changed since it was remembered, as the transaction sees it.

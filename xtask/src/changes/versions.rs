@@ -5,9 +5,10 @@ use super::place::Place;
 use crate::effects::postgres::Connection;
 use crate::remembered::{Buckets, Counted, KeyKind, LeafThen, TableThen, comparable};
 use crate::sql;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 /// The leaves of now beside those of then, where they are the same and can be compared; else why not.
 pub(super) async fn same_leaves<'t>(
@@ -68,6 +69,50 @@ pub(super) async fn versions(
         }
     }
     Ok((buckets, content))
+}
+
+/// A range of ids of a leaf: its rows, and the candidates among them with their transactions.
+pub(super) struct Range {
+    bucket: i64,
+    rows: u64,
+    pub candidates: Vec<(i64, u32)>,
+}
+
+/// A leaf, range by range, in one scan.
+pub(super) async fn ranges(
+    connection: &mut Connection,
+    leaf: &Leaf,
+    key: KeyKind,
+    oldest: u64,
+) -> Result<Vec<Range>> {
+    let range = |row: &PgRow| {
+        let rows: i64 = row.try_get(1)?;
+        let candidates = row.try_get::<Option<String>, _>(2)?.unwrap_or_default();
+        let candidate = |text: &str| {
+            let (id, transaction) = text.split_once(' ').context("a candidate has two numbers")?;
+            Ok((id.parse()?, transaction.parse()?))
+        };
+        let candidates: Result<_> =
+            candidates.split(',').filter(|text| !text.is_empty()).map(candidate).collect();
+        Ok(Range { bucket: row.try_get(0)?, rows: u64::try_from(rows)?, candidates: candidates? })
+    };
+    connection.rows(&sql::versions_and_candidates(&leaf.name, key, oldest)).await?.iter().map(range).collect()
+}
+
+/// The counts of these ranges.
+pub(super) fn buckets(ranges: &[Range]) -> Buckets {
+    let counted =
+        |range: &Range| Counted { rows: range.rows, old: range.rows - range.candidates.len() as u64 };
+    Buckets(ranges.iter().map(|range| (range.bucket, counted(range))).collect())
+}
+
+/// Only the candidates that a later S has, too: those that it or a later transaction has written.
+pub(super) fn since_later(ranges: &mut [Range], oldest: u64) {
+    // Row numbers of transactions go round; what is compared is less than half a round apart.
+    let is_later = |transaction: u32| transaction.wrapping_sub(oldest as u32).cast_signed() >= 0;
+    for range in ranges {
+        range.candidates.retain(|(_, transaction)| is_later(*transaction));
+    }
 }
 
 pub(super) async fn candidates(

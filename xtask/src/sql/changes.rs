@@ -30,6 +30,21 @@ pub fn versions(leaf: &str, key: KeyKind, oldest: u64, hash: Option<&str>) -> St
     )
 }
 
+/// A leaf by range of ids: rows, and the candidates among them, each with its transaction; in one scan of the heap.
+pub fn versions_and_candidates(leaf: &str, key: KeyKind, oldest: u64) -> String {
+    let id = match key {
+        KeyKind::Id => "t.id",
+        KeyKind::None => "0",
+    };
+    format!(
+        "SELECT ({bucket})::bigint, count(*), \
+         string_agg({id}::text || ' ' || t.xmin::text, ',') FILTER (WHERE {candidate}) \
+         FROM ONLY {leaf} t GROUP BY {bucket}",
+        bucket = bucket_of(key),
+        candidate = candidate(oldest)
+    )
+}
+
 /// Candidates: `id`, transaction; by id.
 pub fn candidates(leaf: &str, oldest: u64) -> String {
     format!(

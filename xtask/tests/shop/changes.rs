@@ -93,8 +93,13 @@ async fn keys(session: &mut Connection, then: &TableThen, ids: &BTreeSet<i64>) -
         assert!(told.insert(key), "{key:?} is told twice");
         Ok(())
     };
-    changes::changed_keys(session, T, then, ids_then, tell).await.unwrap().unwrap();
+    let now = changes::changed_keys(session, T, then, ids_then, tell).await.unwrap().unwrap();
+    // From the same scan the table is remembered as by a look at all of it.
+    let history = changes::history(session).await.unwrap().unwrap();
+    let again = changes::remember(session, T, history, Default::default()).await.unwrap();
     session.run("COMMIT").await.unwrap();
+    let undated = |then: Then| then.map(|then| TableThen { at: String::new(), ..then });
+    assert_eq!(undated(now), undated(again));
     told
 }
 
@@ -197,7 +202,7 @@ async fn rows_written_beside_an_older_transaction_are_remembered_one_by_one() {
     assert!(matches!(since(&mut session, T, &then).await, Since::Changed { .. }));
     assert_eq!(keys(&mut session, &then, &all).await, written(&[2]));
     session.run("DELETE FROM t WHERE id = 1").await.unwrap();
-    let told = BTreeSet::from([Key::Written(2), Key::Deleted(1)]);
+    let mut told = BTreeSet::from([Key::Written(2), Key::Deleted(1)]);
     assert_eq!(keys(&mut session, &then, &all).await, told);
     // Without a key they cannot be told apart; and too many are not kept.
     session.run("CREATE TABLE nokey (v int); CREATE TABLE many (id int PRIMARY KEY)").await.unwrap();
@@ -210,6 +215,10 @@ async fn rows_written_beside_an_older_transaction_are_remembered_one_by_one() {
         let why = tried(&mut session, Place { table, ..T }).await.unwrap_err();
         assert!(why.contains("while an older transaction was still open"), "{why}");
     }
+    // What is told beside an older transaction is remembered as a candidate once more.
+    session.run("UPDATE t SET v = 'beside' WHERE id = 3").await.unwrap();
+    told.insert(Key::Written(3));
+    assert_eq!(keys(&mut session, &then, &all).await, told);
     older.run("COMMIT").await.unwrap();
     let nokey = remembered(&mut session, Place { table: "nokey", ..T }).await;
     let look = Place { table: "nokey", ..T };

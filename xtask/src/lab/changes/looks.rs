@@ -1,11 +1,11 @@
 //! What is read of the subject at two instants, each in one transaction: what the versions tell, and the truth.
 
 use super::round::Shown;
-use crate::changes::{self, Children, Key, Place, Since};
+use crate::changes::{self, Children, Key, Place, Since, Then};
 use crate::effects::postgres::Connection;
 use crate::remembered::{History, TableThen, Unbroken};
 use crate::sql_file;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use datapath::digest::Digest;
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -74,7 +74,14 @@ pub async fn second(connection: &mut Connection, then: &TableThen, truth_then: &
         Ok(())
     };
     let told = changes::changed_keys(connection, SUBJECT, then, ids_then, tell).await?;
+    if let Ok(now) = &told {
+        // What the keys' own scan remembers is what a look at all of it would.
+        let history = changes::history(connection).await?.map_err(|why| anyhow!(why))?;
+        let again = changes::remember(connection, SUBJECT, history, Digest::default()).await?;
+        let as_of_now = |then: &Then| then.clone().map(|then| TableThen { at: String::new(), ..then });
+        ensure!(as_of_now(&again) == as_of_now(now), "remembered as {now:?}, and as {again:?}");
+    }
     let truth = truth(connection).await?;
     connection.run("COMMIT").await?;
-    Ok(Second { since, keys: told.map(|()| keys), truth })
+    Ok(Second { since, keys: told.map(|_| keys), truth })
 }

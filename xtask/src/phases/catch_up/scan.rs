@@ -63,17 +63,19 @@ pub async fn scan(
             changes::changed_keys(&mut connection, place(table), then, range, tell).await?
         }
     };
-    let which = match changed {
-        Ok(()) => Which::Ids(keys),
+    // What its rows are is told by the run's files; here only which versions they have.
+    let (which, remembered) = match changed {
+        Ok(remembered) => (Which::Ids(keys), remembered),
         Err(why) => {
             ctx.terminal.line(format!("  {} is read whole: {why}", table.source));
-            Which::All
+            let remembered = match changes::history(&mut connection).await? {
+                Ok(history) => {
+                    changes::remember(&mut connection, place(table), history, Digest::default()).await?
+                }
+                Err(why) => Err(why),
+            };
+            (Which::All, remembered)
         }
-    };
-    let remembered = match changes::history(&mut connection).await? {
-        // What its rows are is told by the run's files; here only which versions they have.
-        Ok(history) => changes::remember(&mut connection, place(table), history, Digest::default()).await?,
-        Err(why) => Err(why),
     };
     let rows = match &remembered {
         Ok(then) => then.leaves.values().map(|leaf| leaf.buckets.rows()).sum(),

@@ -224,7 +224,7 @@ async fn candidates(
             Ok(())
         };
         let told = changes::changed_keys(&mut connection, place, then, of_range, tell).await?;
-        let told = told.map(|()| Some(Candidates::Ids(changed)));
+        let told = told.map(|_| Some(Candidates::Ids(changed)));
         connection.run("COMMIT").await?;
         match told {
             Ok(candidates) => {
