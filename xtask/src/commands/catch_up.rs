@@ -11,6 +11,7 @@ use crate::run::manifest::{Manifest, TurnedRows};
 use crate::run::servers;
 use crate::session::{Command, Ending, OldDatabase, RunArgs, Servers, Session, time};
 use crate::shown::utc;
+use crate::source::backpressure;
 use crate::steps::CommandName;
 use crate::stores::marks::Marks;
 use anyhow::{Context, Result};
@@ -92,7 +93,8 @@ async fn run(ctx: &Arc<Ctx>, until: &Until) -> Result<Passes> {
         let extent = if until.audit { Extent::Audit } else { Extent::Changes };
         loop {
             ctx.terminal.phase("Catch-up: what has changed in the source");
-            let passed = catch_up::pass(ctx, &mut manifest, &mut held, extent).await?;
+            let pass = catch_up::pass(ctx, &mut manifest, &mut held, extent);
+            let passed = backpressure::under_backpressure(ctx, pass).await?;
             ctx.terminal.line(format!("  {}", line(&passed)));
             let (seconds, changed) = (passed.seconds, passed.rows() > 0);
             passes.passes.push(passed);

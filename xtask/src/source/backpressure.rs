@@ -54,10 +54,13 @@ pub async fn under_backpressure<T>(ctx: &Ctx, work: impl Future<Output = Result<
             }
         }
     };
-    tokio::select! {
+    let done = tokio::select! {
         result = work => result,
         error = watching => Err(error),
-    }
+    };
+    // Nobody looks any more who would let the next reader go on.
+    ctx.throttle.hold(None);
+    done
 }
 
 async fn look(ctx: &Ctx, connection: &mut Connection) -> Result<()> {
@@ -76,9 +79,9 @@ async fn look(ctx: &Ctx, connection: &mut Connection) -> Result<()> {
         lag: Duration::try_from_secs_f64(lag).context("the standby's lag")?,
     };
     let why = too_much(load, &ctx.settings.policy);
-    let words = why.as_ref().map(|why| format!("the source is busy, the export waits: {why}"));
+    let words = why.as_ref().map(|why| format!("the source is busy, reading waits: {why}"));
     if ctx.throttle.hold(why) {
-        ctx.terminal.line(words.unwrap_or_else(|| "the source has room again, the export goes on".into()));
+        ctx.terminal.line(words.unwrap_or_else(|| "the source has room again, reading goes on".into()));
     }
     Ok(())
 }

@@ -341,7 +341,7 @@ async fn nothing_is_exported_while_the_source_is_busy() {
     let mut busy = log_in(source, "postgres").await.unwrap();
     let sleeping = tokio::spawn(async move { run(&mut busy, "SELECT pg_sleep(3600)").await });
     let mut export = Tool::start(there.command(&shop, &["export"]));
-    export.wait_for_words("the source is busy, the export waits: 1 active sessions (allowed: 0)");
+    export.wait_for_words("the source is busy, reading waits: 1 active sessions (allowed: 0)");
     export.wait_for_words("Phases 1 and 2");
     // It would be done long since: what it has of the tables is nothing, and no file is complete.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -358,7 +358,7 @@ async fn nothing_is_exported_while_the_source_is_busy() {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
     shop.source().await.run(end).await.unwrap();
     let said = tokio::task::block_in_place(|| export.ends_within(60)).expect_code(0);
-    assert_words(&said, &["the source has room again, the export goes on"]);
+    assert_words(&said, &["the source has room again, reading goes on"]);
     sleeping.await.unwrap().unwrap_err();
     let manifest: Manifest = shop.manifest();
     assert!(manifest.export.is_some());
@@ -372,6 +372,26 @@ async fn nothing_is_exported_while_the_source_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_pass_reads_the_source_while_it_is_busy() {
+    let shop = Shop::open(0).await;
+    let there = Elsewhere::new(&shop, "postgres", "max_active_sessions = 0");
+    there.xtask(&shop, &["migrate"]).expect_code(0);
+    shop.source().await.run("UPDATE orders SET status = 'changed' WHERE id = 1").await.unwrap();
+    let mut busy = log_in(&shop.settings.source, "postgres").await.unwrap();
+    let sleeping = tokio::spawn(async move { run(&mut busy, "SELECT pg_sleep(3600)").await });
+    let mut pass = Tool::start(there.command(&shop, &["catch-up"]));
+    pass.wait_for_words("the source is busy, reading waits: 1 active sessions (allowed: 0)");
+    // It would be done long since.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(shop.manifest().export.unwrap().replays.is_empty());
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
+    shop.source().await.run(end).await.unwrap();
+    let said = tokio::task::block_in_place(|| pass.ends_within(60)).expect_code(0);
+    assert_words(&said, &["the source has room again, reading goes on", "CAUGHT UP 1 rows"]);
+    sleeping.await.unwrap().unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_exported_while_a_standby_is_behind() {
     let shop = Shop::open(0).await;
     let standby = Standby::follow(&shop).await;
@@ -380,7 +400,7 @@ async fn nothing_is_exported_while_a_standby_is_behind() {
     standby.session().await.run("SELECT pg_wal_replay_pause()").await.unwrap();
     standby.wait(&shop, "max(replay_lag) > '2 s'").await;
     let mut export = Tool::start(there.command(&shop, &["export"]));
-    export.wait_for_words("the source is busy, the export waits: a standby is ");
+    export.wait_for_words("the source is busy, reading waits: a standby is ");
     export.wait_for_words("(allowed: 1 s)");
     export.wait_for_words("Phases 1 and 2");
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -388,5 +408,5 @@ async fn nothing_is_exported_while_a_standby_is_behind() {
     standby.session().await.run("SELECT pg_wal_replay_resume()").await.unwrap();
     standby.wait(&shop, "max(replay_lag) < '0.5 s'").await;
     let said = tokio::task::block_in_place(|| export.ends_within(60)).expect_code(0);
-    assert_words(&said, &["the source has room again, the export goes on"]);
+    assert_words(&said, &["the source has room again, reading goes on"]);
 }

@@ -69,7 +69,7 @@ pub async fn read(
     let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
     let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
     let began = Instant::now();
-    let mut scanned = scans(ctx, manifest, &snapshot.info, held).await?;
+    let mut scanned = scans(ctx, manifest, &snapshot, held, extent).await?;
     ctx.terminal.lap("looked for changes", began);
     let mut shows = BTreeMap::new();
     let mut found: Vec<TableTurned> = Vec::new();
@@ -103,8 +103,9 @@ pub async fn read(
 async fn scans(
     ctx: &Arc<Ctx>,
     manifest: &Manifest,
-    snapshot: &SnapshotInfo,
+    snapshot: &Snapshot,
     held: &HeldRows,
+    extent: Extent,
 ) -> Result<BTreeMap<&'static str, Scanned>> {
     let backup = manifest.backup.as_ref().context("the run has no backup")?;
     let idle = Arc::new(Idle::default());
@@ -116,7 +117,10 @@ async fn scans(
             false => manifest.caught_up.get(&name),
         };
         let ids = held.table(table.name)?.ids.clone();
-        tasks.push(scan(ctx.clone(), snapshot.clone(), idle.clone(), table, then.cloned(), ids));
+        let raw = snapshot.tables.iter().find(|raw| raw.schema == "public" && raw.table == table.source);
+        let bytes = raw.map(|raw| raw.bytes).filter(|_| extent != Extent::LastPass);
+        let snapshot = snapshot.info.clone();
+        tasks.push(scan(ctx.clone(), snapshot, idle.clone(), (table, bytes), then.cloned(), ids));
     }
     let scanned = join::all(tasks).await?;
     idle.end().await?;

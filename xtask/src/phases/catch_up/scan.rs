@@ -35,16 +35,20 @@ pub fn place(table: &Table) -> Place<'static> {
     Place { schema: "public", table: table.source, children: Children::Included }
 }
 
-/// `ids`: of all rows that stood there then.
+/// `ids`: of all rows that stood there then. `bytes`: what is read counts within the source's rate; `None`: in a freeze,
+/// with nobody there to be polite to.
 pub async fn scan(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
     idle: Arc<Idle>,
-    table: &'static Table,
+    (table, bytes): (&'static Table, Option<u64>),
     then: Option<TableThen>,
     ids: Arc<Vec<i64>>,
 ) -> Result<Scanned> {
     let _permit = ctx.source_permit(ids.len() as u64).await;
+    if let Some(bytes) = bytes {
+        ctx.throttle.pass(bytes).await;
+    }
     let mut connection = idle.take(worker(&ctx, &snapshot, "changes")).await?;
     let mut keys = BTreeSet::new();
     let changed = match &then {

@@ -8,8 +8,8 @@ use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Frozen;
 use crate::run::manifest::{Cutover, Manifest, StoreState, TableExport};
-use crate::source::digests;
 use crate::source::freeze::Freezer;
+use crate::source::{backpressure, digests};
 use crate::stores::marks;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -36,7 +36,8 @@ impl LastPass {
         }
         ctx.terminal.phase("Cut-over: a pass before the freeze");
         let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?)?;
-        let passed = catch_up::pass(ctx, manifest, &mut held, Extent::Changes).await?;
+        let pass = catch_up::pass(ctx, manifest, &mut held, Extent::Changes);
+        let passed = backpressure::under_backpressure(ctx, pass).await?;
         ctx.terminal
             .line(format!("  the source will be read-only for about {:.1} s", passed.seconds + LOOKS));
         match max_freeze {
