@@ -154,5 +154,5 @@ async fn since(
     );
     let told = told.await.unwrap();
     connection.run("COMMIT").await.unwrap();
-    (told, keys)
+    (told.map(drop), keys)
 }
