@@ -157,5 +157,8 @@ fn text(passes: &Passes) -> String {
             };
         }
     }
+    if let Some(freeze) = passes.passes.last().and_then(|last| last.freeze) {
+        out += &format!("  a cut-over now would make the source read-only for about {freeze:.1} s\n");
+    }
     out
 }
