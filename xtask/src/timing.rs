@@ -158,9 +158,10 @@ impl PassSeconds {
         freeze::FIXED + look * (1.0 + freeze::LOOK_AGAIN) + read + compare + write
     }
 
-    /// The same with so many times the rows in each table, and as many changes: looks take longer, all else does not.
+    /// The same with so many times the rows in each table, and as many changes: all looks at whole tables take longer.
     pub fn with_rows(&self, times: f64) -> PassSeconds {
-        PassSeconds { look: self.look * times, compare: self.compare * times, ..*self }
+        let PassSeconds { look, read, compare, write } = *self;
+        PassSeconds { look: look * times, read: read * times, compare: compare * times, write }
     }
 }
 

@@ -8,14 +8,14 @@ use crate::checks::preflight;
 use crate::effects::disk;
 use crate::effects::postgres::{self, Connection};
 use crate::forecast::{
-    self, Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Writing, seconds,
+    self, Begun, Collection, Disk, Documents, Forecast, Freeze, Sample, TablePlan, Writing, seconds,
 };
 use crate::hazards;
 use crate::ledger::Outcomes;
 use crate::model::{self, Database, MIGRATED, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Export, SnapshotInfo};
+use crate::run::manifest::{Export, Manifest, SnapshotInfo};
 use crate::run::{dir, lock, rehearsal_log};
 use crate::settings::Server;
 use crate::source::assess::rows::Quarantined;
@@ -25,7 +25,7 @@ use crate::sql::{self, HashFn, Reading, Rows};
 use crate::steps::StepName;
 use crate::stores::readiness;
 use crate::tables::Table;
-use crate::timing::Timing;
+use crate::timing::{ALIKE, Timing};
 use anyhow::{Context, Result};
 use datapath::firestore::{Address, Firestore, Pace};
 use sqlx::Row;
@@ -97,6 +97,7 @@ async fn counted(
         obstacles,
         max_quarantine: ctx.settings.policy.max_quarantine,
         timing: timing(ctx, &sample, documents.writes, documents.floor_seconds).await?,
+        freeze: freeze(ctx, &sample, sizes.iter().map(|size| size.rows).sum()),
         documents,
         sample,
         disk: disk(ctx, &sample, &sizes, all_bytes)?,
@@ -318,14 +319,35 @@ fn hosts(ctx: &Ctx) -> String {
     servers.chain([firestore]).collect::<Vec<_>>().join(", ")
 }
 
-/// What earlier runs and rehearsals of this tool and SQL took, the newest first. What cannot be read says
-/// nothing about time.
-fn earlier(ctx: &Ctx) -> Vec<Timing> {
+/// By the newest pass that was made on these hosts, of a run about as large as the `rows` there are; else by the sample.
+fn freeze(ctx: &Ctx, sample: &Sample, rows: u64) -> Freeze {
+    let hosts = hosts(ctx);
+    let mut passes = earlier_runs(ctx).filter_map(|manifest| {
+        manifest.time.filter(|time| time.hosts == hosts)?;
+        let pass = manifest.newest_pass?;
+        let alike = pass.source_rows / ALIKE <= rows && rows / ALIKE <= pass.source_rows;
+        let times = rows as f64 / pass.source_rows.max(1) as f64;
+        Some(pass.parts.filter(|_| alike)?.with_rows(times))
+    });
+    match passes.next() {
+        Some(pass) => Freeze { seconds: pass.freeze(), by_a_pass: true },
+        None => Freeze { seconds: forecast::pass(sample).freeze(), by_a_pass: false },
+    }
+}
+
+/// Of this tool and SQL, the newest first. What cannot be read says nothing about time.
+fn earlier_runs(ctx: &Ctx) -> impl Iterator<Item = Manifest> {
     let tool = ctx.tool_version();
     let parent = ctx.run.path().parent().unwrap_or(Path::new("."));
     let ids = dir::ids(parent).unwrap_or_default().into_iter().rev().filter(|id| id != ctx.run.id());
     let runs = ids.take(50).filter_map(|id| dir::load_manifest(&parent.join(id)).ok());
-    let runs = runs.map(|manifest| (manifest.tool, manifest.time));
+    runs.filter(move |manifest| manifest.tool == tool)
+}
+
+/// What earlier runs and rehearsals took, the newest first.
+fn earlier(ctx: &Ctx) -> Vec<Timing> {
+    let tool = ctx.tool_version();
+    let runs = earlier_runs(ctx).map(|manifest| (manifest.tool, manifest.time));
     let rehearsals = rehearsal_log::file().and_then(|file| rehearsal_log::read(&file)).unwrap_or_default();
     let rehearsals = rehearsals.into_iter().rev().map(|rehearsal| (rehearsal.tool, rehearsal.time));
     runs.chain(rehearsals).filter(|(of, _)| *of == tool).filter_map(|(_, time)| time).collect()

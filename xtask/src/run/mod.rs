@@ -2,6 +2,7 @@
 //! May import: effects, sql, settings, words.
 
 pub mod brief;
+pub mod caught_up;
 pub mod command;
 pub mod ctx;
 pub mod dir;

@@ -144,7 +144,8 @@ impl Stores {
     pub async fn write(self, plan: &Plan, export: &Export) -> Result<Written> {
         let Stores { ctx, firestore, extent, databases, gone, seconds } = self;
         let began = Instant::now();
-        let closing = databases.into_iter().map(|database| database.write(&ctx, plan, export, (extent, began)));
+        let closing =
+            databases.into_iter().map(|database| database.write(&ctx, plan, export, (extent, began)));
         let stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), gone, seconds };
         let in_firestore = async {
             for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
