@@ -4,20 +4,19 @@
 //! Nothing can be measured of the targets' writing without writing: it is taken in proportion to the
 //! source's reading, and corrected by what earlier runs on these hosts took.
 
-use crate::checks::preflight;
+use crate::checks::{earlier, preflight};
 use crate::effects::disk;
 use crate::effects::postgres::{self, Connection};
 use crate::forecast::{
-    self, Begun, Collection, Disk, Documents, Forecast, Freeze, Sample, TablePlan, Writing, seconds,
+    self, Begun, Collection, Disk, Documents, Forecast, Sample, TablePlan, Writing, seconds,
 };
 use crate::hazards;
 use crate::ledger::Outcomes;
-use crate::model::{self, Database, MIGRATED, Stop};
+use crate::model::{self, MIGRATED, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::{Export, Manifest, SnapshotInfo};
-use crate::run::{dir, lock, rehearsal_log};
-use crate::settings::Server;
+use crate::run::manifest::{Export, SnapshotInfo};
+use crate::run::{dir, lock};
 use crate::source::assess::rows::Quarantined;
 use crate::source::assess::{self, conversions};
 use crate::source::snapshot::{Snapshot, TableSize, worker};
@@ -25,7 +24,7 @@ use crate::sql::{self, HashFn, Reading, Rows};
 use crate::steps::StepName;
 use crate::stores::readiness;
 use crate::tables::Table;
-use crate::timing::{ALIKE, Timing};
+use crate::timing::Timing;
 use anyhow::{Context, Result};
 use datapath::firestore::{Address, Firestore, Pace};
 use sqlx::Row;
@@ -97,7 +96,7 @@ async fn counted(
         obstacles,
         max_quarantine: ctx.settings.policy.max_quarantine,
         timing: timing(ctx, &sample, documents.writes, documents.floor_seconds).await?,
-        freeze: freeze(ctx, &sample, sizes.iter().map(|size| size.rows).sum()),
+        freeze: earlier::freeze(ctx, &sample, sizes.iter().map(|size| size.rows).sum()),
         documents,
         sample,
         disk: disk(ctx, &sample, &sizes, all_bytes)?,
@@ -292,7 +291,12 @@ async fn timing(ctx: &Ctx, sample: &Sample, documents: u64, floor: Option<f64>) 
         None => Writing::Emulator,
         Some(floor) => project(ctx, floor).await?,
     };
-    Ok(Timing::new(hosts(ctx), sample.rows, seconds(sample, documents, writing), &earlier(ctx)))
+    Ok(Timing::new(
+        earlier::hosts(ctx),
+        sample.rows,
+        seconds(sample, documents, writing),
+        &earlier::times(ctx),
+    ))
 }
 
 /// How long a project takes to answer: asked for one document that is not there, because it charges for
@@ -304,53 +308,6 @@ async fn project(ctx: &Ctx, floor: f64) -> Result<Writing> {
     let pace = Pace::for_project(ctx.settings.firestore.rate);
     let (writes, reads) = (pace.workers * pace.batch, crate::phases::p5_verify::AT_ONCE);
     Ok(Writing::Project { floor, answer: started.elapsed().as_secs_f64(), writes, reads })
-}
-
-/// Where the servers are; ports differ between servers that come and go on one machine.
-fn hosts(ctx: &Ctx) -> String {
-    let targets = Database::ALL.map(|database| ctx.settings.target(database));
-    let servers = [&ctx.settings.source].into_iter().chain(targets).map(|s: &Server| s.host.clone());
-    let firestore = match &ctx.settings.firestore.emulator {
-        Some(address) => {
-            format!("emulator {}", address.rsplit_once(':').map_or(address.as_str(), |(h, _)| h))
-        }
-        None => format!("project {}", ctx.settings.firestore.project),
-    };
-    servers.chain([firestore]).collect::<Vec<_>>().join(", ")
-}
-
-/// By the newest pass that was made on these hosts, of a run about as large as the `rows` there are; else by the sample.
-fn freeze(ctx: &Ctx, sample: &Sample, rows: u64) -> Freeze {
-    let hosts = hosts(ctx);
-    let mut passes = earlier_runs(ctx).filter_map(|manifest| {
-        manifest.time.filter(|time| time.hosts == hosts)?;
-        let pass = manifest.newest_pass?;
-        let alike = pass.source_rows / ALIKE <= rows && rows / ALIKE <= pass.source_rows;
-        let times = rows as f64 / pass.source_rows.max(1) as f64;
-        Some(pass.parts.filter(|_| alike)?.with_rows(times))
-    });
-    match passes.next() {
-        Some(pass) => Freeze { seconds: pass.freeze(), by_a_pass: true },
-        None => Freeze { seconds: forecast::pass(sample).freeze(), by_a_pass: false },
-    }
-}
-
-/// Of this tool and SQL, the newest first. What cannot be read says nothing about time.
-fn earlier_runs(ctx: &Ctx) -> impl Iterator<Item = Manifest> {
-    let tool = ctx.tool_version();
-    let parent = ctx.run.path().parent().unwrap_or(Path::new("."));
-    let ids = dir::ids(parent).unwrap_or_default().into_iter().rev().filter(|id| id != ctx.run.id());
-    let runs = ids.take(50).filter_map(|id| dir::load_manifest(&parent.join(id)).ok());
-    runs.filter(move |manifest| manifest.tool == tool)
-}
-
-/// What earlier runs and rehearsals took, the newest first.
-fn earlier(ctx: &Ctx) -> Vec<Timing> {
-    let tool = ctx.tool_version();
-    let runs = earlier_runs(ctx).map(|manifest| (manifest.tool, manifest.time));
-    let rehearsals = rehearsal_log::file().and_then(|file| rehearsal_log::read(&file)).unwrap_or_default();
-    let rehearsals = rehearsals.into_iter().rev().map(|rehearsal| (rehearsal.tool, rehearsal.time));
-    runs.chain(rehearsals).filter(|(of, _)| *of == tool).filter_map(|(_, time)| time).collect()
 }
 
 /// A table that was read for a moment.
