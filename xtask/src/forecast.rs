@@ -4,7 +4,7 @@
 use crate::hazards::{self, Found};
 use crate::ledger::{self, Outcomes};
 use crate::model::{Existing, grouped};
-use crate::timing::{Seconds, Timing};
+use crate::timing::{PassSeconds, Seconds, Timing};
 use serde::Serialize;
 
 /// What was measured in a moment, without changing anything.
@@ -52,6 +52,11 @@ mod ratio {
     pub const WRITE: f64 = 24.0;
     /// A document is found and sent by an emulator, and compared.
     pub const READ: f64 = 10.7;
+    /// A pass looks at the versions of every row of the source, then, to find what depends on what has changed, at
+    /// some of its tables whole, and at the versions of every row of the databases.
+    pub const PASS_LOOK: f64 = 0.15;
+    pub const PASS_READ: f64 = 0.25;
+    pub const PASS_COMPARE: f64 = 0.2;
 }
 
 /// What a run takes however few rows there are, in seconds: sessions, catalogues, definitions, programs that
@@ -60,6 +65,8 @@ mod fixed {
     pub const EXPORT: f64 = 0.8;
     pub const IMPORT: f64 = 0.6;
     pub const VERIFY: f64 = 0.5;
+    pub const PASS_READ: f64 = 0.3;
+    pub const PASS_COMPARE: f64 = 0.3;
 }
 
 /// Seconds of a run by a sample.
@@ -77,6 +84,16 @@ pub fn seconds(sample: &Sample, documents: u64, writing: Writing) -> Seconds {
     };
     let export = (fixed::EXPORT + sample.reading * ratio::EXPORT).max(sample.floor);
     Seconds { export, import, verify }
+}
+
+/// A pass by a sample: looks at all tables. How much a shop writes is not known before it has been caught up with.
+pub fn pass(sample: &Sample) -> PassSeconds {
+    PassSeconds {
+        look: sample.reading * ratio::PASS_LOOK,
+        read: fixed::PASS_READ + sample.reading * ratio::PASS_READ,
+        compare: fixed::PASS_COMPARE + sample.reading * ratio::PASS_COMPARE,
+        write: 0.0,
+    }
 }
 
 /// What a table comes to.
@@ -191,7 +208,16 @@ pub struct Forecast {
     pub documents: Documents,
     pub sample: Sample,
     pub timing: Timing,
+    pub freeze: Freeze,
     pub disk: Disk,
+}
+
+/// For how long a cut-over after passes of `catch-up` would make the source read-only.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Freeze {
+    pub seconds: f64,
+    /// By a pass of an earlier run on these hosts; else by the sample alone.
+    pub by_a_pass: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -290,6 +316,12 @@ impl Forecast {
             0 => "  from a sample of the source: nothing is known yet of the targets' speed on these hosts\n"
                 .to_string(),
             n => format!("  from a sample, corrected by what {n} earlier runs on these hosts took\n"),
+        };
+        let Freeze { seconds, by_a_pass } = self.freeze;
+        out += &format!("  {:<28} {seconds:>7.1} s\n", "read-only, after catch-up");
+        out += match by_a_pass {
+            true => "  by what the newest pass on these hosts took\n",
+            false => "  to look at every table; what the shop writes meanwhile comes on top\n",
         };
         out
     }

@@ -130,6 +130,41 @@ impl Timing {
     }
 }
 
+/// Seconds of a catch-up pass: of what the last pass of a cut-over does as well, and of nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PassSeconds {
+    /// Every table of the source is looked at for changes.
+    pub look: f64,
+    /// The changed rows are read, and what depends on them.
+    pub read: f64,
+    /// They are compared with the stores, whose tables are looked at as well.
+    pub compare: f64,
+    /// They are written and proven.
+    pub write: f64,
+}
+
+/// What a freeze consists of, besides its pass.
+mod freeze {
+    /// After the pass the source is looked at once more; nothing is read for the next one: in looks.
+    pub const LOOK_AGAIN: f64 = 0.3;
+    /// Sessions are ended, sequences raised, every store is told: in seconds.
+    pub const FIXED: f64 = 1.0;
+}
+
+impl PassSeconds {
+    /// For how long the source would be read-only, with a pass like this one as the last.
+    pub fn freeze(&self) -> f64 {
+        let PassSeconds { look, read, compare, write } = self;
+        freeze::FIXED + look * (1.0 + freeze::LOOK_AGAIN) + read + compare + write
+    }
+
+    /// The same with so many times the rows in each table, and as many changes: all looks at whole tables take longer.
+    pub fn with_rows(&self, times: f64) -> PassSeconds {
+        let PassSeconds { look, read, compare, write } = *self;
+        PassSeconds { look: look * times, read: read * times, compare: compare * times, write }
+    }
+}
+
 /// So many earlier runs at most correct a prediction.
 pub const EARLIER: usize = 5;
 

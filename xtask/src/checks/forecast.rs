@@ -4,7 +4,7 @@
 //! Nothing can be measured of the targets' writing without writing: it is taken in proportion to the
 //! source's reading, and corrected by what earlier runs on these hosts took.
 
-use crate::checks::preflight;
+use crate::checks::{earlier, preflight};
 use crate::effects::disk;
 use crate::effects::postgres::{self, Connection};
 use crate::forecast::{
@@ -12,12 +12,11 @@ use crate::forecast::{
 };
 use crate::hazards;
 use crate::ledger::Outcomes;
-use crate::model::{self, Database, MIGRATED, Stop};
+use crate::model::{self, MIGRATED, Stop};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Export, SnapshotInfo};
-use crate::run::{dir, lock, rehearsal_log};
-use crate::settings::Server;
+use crate::run::{dir, lock};
 use crate::source::assess::rows::Quarantined;
 use crate::source::assess::{self, conversions};
 use crate::source::snapshot::{Snapshot, TableSize, worker};
@@ -97,6 +96,7 @@ async fn counted(
         obstacles,
         max_quarantine: ctx.settings.policy.max_quarantine,
         timing: timing(ctx, &sample, documents.writes, documents.floor_seconds).await?,
+        freeze: earlier::freeze(ctx, &sample, sizes.iter().map(|size| size.rows).sum()),
         documents,
         sample,
         disk: disk(ctx, &sample, &sizes, all_bytes)?,
@@ -291,7 +291,12 @@ async fn timing(ctx: &Ctx, sample: &Sample, documents: u64, floor: Option<f64>) 
         None => Writing::Emulator,
         Some(floor) => project(ctx, floor).await?,
     };
-    Ok(Timing::new(hosts(ctx), sample.rows, seconds(sample, documents, writing), &earlier(ctx)))
+    Ok(Timing::new(
+        earlier::hosts(ctx),
+        sample.rows,
+        seconds(sample, documents, writing),
+        &earlier::times(ctx),
+    ))
 }
 
 /// How long a project takes to answer: asked for one document that is not there, because it charges for
@@ -303,32 +308,6 @@ async fn project(ctx: &Ctx, floor: f64) -> Result<Writing> {
     let pace = Pace::for_project(ctx.settings.firestore.rate);
     let (writes, reads) = (pace.workers * pace.batch, crate::phases::p5_verify::AT_ONCE);
     Ok(Writing::Project { floor, answer: started.elapsed().as_secs_f64(), writes, reads })
-}
-
-/// Where the servers are; ports differ between servers that come and go on one machine.
-fn hosts(ctx: &Ctx) -> String {
-    let targets = Database::ALL.map(|database| ctx.settings.target(database));
-    let servers = [&ctx.settings.source].into_iter().chain(targets).map(|s: &Server| s.host.clone());
-    let firestore = match &ctx.settings.firestore.emulator {
-        Some(address) => {
-            format!("emulator {}", address.rsplit_once(':').map_or(address.as_str(), |(h, _)| h))
-        }
-        None => format!("project {}", ctx.settings.firestore.project),
-    };
-    servers.chain([firestore]).collect::<Vec<_>>().join(", ")
-}
-
-/// What earlier runs and rehearsals of this tool and SQL took, the newest first. What cannot be read says
-/// nothing about time.
-fn earlier(ctx: &Ctx) -> Vec<Timing> {
-    let tool = ctx.tool_version();
-    let parent = ctx.run.path().parent().unwrap_or(Path::new("."));
-    let ids = dir::ids(parent).unwrap_or_default().into_iter().rev().filter(|id| id != ctx.run.id());
-    let runs = ids.take(50).filter_map(|id| dir::load_manifest(&parent.join(id)).ok());
-    let runs = runs.map(|manifest| (manifest.tool, manifest.time));
-    let rehearsals = rehearsal_log::file().and_then(|file| rehearsal_log::read(&file)).unwrap_or_default();
-    let rehearsals = rehearsals.into_iter().rev().map(|rehearsal| (rehearsal.tool, rehearsal.time));
-    runs.chain(rehearsals).filter(|(of, _)| *of == tool).filter_map(|(_, time)| time).collect()
 }
 
 /// A table that was read for a moment.

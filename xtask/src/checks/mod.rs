@@ -3,6 +3,7 @@
 //! May import: phases and all below them.
 
 pub mod doctor;
+pub mod earlier;
 pub mod forecast;
 pub mod perf;
 pub mod preflight;

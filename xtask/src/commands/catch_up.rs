@@ -4,6 +4,7 @@ use crate::identity::ServerName;
 use crate::model::grouped;
 use crate::phases::catch_up::{self, Extent, HeldRows, Passed};
 use crate::refuse;
+use crate::run::caught_up::to_expect;
 use crate::run::command::visibly;
 use crate::run::ctx::Ctx;
 use crate::run::lock::Locks;
@@ -158,6 +159,9 @@ fn text(passes: &Passes) -> String {
                 rows => format!(", {rows} that stay behind\n"),
             };
         }
+    }
+    if let Some(freeze) = passes.passes.last().and_then(|last| last.freeze) {
+        out += &to_expect(freeze);
     }
     out
 }

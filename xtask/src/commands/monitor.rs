@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Connections, locks, slow statements, replication, disks, documents, ages of backups and drills.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run whose stores the services work on, or `latest`: the newest that is cut over
+    /// The run whose stores the services work on, or `latest`: the newest that is cut over or caught up with
     #[arg(long, default_value = "latest", value_name = "RUN")]
     run: String,
     /// Look once; exit code 3 where something is beyond its limit ([monitor] of the environment)
@@ -39,7 +39,7 @@ impl Command for Args {
     }
 
     async fn run(self, session: &mut Session<'_>) -> Result<()> {
-        let (ctx, manifest) = session.run_in_service(&self.run)?;
+        let (ctx, manifest) = session.watched_run(&self.run)?;
         if let Some(file) = &self.prometheus {
             can_be_written(file)?;
         }

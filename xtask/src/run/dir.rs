@@ -1,10 +1,8 @@
 //! A run's directory: `database-backups/<YYYYMMDD_HHMMSS>/`, 0700, its files 0600 (DESIGN §5).
 
 pub use crate::effects::clock::now;
-use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::model::Stop;
-use crate::remembered::Remembered;
 use crate::run::dir;
 use crate::run::journal_file::{JournalFile, Recorded};
 use crate::run::manifest::{FORMAT, Manifest, Proof, ToolVersion};
@@ -177,27 +175,10 @@ impl RunDir {
             format: FORMAT,
             run: self.id.clone(),
             environment: environment.to_string(),
-            command,
-            policy: None,
-            replace: false,
-            replaces: None,
-            servers: Identity::default(),
-            started: now(),
-            hazards: Vec::new(),
             tool,
-            accepted: Vec::new(),
-            backup: None,
-            export: None,
-            caught_up: Remembered::default(),
-            remembered: Remembered::default(),
-            proof: None,
-            source: None,
-            cutover: None,
-            rolled_back: Vec::new(),
-            services_back: Vec::new(),
-            time: None,
-            defaults: BTreeMap::new(),
-            peak_memory: None,
+            started: now(),
+            command,
+            ..Manifest::default()
         }
     }
 

@@ -2,6 +2,7 @@
 //! May import: effects, sql, settings, words.
 
 pub mod brief;
+pub mod caught_up;
 pub mod command;
 pub mod ctx;
 pub mod dir;
@@ -21,6 +22,7 @@ pub mod rehearsal_log;
 pub mod report;
 pub mod sequence;
 pub mod servers;
+pub mod source_check;
 pub mod statements;
 pub mod status;
 pub mod taken_over;

@@ -6,6 +6,7 @@ use crate::effects::terminal::UnderWay;
 use crate::identity::ServerName;
 use crate::journal::{Command, Journal, Span};
 use crate::model::grouped;
+use crate::run::caught_up::CaughtUp;
 use crate::run::command::Progress;
 use crate::run::dir;
 use crate::run::freeze_log::{FreezeLog, Open};
@@ -49,6 +50,8 @@ pub struct Status {
     pub proven: Option<bool>,
     pub verified: Option<String>,
     pub findings: u64,
+    /// How far behind the source its stores are, where it has been caught up with and is not cut over.
+    pub caught_up: Option<CaughtUp>,
     /// When it was taken back, and how: the shop is on its old database again.
     pub taken_back: Option<String>,
     /// That the source is frozen, and by whom; `None`: it is not, as far as it is known beside the run.
@@ -82,7 +85,8 @@ impl Status {
             out += &format!("  {service} went back to the old database at {}\n", utc(at));
         }
         out += &self.under_way();
-        out + &self.result()
+        out += &self.result();
+        out + &self.caught_up.as_ref().map(CaughtUp::text).unwrap_or_default()
     }
 
     fn headline(&self) -> String {
@@ -197,6 +201,7 @@ pub fn read(path: &Path, id: &str) -> Result<Status> {
         proven: proof.map(Proof::is_green),
         verified: proof.map(|p| p.finished.clone()),
         findings: proof.map_or(0, Proof::wrong),
+        caught_up: CaughtUp::of(&manifest)?,
         taken_back: manifest.rolled_back.last().map(|taken| format!("{} ({})", taken.at, taken.scope)),
         frozen: frozen(path, &manifest)?,
         services_back: manifest.services_back.clone(),
@@ -255,6 +260,8 @@ pub fn next(manifest: &Manifest, journal: &Journal, id: &str, state: RunState) -
     let goes_on = || match manifest.command {
         // What has been done of it the old database itself knows.
         _ if let Some(scenario) = rollback_under_way(journal) => format!("rollback {scenario} --run {id}"),
+        // Completes the pass that was cut off, too.
+        _ if was_caught_up_last(journal) => format!("catch-up --run {id}"),
         CommandName::Backup => "backup".to_string(),
         CommandName::Export if manifest.export.is_none() => "export".to_string(),
         _ => format!("migrate --resume {id}"),
@@ -265,7 +272,8 @@ pub fn next(manifest: &Manifest, journal: &Journal, id: &str, state: RunState) -
         (RunState::Killed | RunState::Failed, _) => Some(goes_on()),
         (RunState::Done, Some(false)) => Some(format!("repair --run {id}")),
         (RunState::Done, Some(true)) => Some(match &manifest.cutover {
-            None if has_changed(manifest) => format!("verify --run {id}"),
+            // The shop goes on, and a cut-over brings over what it has written.
+            None if has_changed(manifest) && manifest.newest_pass.is_none() => format!("verify --run {id}"),
             None => format!("cutover --run {id}"),
             Some(cutover) if is_older(manifest, &cutover.at) => format!("verify --run {id}"),
             Some(_) => format!("monitor --once --run {id}"),
@@ -287,6 +295,11 @@ fn has_changed(manifest: &Manifest) -> bool {
 fn is_older(manifest: &Manifest, at: &str) -> bool {
     let instant = |text: &str| text.parse::<Timestamp>().ok();
     manifest.proof.as_ref().is_some_and(|proof| instant(&proof.finished) < instant(at))
+}
+
+/// Whether the last command was to bring over what the shop had written since.
+fn was_caught_up_last(journal: &Journal) -> bool {
+    last_writer(journal).is_some_and(|command| command.whole.step == CommandName::CatchUp)
 }
 
 /// How the last command took the run back, where it did.

@@ -4,6 +4,7 @@ use super::arguments::{RunArgs, SourceArgs};
 use super::call::Session;
 use crate::model::{Existing, refused};
 use crate::refuse;
+use crate::run::caught_up;
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::{self, Latest, RunDir};
 use crate::run::freeze_log::FreezeLog;
@@ -89,8 +90,21 @@ impl Session<'_> {
     /// with `latest` the newest of this environment that is cut over. Without one a context that leaves nothing
     /// on disk.
     pub fn run_in_service(&self, run: &str) -> Result<(Arc<Ctx>, Option<Manifest>)> {
+        self.newest_run(run, |manifest| manifest.cutover.is_some())
+    }
+
+    /// The same, or the one that is being caught up with for that, whichever is newer.
+    pub fn watched_run(&self, run: &str) -> Result<(Arc<Ctx>, Option<Manifest>)> {
+        self.newest_run(run, |manifest| manifest.cutover.is_some() || caught_up::newest(manifest).is_some())
+    }
+
+    fn newest_run(
+        &self,
+        run: &str,
+        wanted: impl Fn(&Manifest) -> bool,
+    ) -> Result<(Arc<Ctx>, Option<Manifest>)> {
         let found = match run {
-            "latest" => newest_in_service(&self.runs(), &self.environment_file()?.0)?,
+            "latest" => newest(&self.runs(), &self.environment_file()?.0, wanted)?,
             run => Some(run.to_string()),
         };
         let run = match &found {
@@ -157,14 +171,14 @@ impl Session<'_> {
     }
 }
 
-/// The newest run of this environment that has been cut over.
+/// The newest run of this environment that is wanted.
 ///
 /// # Errors
 /// Where a newer one cannot be read: it might be the one.
-fn newest_in_service(parent: &Path, environment: &str) -> Result<Option<String>> {
+fn newest(parent: &Path, environment: &str, wanted: impl Fn(&Manifest) -> bool) -> Result<Option<String>> {
     for id in dir::ids(parent)?.into_iter().rev() {
         let manifest = dir::load_manifest(&parent.join(&id))?;
-        if manifest.environment == environment && manifest.cutover.is_some() {
+        if manifest.environment == environment && wanted(&manifest) {
             return Ok(Some(id));
         }
     }

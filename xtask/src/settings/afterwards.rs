@@ -30,6 +30,8 @@ pub struct Monitor {
     /// How long one has been open that does nothing.
     pub idle_in_transaction: Limits,
     pub replication_lag: Limits,
+    /// How far the stores of a run that is not cut over yet are behind the source.
+    pub catch_up_lag: Limits,
     /// Of the blocks that were asked for, those found in the cache.
     pub cache_hits: Limits,
     /// Of a table's rows, of tables with more than [`Monitor::MANY_DEAD_ROWS`] dead ones.

@@ -242,6 +242,7 @@ fn monitor(section: Section<'_>) -> Monitor {
         oldest_transaction: said.times("oldest_transaction", (300, 3_600)),
         idle_in_transaction: said.times("idle_in_transaction", (300, 3_600)),
         replication_lag: said.times("replication_lag", (60, 600)),
+        catch_up_lag: said.times("catch_up_lag", (3_600, DAY)),
         cache_hits: said.falling("cache_hits", (98.0, 90.0)),
         dead_rows: said.numbers("dead_rows", (10.0, 30.0)),
         sequences: said.numbers("sequences", (80.0, 95.0)),

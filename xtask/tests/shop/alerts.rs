@@ -274,6 +274,11 @@ fn of_what_cannot_be_provoked(watched: &mut Watched, healthy: &str) {
     watched.fire(&text, 0, &["XtaskTransactionIdsNearlyUsedUp server=\"order\""]);
     let text = more("xtask_replication_lag_seconds{server=\"order\"} 60");
     watched.fire(&text, 0, &["XtaskReplicationBehind server=\"order\""]);
+    let caught_up = |hours| {
+        more(&format!("xtask_caught_up_timestamp_seconds{{run=\"r\"}} {}", hours_ago(hours).as_second()))
+    };
+    watched.fire(&caught_up(0), 0, &[]);
+    watched.fire(&caught_up(2), 0, &["XtaskCatchUpBehind run=\"r\""]);
     for offset in [-2.5, 2.5] {
         let text = with(healthy, "xtask_clock_offset_seconds{server=\"order\"}", offset);
         watched.fire(&text, 0, &["XtaskClocksDiffer server=\"order\""]);

@@ -51,6 +51,7 @@ mod interruptions;
 mod isolation;
 mod json;
 mod kept;
+mod lag;
 mod last_look;
 mod ledger;
 mod misplaced;

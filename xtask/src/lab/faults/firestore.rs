@@ -1,5 +1,5 @@
 //! A proxy in front of Firestore that answers the next BatchWrite calls with errors, before or after
-//! they took effect; everything else passes.
+//! they took effect; everything else passes, counts as slowly as told.
 
 use anyhow::{Context as _, Result};
 use fs::firestore_client::FirestoreClient;
@@ -15,11 +15,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tonic_prost::ProstCodec;
 
 const BATCH_WRITE: &str = "/google.firestore.v1.Firestore/BatchWrite";
+const COUNT: &str = "/google.firestore.v1.Firestore/RunAggregationQuery";
 
 /// What becomes of one BatchWrite call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +54,14 @@ pub struct FirestoreFaults {
 struct Next {
     faults: Arc<Mutex<VecDeque<WriteFault>>>,
     meanwhile: Arc<Mutex<VecDeque<Meanwhile>>>,
+    count_waits: Arc<Mutex<Duration>>,
 }
 
 /// What others do while a call is on its way.
 type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn locked<T>(queue: &Mutex<T>) -> MutexGuard<'_, T> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FirestoreFaults {
@@ -90,6 +93,11 @@ impl FirestoreFaults {
     /// Asked for several times, it is done before as many calls.
     pub fn before_next(&self, meanwhile: impl Future<Output = ()> + Send + 'static) {
         locked(&self.next.meanwhile).push_back(Box::pin(meanwhile));
+    }
+
+    /// Every count waits so long from now on.
+    pub fn slow_counts(&self, wait: Duration) {
+        *locked(&self.next.count_waits) = wait;
     }
 
     /// How many of all these have not been met yet.
@@ -126,6 +134,10 @@ impl Service<http::Request<Body>> for Proxy {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let proxy = self.clone();
         Box::pin(async move {
+            if request.uri().path() == COUNT {
+                let wait = *locked(&proxy.next.count_waits);
+                tokio::time::sleep(wait).await;
+            }
             if request.uri().path() != BATCH_WRITE {
                 return Ok(proxy.pass(request).await);
             }

@@ -3,7 +3,8 @@
 
 use super::judge::{Line, State};
 use super::report::Report;
-use super::seen::{FirestoreSeen, Measured, ServerSeen, Since};
+use super::seen::{CaughtUpSeen, FirestoreSeen, Measured, ServerSeen, Since};
+use crate::run::caught_up::CaughtUp;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -72,6 +73,9 @@ pub fn exposition(report: &Report) -> String {
         let name = "xtask_verify_last_success_timestamp_seconds";
         let help = "When every store was proven the last time, unless something was found since; 0: never.";
         metrics.gauge(name, help, &[("run", &run.run)], verified);
+    }
+    if let Some(seen) = &seen.caught_up {
+        of_caught_up(&mut metrics, seen);
     }
     states(&mut metrics, &report.lines);
     text(&metrics)
@@ -183,6 +187,19 @@ fn of_stores(metrics: &mut Metrics, report: &Report) {
         let failed = store.newest.as_ref().is_some_and(|kept| kept.drill.is_some_and(|(_, green)| !green));
         let help = "Whether the newest backup did not restore.";
         metrics.gauge("xtask_restore_drill_failed", help, &of, f64::from(u8::from(failed)));
+    }
+}
+
+fn of_caught_up(metrics: &mut Metrics, seen: &CaughtUpSeen) {
+    let of = [("run", seen.run.as_str())];
+    let CaughtUp { passes, lag, rows, freeze, .. } = &seen.caught_up;
+    let help = "The instant of the source that the stores of a run hold which is not cut over yet.";
+    metrics.gauge("xtask_caught_up_timestamp_seconds", help, &of, lag.0);
+    metrics.gauge("xtask_catch_up_passes", "Its passes that brought something over.", &of, *passes as f64);
+    metrics.gauge("xtask_catch_up_last_rows", "Rows of its newest pass.", &of, *rows as f64);
+    if let Some(freeze) = freeze {
+        let help = "For how long a cut-over now would make the source read-only, about.";
+        metrics.gauge("xtask_expected_freeze_seconds", help, &of, *freeze);
     }
 }
 

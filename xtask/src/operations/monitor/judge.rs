@@ -1,11 +1,12 @@
 //! Measurements held against the environment's limits: a line a check, each with one word of state. The names are those
 //! of check_postgres. Pure.
 
-use super::seen::{Activity, FirestoreSeen, Measured, RunSeen, Seen, ServerSeen, Since};
+use super::seen::{Activity, CaughtUpSeen, FirestoreSeen, Measured, RunSeen, Seen, ServerSeen, Since};
 use super::stores::{Kept, StoreBackup};
 use crate::effects::disk::Room;
 use crate::identity::ServerName;
 use crate::model::grouped;
+use crate::run::caught_up::CaughtUp;
 use crate::settings::{Limits, Monitor, Worse, human};
 use crate::shown::escaped;
 use serde::Serialize;
@@ -56,6 +57,7 @@ pub fn judge(seen: &Seen, limits: &Monitor) -> Vec<Line> {
         lines.push(disk("this machine", of, *room, limits));
     }
     lines.extend(seen.run.iter().map(|run| of_run(run, seen.now)));
+    lines.extend(seen.caught_up.iter().flat_map(|seen_of| of_caught_up(seen_of, seen.now, limits)));
     lines.sort_by_key(|line| std::cmp::Reverse(line.state));
     lines
 }
@@ -220,6 +222,17 @@ fn of_run(run: &RunSeen, now: f64) -> Line {
         }
     };
     line(state, "run", "verify", said)
+}
+
+fn of_caught_up(seen: &CaughtUpSeen, now: f64, limits: &Monitor) -> Vec<Line> {
+    let CaughtUp { lag, rows, freeze, .. } = &seen.caught_up;
+    let (lag, run) = (lag.at(now), &seen.run);
+    let said = format!("run {run}: its stores are {} behind the source", time(lag));
+    let mut lines = vec![line(state(lag, limits.catch_up_lag), "run", "catch_up", said)];
+    let freeze = freeze.map(|seconds| format!(", freeze about {}", time(seconds))).unwrap_or_default();
+    let said = format!("{} behind, last pass {} rows{freeze}", time(lag), grouped(*rows));
+    lines.push(line(State::Ok, "run", "freeze", said));
+    lines
 }
 
 /// Seconds for people.

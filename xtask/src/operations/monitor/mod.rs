@@ -14,13 +14,14 @@ pub use exposition::exposition;
 pub use judge::{Line, State, judge};
 pub use report::Report;
 pub use seen::{
-    Activity, Database, FirestoreSeen, Measured, Replication, RunSeen, Seen, Sequence, ServerSeen, Since,
-    Table,
+    Activity, CaughtUpSeen, Database, FirestoreSeen, Measured, Replication, RunSeen, Seen, Sequence,
+    ServerSeen, Since, Table,
 };
 pub use stores::{Kept, StoreBackup, read as store_backups, seconds};
 
 use crate::effects::{clock, disk};
 use crate::identity::ServerName;
+use crate::run::caught_up::CaughtUp;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::{Manifest, Proof};
 use crate::settings::Server;
@@ -28,13 +29,15 @@ use anyhow::Result;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
-/// Looks at everything. `manifest`: of the run whose stores the services work on; `source`: what is known of the old
+/// Looks at everything. `manifest`: of the run whose stores the services work on, or are to; `source`: what is known of the old
 /// database, where it is left alone.
 ///
 /// # Errors
 /// Where the files of runs and backups cannot be read.
 pub async fn look(ctx: &Ctx, manifest: Option<&Manifest>, source: Option<ServerSeen>) -> Result<Report> {
     let run = manifest.and_then(|manifest| run(ctx, manifest).transpose()).transpose()?;
+    let caught_up = manifest.map(CaughtUp::of).transpose()?.flatten();
+    let caught_up = caught_up.map(|caught_up| CaughtUpSeen { run: ctx.run.id().to_string(), caught_up });
     let purpose = ctx.purpose("monitor");
     let looks = ServerName::ALL.map(|name| {
         let left = source.clone().filter(|_| name == ServerName::Source);
@@ -62,6 +65,7 @@ pub async fn look(ctx: &Ctx, manifest: Option<&Manifest>, source: Option<ServerS
         },
         disks: BTreeMap::from([("runs and backups".to_string(), disk::room(runs)?)]),
         run,
+        caught_up,
     };
     let lines = judge(&seen, &ctx.settings.monitor);
     Ok(Report::new(seen, lines))

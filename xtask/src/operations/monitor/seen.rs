@@ -5,6 +5,7 @@ use super::stores::StoreBackup;
 use super::told;
 use crate::effects::disk::Room;
 use crate::identity::ServerName;
+use crate::run::caught_up::CaughtUp;
 use crate::run::statements::Statement;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct Seen {
     pub disks: BTreeMap<String, Room>,
     /// The run whose stores the services work on.
     pub run: Option<RunSeen>,
+    /// The run that is being caught up with, until it is cut over.
+    pub caught_up: Option<CaughtUpSeen>,
 }
 
 /// A server that does not answer is a measurement, too.
@@ -140,6 +143,13 @@ pub struct RunSeen {
     /// The newest proof, and whether everything was as it has to be.
     #[serde(serialize_with = "told::ended")]
     pub verified: Option<(f64, bool)>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CaughtUpSeen {
+    pub run: String,
+    #[serde(flatten)]
+    pub caught_up: CaughtUp,
 }
 
 impl Measured {

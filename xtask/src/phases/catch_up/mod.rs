@@ -23,11 +23,12 @@ use crate::refuse;
 use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::run::manifest::{Export, Manifest, Proof, Sequence, TurnedRows};
+use crate::run::manifest::{Export, Manifest, NewestPass, Proof, Sequence, TurnedRows};
 use crate::run::{overlay, terms};
 use crate::source::{rows, sequences};
 use crate::steps::StepName;
 use crate::stores::sequences::raise;
+use crate::timing::PassSeconds;
 use anyhow::{Context, Result};
 use datapath::sorting::outcomes_of;
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub struct Passed {
     pub read: u64,
     /// From the snapshot to the proof.
     pub seconds: f64,
+    /// For how long a cut-over now would make the source read-only; `None`: nothing was measured.
+    pub freeze: Option<f64>,
     /// Besides, every row of the source was compared with what the stores hold.
     pub audited: bool,
     /// It had been cut off, and was completed from its files.
@@ -88,8 +91,10 @@ pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<
     terms::files_are_whole(ctx, &export.files)?;
     let plan = Plan::cut_off(ctx, &export)?;
     let stores = Stores::compare(ctx, manifest, &plan, Some(&export), Extent::Changes).await?;
-    let remembered = stores.write(&plan, &export).await?;
-    let mut passed = done(ctx, manifest, remembered, started, Extent::Changes).await?;
+    let remembered = stores.write(&plan, &export).await?.remembered;
+    // How long its parts took the one knew that was cut off.
+    let newest = manifest.newest_pass.clone().unwrap_or_default();
+    let mut passed = done(ctx, manifest, remembered, (started, newest), Extent::Changes).await?;
     passed.completed = true;
     step.done(&format!("pass {} completed", plan.number))?;
     Ok(Some(passed))
@@ -109,23 +114,25 @@ pub async fn pass(
     let (started, step) = (Instant::now(), ctx.run.step(StepName::CatchUp)?);
     let export = ready(ctx, manifest)?;
     let seen = read(ctx, manifest, &export, held, extent).await?;
+    let mut newest = measured(manifest, &seen);
     let audited = extent == Extent::Audit;
     let read = seen.tables.iter().map(|turned| turned.read).sum();
-    let as_of = seen.snapshot.taken.clone();
     if seen.tables.iter().all(|turned| turned.rows.is_empty()) {
-        let remembered = seen.remembered;
+        let seconds = started.elapsed().as_secs_f64();
+        (newest.ended, newest.seconds) = (dir::now(), seconds);
+        let (as_of, freeze) = (newest.as_of.clone(), newest.freeze());
         *manifest = ctx.run.change_manifest(|manifest| {
-            manifest.caught_up = remembered;
+            (manifest.caught_up, manifest.newest_pass) = (seen.remembered, Some(newest));
             Ok(())
         })?;
         step.done("nothing has changed")?;
-        let seconds = started.elapsed().as_secs_f64();
-        return Ok(Passed { as_of, read, seconds, audited, ..Passed::default() });
+        return Ok(Passed { as_of, read, seconds, freeze, audited, ..Passed::default() });
     }
     let plan = Plan::of(&seen, &export);
     let began = Instant::now();
     let stores = Stores::compare(ctx, manifest, &plan, None, extent).await?;
     ctx.terminal.lap("compared the stores", began);
+    let (compare, began) = (stores.seconds, Instant::now());
     let export = plan.written(ctx, &seen, stores.gone.clone())?;
     quarantine_limit(ctx, &export)?;
     *manifest = ctx.run.change_manifest(|manifest| {
@@ -133,16 +140,29 @@ pub async fn pass(
         manifest.caught_up.clone_from(&seen.remembered);
         Ok(())
     })?;
-    let began = Instant::now();
-    let remembered = stores.write(&plan, &export).await?;
+    let on_disk = began.elapsed().as_secs_f64();
+    let written = stores.write(&plan, &export).await?;
     ctx.terminal.lap("wrote and proved", began);
-    let mut passed = done(ctx, manifest, remembered, started, extent).await?;
+    newest.parts = Some(PassSeconds { compare, write: on_disk + written.seconds, ..seen.seconds });
+    let mut passed = done(ctx, manifest, written.remembered, (started, newest), extent).await?;
     if extent != Extent::LastPass {
         keep(held, &seen)?;
     }
     (passed.read, passed.audited) = (read, audited);
     step.done(&format!("pass {}: {} rows", plan.number, passed.rows()))?;
     Ok(passed)
+}
+
+/// What the run remembers of a pass that has read the source. As long as it finds no changes, to compare and write them
+/// is expected to take as long as the last time: the first that comes has to be.
+fn measured(manifest: &Manifest, seen: &Seen) -> NewestPass {
+    let before = manifest.newest_pass.as_ref().and_then(|pass| pass.parts).unwrap_or_default();
+    NewestPass {
+        as_of: seen.snapshot.taken.clone(),
+        source_rows: seen.source_rows,
+        parts: Some(PassSeconds { compare: before.compare, write: before.write, ..seen.seconds }),
+        ..NewestPass::default()
+    }
 }
 
 /// The rules told a second time about what the last pass brought over, which a freeze left out.
@@ -171,12 +191,12 @@ fn keep(held: &mut HeldRows, seen: &Seen) -> Result<()> {
     seen.tables.iter().filter(|turned| !turned.rows.is_empty()).try_for_each(|t| held.then(t.table, &t.rows))
 }
 
-/// Every store has the pass, proven: written down.
+/// Every store has the pass, proven: written down. `newest`: what was measured of it.
 async fn done(
     ctx: &Arc<Ctx>,
     manifest: &mut Manifest,
     remembered: Remembered,
-    started: Instant,
+    (started, newest): (Instant, NewestPass),
     extent: Extent,
 ) -> Result<Passed> {
     let raised = match extent {
@@ -187,9 +207,16 @@ async fn done(
     *manifest = ctx.run.change_manifest(|manifest| {
         let export = manifest.export.as_mut().context("the run has no export")?;
         raised_in(export, &raised);
-        let last =
-            export.replays.last_mut().and_then(|replay| replay.pass.as_mut()).context("there is no pass")?;
+        let replay = export.replays.last_mut().context("there is no pass")?;
+        let last = replay.pass.as_mut().context("there is no pass")?;
         (last.done, last.seconds) = (true, started.elapsed().as_secs_f64());
+        manifest.newest_pass = Some(NewestPass {
+            as_of: replay.snapshot.taken.clone(),
+            ended: dir::now(),
+            rows: last.tables.values().map(TurnedRows::all).sum(),
+            seconds: last.seconds,
+            ..newest.clone()
+        });
         manifest.remembered.retain(|table, _| !last.tables.contains_key(table));
         manifest.remembered.extend(remembered);
         if let Some(proof) = &mut manifest.proof {
@@ -204,6 +231,7 @@ async fn done(
         as_of: replay.snapshot.taken.clone(),
         tables: pass.tables.clone(),
         seconds: pass.seconds,
+        freeze: newest.freeze(),
         ..Passed::default()
     })
 }

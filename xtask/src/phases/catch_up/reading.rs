@@ -20,6 +20,7 @@ use crate::source::snapshot::{Snapshot, worker};
 use crate::source::{assess::conversions, rows};
 use crate::sql::{self, Only, Rows};
 use crate::tables::{self, Table};
+use crate::timing::PassSeconds;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use sqlx::Row as _;
@@ -46,6 +47,10 @@ pub struct Seen {
     pub tables: Vec<TableTurned>,
     /// The source's tables for the next pass, by `schema.table`.
     pub remembered: Remembered,
+    /// Rows of the source.
+    pub source_rows: u64,
+    /// How long it took to look for changes, and to read them.
+    pub seconds: PassSeconds,
 }
 
 /// How much of the source is read.
@@ -71,10 +76,11 @@ pub async fn read(
     let began = Instant::now();
     let mut scanned = scans(ctx, manifest, &snapshot, held, extent).await?;
     ctx.terminal.lap("looked for changes", began);
+    let look = began.elapsed().as_secs_f64();
     let mut shows = BTreeMap::new();
     let mut found: Vec<TableTurned> = Vec::new();
     for tables in tables::in_order(ctx.tables)? {
-        let reading = SourceReader { ctx, export, info: &snapshot.info, extent, shows: &shows };
+        let reading = SourceReader { ctx, export, info: &snapshot.info, shows: &shows };
         let mut reads = Vec::new();
         for table in tables {
             let of_table = scanned.get_mut(table.name).context("a table was not looked at")?;
@@ -87,8 +93,12 @@ pub async fn read(
             found.push(turned);
         }
     }
+    let seconds = PassSeconds { look, read: began.elapsed().as_secs_f64() - look, ..PassSeconds::default() };
+    let reading = SourceReader { ctx, export, info: &snapshot.info, shows: &shows };
+    if extent != Extent::LastPass {
+        try_join_all(found.iter().map(|turned| reading.audited(turned))).await?;
+    }
     if extent == Extent::Audit {
-        let reading = SourceReader { ctx, export, info: &snapshot.info, extent, shows: &shows };
         for turned in &found {
             reading.audit(turned, held.table_mut(turned.table)?).await?;
         }
@@ -96,8 +106,9 @@ pub async fn read(
     found.sort_by_key(|turned| ctx.tables.iter().position(|table| table.name == turned.table.name));
     let info = snapshot.info.clone();
     snapshot.release().await?;
+    let source_rows = scanned.values().map(|of_table| of_table.rows).sum();
     let remembered = flushed(ctx, scanned).await?;
-    Ok(Seen { snapshot: info, tables: found, remembered })
+    Ok(Seen { snapshot: info, tables: found, remembered, source_rows, seconds })
 }
 
 async fn scans(
@@ -147,7 +158,6 @@ struct SourceReader<'a> {
     ctx: &'a Ctx,
     export: &'a Export,
     info: &'a SnapshotInfo,
-    extent: Extent,
     /// By table that was read before, the rows that show something else than before.
     shows: &'a BTreeMap<&'static str, BTreeSet<i64>>,
 }
@@ -186,9 +196,6 @@ impl SourceReader<'_> {
                 connection = self.take(connection, &rows, held, &mut turned, Some(&ids)).await?;
                 (connection, shows) = self.sharing(connection, &rows, held, &mut turned, ids).await?;
             }
-        }
-        if self.extent != Extent::LastPass {
-            self.audited(&mut connection, &turned).await?;
         }
         turned.quarantine = self.evidence(connection, &rows, &turned).await?;
         shows.extend(turned.rows.iter().filter(|(_, row)| row.shows()).map(|(id, _)| *id));
@@ -281,14 +288,16 @@ impl SourceReader<'_> {
     }
 
     /// The rules told a second time must agree about what has changed.
-    async fn audited(&self, connection: &mut Connection, turned: &TableTurned) -> Result<()> {
+    async fn audited(&self, turned: &TableTurned) -> Result<()> {
         let there = turned.rows.iter().filter_map(|(id, row)| Some((*id, row.outcome_now()?)));
         let told: BTreeMap<i64, &str> = there.collect();
         if told.is_empty() {
             return Ok(());
         }
         let ids: Vec<i64> = told.keys().copied().collect();
-        rows::audited(self.ctx, connection, &self.info.reading, turned.table, &ids, told).await
+        let mut connection = worker(self.ctx, self.info, "audit").await?;
+        rows::audited(self.ctx, &mut connection, &self.info.reading, turned.table, &ids, told).await?;
+        connection.close().await
     }
 
     async fn evidence(&self, connection: Connection, rows: &Rows, turned: &TableTurned) -> Result<Vec<u8>> {

@@ -21,6 +21,7 @@ use futures_util::future::try_join_all;
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The stores, compared: nobody else writes to the databases until they are closed.
 pub struct Stores {
@@ -30,6 +31,16 @@ pub struct Stores {
     databases: Vec<OpenDatabase>,
     /// By table, what must not be there any more.
     pub gone: BTreeMap<&'static str, Content>,
+    /// How long that took, but for what a last pass leaves out.
+    pub seconds: f64,
+}
+
+/// A pass in all stores.
+pub struct Written {
+    /// The targets' tables as they are remembered.
+    pub remembered: Remembered,
+    /// Until all was written and proven.
+    pub seconds: f64,
 }
 
 struct OpenDatabase {
@@ -52,32 +63,37 @@ impl Stores {
     ) -> Result<Stores> {
         let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
         let (databases, gone) = (Vec::new(), BTreeMap::new());
-        let mut stores = Stores { ctx: ctx.clone(), firestore, extent, databases, gone };
+        let mut stores = Stores { ctx: ctx.clone(), firestore, extent, databases, gone, seconds: 0.0 };
         let opening = Database::ALL.map(|database| open(ctx, manifest, plan, export, database));
-        let (opened, in_firestore) =
-            tokio::try_join!(try_join_all(opening), stores.in_firestore(plan, export))?;
+        let began = Instant::now();
+        let in_databases = async {
+            let opened = try_join_all(opening).await?;
+            anyhow::Ok((opened, began.elapsed()))
+        };
+        let in_firestore = async {
+            let (gone, compared) = (stores.in_firestore(plan).await?, began.elapsed());
+            // Of a pass that was cut off some are written already.
+            if extent != Extent::LastPass && export.is_none() {
+                stores.counted(&plan.before).await?;
+            }
+            anyhow::Ok((gone, compared))
+        };
+        let ((opened, took), (in_firestore, took_there)) = tokio::try_join!(in_databases, in_firestore)?;
         for (database, gone) in opened {
             stores.databases.push(database);
             stores.gone.extend(gone);
         }
         stores.gone.extend(in_firestore);
+        stores.seconds = took.max(took_there).as_secs_f64();
         Ok(stores)
     }
 
     /// Compares the documents; by collection, what must not be there any more.
-    async fn in_firestore(
-        &self,
-        plan: &Plan,
-        export: Option<&Export>,
-    ) -> Result<BTreeMap<&'static str, Content>> {
+    async fn in_firestore(&self, plan: &Plan) -> Result<BTreeMap<&'static str, Content>> {
         let mut gone = BTreeMap::new();
         for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
             gone.insert(planned.table.name, hashes(&documents_of(&self.ctx, planned, &planned.last)?));
             self.documents(planned, false).await?;
-        }
-        // Of a pass that was cut off some are written already.
-        if self.extent != Extent::LastPass && export.is_none() {
-            self.counted(&plan.before).await?;
         }
         Ok(gone)
     }
@@ -124,19 +140,23 @@ impl Stores {
         }
     }
 
-    /// Writes, proves and keeps, all stores at once. Returns the targets' tables as they are remembered.
-    pub async fn write(self, plan: &Plan, export: &Export) -> Result<Remembered> {
-        let Stores { ctx, firestore, extent, databases, gone } = self;
-        let closing = databases.into_iter().map(|database| database.write(&ctx, plan, export, extent));
-        let stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), gone };
+    /// Writes, proves and keeps, all stores at once.
+    pub async fn write(self, plan: &Plan, export: &Export) -> Result<Written> {
+        let Stores { ctx, firestore, extent, databases, gone, seconds } = self;
+        let began = Instant::now();
+        let closing =
+            databases.into_iter().map(|database| database.write(&ctx, plan, export, (extent, began)));
+        let stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), gone, seconds };
         let in_firestore = async {
             for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
                 stores.documents(planned, true).await?;
             }
-            anyhow::Ok(())
+            anyhow::Ok(began.elapsed())
         };
-        let (remembered, ()) = tokio::try_join!(try_join_all(closing), in_firestore)?;
-        Ok(remembered.into_iter().flatten().collect())
+        let (written, in_firestore) = tokio::try_join!(try_join_all(closing), in_firestore)?;
+        let last = written.iter().map(|(_, took)| *took).fold(in_firestore, Duration::max);
+        let remembered = written.into_iter().flat_map(|(remembered, _)| remembered).collect();
+        Ok(Written { remembered, seconds: last.as_secs_f64() })
     }
 }
 
@@ -245,7 +265,14 @@ async fn unchanged(
 }
 
 impl OpenDatabase {
-    async fn write(self, ctx: &Arc<Ctx>, plan: &Plan, export: &Export, extent: Extent) -> Result<Remembered> {
+    /// Its tables as they are remembered, and when all was written, `began` being when it was begun.
+    async fn write(
+        self,
+        ctx: &Arc<Ctx>,
+        plan: &Plan,
+        export: &Export,
+        (extent, began): (Extent, Instant),
+    ) -> Result<(Remembered, Duration)> {
         let OpenDatabase { mut agreement, mut before } = self;
         let (database, hash) = (agreement.database, export.snapshot.hash);
         let ours: Vec<&PlannedTable> =
@@ -253,7 +280,7 @@ impl OpenDatabase {
         before.retain(|table, _| ours.iter().any(|planned| planned.table.name == *table));
         if ours.is_empty() {
             agreement.connection().run("ROLLBACK").await?;
-            return Ok(Remembered::default());
+            return Ok((Remembered::default(), Duration::ZERO));
         }
         agreement.make(&mut |_| Ok(())).await.with_context(|| format!("bringing a pass into {database}"))?;
         for planned in &ours {
@@ -273,14 +300,15 @@ impl OpenDatabase {
         connection.run(&sql::record_run(ctx.run.id(), &record)).await?;
         let transaction: String = connection.row(sql::OWN_TRANSACTION).await?.try_get(0)?;
         agreement.end().await?;
+        let took = began.elapsed();
         if extent == Extent::LastPass {
-            return Ok(Remembered::default());
+            return Ok((Remembered::default(), took));
         }
         let mut connection = ctx.looking(database, "catch-up").await?;
         let transaction = transaction.parse().context("the number of a transaction")?;
         let remembered = remembering::caught_up(ctx, &mut connection, export, &before, transaction).await?;
         connection.close().await?;
-        Ok(remembered)
+        Ok((remembered, took))
     }
 }
 

@@ -38,13 +38,13 @@ impl LastPass {
         let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?)?;
         let pass = catch_up::pass(ctx, manifest, &mut held, Extent::Changes);
         let passed = backpressure::under_backpressure(ctx, pass).await?;
-        ctx.terminal
-            .line(format!("  the source will be read-only for about {:.1} s", passed.seconds + LOOKS));
+        let freeze = passed.freeze.context("the pass was not measured")?;
+        ctx.terminal.line(format!("  the source will be read-only for about {freeze:.1} s"));
         match max_freeze {
-            Some(most) if passed.seconds + LOOKS > most.as_secs_f64() => refuse!(
-                "the last pass took {:.1} s, so the freeze would be longer than --max-freeze {:.1} s: `cargo xtask \
-                 catch-up --run {} --until-less-than 1s` first, or allow more. Nothing has been frozen",
-                passed.seconds,
+            Some(most) if freeze > most.as_secs_f64() => refuse!(
+                "the source would be read-only for about {freeze:.1} s, by the pass that has just been made; \
+                 --max-freeze is {:.1} s: `cargo xtask catch-up --run {} --until-less-than 1s` first, or allow more. \
+                 Nothing has been frozen",
                 most.as_secs_f64(),
                 ctx.run.id()
             ),
@@ -105,6 +105,3 @@ impl LastPass {
         Ok(Found { proof: None, check: None, source: BTreeMap::new(), source_sequences, stores, firestore })
     }
 }
-
-/// Besides the pass: ending sessions, the looks before and after it.
-const LOOKS: f64 = 1.0;
