@@ -334,7 +334,7 @@ async fn every_line_of_what_a_table_depends_on_is_needed() {
         shop.tables = without(table, line);
         let ctx = shop.ctx_of(shop.latest());
         let mut manifest = ctx.run.load_manifest().unwrap();
-        let mut held = HeldRows::read(&ctx, manifest.export.as_ref().unwrap()).unwrap();
+        let mut held = HeldRows::read(&ctx, manifest.export.as_ref().unwrap()).await.unwrap();
         let pass = catch_up::pass(&ctx, &mut manifest, &mut held, Extent::Audit);
         let error = visibly(&ctx, CommandName::CatchUp, pass)
             .await

@@ -1,12 +1,14 @@
 //! What the stores hold of the run, row by row, and what of the source stays behind: what a pass reads is
 //! compared with it.
 
+use super::judged::judged;
 use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::overlay::{self, GONE, RowsById};
 use crate::run::terms;
+use crate::source::assess::catalogue::Catalogue;
 use crate::source::rows::Row;
 use crate::tables::{self, Table, USERS};
 use anyhow::{Context, Result};
@@ -17,6 +19,8 @@ use std::sync::Arc;
 /// All tables as of the last pass.
 pub struct HeldRows {
     pub tables: BTreeMap<&'static str, HeldTable>,
+    /// By which the source was judged last.
+    pub catalogue: Catalogue,
 }
 
 pub struct HeldTable {
@@ -86,8 +90,9 @@ impl HeldRows {
     /// Reads the run's files through once, to know where each row is.
     ///
     /// # Errors
-    /// `Stop::Differs` where one is not the file that was written.
-    pub fn read(ctx: &Ctx, export: &Export) -> Result<HeldRows> {
+    /// `Stop::Differs` where one is not the file that was written; refuses a source that no pass can follow.
+    pub async fn read(ctx: &Arc<Ctx>, export: &Export) -> Result<HeldRows> {
+        let catalogue = judged(ctx, export).await?;
         terms::files_are_whole(ctx, &export.files)?;
         let mut tables = BTreeMap::new();
         for table in ctx.tables {
@@ -103,7 +108,7 @@ impl HeldRows {
             };
             tables.insert(table.name, HeldTable { table, rows, left, ids, shared, mapping });
         }
-        Ok(HeldRows { tables })
+        Ok(HeldRows { tables, catalogue })
     }
 
     pub fn table(&self, name: &str) -> Result<&HeldTable> {

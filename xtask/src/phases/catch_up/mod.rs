@@ -5,6 +5,7 @@
 //! A pass is an overlay of the run, as a replay is: whoever compares the stores with the run reads both.
 
 mod held;
+mod judged;
 mod look;
 mod plan;
 mod reading;

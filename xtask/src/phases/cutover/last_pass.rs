@@ -35,7 +35,7 @@ impl LastPass {
             return Ok(None);
         }
         ctx.terminal.phase("Cut-over: a pass before the freeze");
-        let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?)?;
+        let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?).await?;
         let passed = catch_up::pass(ctx, manifest, &mut held, Extent::Changes).await?;
         ctx.terminal
             .line(format!("  the source will be read-only for about {:.1} s", passed.seconds + LOOKS));
