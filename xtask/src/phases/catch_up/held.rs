@@ -28,6 +28,8 @@ pub struct HeldTable {
     rows: RowsById,
     /// Rows that are not migrated, with their outcomes.
     left: BTreeMap<i64, String>,
+    /// Rows about which something is said in the notes.
+    noted: BTreeSet<i64>,
     /// Of all rows of the source, in order.
     pub ids: Arc<Vec<i64>>,
     /// Where the value stands in a row that rows of the table may share.
@@ -53,6 +55,7 @@ pub struct Was {
     pub outcome: String,
     /// As the store was given it; `None`: it was not migrated.
     pub csv: Option<Vec<u8>>,
+    pub noted: bool,
 }
 
 impl Turned {
@@ -72,6 +75,16 @@ impl Turned {
     /// As the store was given it.
     pub fn last(&self) -> Option<&Vec<u8>> {
         self.then.as_ref()?.csv.as_ref()
+    }
+
+    /// What the notes say of it now; `None`: nothing.
+    pub fn note(&self) -> Option<&str> {
+        self.now.as_ref().map(|row| row.note.as_str()).filter(|note| !note.is_empty())
+    }
+
+    /// Whether they said something.
+    pub fn was_noted(&self) -> bool {
+        self.then.as_ref().is_some_and(|then| then.noted)
     }
 
     /// Why it is in quarantine now; `None`: it is not.
@@ -99,6 +112,7 @@ impl HeldRows {
             let record = export.tables.get(table.name).context("the manifest does not know a table")?;
             let rows = overlay::by_id(&ctx.run, export, &table.file())?;
             let left = overlay::left_behind(&ctx.run, export, table.name)?;
+            let noted = overlay::noted(&ctx.run, export, table.name)?;
             let shared = |name: &str| record.columns.iter().position(|column| column.name == name);
             let shared = table.shared.and_then(shared);
             let ids = Arc::new(all_ids(&rows, &left));
@@ -106,7 +120,7 @@ impl HeldRows {
                 USERS => Some(overlay::by_id(&ctx.run, export, tables::MAPPING)?),
                 _ => None,
             };
-            tables.insert(table.name, HeldTable { table, rows, left, ids, shared, mapping });
+            tables.insert(table.name, HeldTable { table, rows, left, noted, ids, shared, mapping });
         }
         Ok(HeldRows { tables, catalogue })
     }
@@ -133,6 +147,10 @@ impl HeldRows {
             match row.outcome_now() {
                 None | Some(MIGRATED) => drop(held.left.remove(id)),
                 Some(outcome) => drop(held.left.insert(*id, outcome.to_string())),
+            }
+            match row.note() {
+                Some(_) => drop(held.noted.insert(*id)),
+                None => drop(held.noted.remove(id)),
             }
         }
         held.ids = Arc::new(all_ids(&held.rows, &held.left));
@@ -178,6 +196,7 @@ impl HeldTable {
         let shared_now = now.as_ref().and_then(|row| self.shared(&row.csv));
         let same = match (&then, &now) {
             (None, None) => true,
+            (Some(then), Some(now)) if then.noted == now.note.is_empty() => false,
             (Some(then), Some(now)) if then.outcome == now.outcome => match &then.csv {
                 Some(csv) => *csv == now.csv,
                 None => self.mapping.is_none() || shared_then == shared_now,
@@ -194,11 +213,12 @@ impl HeldTable {
     }
 
     fn was(&mut self, id: i64) -> Result<Option<Was>> {
+        let noted = self.noted.contains(&id);
         if let Some(outcome) = self.left.get(&id) {
-            return Ok(Some(Was { outcome: outcome.clone(), csv: None }));
+            return Ok(Some(Was { outcome: outcome.clone(), csv: None, noted }));
         }
         let csv = self.rows.row(id).with_context(|| format!("reading {}", self.table.file()))?;
-        Ok(csv.map(|csv| Was { outcome: MIGRATED.to_string(), csv: Some(csv) }))
+        Ok(csv.map(|csv| Was { outcome: MIGRATED.to_string(), csv: Some(csv), noted }))
     }
 
     /// The value of a row that others may share.

@@ -13,7 +13,7 @@ mod scan;
 mod stores;
 
 pub use self::held::HeldRows;
-pub use self::look::unchanged;
+pub use self::look::{same_source, unchanged};
 use self::plan::Plan;
 pub use self::reading::Extent;
 use self::reading::{Seen, read};
@@ -24,7 +24,7 @@ use crate::refuse;
 use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::run::manifest::{Export, Manifest, Proof, Sequence, TurnedRows};
+use crate::run::manifest::{Export, Manifest, Proof, Sequence, SourceCheck, TurnedRows};
 use crate::run::{overlay, terms};
 use crate::source::{rows, sequences};
 use crate::steps::StepName;
@@ -116,7 +116,7 @@ pub async fn pass(
     if seen.tables.iter().all(|turned| turned.rows.is_empty()) {
         let remembered = seen.remembered;
         *manifest = ctx.run.change_manifest(|manifest| {
-            manifest.caught_up = remembered;
+            (manifest.caught_up, manifest.source) = (remembered, Some(SourceCheck::of_pass(&as_of)));
             Ok(())
         })?;
         step.done("nothing has changed")?;
@@ -129,9 +129,11 @@ pub async fn pass(
     ctx.terminal.lap("compared the stores", began);
     let export = plan.written(ctx, &seen, stores.gone.clone())?;
     quarantine_limit(ctx, &export)?;
+    let defaults = plan.defaults(ctx)?;
     *manifest = ctx.run.change_manifest(|manifest| {
         manifest.export = Some(export.clone());
         manifest.caught_up.clone_from(&seen.remembered);
+        defaults.turn(&mut manifest.defaults);
         Ok(())
     })?;
     let began = Instant::now();
@@ -196,6 +198,7 @@ async fn done(
         if let Some(proof) = &mut manifest.proof {
             proven(proof, export);
         }
+        manifest.source = Some(SourceCheck::of_pass(&export.as_of().taken));
         Ok(())
     })?;
     let export = manifest.export.as_ref().context("the run has no export")?;
