@@ -98,6 +98,12 @@ struct Base {
     by_pass: bool,
 }
 
+impl Base {
+    fn versions_alone(&self) -> bool {
+        self.by_pass && self.content.is_none()
+    }
+}
+
 /// By `schema.table`.
 fn bases(ctx: &Ctx, manifest: &Manifest, backup: &Backup) -> BTreeMap<String, Base> {
     let base = |(name, known): (String, Known)| {
@@ -181,10 +187,11 @@ async fn content(
             }
             Since::Unchanged { .. } => return Ok((name.full(), Seen::Unchanged(Some(then.content)))),
             Since::Changed { about } => of_versions = Some(about),
+            Since::Unknown(_) if base.versions_alone() => {}
             Since::Unknown(why) => ctx.terminal.detail(format!("{} is digested again: {why}", name.full())),
         }
     }
-    if base.by_pass && base.content.is_none() {
+    if base.versions_alone() {
         return Ok((name.full(), Seen::Versions { about: of_versions }));
     }
     let (name, content, _) = raw_digest(ctx, snapshot, idle.digests.clone(), name).await?;
