@@ -21,6 +21,7 @@ pub mod rehearsal_log;
 pub mod report;
 pub mod sequence;
 pub mod servers;
+mod source_check;
 pub mod statements;
 pub mod status;
 pub mod taken_over;

@@ -1,7 +1,6 @@
 //! Whether the source's tables are still those that the run was judged by: what would keep `migrate` from beginning
 //! stops a pass, too. What rows bring ends in quarantine, and its limit decides (`pass`).
 
-use super::held::HeldRows;
 use crate::hazards::{self, Blocked, Found};
 use crate::model::Stop;
 use crate::refuse;
@@ -42,16 +41,16 @@ pub async fn judged(ctx: &Arc<Ctx>, export: &Export) -> Result<Catalogue> {
     Ok(assessed.catalogue)
 }
 
-/// Whether it is as before, now that the snapshot holds the tables and nobody can change them.
+/// Whether it is as it was judged last, now that the snapshot holds the tables and nobody can change them.
 pub async fn still(
     ctx: &Arc<Ctx>,
     export: &Export,
     snapshot: &mut Snapshot,
-    held: &mut HeldRows,
+    last: &mut Catalogue,
 ) -> Result<()> {
     let now = snapshot.catalogue(ctx).await?;
-    if !held.catalogue.differences(&now).is_empty() {
-        held.catalogue = judged(ctx, export).await?;
+    if !last.differences(&now).is_empty() {
+        *last = judged(ctx, export).await?;
     }
     Ok(())
 }

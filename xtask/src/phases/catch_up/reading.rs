@@ -68,7 +68,7 @@ pub async fn read(
     extent: Extent,
 ) -> Result<Seen> {
     let mut snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
-    still(ctx, export, &mut snapshot, held).await?;
+    still(ctx, export, &mut snapshot, &mut held.catalogue).await?;
     let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
     let began = Instant::now();
     let mut scanned = scans(ctx, manifest, &snapshot.info, held).await?;
