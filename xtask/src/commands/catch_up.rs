@@ -69,7 +69,7 @@ impl Command for Args {
         let ctx = session.existing_run(&self.run)?;
         session.permitted(&ctx.settings)?;
         session.tell_of_a_freeze(&ctx.settings);
-        let passes = run(&ctx, &self.until).await?;
+        let passes = session.unblocked(run(&ctx, &self.until).await)?;
         session.keep_report_with(&ctx, &text(&passes));
         let next = session.then(&format!("cutover --run {}", ctx.run.id()));
         let ending = Ending::of_text(verdict(&passes), text(&passes)).details(session.details_file(&ctx));
@@ -90,7 +90,7 @@ async fn run(ctx: &Arc<Ctx>, until: &Until) -> Result<Passes> {
         let mut passes = Passes { run: ctx.run.id().to_string(), passes: Vec::new() };
         passes.passes.extend(catch_up::complete(ctx, &mut manifest).await?);
         let export = catch_up::ready(ctx, &manifest)?;
-        let mut held = HeldRows::read(ctx, &export)?;
+        let mut held = HeldRows::read(ctx, &export).await?;
         let extent = if until.audit { Extent::Audit } else { Extent::Changes };
         loop {
             ctx.terminal.phase("Catch-up: what has changed in the source");

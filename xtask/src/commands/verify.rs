@@ -1,6 +1,7 @@
 //! Phase 5 at any time: every store against what the run's snapshot held.
 
 use crate::identity::ServerName;
+use crate::phases::catch_up;
 use crate::phases::cutover::unchanged;
 use crate::phases::p5_verify::{self, Depth};
 use crate::refuse;
@@ -62,7 +63,10 @@ pub(super) async fn verified(ctx: &Arc<Ctx>, adopt: &[ServerName], depth: Depth)
     marks.teach(&mut manifest);
     ctx.terminal.phase("Phase 5: verify");
     if adopt.contains(&ServerName::Source) {
-        unchanged(ctx, &manifest).await?;
+        match export.passes().next() {
+            None => drop(unchanged(ctx, &manifest).await?),
+            Some(_) => catch_up::same_source(ctx, &manifest, &export).await?,
+        }
     }
     let proof = p5_verify::run(ctx, &manifest, &export, depth).await?;
     let directory = ctx.run.path().display().to_string();

@@ -9,7 +9,7 @@ use crate::tables::{MAPPING, USERS};
 use anyhow::{Context, Result};
 use datapath::csv_text::{self, Lines};
 use datapath::files::{FileInfo, HashedReader, RowPlaces};
-use datapath::sorting::outcomes_of;
+use datapath::sorting::{notes_of, outcomes_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -83,7 +83,7 @@ fn layers(run: &RunDir, export: &Export, file: &str) -> Result<Layers> {
     Ok(layers)
 }
 
-/// The rows of a file that a pass has changed, and of the users' mapping those that are gone.
+/// The rows of a table's file, or of its notes, that a pass has changed, and of the users' mapping those that are gone.
 fn left_by(
     run: &RunDir,
     export: &Export,
@@ -92,7 +92,7 @@ fn left_by(
 ) -> Result<BTreeSet<i64>> {
     let (table, gone_only) = match file == MAPPING {
         true => (USERS, true),
-        false => (file.strip_suffix(".csv").unwrap_or(file), false),
+        false => (file.trim_start_matches("notes/").trim_end_matches(".csv"), false),
     };
     let name = replay.file(number, &outcomes_of(table));
     if replay.pass.is_none() || !export.files.contains_key(&name) {
@@ -100,6 +100,16 @@ fn left_by(
     }
     let outcomes = outcomes_in(run, export, &name)?;
     Ok(outcomes.into_iter().filter(|(_, outcome)| !gone_only || outcome == GONE).map(|(id, _)| id).collect())
+}
+
+/// The rows of a table about which something is said in its notes, as of the last pass.
+pub fn noted(run: &RunDir, export: &Export, table: &str) -> Result<BTreeSet<i64>> {
+    let (file, mut noted) = (notes_of(table), BTreeSet::new());
+    match export.files.contains_key(&file) {
+        true => each_row(run, export, &file, |id, _| noted.extend([id]))?,
+        false => noted.extend(layers(run, export, &file)?.rows.into_keys()),
+    }
+    Ok(noted)
 }
 
 /// The outcome of a row that the source does not have any more.

@@ -266,8 +266,17 @@ impl Report {
     /// As of which instant it is proven, and what the source has become since.
     fn of_when(&self) -> String {
         let Some(source) = &self.source else { return String::new() };
-        let SourceCheck { at, snapshot, changed, sequences, unknown, replayed, by_versions, by_digest } =
-            source;
+        let SourceCheck {
+            at,
+            snapshot,
+            changed,
+            sequences,
+            unknown,
+            replayed,
+            by_versions,
+            by_digest,
+            by_pass,
+        } = source;
         let (at, snapshot) = (utc(at), utc(snapshot));
         let until = match replayed {
             Some(replayed) => format!("{at} on a standby, which had replayed {replayed}"),
@@ -277,6 +286,10 @@ impl Report {
             Some(true) => format!("proven as of the snapshot {snapshot}"),
             _ => format!("snapshot {snapshot}"),
         };
+        if *by_pass {
+            let since = "of the last pass; what has changed since is the next one's";
+            return titled("Source", format!("  {as_of} {since}\n"));
+        }
         let mut out = match (unknown, changed.len()) {
             (Some(why), _) => format!("  {as_of}; whether it has changed since cannot be said: {why}\n"),
             // Of an earlier version of this tool.

@@ -1,4 +1,4 @@
-//! What a look at the source came to, after the run's snapshot. Data only.
+//! What a look at the source after the run's snapshot came to. Data only.
 
 use crate::model::grouped;
 use serde::{Deserialize, Serialize};
@@ -24,9 +24,22 @@ pub struct SourceCheck {
     pub by_versions: usize,
     #[serde(default)]
     pub by_digest: usize,
+    /// It is what a catch-up pass found, and brought over: what has changed since is left to the next one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_pass: bool,
 }
 
 impl SourceCheck {
+    /// `taken`: the pass's snapshot.
+    pub fn of_pass(taken: &str) -> SourceCheck {
+        SourceCheck {
+            at: taken.to_string(),
+            snapshot: taken.to_string(),
+            by_pass: true,
+            ..SourceCheck::default()
+        }
+    }
+
     pub fn unchanged(&self) -> bool {
         self.changed.is_empty() && self.unknown.is_none()
     }
@@ -44,6 +57,8 @@ pub enum Change {
         rows: u64,
     },
     Dropped,
+    /// Of a run that was caught up with no digest is kept, and row versions do not tell.
+    Unknown,
 }
 
 impl std::fmt::Display for Change {
@@ -54,6 +69,7 @@ impl std::fmt::Display for Change {
             Change::Rows { about: None } => f.write_str("rows or columns, it is not known how many"),
             Change::New { rows } => write!(f, "a new table, {} rows", grouped(*rows)),
             Change::Dropped => f.write_str("the table is gone"),
+            Change::Unknown => f.write_str("perhaps: since the last pass its row versions do not tell"),
         }
     }
 }

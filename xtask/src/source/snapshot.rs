@@ -98,12 +98,17 @@ impl Snapshot {
         self
     }
 
+    /// What the catalogue says of the tables, which nobody can change any more.
+    pub async fn catalogue(&mut self, ctx: &Ctx) -> Result<Catalogue> {
+        catalogue::look(ctx, &mut self.holder).await
+    }
+
     /// Looks at the catalogue again, now that nobody can change these tables any more.
     ///
     /// # Errors
     /// Refuses where it is not what the source was judged by: what has come since would be left behind.
     pub async fn same_catalogue(&mut self, ctx: &Ctx, judged: &Catalogue) -> Result<()> {
-        let now = catalogue::look(ctx, &mut self.holder).await?;
+        let now = self.catalogue(ctx).await?;
         let differences = judged.differences(&now);
         if !differences.is_empty() {
             refuse!(

@@ -4,6 +4,7 @@
 use super::blocks::{bucket, copy_csv, ids, list};
 use super::files::bind;
 use super::hash::HashFn;
+use super::hazards::array;
 use crate::model::Column;
 use crate::sql_file;
 use crate::sql_text::{ident, literal, nullable, qualified};
@@ -275,6 +276,28 @@ pub fn unproven(table: &str, columns: &[Column], limit: usize) -> String {
         found = qualified("public", table),
         w = row("w", columns),
         f = row("f", columns)
+    )
+}
+
+/// The unique indexes of these tables that are not of `sql/schema`, whose tables stand in `schema`: `table`,
+/// `columns`, `column`, `by_null`.
+pub fn unique_indexes(schema: &str, tables: &[&str]) -> String {
+    let tables = array(tables.iter().copied());
+    bind(sql_file!("phases/repair/unique.sql"), &[("schema", schema), ("tables", &tables)])
+}
+
+/// Keeps rows that change one of these columns, or go, out of an index, by what is put into `column`.
+pub fn put_aside(table: &str, columns: &[String], column: &str, by_null: bool) -> String {
+    bind(
+        sql_file!("phases/repair/aside.sql"),
+        &[
+            ("table", table),
+            ("changes", &format!("changes_{table}")),
+            ("wanted", &format!("wanted_{table}")),
+            ("columns", &array(columns.iter().map(String::as_str))),
+            ("column", column),
+            ("aside", if by_null { "NULL" } else { "'xtask ' || t.id" }),
+        ],
     )
 }
 

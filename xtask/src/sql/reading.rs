@@ -11,7 +11,7 @@ use crate::sql_text::{SqlFile, ident, literal, qualified};
 use crate::tables::Table;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Part of the manifest: with it the same rows are read again in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,6 +270,30 @@ pub fn byte_converts(byte: u8, encoding: &str) -> String {
 }
 
 impl Reading {
+    /// Columns (`table.column`) that a later reading reads otherwise, because of their types.
+    pub fn columns_read_otherwise(&self, later: &Reading) -> BTreeSet<String> {
+        let (then, now) = (self.by_types(), later.by_types());
+        then.symmetric_difference(&now).map(|(column, _)| column.clone()).collect()
+    }
+
+    /// What the types of columns have to do with how they are read.
+    fn by_types(&self) -> BTreeSet<(String, String)> {
+        let mut said = BTreeSet::new();
+        for (table, limits) in &self.limits {
+            said.extend(
+                limits.iter().map(|(column, limit)| (format!("{table}.{column}"), format!("{limit:?}"))),
+            );
+        }
+        for (how, types) in [("cast", &self.casts), ("converted", &self.conversions)] {
+            for (table, into) in types {
+                let column = |(column, into)| (format!("{table}.{column}"), format!("{how}: {into:?}"));
+                said.extend(into.iter().map(column));
+            }
+        }
+        said.extend(self.wide.iter().map(|column| (column.clone(), String::new())));
+        said
+    }
+
     pub(super) fn statement(&self, tables: &[Table], file: SqlFile) -> Result<String> {
         let text = self.resolved(tables, &included(tables, file)?, &[])?;
         Ok(self.decoding_around(&text))

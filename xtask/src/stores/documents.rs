@@ -95,6 +95,15 @@ pub fn of_rows<'a>(
     Ok(ids.into_iter().zip(documents).collect())
 }
 
+/// How often the fields of a file's documents take their defaults for NULL.
+pub fn defaults_of(ctx: &Ctx, table: &Table, csv: &[u8]) -> Result<BTreeMap<String, u64>> {
+    let collection = table.collection().with_context(|| format!("{} is not a collection", table.name))?;
+    let mut bytes = csv;
+    let mut reader = DocumentReader::open(&mut bytes, collection, ctx.settings.policy.null_policy)?;
+    while !reader.next(PIECE)?.is_empty() {}
+    Ok(reader.defaults())
+}
+
 /// How what a collection holds stands to what a run writes there.
 #[derive(Debug, Default)]
 pub struct Standing {

@@ -4,8 +4,9 @@
 //! No transaction spans four stores: the first one that says that a cut-over has begun speaks for all.
 
 use crate::effects::postgres::Connection;
-use crate::model::{Database, Service};
+use crate::model::{Database, Existing, Service};
 use crate::run::ctx::Ctx;
+use crate::run::dir;
 use crate::run::manifest::{Cutover, Export, Manifest, Published};
 use crate::shown::utc;
 use crate::stores::firestore_mark::{
@@ -16,7 +17,7 @@ use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use sqlx::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use crate::stores::firestore_mark::{COLLECTION, DOCUMENT, MarkState, claim_firestore, instants};
@@ -165,6 +166,9 @@ impl Marks {
             );
         }
         self.one_environment(ctx)?;
+        if ctx.existing == Existing::Replace {
+            self.no_pass_was_cut_off(ctx)?;
+        }
         let Some(replaces) = manifest.and_then(|manifest| manifest.replaces.as_ref()) else { return Ok(()) };
         let run = ctx.run.id();
         for (store, newest) in self.newest() {
@@ -173,6 +177,22 @@ impl Marks {
                     "run {newest} was brought to {store} after run {run} began: run {run} was to take the place of \
                      {}, not of that. Nothing has been changed",
                     replaces.get(&store).map_or("nothing".to_string(), |run| format!("run {run}"))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a run whose place is to be taken: some stores hold it as before the pass, others as after it.
+    fn no_pass_was_cut_off(&self, ctx: &Ctx) -> Result<()> {
+        let runs: BTreeSet<String> = self.newest().into_values().filter(|run| run != ctx.run.id()).collect();
+        for run in runs {
+            // Without its directory it is said later what that means.
+            let Ok(manifest) = dir::load_manifest(&ctx.run.runs().join(&run)) else { continue };
+            if manifest.export.is_some_and(|export| export.unfinished_pass().is_some()) {
+                refuse!(
+                    "a catch-up pass of run {run} was cut off, and not every store has it: `cargo xtask catch-up --run \
+                     {run}` completes it, and then this command may take its place. Nothing has been changed"
                 );
             }
         }

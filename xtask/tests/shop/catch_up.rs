@@ -96,6 +96,14 @@ const CHANGES: &[(&str, &str)] = &[
         UPDATE order_items SET product_id = 2 WHERE product_id = 1;
         UPDATE products SET category_id = (SELECT max(id) FROM categories) WHERE id = 2;
         UPDATE categories SET parent_id = NULL"),
+    ("what the notes say, and what takes a default", "
+        UPDATE order_items SET product_id = 99999 WHERE id IN (SELECT id FROM order_items ORDER BY id DESC LIMIT 2);
+        UPDATE order_items SET product_id = NULL WHERE id = (SELECT max(id) FROM order_items);
+        UPDATE users SET status = NULL, login_count = NULL WHERE id = 1;
+        UPDATE users SET status = NULL WHERE id = 2; UPDATE users SET status = 'active' WHERE id = 2"),
+    ("whose reference comes back", "
+        UPDATE order_items SET product_id = 2 WHERE product_id = 99999;
+        UPDATE order_items SET product_id = 99999 WHERE product_id IS NULL"),
 ];
 
 async fn migrated() -> Shop {
@@ -117,12 +125,16 @@ async fn whatever_changes_comes_over_with_what_depends_on_it() {
     // As a new run sees it: the same rows, and the same number of each outcome.
     let caught_up = shop.manifest();
     shop.xtask(&["migrate", "--replace", "--quiet"]).expect_code(0);
+    let defaults = caught_up.defaults;
     let (caught_up, new) = (caught_up.export.unwrap(), shop.manifest().export.unwrap());
     for (name, record) in &new.tables {
         assert_eq!(caught_up.tables[name].outcomes, record.outcomes, "{name}");
         assert_eq!(caught_up.tables[name].content, record.content, "{name}");
         assert_eq!(caught_up.tables[name].source_rows, record.source_rows, "{name}");
+        assert_eq!(caught_up.tables[name].notes, record.notes, "{name}");
     }
+    assert!(new.tables["order_items"].notes > 0 && !defaults["users"].is_empty(), "nothing to count");
+    assert_eq!(defaults, shop.manifest().defaults);
 }
 
 #[tokio::test]
@@ -239,12 +251,12 @@ async fn cut_off_in_a_pass(shop: &Shop) {
 async fn a_pass_that_is_cut_off_is_completed_from_its_files() {
     let shop = migrated().await;
     cut_off_in_a_pass(&shop).await;
-    for verb in ["verify", "repair"] {
+    for verb in [&["verify"][..], &["repair"], &["migrate", "--replace"]] {
         let words = [
             "a catch-up pass of run ",
             " was cut off, and not every store has it: `cargo xtask catch-up --run ",
         ];
-        assert_refused(verb, &shop.xtask(&[verb]), &words);
+        assert_refused(verb[0], &shop.xtask(verb), &words);
     }
     // What has changed meanwhile is another pass.
     shop.source().await.run("UPDATE orders SET status = 'again' WHERE id = 1").await.unwrap();
@@ -262,6 +274,32 @@ async fn a_pass_that_is_cut_off_is_completed_by_the_cut_over() {
     assert_words(&said, &["a pass was cut off: it is completed from its files"]);
     says(&said, &["✓ CUT OVER run ", ", every one compared again since"]);
     shop.xtask(&["verify", "--full"]).expect_code(0);
+}
+
+#[tokio::test]
+async fn what_is_told_of_the_source_is_as_of_the_last_pass() {
+    let shop = migrated().await;
+    let change = |status: &str| format!("UPDATE orders SET status = '{status}' WHERE id = 1");
+    shop.source().await.run(&change("first")).await.unwrap();
+    shop.source().await.run("DELETE FROM payments WHERE id = 1").await.unwrap();
+    shop.xtask(&["catch-up"]).expect_code(0);
+    let export = shop.manifest().export.unwrap();
+    let of_pass = format!("{} of the last pass; what", xtask::shown::utc(&export.as_of().taken));
+    for verb in ["report", "verify"] {
+        let said = shop.xtask(&[verb, "-v"]).expect_code(0);
+        assert_words(&said, &[&of_pass]);
+    }
+    // After the cut-over, too, which passes over what has changed since.
+    shop.source().await.run(&change("second")).await.unwrap();
+    shop.xtask(&["cutover"]).expect_code(0);
+    let write = format!("BEGIN READ WRITE; {}; COMMIT", change("third"));
+    shop.superuser(&shop.settings.source).await.run(&write).await.unwrap();
+    let said = shop.xtask(&["rollback", "before-start"]);
+    assert_refused("changed", &said, &["the old database is not what run ", "public.orders: about 1 row"]);
+    assert!(!said.stderr.contains("public.payments"), "{}", said.stderr);
+    let write = format!("BEGIN READ WRITE; {}; COMMIT", change("second"));
+    shop.superuser(&shop.settings.source).await.run(&write).await.unwrap();
+    shop.xtask(&["rollback", "before-start"]).expect_code(0);
 }
 
 /// What of the description of a table is taken out: `depends` on a table, `shared` or `each_pass`; and a change that
@@ -350,7 +388,7 @@ async fn every_line_of_what_a_table_depends_on_is_needed() {
         shop.tables = without(table, line);
         let ctx = shop.ctx_of(shop.latest());
         let mut manifest = ctx.run.load_manifest().unwrap();
-        let mut held = HeldRows::read(&ctx, manifest.export.as_ref().unwrap()).unwrap();
+        let mut held = HeldRows::read(&ctx, manifest.export.as_ref().unwrap()).await.unwrap();
         let pass = catch_up::pass(&ctx, &mut manifest, &mut held, Extent::Audit);
         let error = visibly(&ctx, CommandName::CatchUp, pass)
             .await

@@ -139,3 +139,26 @@ async fn its_run_is_cut_over_on_its_primary_once_that_is_proven_to_be_the_same()
     there.xtask(&shop, &["cutover"]).expect_code(0);
     assert!(shop.manifest().cutover.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_passes_it_takes_its_primarys_place_where_it_holds_what_the_last_one_read() {
+    let (shop, standby, there) = followed().await;
+    there.set_source(standby.server(), &shop.settings.source);
+    there.xtask(&shop, &["migrate"]).expect_code(0);
+    let write = "UPDATE products SET stock = 77 WHERE id = 1; DELETE FROM payments WHERE id = 1";
+    on_the_primary(&shop, write).await;
+    standby.caught_up(&shop).await;
+    standby.session().await.run("SELECT pg_wal_replay_pause()").await.unwrap();
+    on_the_primary(&shop, "UPDATE orders SET total_amount = total_amount + 1 WHERE id IN (1, 2)").await;
+    there.xtask(&shop, &["catch-up"]).expect_code(0);
+    // A failover that loses what had been read already.
+    there.set_source(&shop.settings.source, standby.server());
+    let adopt = ["verify", "--adopt", "source"];
+    let words = ["does not hold what the last pass of run ", "orders: 2 rows, id 1, 2"];
+    let said = there.xtask(&shop, &adopt);
+    assert_refused("lost", &said, &words);
+    assert!(!said.stderr.contains("payments: 1 rows"), "{}", said.stderr);
+    standby.session().await.run("SELECT pg_wal_replay_resume()").await.unwrap();
+    standby.caught_up(&shop).await;
+    there.xtask(&shop, &adopt).expect_code(0);
+}

@@ -24,6 +24,7 @@ mod alerts;
 mod archive;
 mod between;
 mod catch_up;
+mod catch_up_stops;
 mod changes;
 mod checklist;
 mod command_line;

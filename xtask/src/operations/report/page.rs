@@ -250,12 +250,14 @@ fn proof(report: &Report, state: &RunState) -> Markup {
 
 fn source_since(source: &SourceCheck) -> Markup {
     html! {
-        p {
+        @if source.by_pass {
+            p { "Snapshot of the source: " (utc(&source.snapshot)) ", of the last catch-up pass; what has changed since is the next one's." }
+        } @else { p {
             "Snapshot of the source: " (utc(&source.snapshot)) "; looked at again at " (utc(&source.at)) ": "
             @if let Some(why) = &source.unknown { "whether it has changed cannot be told: " (why) }
             @else if source.changed.is_empty() { "unchanged." }
             @else { "changed in " (source.changed.len()) " tables." }
-        }
+        } }
         @if !source.changed.is_empty() {
             ul { @for (table, change) in &source.changed { li { (table) ": " (change.to_string()) } } }
         }

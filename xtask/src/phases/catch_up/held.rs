@@ -1,12 +1,14 @@
 //! What the stores hold of the run, row by row, and what of the source stays behind: what a pass reads is
 //! compared with it.
 
+use super::judged::judged;
 use crate::ledger::{OutcomeKind, kind_of};
 use crate::model::MIGRATED;
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Export;
 use crate::run::overlay::{self, GONE, RowsById};
 use crate::run::terms;
+use crate::source::assess::catalogue::Catalogue;
 use crate::source::rows::Row;
 use crate::tables::{self, Table, USERS};
 use anyhow::{Context, Result};
@@ -17,6 +19,8 @@ use std::sync::Arc;
 /// All tables as of the last pass.
 pub struct HeldRows {
     pub tables: BTreeMap<&'static str, HeldTable>,
+    /// By which the source was judged last.
+    pub catalogue: Catalogue,
 }
 
 pub struct HeldTable {
@@ -24,6 +28,8 @@ pub struct HeldTable {
     rows: RowsById,
     /// Rows that are not migrated, with their outcomes.
     left: BTreeMap<i64, String>,
+    /// Rows about which something is said in the notes.
+    noted: BTreeSet<i64>,
     /// Of all rows of the source, in order.
     pub ids: Arc<Vec<i64>>,
     /// Where the value stands in a row that rows of the table may share.
@@ -49,6 +55,7 @@ pub struct Was {
     pub outcome: String,
     /// As the store was given it; `None`: it was not migrated.
     pub csv: Option<Vec<u8>>,
+    pub noted: bool,
 }
 
 impl Turned {
@@ -70,6 +77,16 @@ impl Turned {
         self.then.as_ref()?.csv.as_ref()
     }
 
+    /// What the notes say of it now; `None`: nothing.
+    pub fn note(&self) -> Option<&str> {
+        self.now.as_ref().map(|row| row.note.as_str()).filter(|note| !note.is_empty())
+    }
+
+    /// Whether they said something.
+    pub fn was_noted(&self) -> bool {
+        self.then.as_ref().is_some_and(|then| then.noted)
+    }
+
     /// Why it is in quarantine now; `None`: it is not.
     pub fn quarantined(&self) -> Option<&str> {
         let outcome = self.outcome_now().filter(|outcome| kind_of(outcome) == OutcomeKind::Quarantined)?;
@@ -86,14 +103,16 @@ impl HeldRows {
     /// Reads the run's files through once, to know where each row is.
     ///
     /// # Errors
-    /// `Stop::Differs` where one is not the file that was written.
-    pub fn read(ctx: &Ctx, export: &Export) -> Result<HeldRows> {
+    /// `Stop::Differs` where one is not the file that was written; refuses a source that no pass can follow.
+    pub async fn read(ctx: &Arc<Ctx>, export: &Export) -> Result<HeldRows> {
+        let catalogue = judged(ctx, export).await?;
         terms::files_are_whole(ctx, &export.files)?;
         let mut tables = BTreeMap::new();
         for table in ctx.tables {
             let record = export.tables.get(table.name).context("the manifest does not know a table")?;
             let rows = overlay::by_id(&ctx.run, export, &table.file())?;
             let left = overlay::left_behind(&ctx.run, export, table.name)?;
+            let noted = overlay::noted(&ctx.run, export, table.name)?;
             let shared = |name: &str| record.columns.iter().position(|column| column.name == name);
             let shared = table.shared.and_then(shared);
             let ids = Arc::new(all_ids(&rows, &left));
@@ -101,9 +120,9 @@ impl HeldRows {
                 USERS => Some(overlay::by_id(&ctx.run, export, tables::MAPPING)?),
                 _ => None,
             };
-            tables.insert(table.name, HeldTable { table, rows, left, ids, shared, mapping });
+            tables.insert(table.name, HeldTable { table, rows, left, noted, ids, shared, mapping });
         }
-        Ok(HeldRows { tables })
+        Ok(HeldRows { tables, catalogue })
     }
 
     pub fn table(&self, name: &str) -> Result<&HeldTable> {
@@ -128,6 +147,10 @@ impl HeldRows {
             match row.outcome_now() {
                 None | Some(MIGRATED) => drop(held.left.remove(id)),
                 Some(outcome) => drop(held.left.insert(*id, outcome.to_string())),
+            }
+            match row.note() {
+                Some(_) => drop(held.noted.insert(*id)),
+                None => drop(held.noted.remove(id)),
             }
         }
         held.ids = Arc::new(all_ids(&held.rows, &held.left));
@@ -173,6 +196,7 @@ impl HeldTable {
         let shared_now = now.as_ref().and_then(|row| self.shared(&row.csv));
         let same = match (&then, &now) {
             (None, None) => true,
+            (Some(then), Some(now)) if then.noted == now.note.is_empty() => false,
             (Some(then), Some(now)) if then.outcome == now.outcome => match &then.csv {
                 Some(csv) => *csv == now.csv,
                 None => self.mapping.is_none() || shared_then == shared_now,
@@ -189,11 +213,12 @@ impl HeldTable {
     }
 
     fn was(&mut self, id: i64) -> Result<Option<Was>> {
+        let noted = self.noted.contains(&id);
         if let Some(outcome) = self.left.get(&id) {
-            return Ok(Some(Was { outcome: outcome.clone(), csv: None }));
+            return Ok(Some(Was { outcome: outcome.clone(), csv: None, noted }));
         }
         let csv = self.rows.row(id).with_context(|| format!("reading {}", self.table.file()))?;
-        Ok(csv.map(|csv| Was { outcome: MIGRATED.to_string(), csv: Some(csv) }))
+        Ok(csv.map(|csv| Was { outcome: MIGRATED.to_string(), csv: Some(csv), noted }))
     }
 
     /// The value of a row that others may share.

@@ -1,15 +1,46 @@
 //! Whether the source is still what the last pass saw.
 
+use super::held::HeldRows;
+use super::reading::{Extent, TableTurned, read};
 use super::scan::place;
 use crate::changes;
 use crate::effects::idle::Idle;
+use crate::hazards::SAMPLE;
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::join;
-use crate::run::manifest::Manifest;
+use crate::run::manifest::{Export, Manifest};
+use crate::shown::utc;
 use crate::tables::Table;
 use anyhow::Result;
 use std::sync::Arc;
+
+/// A server that takes the place of the source holds, row by row, what the run does as of its last pass. Where row
+/// versions do not tell, which those of another server do not, every row is read.
+///
+/// # Errors
+/// Refuses, naming tables and some rows that are others.
+pub async fn same_source(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -> Result<()> {
+    let mut held = HeldRows::read(ctx, export).await?;
+    let seen = read(ctx, manifest, export, &mut held, Extent::Changes).await?;
+    let line = |turned: &TableTurned| {
+        let some: Vec<String> = turned.rows.keys().take(SAMPLE).map(i64::to_string).collect();
+        let more = if turned.rows.len() > SAMPLE { ", …" } else { "" };
+        format!("{}: {} rows, id {}{more}", turned.table.source, turned.rows.len(), some.join(", "))
+    };
+    let others: Vec<String> = seen.tables.iter().filter(|turned| !turned.rows.is_empty()).map(line).collect();
+    if !others.is_empty() {
+        refuse!(
+            "{} does not hold what the last pass of run {} read, as of {}:\n  {}\nIt is not the run's source. Nothing has \
+             been changed: put it right there, or start over with what it holds: `cargo xtask migrate --replace`",
+            ctx.settings.source,
+            ctx.run.id(),
+            utc(&export.as_of().taken),
+            others.join("\n  ")
+        );
+    }
+    Ok(())
+}
 
 /// No table of the source has changed since the last pass.
 ///

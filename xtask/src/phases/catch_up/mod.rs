@@ -5,6 +5,7 @@
 //! A pass is an overlay of the run, as a replay is: whoever compares the stores with the run reads both.
 
 mod held;
+mod judged;
 mod look;
 mod plan;
 mod reading;
@@ -12,7 +13,7 @@ mod scan;
 mod stores;
 
 pub use self::held::HeldRows;
-pub use self::look::unchanged;
+pub use self::look::{same_source, unchanged};
 use self::plan::Plan;
 pub use self::reading::Extent;
 use self::reading::{Seen, read};
@@ -23,7 +24,7 @@ use crate::refuse;
 use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
 use crate::run::dir;
-use crate::run::manifest::{Export, Manifest, NewestPass, Proof, Sequence, TurnedRows};
+use crate::run::manifest::{Export, Manifest, NewestPass, Proof, Sequence, SourceCheck, TurnedRows};
 use crate::run::{overlay, terms};
 use crate::source::{rows, sequences};
 use crate::steps::StepName;
@@ -123,6 +124,7 @@ pub async fn pass(
         let (as_of, freeze) = (newest.as_of.clone(), newest.freeze());
         *manifest = ctx.run.change_manifest(|manifest| {
             (manifest.caught_up, manifest.newest_pass) = (seen.remembered, Some(newest));
+            manifest.source = Some(SourceCheck::of_pass(&as_of));
             Ok(())
         })?;
         step.done("nothing has changed")?;
@@ -135,9 +137,11 @@ pub async fn pass(
     let (compare, began) = (stores.seconds, Instant::now());
     let export = plan.written(ctx, &seen, stores.gone.clone())?;
     quarantine_limit(ctx, &export)?;
+    let defaults = plan.defaults(ctx)?;
     *manifest = ctx.run.change_manifest(|manifest| {
         manifest.export = Some(export.clone());
         manifest.caught_up.clone_from(&seen.remembered);
+        defaults.turn(&mut manifest.defaults);
         Ok(())
     })?;
     let on_disk = began.elapsed().as_secs_f64();
@@ -222,6 +226,7 @@ async fn done(
         if let Some(proof) = &mut manifest.proof {
             proven(proof, export);
         }
+        manifest.source = Some(SourceCheck::of_pass(&export.as_of().taken));
         Ok(())
     })?;
     let export = manifest.export.as_ref().context("the run has no export")?;

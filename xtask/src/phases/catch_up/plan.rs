@@ -9,6 +9,7 @@ use crate::run::dir;
 use crate::run::manifest::{Export, Pass, Replay, TableReplay, TurnedRows};
 use crate::run::overlay::{self, csv};
 use crate::sql::BUCKET;
+use crate::stores::documents;
 use crate::tables::{MAPPING, Table, USERS};
 use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
@@ -35,6 +36,23 @@ pub struct Plan {
     pub tables: Vec<PlannedTable>,
     /// The export without the pass: what the stores held before.
     pub before: Export,
+}
+
+/// By collection and field.
+#[derive(Debug, Default)]
+pub struct Defaults(BTreeMap<&'static str, BTreeMap<String, i64>>);
+
+impl Defaults {
+    pub fn turn(&self, counted: &mut BTreeMap<String, BTreeMap<String, u64>>) {
+        for (collection, fields) in &self.0 {
+            let counted = counted.entry(collection.to_string()).or_default();
+            for (field, turned) in fields {
+                let count = counted.entry(field.clone()).or_default();
+                *count = count.saturating_add_signed(*turned);
+            }
+            counted.retain(|_, count| *count > 0);
+        }
+    }
 }
 
 impl PlannedTable {
@@ -102,6 +120,20 @@ impl Plan {
         Ok(Plan { number, tables, before })
     }
 
+    /// How much oftener each collection's fields take their defaults for NULL.
+    pub fn defaults(&self, ctx: &Ctx) -> Result<Defaults> {
+        let mut turned = Defaults::default();
+        for planned in self.tables.iter().filter(|planned| planned.table.collection().is_some()) {
+            let counts = turned.0.entry(planned.table.name).or_default();
+            for (rows, sign) in [(&planned.wanted, 1), (&planned.last, -1)] {
+                for (field, n) in documents::defaults_of(ctx, planned.table, &planned.csv(rows))? {
+                    *counts.entry(field).or_default() += sign * i64::try_from(n)?;
+                }
+            }
+        }
+        Ok(turned)
+    }
+
     /// Writes the pass down: its files, and in the export that it returns what the stores must hold then.
     /// `gone`: by table, what they must not hold any more.
     pub fn written(&self, ctx: &Ctx, seen: &Seen, mut gone: BTreeMap<&str, Content>) -> Result<Export> {
@@ -121,6 +153,8 @@ impl Plan {
                 record.outcomes.turn(row.outcome_then(), row.outcome_now());
                 record.source_rows += u64::from(row.then.is_none());
                 record.source_rows -= u64::from(row.now.is_none());
+                record.notes += u64::from(row.note().is_some());
+                record.notes -= u64::from(row.was_noted());
             }
             let planned = self.tables.iter().find(|planned| planned.table.name == name);
             let come = planned.map(|planned| planned.come.clone()).unwrap_or_default();
@@ -155,8 +189,7 @@ impl Plan {
             write(&turned.table.file(), planned.csv(&planned.wanted), planned.wanted.len())?;
         }
         let note = |(id, row): (&i64, &Turned)| {
-            let note = row.wanted().map(|row| row.note.as_str()).filter(|note| !note.is_empty())?;
-            Some(format!("{id},\"{}\"\n", note.replace('"', "\"\"")).into_bytes())
+            Some(format!("{id},\"{}\"\n", row.note()?.replace('"', "\"\"")).into_bytes())
         };
         let notes: Vec<Vec<u8>> = turned.rows.iter().filter_map(note).collect();
         if !notes.is_empty() {

@@ -6,6 +6,7 @@
 //! something else than before; kept is what differs from what the run holds.
 
 use super::held::{HeldRows, HeldTable, Turned};
+use super::judged::still;
 use super::scan::{Scanned, Which, scan};
 use crate::changes;
 use crate::effects::idle::Idle;
@@ -71,7 +72,8 @@ pub async fn read(
     held: &mut HeldRows,
     extent: Extent,
 ) -> Result<Seen> {
-    let snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
+    let mut snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
+    still(ctx, export, &mut snapshot, &mut held.catalogue).await?;
     let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
     let began = Instant::now();
     let mut scanned = scans(ctx, manifest, &snapshot, held, extent).await?;

@@ -282,7 +282,15 @@ impl OpenDatabase {
             agreement.connection().run("ROLLBACK").await?;
             return Ok((Remembered::default(), Duration::ZERO));
         }
-        agreement.make(&mut |_| Ok(())).await.with_context(|| format!("bringing a pass into {database}"))?;
+        let what = || {
+            format!(
+                "bringing pass {} into {database}; other stores may have it already: once this is put right there, \
+                 `cargo xtask catch-up --run {}` completes it",
+                plan.number,
+                ctx.run.id()
+            )
+        };
+        agreement.make(&mut |_| Ok(())).await.with_context(what)?;
         for planned in &ours {
             let (name, record) = (planned.table.name, &plan.before.tables[planned.table.name]);
             let found = agreement.digest(name, record, hash, Held::Found).await?;

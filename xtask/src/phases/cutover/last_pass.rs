@@ -35,7 +35,7 @@ impl LastPass {
             return Ok(None);
         }
         ctx.terminal.phase("Cut-over: a pass before the freeze");
-        let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?)?;
+        let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?).await?;
         let pass = catch_up::pass(ctx, manifest, &mut held, Extent::Changes);
         let passed = backpressure::under_backpressure(ctx, pass).await?;
         let freeze = passed.freeze.context("the pass was not measured")?;

@@ -69,13 +69,27 @@ pub async fn look(ctx: &Arc<Ctx>) -> Result<Assessment> {
 
 async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
     let mut connection = connect(ctx).await?;
-    let (seen, columns) = standing(ctx, &mut connection).await?;
-    let remedies = remedies(ctx, &columns, &seen);
-    let mut found = seen.found;
-    let decoding = encodings::decoding(ctx, &mut connection, &columns).await?;
+    let (mut seen, columns) = standing(ctx, &mut connection).await?;
+    seen.reading.decoding = encodings::decoding(ctx, &mut connection, &columns).await?;
     connection.close().await?;
-    let reading = Reading { decoding, ..seen.reading };
+    with_keyless_rows(ctx, seen, &columns).await
+}
 
+/// A source of which a run knows already how its text is decoded: the reading does not say it.
+///
+/// # Errors
+/// Where the source, or the target that columns are compared on, cannot be asked.
+pub async fn again(ctx: &Arc<Ctx>) -> Result<Assessment> {
+    let mut connection = connect(ctx).await?;
+    let (seen, columns) = standing(ctx, &mut connection).await?;
+    connection.close().await?;
+    with_keyless_rows(ctx, seen, &columns).await
+}
+
+/// Besides what stands in the catalogue, the rows of tables without a key.
+async fn with_keyless_rows(ctx: &Arc<Ctx>, seen: Standing, columns: &Columns) -> Result<Assessment> {
+    let remedies = remedies(ctx, columns, &seen);
+    let Standing { catalogue, mut found, reading } = seen;
     let keyless = found.get("key-missing").map(|(_, tables)| tables.clone()).unwrap_or_default();
     let looks = keyless_queries(&keyless).into_iter().map(|(name, query)| in_turn(ctx.clone(), name, query));
     // What cannot be looked for is a consequence of what is listed: a column or table that is missing.
@@ -90,7 +104,7 @@ async fn looked(ctx: &Arc<Ctx>) -> Result<Assessment> {
         sum.1.extend(keys);
         sum.1.truncate(SAMPLE);
     }
-    Ok(Assessment { hazards: listed(ctx, found, remedies), reading, catalogue: seen.catalogue })
+    Ok(Assessment { hazards: listed(ctx, found, remedies), reading, catalogue })
 }
 
 /// What the catalogue alone says: in seconds, however many rows there are.

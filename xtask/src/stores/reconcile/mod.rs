@@ -5,6 +5,7 @@
 mod change;
 mod documents;
 mod rows;
+mod unique;
 
 pub use change::{Action, Change, OnChange, SaidChange};
 pub use documents::{Made, Wanted, documents};

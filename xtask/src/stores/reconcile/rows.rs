@@ -1,6 +1,7 @@
 //! Rows: a database changes in one transaction.
 
 use super::change::{Action, Change, OnChange, PIECE};
+use super::unique;
 use crate::effects::postgres::Connection;
 use crate::findings::{Values, Words, escaped, masked, row_key};
 use crate::model::{Database, Stop};
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use datapath::digest::{Content, Digest};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// A table of which rows have been compared.
@@ -187,14 +188,25 @@ impl Reconciliation {
         Ok(count)
     }
 
-    /// Parents before children, deletions last and the other way round.
+    /// Parents before children, deletions last and the other way round; first those of rows that nobody refers to: a
+    /// new row may take a value of theirs that a unique index has.
     pub async fn write_rows(&mut self, tell: &mut OnChange<'_>) -> Result<u64> {
+        if self.writing {
+            let tables: Vec<&str> = self.compared.iter().map(|compared| compared.table.name).collect();
+            unique::put_aside(&mut self.connection, &tables).await?;
+        }
+        let parents: BTreeSet<&str> =
+            self.references.iter().map(|[_, _, parent, _]| parent.as_str()).collect();
+        let is_parent: Vec<bool> = self.compared.iter().map(|c| parents.contains(c.table.name)).collect();
         let mut rows = 0;
+        for at in (0..self.compared.len()).filter(|at| !is_parent[*at]) {
+            rows += self.each(at, Kind::Delete, tell).await?;
+        }
         for at in 0..self.compared.len() {
             rows += self.each(at, Kind::Insert, tell).await?;
             rows += self.each(at, Kind::Update, tell).await?;
         }
-        for at in (0..self.compared.len()).rev() {
+        for at in (0..self.compared.len()).rev().filter(|at| is_parent[*at]) {
             rows += self.each(at, Kind::Delete, tell).await?;
         }
         Ok(rows)
