@@ -20,6 +20,15 @@ pub struct End {
     pub gaps: Vec<String>,
 }
 
+/// How one call of the tool ended.
+pub struct Attempt {
+    /// None: it had to be killed, because it did not end.
+    pub status: Option<ExitStatus>,
+    pub struck: bool,
+    /// Its part of the journal, where it came so far.
+    pub told: Option<CountedApart>,
+}
+
 /// The steps that had begun and were kept from their end.
 pub(super) fn not_done(told: &CountedApart) -> impl Iterator<Item = Point> {
     let cut = |event: &Event| !matches!(event, Event::Done | Event::Note);

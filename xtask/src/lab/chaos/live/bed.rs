@@ -1,15 +1,13 @@
 //! The testbed of a window: a shop whose clients write, and the calls that are cut.
 
-use super::Choice;
-use super::Verb;
-use super::window::{Cuts, Window};
+use super::window::{Choice, Cuts, Verb, Window};
 use crate::effects::postgres;
 use crate::effects::terminal::{Terminal, Verbosity};
-use crate::lab::chaos::end::described;
+use crate::lab::chaos::end::{Attempt, described};
 use crate::lab::chaos::fault::{Cut, Fault, Moment};
 use crate::lab::chaos::oracle;
 use crate::lab::chaos::point::{Point, points};
-use crate::lab::chaos::testbed::{Attempt, Testbed};
+use crate::lab::chaos::testbed::Testbed;
 use crate::lab::itself;
 use crate::lab::live::{self, SHOP, Writer, as_shop, role_of_the_shop};
 use crate::run::dir::{self, RunDir};

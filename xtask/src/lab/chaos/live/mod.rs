@@ -7,37 +7,19 @@ mod window;
 use self::bed::Bed;
 use self::window::{Cuts, Window};
 use crate::effects::terminal::Terminal;
-use crate::lab::chaos::fault::{Cut, Fault, Moment};
-use crate::lab::chaos::point::Point;
 use crate::model::{Stop, grouped};
 use anyhow::{Result, ensure};
 use fastrand::Rng;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub struct Plan {
     /// Cuts that meet a pass or a cut-over.
     pub cuts: usize,
     pub seed: u64,
     pub scale: u32,
-}
-
-/// The two commands of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    CatchUp,
-    Cutover,
-}
-
-impl Verb {
-    pub fn word(self) -> &'static str {
-        match self {
-            Verb::CatchUp => "catch-up",
-            Verb::Cutover => "cutover",
-        }
-    }
 }
 
 /// What a campaign came to.
@@ -64,37 +46,6 @@ pub struct Campaign {
     /// A line each, with the window.
     pub failures: Vec<String>,
     pub seconds: f64,
-}
-
-/// What the cuts are drawn from.
-pub(super) struct Choice {
-    /// How long each command takes that nobody cuts, and the steps that its journal tells.
-    pub catch_up: (Duration, Vec<Point>),
-    pub cutover: (Duration, Vec<Point>),
-    /// For how long the source is frozen.
-    pub frozen: Duration,
-    /// Whether the disk can be filled on this machine.
-    pub disk: bool,
-}
-
-impl Choice {
-    fn draw(&self, rng: &mut Rng) -> Cuts {
-        let some = |rng: &mut Rng, verb: Verb| (0..rng.usize(1..3)).map(|_| self.one(rng, verb)).collect();
-        Cuts { catch_up: some(rng, Verb::CatchUp), cutover: some(rng, Verb::Cutover), by_hand: rng.bool() }
-    }
-
-    fn one(&self, rng: &mut Rng, verb: Verb) -> Cut {
-        let (length, steps) = match verb {
-            Verb::CatchUp => &self.catch_up,
-            Verb::Cutover => &self.cutover,
-        };
-        let moment = match (verb, rng.u8(..4), rng.choice(steps)) {
-            (Verb::Cutover, 0 | 1, _) => Moment::Frozen(self.frozen.mul_f64(rng.f64())),
-            (_, 2, Some(step)) => Moment::Begun(step.clone()),
-            _ => Moment::After(length.mul_f64(rng.f64())),
-        };
-        Cut { moment, fault: Fault::any(rng, self.disk) }
-    }
 }
 
 /// `environment`: the text of the one that the shop's own is made of.

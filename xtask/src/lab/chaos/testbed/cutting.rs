@@ -4,6 +4,7 @@ use super::{FAULT, PATIENCE, TICK, Testbed};
 use crate::effects::process::Running;
 use crate::effects::wait::{self, Patience, State};
 use crate::journal::Command as CountedApart;
+use crate::lab::chaos::end::Attempt;
 use crate::lab::chaos::fault::{Cut, Fault, Moment};
 use crate::lab::chaos::point::{Point, points};
 use crate::lab::faults::TcpFault;
@@ -20,18 +21,13 @@ use sqlx::Row;
 use std::process::ExitStatus;
 use std::time::Instant;
 
-/// How one call of the tool ended.
-pub struct Attempt {
-    /// None: it had to be killed, because it did not end.
-    pub status: Option<ExitStatus>,
-    pub struck: bool,
-    /// Its part of the journal, where it came so far.
-    pub told: Option<CountedApart>,
-}
-
 impl Testbed {
     /// Calls the tool, and cuts it.
-    pub(in super::super) async fn call(&mut self, arguments: &[&str], cut: Option<&Cut>) -> Result<Attempt> {
+    pub(in crate::lab::chaos) async fn call(
+        &mut self,
+        arguments: &[&str],
+        cut: Option<&Cut>,
+    ) -> Result<Attempt> {
         let tool = self.tool(arguments)?;
         let pid = tool.pid();
         let struck = match cut {
@@ -136,7 +132,7 @@ impl Testbed {
     }
 
     /// Whether the tool holds the source back, by its own book.
-    pub(in super::super) fn frozen(&self) -> Result<bool> {
+    pub(in crate::lab::chaos) fn frozen(&self) -> Result<bool> {
         let line = self.lines.get(SERVERS[0]).context("there is no line to the source")?;
         let source = Server { port: line.port(), ..self.settings.source.clone() };
         FreezeLog::at(&self.runs()).holds(&source)

@@ -3,12 +3,11 @@
 
 mod cutting;
 
-pub(super) use self::cutting::Attempt;
 use crate::effects::postgres;
 use crate::effects::process::{Program, Running};
 use crate::effects::terminal::Terminal;
 use crate::effects::wait::{self, Patience, State};
-use crate::lab::chaos::end::{End, described, not_done};
+use crate::lab::chaos::end::{Attempt, End, described, not_done};
 use crate::lab::chaos::fault::{Cut, FIRESTORE};
 use crate::lab::chaos::oracle::{self, Undisturbed};
 use crate::lab::chaos::writer::Writer;
