@@ -63,7 +63,6 @@ pub(super) async fn make(
     let backup = visibly(&there, CommandName::Backup, Box::pin(back_up(&there, manifest))).await?;
     prove(&there, cleanup).await?;
     let changed = changed(manifest, &backup);
-    old.empty().await?;
     let seen = old.look().await?.context("the old database is gone")?;
     let proven = Some((dir::now(), seen.sample.sessions));
     let archive = Archive { proven, changed, ..archive };

@@ -4,7 +4,6 @@
 use super::record::{Closed, Record, Revoked, Sample};
 use crate::effects::own_sessions;
 use crate::effects::postgres::Connection;
-use crate::effects::wait::{self, Patience, State};
 use crate::identity::{DatabaseIdentity, ServerName};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::Manifest;
@@ -13,12 +12,8 @@ use crate::{refuse, sql, sql_file};
 use anyhow::{Context, Result};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use std::time::Duration;
 
 const CONNECT: &str = "CONNECT";
-
-/// How long sessions that were closed may take to be gone from the server.
-const LEAVING: Patience = Patience { deadline: Duration::from_secs(10), interval: Duration::from_millis(20) };
 
 /// A session beside the old database, which the run knows by its cluster and number.
 pub(super) struct Old {
@@ -90,24 +85,8 @@ impl Old {
         Ok(Some(There { name, sample }))
     }
 
-    /// Waits until our own sessions have left the database, too: the server counts one when it has ended, which is after
-    /// we have closed it. Who stays longer is seen by the next look.
-    pub async fn empty(&mut self) -> Result<()> {
-        let database = self.database.clone();
-        let empty = wait::until(LEAVING, async || {
-            let there = self.sessions(&database, &[]).await?;
-            Ok(if there.is_empty() { State::Ready(()) } else { State::NotYet(()) })
-        });
-        empty.await.map(drop)
-    }
-
     async fn others(&mut self, database: &str) -> Result<Vec<String>> {
-        self.sessions(database, &own_sessions::keys()).await
-    }
-
-    /// Those that are not own, a line each.
-    async fn sessions(&mut self, database: &str, own: &[String]) -> Result<Vec<String>> {
-        let own = sql::array(own.iter().map(String::as_str));
+        let own = sql::array(own_sessions::keys().iter().map(String::as_str));
         let values =
             [("database", database), ("from", "-infinity"), ("to", "infinity"), ("own", own.as_str())];
         let query = sql::bind(sql_file!("phases/freeze/sessions.sql"), &values);
