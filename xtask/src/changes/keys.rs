@@ -4,7 +4,7 @@ use super::history::unbroken;
 use super::leaves::Leaf;
 use super::place::Place;
 use super::table::{Then, few_enough};
-use super::versions::{Range, buckets, oldest, ranges, same_leaves, since_later};
+use super::versions::{Candidates, oldest, same_leaves, since_later, versions_and_candidates};
 use crate::effects::clock;
 use crate::effects::postgres::Connection;
 use crate::remembered::{BUCKET_BITS, Buckets, History, KeyKind, LeafThen, TableThen, deleted};
@@ -12,7 +12,7 @@ use crate::sql;
 use anyhow::Result;
 use datapath::digest::Digest;
 use sqlx::Row;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A key that is not what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,15 +60,13 @@ pub async fn changed_keys(
 /// A table's leaves of then beside their versions now. Together, because ids of one range may be in several.
 struct LeavesSince<'a> {
     leaves: Vec<LeafSince<'a>>,
-    /// By range.
-    candidates: BTreeMap<i64, Vec<Candidate>>,
 }
 
 struct LeafSince<'a> {
     leaf: Leaf,
     then: &'a LeafThen,
-    ranges: Vec<Range>,
     now: Buckets,
+    candidates: Candidates,
 }
 
 impl LeafSince<'_> {
@@ -76,6 +74,12 @@ impl LeafSince<'_> {
     fn is_whole(&self, bucket: i64) -> bool {
         let (now, then) = (self.now.of(bucket), self.then.buckets.of(bucket));
         now.rows == now.old && now.old == then.rows
+    }
+
+    fn candidates_of(&self, bucket: i64) -> impl Iterator<Item = Candidate> {
+        let is_new = |told| self.then.candidates.binary_search(told).is_err();
+        let candidates = self.candidates.get(&bucket).into_iter().flatten();
+        candidates.map(move |told| Candidate { id: told.0, is_new: is_new(told) })
     }
 }
 
@@ -102,23 +106,17 @@ impl<'a> LeavesSince<'a> {
         leaves: Vec<(Leaf, &'a LeafThen)>,
         oldest: u64,
     ) -> Result<Result<LeavesSince<'a>, String>> {
-        let mut since = LeavesSince { leaves: Vec::new(), candidates: BTreeMap::new() };
+        let mut since = LeavesSince { leaves: Vec::new() };
         for (leaf, then) in leaves {
-            let ranges = ranges(connection, &leaf, then.key, oldest).await?;
-            let now = buckets(&ranges);
-            since.leaves.push(LeafSince { leaf, then, ranges, now });
+            let (now, candidates) = versions_and_candidates(connection, &leaf, oldest).await?;
+            since.leaves.push(LeafSince { leaf, then, now, candidates });
         }
         if since.changed().is_empty() {
             return Ok(Ok(since));
         }
-        for LeafSince { leaf, then, ranges, .. } in &since.leaves {
+        for LeafSince { leaf, .. } in &since.leaves {
             if let Some(why) = without_key(leaf) {
                 return Ok(Err(format!("{} {why}", leaf.name)));
-            }
-            for candidate in ranges.iter().flat_map(|range| &range.candidates) {
-                let is_new = then.candidates.binary_search(candidate).is_err();
-                let range = since.candidates.entry(candidate.0 >> BUCKET_BITS).or_default();
-                range.push(Candidate { id: candidate.0, is_new });
             }
         }
         Ok(Ok(since))
@@ -127,14 +125,12 @@ impl<'a> LeavesSince<'a> {
     /// What stands there now, for who asks later. `oldest`: S of now.
     fn remembered(self, oldest: u64, history: History) -> Then {
         let leaf = |mut of: LeafSince<'_>| {
-            since_later(&mut of.ranges, oldest);
-            let buckets = buckets(&of.ranges);
-            few_enough(&of.leaf, buckets.candidates())?;
-            let mut candidates: Vec<(i64, u32)> =
-                of.ranges.into_iter().flat_map(|range| range.candidates).collect();
+            since_later(&mut of.now, &mut of.candidates, oldest);
+            few_enough(&of.leaf, of.now.candidates())?;
+            let mut candidates: Vec<(i64, u32)> = of.candidates.into_values().flatten().collect();
             candidates.sort_unstable();
             let Leaf { oid, definition, key, .. } = of.leaf;
-            Ok((oid, LeafThen { definition, key, buckets, candidates }))
+            Ok((oid, LeafThen { definition, key, buckets: of.now, candidates }))
         };
         let leaves = self.leaves.into_iter().map(leaf).collect::<Result<_, String>>()?;
         Ok(TableThen { at: clock::now(), history, oldest, content: Digest::default(), leaves })
@@ -155,7 +151,7 @@ impl<'a> LeavesSince<'a> {
         ids_then: &mut impl FnMut(i64, i64) -> Result<Vec<i64>>,
         tell: &mut impl FnMut(Key) -> Result<()>,
     ) -> Result<Result<(), String>> {
-        let candidates = self.candidates.get(&bucket).map(Vec::as_slice).unwrap_or_default();
+        let candidates: Vec<Candidate> = self.leaves.iter().flat_map(|of| of.candidates_of(bucket)).collect();
         let first = bucket << BUCKET_BITS;
         let then = ids_then(first, first | ((1 << BUCKET_BITS) - 1))?;
         let there = candidates.iter().filter(|candidate| then.binary_search(&candidate.id).is_ok());

@@ -8,7 +8,7 @@ use crate::sql;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use sqlx::Row;
-use sqlx::postgres::PgRow;
+use std::collections::BTreeMap;
 
 /// The leaves of now beside those of then, where they are the same and can be compared; else why not.
 pub(super) async fn same_leaves<'t>(
@@ -71,47 +71,45 @@ pub(super) async fn versions(
     Ok((buckets, content))
 }
 
-/// A range of ids of a leaf: its rows, and the candidates among them with their transactions.
-pub(super) struct Range {
-    bucket: i64,
-    rows: u64,
-    pub candidates: Vec<(i64, u32)>,
-}
+/// Candidates by range of ids, each with its transaction.
+pub(super) type Candidates = BTreeMap<i64, Vec<(i64, u32)>>;
 
-/// A leaf, range by range, in one scan.
-pub(super) async fn ranges(
+/// A leaf by range of ids, with its candidates, in one scan. Without a key there is one range, however many candidates
+/// it has: they are counted, and not told.
+pub(super) async fn versions_and_candidates(
     connection: &mut Connection,
     leaf: &Leaf,
-    key: KeyKind,
     oldest: u64,
-) -> Result<Vec<Range>> {
-    let range = |row: &PgRow| {
-        let rows: i64 = row.try_get(1)?;
-        let candidates = row.try_get::<Option<String>, _>(2)?.unwrap_or_default();
-        let candidate = |text: &str| {
-            let (id, transaction) = text.split_once(' ').context("a candidate has two numbers")?;
-            Ok((id.parse()?, transaction.parse()?))
-        };
-        let candidates: Result<_> =
-            candidates.split(',').filter(|text| !text.is_empty()).map(candidate).collect();
-        Ok(Range { bucket: row.try_get(0)?, rows: u64::try_from(rows)?, candidates: candidates? })
+) -> Result<(Buckets, Candidates)> {
+    let (mut buckets, mut candidates) = (Buckets::default(), Candidates::new());
+    if leaf.key == KeyKind::None {
+        return Ok((versions(connection, leaf, leaf.key, oldest, None).await?.0, candidates));
+    }
+    let candidate = |text: &str| {
+        let (id, transaction) = text.split_once(' ').context("a candidate has two numbers")?;
+        Ok((id.parse()?, transaction.parse()?))
     };
-    connection.rows(&sql::versions_and_candidates(&leaf.name, key, oldest)).await?.iter().map(range).collect()
+    for row in connection.rows(&sql::versions_and_candidates(&leaf.name, oldest)).await? {
+        let (bucket, rows): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let rows = u64::try_from(rows)?;
+        let told: Option<String> = row.try_get(2)?;
+        let told: Vec<_> =
+            told.iter().flat_map(|told| told.split(',')).map(candidate).collect::<Result<_>>()?;
+        buckets.0.insert(bucket, Counted { rows, old: rows - told.len() as u64 });
+        candidates.insert(bucket, told);
+    }
+    Ok((buckets, candidates))
 }
 
-/// The counts of these ranges.
-pub(super) fn buckets(ranges: &[Range]) -> Buckets {
-    let counted =
-        |range: &Range| Counted { rows: range.rows, old: range.rows - range.candidates.len() as u64 };
-    Buckets(ranges.iter().map(|range| (range.bucket, counted(range))).collect())
-}
-
-/// Only the candidates that a later S has, too: those that it or a later transaction has written.
-pub(super) fn since_later(ranges: &mut [Range], oldest: u64) {
+/// The same as a later S has them: its candidates are those that it, or a later transaction, has written.
+pub(super) fn since_later(buckets: &mut Buckets, candidates: &mut Candidates, oldest: u64) {
     // Row numbers of transactions go round; what is compared is less than half a round apart.
     let is_later = |transaction: u32| transaction.wrapping_sub(oldest as u32).cast_signed() >= 0;
-    for range in ranges {
-        range.candidates.retain(|(_, transaction)| is_later(*transaction));
+    for (bucket, told) in candidates {
+        told.retain(|(_, transaction)| is_later(*transaction));
+        if let Some(counted) = buckets.0.get_mut(bucket) {
+            counted.old = counted.rows - told.len() as u64;
+        }
     }
 }
 

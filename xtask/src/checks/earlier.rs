@@ -22,7 +22,8 @@ pub fn hosts(ctx: &Ctx) -> String {
     servers.chain([firestore]).collect::<Vec<_>>().join(", ")
 }
 
-/// By the newest pass that was made on these hosts, of a run about as large as the `rows` there are; else by the sample.
+/// By the newest pass that was made on these hosts, of a run about as large as the `rows` there are; else by the
+/// sample.
 pub fn freeze(ctx: &Ctx, sample: &Sample, rows: u64) -> Freeze {
     let hosts = hosts(ctx);
     let mut passes = earlier_runs(ctx).filter_map(|manifest| {

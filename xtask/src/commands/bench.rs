@@ -5,7 +5,7 @@ use crate::refuse;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
 use crate::session::{Command, Session};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::path::PathBuf;
 
 /// For developers: measure the migration against references
@@ -44,10 +44,8 @@ impl Command for Args {
             return if self.check { results.check() } else { Ok(()) };
         }
         if self.live {
-            let (_, path) = session.environment_file()?;
-            let text =
-                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            let results = live::run(self.scale, &session.workspace, &text, &session.terminal).await?;
+            let local = session.environment_text()?;
+            let results = live::run(self.scale, &session.workspace, &local, &session.terminal).await?;
             return session.done(&results, results.text(), None);
         }
         let all = [Reference::Guide, Reference::Pipes, Reference::Count];

@@ -4,7 +4,7 @@
 use crate::lab::chaos::{live, verbs};
 use crate::lab::{changes, chaos, corruptions, rollbacks};
 use crate::session::{Command, Session};
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 /// For developers: interrupt and corrupt migrations on purpose
 ///
@@ -102,11 +102,9 @@ async fn beside(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
 
 async fn window(session: &Session<'_>, args: &Args, seed: u64) -> Result<()> {
     let (cuts, scale) = (args.cuts.unwrap_or(LIVE_CUTS), args.scale.unwrap_or(0));
-    let (_, path) = session.environment_file()?;
-    let environment =
-        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let environment = session.environment_text()?;
     session.terminal.phase(&format!("The window: {cuts} cuts, seed {seed}"));
-    let plan = live::Plan { cuts, seed, scale };
+    let plan = chaos::Plan { cuts, seed, scale };
     let campaign = live::run(&plan, &session.workspace, &environment, &session.terminal).await?;
     shown(session, &campaign, &campaign.text())?;
     campaign.judge()

@@ -7,6 +7,7 @@
 //! alone are dumped a second time, and what the archive reads back as has to be those, line for line; the
 //! rows that it reads back are counted, and have to be as many as the source counts.
 
+use super::postgres;
 use super::process::Program;
 use crate::settings::{Server, Tls};
 use crate::sql;
@@ -113,7 +114,7 @@ impl Tools {
             .env("PGPORT", server.port.to_string())
             .env("PGUSER", &server.user)
             .env("PGSSLMODE", server.tls.mode())
-            .env("PGAPPNAME", format!("xtask {purpose}"))
+            .env("PGAPPNAME", postgres::name_of(purpose))
             .env("PGOPTIONS", sql::options_of_programs())
             .env("PGCONNECT_TIMEOUT", "15")
             .secret("PGPASSWORD", &server.password);

@@ -89,9 +89,14 @@ fn options(server: &Server, application: &str) -> PgConnectOptions {
     }
 }
 
+/// What the server calls this tool's sessions for a purpose.
+pub fn name_of(purpose: &str) -> String {
+    format!("xtask {purpose}")
+}
+
 /// Besides the connection, its process and when it began.
 async fn open(server: &Server, purpose: &str) -> Result<(Connection, PgRow)> {
-    let options = options(server, &format!("xtask {purpose}"));
+    let options = options(server, &name_of(purpose));
     let connecting = tokio::time::timeout(CONNECTING, postgres::connect(&options));
     let inner = match connecting.await {
         Ok(Ok(connection)) => connection,

@@ -4,10 +4,11 @@ use crate::effects::dump::Tools;
 use crate::effects::process::Program;
 use crate::effects::terminal::{Terminal, Verbosity};
 use crate::findings::Values;
+use crate::lab::live::SHOP;
 use crate::run::ctx::{Ctx, Options};
 use crate::run::dir::RunDir;
 use crate::servers::native;
-use crate::settings::Settings;
+use crate::settings::{Environment, Settings};
 use crate::tables::TABLES;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -58,6 +59,12 @@ pub(super) fn environment_with_role(local: &str, role: &str) -> Result<String> {
     const POLICY: &str = "\n[policy]\n";
     ensure!(local.contains(POLICY), "the environment has no [policy] to put freeze_roles under");
     Ok(local.replacen(POLICY, &format!("{POLICY}freeze_roles = [\"{role}\"]\n"), 1))
+}
+
+/// The environment of a shop whose clients write, and its text. `local`: the text that it is made of.
+pub(super) fn environment_of_shop(local: &str) -> Result<(Environment, String)> {
+    let text = environment_with_role(local, SHOP)?;
+    Ok((Environment::read("shop", Path::new("shop.toml"), &text)?, text))
 }
 
 /// Keeps it in a private file, which `--env` can name.

@@ -65,8 +65,18 @@ impl<'a> Session<'a> {
 impl Session<'_> {
     pub fn environment(&self) -> Result<Environment> {
         let (name, path) = self.environment_file()?;
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
+        let flags = Flags { firestore_rate: self.common.firestore_rate };
+        Environment::read(&name, &path, &self.environment_text()?)?.with(&flags, self.variables)
+    }
+
+    /// What stands in the environment's file.
+    ///
+    /// # Errors
+    /// Refuses with the names of others where there is none.
+    pub fn environment_text(&self) -> Result<String> {
+        let (name, path) = self.environment_file()?;
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let others = match name.ends_with(".toml") && !name.contains('/') {
                     true => format!("; for a file: --env ./{name}"),
@@ -74,10 +84,8 @@ impl Session<'_> {
                 };
                 refuse!("there is no environment `{name}`: {} does not exist{others}", path.display())
             }
-            Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
-        };
-        let flags = Flags { firestore_rate: self.common.firestore_rate };
-        Environment::read(&name, &path, &text)?.with(&flags, self.variables)
+            Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
+        }
     }
 
     /// The name of the environment, and its file: what has a `/` is a path and is named by it.

@@ -1,6 +1,6 @@
-//! Whether the source has changed since the run's snapshot, other than by what was fixed and replayed, or since the last
-//! pass of one that was caught up with: by row versions; a table of which they tell nothing, or that has changed, is digested again. Statistics only say of
-//! about how many rows, where versions do not.
+//! Whether the source has changed since the run's snapshot, other than by what was fixed and replayed, or since the
+//! last pass of one that was caught up with: by row versions; a table of which they tell nothing, or that has changed,
+//! is digested again. Statistics only say of about how many rows, where versions do not.
 
 use crate::changes::{self, Since};
 use crate::effects::idle::Idle;

@@ -30,17 +30,14 @@ pub fn versions(leaf: &str, key: KeyKind, oldest: u64, hash: Option<&str>) -> St
     )
 }
 
-/// A leaf by range of ids: rows, and the candidates among them, each with its transaction; in one scan of the heap.
-pub fn versions_and_candidates(leaf: &str, key: KeyKind, oldest: u64) -> String {
-    let id = match key {
-        KeyKind::Id => "t.id",
-        KeyKind::None => "0",
-    };
+/// A leaf whose key is `id`, by range of ids: rows, and the candidates among them as `id transaction`, separated by
+/// commas; in one scan of the heap.
+pub fn versions_and_candidates(leaf: &str, oldest: u64) -> String {
     format!(
         "SELECT ({bucket})::bigint, count(*), \
-         string_agg({id}::text || ' ' || t.xmin::text, ',') FILTER (WHERE {candidate}) \
+         string_agg(t.id::text || ' ' || t.xmin::text, ',') FILTER (WHERE {candidate}) \
          FROM ONLY {leaf} t GROUP BY {bucket}",
-        bucket = bucket_of(key),
+        bucket = bucket_of(KeyKind::Id),
         candidate = candidate(oldest)
     )
 }

@@ -240,3 +240,27 @@ fn without_node_the_guides_firestore_is_said_to_be_absent() {
     assert!(runs.iter().any(|(name, _)| name == "guide: import"));
     assert!(runs.iter().all(|(name, _)| name != "guide: firestore"));
 }
+
+/// Passes over what the shop has written meanwhile, more each time, and the cut-over.
+#[test]
+fn the_window_is_measured_while_the_shop_writes() {
+    let mut command = crate::support::binary();
+    let said: Said = command.args(["bench", "--live", "--scale", "0", "--json"]).output().unwrap().into();
+    let found = said.expect_code(0).json();
+    let windows = found["windows"].as_array().unwrap();
+    assert_eq!(windows.len(), 1, "{found}");
+    let window = &windows[0];
+    assert!(window["rows"].as_u64().unwrap() > 10_000, "{window}");
+    let changed: Vec<u64> =
+        window["passes"].as_array().unwrap().iter().map(|pass| pass["changed"].as_u64().unwrap()).collect();
+    // After 30 seconds of writing there is more to bring over than after 2.
+    assert!(changed.len() == 4 && changed[3] > changed[1] && changed[1] > 0, "{changed:?}");
+    assert!(window["frozen"].as_f64().unwrap() > 0.0, "{window}");
+    for when in ["without", "during_migrate", "during_passes"] {
+        assert!(
+            window[when]["p99"].as_f64().unwrap() >= window[when]["median"].as_f64().unwrap(),
+            "{window}"
+        );
+        assert!(window[when]["median"].as_f64().unwrap() > 0.0, "{window}");
+    }
+}

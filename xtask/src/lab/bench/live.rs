@@ -1,18 +1,18 @@
 //! What the window costs: passes and the freeze of a shop whose clients write, at three sizes, and what the clients
 //! see of it.
 
+use super::measured::Size;
 use crate::effects::terminal::{Terminal, Verbosity};
 use crate::lab::itself;
-use crate::lab::live::{SHOP, Told, Writer, as_shop, role_of_the_shop};
+use crate::lab::live::{Told, Writer, as_shop, role_of_the_shop};
 use crate::model::grouped;
 use crate::run::dir::{self, RunDir};
 use crate::run::pass::TurnedRows;
 use crate::servers::local::{self, Wanted};
 use crate::servers::native::EmulatorChoice;
-use crate::settings::Environment;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ const SEED: u64 = 8;
 /// One measurement of all of it. Seconds of wall time, milliseconds of a transaction.
 #[derive(Debug, Default, Serialize)]
 pub struct LiveResults {
-    pub sizes: Vec<Size>,
+    pub windows: Vec<Window>,
 }
 
-/// One size of the shop.
+/// A window of the shop at one size.
 #[derive(Debug, Serialize)]
-pub struct Size {
+pub struct Window {
     pub scale: u32,
     /// Of all tables of the source, when it was migrated.
     pub rows: u64,
@@ -90,26 +90,26 @@ struct Bed {
     environment: PathBuf,
 }
 
-/// A twenty-fifth, a fifth and the whole of the scale. `environment`: the text of the one that the shop's is made of.
+/// A twenty-fifth, a fifth and the whole of the scale, as far as there are rows. `environment`: the text of the one that
+/// the shop's is made of.
 pub async fn run(
     scale: u32,
     workspace: &Path,
     environment: &str,
     terminal: &Terminal,
 ) -> Result<LiveResults> {
-    let text = itself::environment_with_role(environment, SHOP)?;
     let mut results = LiveResults::default();
-    for scale in BTreeSet::from([scale / 25, scale / 5, scale]) {
+    for scale in Size::ALL.iter().rev().filter_map(|size| size.scale(scale)) {
         terminal.phase(&format!("A shop of scale {scale}"));
-        let size = measured(scale, workspace, &text, terminal).await?;
-        terminal.line(format!("  the freeze: {:.1} s", size.frozen));
-        results.sizes.push(size);
+        let window = measured(scale, workspace, environment, terminal).await?;
+        terminal.line(format!("  the freeze: {:.1} s", window.frozen));
+        results.windows.push(window);
     }
     Ok(results)
 }
 
-async fn measured(scale: u32, workspace: &Path, text: &str, terminal: &Terminal) -> Result<Size> {
-    let environment = Environment::read("shop", Path::new("shop.toml"), text)?;
+async fn measured(scale: u32, workspace: &Path, environment: &str, terminal: &Terminal) -> Result<Window> {
+    let (environment, text) = itself::environment_of_shop(environment)?;
     let wanted = Wanted { workspace, scale, emulator: EmulatorChoice::Start, install: false };
     let quiet = Terminal::new(Verbosity::Quiet, true);
     let (stack, settings) = local::start(wanted, &environment, &quiet).await?;
@@ -117,15 +117,15 @@ async fn measured(scale: u32, workspace: &Path, text: &str, terminal: &Terminal)
     let home = stack.connections().dir.clone();
     let bed = Bed { runs: home.join("runs"), environment: home.join("shop.toml"), stack: home };
     fs::DirBuilder::new().mode(0o700).create(&bed.runs).with_context(|| bed.runs.display().to_string())?;
-    itself::write_environment(&bed.environment, text)?;
+    itself::write_environment(&bed.environment, &text)?;
     let writer = Writer::start(&as_shop(&settings), SEED)?;
-    let size = bed.window(scale, writer, terminal).await;
+    let window = bed.window(scale, writer, terminal).await;
     stack.stop()?;
-    size
+    window
 }
 
 impl Bed {
-    async fn window(&self, scale: u32, mut writer: Writer, terminal: &Terminal) -> Result<Size> {
+    async fn window(&self, scale: u32, mut writer: Writer, terminal: &Terminal) -> Result<Window> {
         tokio::time::sleep(QUIET).await;
         let without = writer.lap();
         self.tool(&["migrate", "--max-quarantine", "1000000"]).await?;
@@ -152,7 +152,7 @@ impl Bed {
             manifest.cutover.and_then(|cutover| cutover.frozen_for).context("no freeze was timed")?;
         let worst = |of: fn(&Told) -> f64| seen.iter().map(of).fold(0.0, f64::max);
         ensure!(without.transactions > 0, "the clients could not write");
-        Ok(Size {
+        Ok(Window {
             scale,
             rows: export.tables.values().map(|table| table.source_rows).sum(),
             per_second: without.per_second,
@@ -183,15 +183,15 @@ impl LiveResults {
     pub fn text(&self) -> String {
         let latency = |l: &Latency| format!("median {:.1} ms, 99 of 100 below {:.1} ms", l.median, l.p99);
         let mut out = String::new();
-        for size in &self.sizes {
+        for window in &self.windows {
             out += &format!(
                 "scale {}: {} rows, {:.0} transactions a second\n  the freeze: {:.1} s\n",
-                size.scale,
-                grouped(size.rows),
-                size.per_second,
-                size.frozen
+                window.scale,
+                grouped(window.rows),
+                window.per_second,
+                window.frozen
             );
-            for pass in &size.passes {
+            for pass in &window.passes {
                 out += &format!(
                     "  a pass: {} rows changed, {} read, {:.1} s behind at its end\n",
                     grouped(pass.changed),
@@ -199,9 +199,9 @@ impl LiveResults {
                     pass.seconds
                 );
             }
-            out += &format!("  a client without us: {}\n", latency(&size.without));
-            out += &format!("  while it is migrated: {}\n", latency(&size.during_migrate));
-            out += &format!("  during passes: {}\n", latency(&size.during_passes));
+            out += &format!("  a client without us: {}\n", latency(&window.without));
+            out += &format!("  while it is migrated: {}\n", latency(&window.during_migrate));
+            out += &format!("  during passes: {}\n", latency(&window.during_passes));
         }
         out
     }

@@ -26,7 +26,7 @@ use std::path::Path;
 use std::time::Instant;
 
 pub struct Plan {
-    /// Cuts that meet a run.
+    /// Cuts that meet a run, or what else is cut.
     pub cuts: usize,
     pub seed: u64,
     pub scale: u32,

@@ -29,8 +29,8 @@ use anyhow::Result;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
-/// Looks at everything. `manifest`: of the run whose stores the services work on, or are to; `source`: what is known of the old
-/// database, where it is left alone.
+/// Looks at everything. `manifest`: of the run whose stores the services work on, or are to; `source`: what is known of
+/// the old database, where it is left alone.
 ///
 /// # Errors
 /// Where the files of runs and backups cannot be read.

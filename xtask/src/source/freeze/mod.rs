@@ -122,7 +122,7 @@ impl Freezer {
     }
 
     async fn connect(&self) -> Result<Connection> {
-        let mut connection = postgres::connect(&self.server, "freeze").await?;
+        let mut connection = postgres::connect(&self.server, others::FREEZING).await?;
         connection.run(sql::WAIT_FOR_LOCKS).await?;
         Ok(connection)
     }

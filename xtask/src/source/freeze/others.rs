@@ -2,7 +2,7 @@
 //! being a session.
 
 use crate::effects::own_sessions;
-use crate::effects::postgres::Connection;
+use crate::effects::postgres::{self, Connection};
 use crate::effects::wait::{Patience, Waiting};
 use crate::{sql, sql_file};
 use anyhow::{Context, Result};
@@ -16,8 +16,8 @@ const PATIENCE: Patience =
 /// The instants before and after everything.
 pub(in crate::source) const EVER: (&str, &str) = ("-infinity", "infinity");
 
-/// The name of the sessions that freeze, and undo that.
-const FREEZING: &str = "xtask freeze";
+/// What the sessions are for that freeze, and undo that.
+pub(super) const FREEZING: &str = "freeze";
 
 /// A session that is not this process's.
 pub(in crate::source) struct SourceSession {
@@ -65,7 +65,7 @@ pub(in crate::source) async fn sessions_of(
 /// does not end with who sent it, and would come after what is done now.
 pub(super) async fn end_freezing(connection: &mut Connection) -> Result<()> {
     let mut sessions = rows(connection, "", EVER, &[]).await?;
-    sessions.retain(|session| session.application == FREEZING);
+    sessions.retain(|session| session.application == postgres::name_of(FREEZING));
     end_these(connection, &sessions).await
 }
 

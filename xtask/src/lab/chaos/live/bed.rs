@@ -7,14 +7,13 @@ use crate::lab::chaos::end::{Attempt, described};
 use crate::lab::chaos::fault::{Cut, Fault, Moment};
 use crate::lab::chaos::oracle;
 use crate::lab::chaos::point::{Point, points};
-use crate::lab::chaos::testbed::Testbed;
+use crate::lab::chaos::testbed::{MIGRATE, Testbed};
 use crate::lab::itself;
 use crate::lab::live::{self, SHOP, Writer, as_shop, role_of_the_shop};
 use crate::run::dir::{self, RunDir};
 use crate::run::freeze_log::FreezeLog;
 use crate::run::manifest::Manifest;
 use crate::servers::local;
-use crate::settings::Environment;
 use crate::sql;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -25,8 +24,6 @@ use std::time::{Duration, Instant};
 
 /// A command that is not cut and does not come to its end after so many calls never does.
 const CALLS: usize = 6;
-
-const MIGRATE: [&str; 3] = ["migrate", "--max-quarantine", "1000000"];
 
 /// What `status` says of the source.
 #[derive(Deserialize)]
@@ -41,10 +38,9 @@ pub(super) struct Bed {
 }
 
 impl Bed {
-    pub async fn open(workspace: &Path, environment: &str, scale: u32, terminal: &Terminal) -> Result<Bed> {
-        let text = itself::environment_with_role(environment, SHOP)?;
-        let read = Environment::read("shop", Path::new("shop.toml"), &text)?;
-        let mut testbed = Testbed::open(workspace, read, scale, terminal).await?;
+    pub async fn open(workspace: &Path, local: &str, scale: u32, terminal: &Terminal) -> Result<Bed> {
+        let (environment, text) = itself::environment_of_shop(local)?;
+        let mut testbed = Testbed::open(workspace, environment, scale, terminal).await?;
         testbed.call_with(&text)?;
         Ok(Bed { testbed, workspace: workspace.to_path_buf(), scale })
     }
@@ -161,9 +157,13 @@ impl Bed {
     /// Every document has gone with the emulator: whoever looks must not find it proven.
     async fn loss_is_seen(&mut self, window: &mut Window) -> Result<()> {
         let verified = self.testbed.call(&["verify"], None).await?;
-        window.lost = !is_done(&verified);
+        // Its findings, or that a pass was cut off; nothing else is an answer.
+        window.lost = matches!(code(&verified), Some(3 | 4));
         if !window.lost {
-            window.failures.push("FALSE GREEN: verify finds nothing, and every document is lost".to_string());
+            window.failures.push(format!(
+                "FALSE GREEN: every document is lost, and verify says: {}",
+                self.testbed.said()
+            ));
         }
         Ok(())
     }
@@ -178,8 +178,7 @@ impl Bed {
     ) -> Result<()> {
         let Some(why) = self.refused().await? else { return Ok(()) };
         window.left_frozen += 1;
-        let ended = attempt.status.is_some_and(|status| status.code().is_some());
-        if ended && !["frozen", "read-only"].iter().any(|word| said.contains(word)) {
+        if code(attempt).is_some() && !["frozen", "read-only"].iter().any(|word| said.contains(word)) {
             window.failures.push(format!("FROZEN IN SILENCE: {why}; it says: {said}"));
         }
         self.testbed.call(&["status"], None).await?;
@@ -229,16 +228,19 @@ impl Bed {
 }
 
 fn is_done(attempt: &Attempt) -> bool {
-    attempt.status.is_some_and(|status| status.success())
+    code(attempt) == Some(0)
+}
+
+fn code(attempt: &Attempt) -> Option<i32> {
+    attempt.status.and_then(|status| status.code())
 }
 
 /// Why it is of no use to call it again; `struck`: the cut that met this call.
 fn no_way_on(attempt: &Attempt, struck: Option<&Cut>) -> Option<&'static str> {
-    let code = attempt.status.and_then(|status| status.code());
     match (struck, attempt.status) {
         (_, None) => Some("HANGS"),
         // A fault is no difference: it must not look like one.
-        (_, Some(_)) if code == Some(3) => Some("FINDS DIFFERENCES"),
+        (_, Some(_)) if code(attempt) == Some(3) => Some("FINDS DIFFERENCES"),
         (None, _) => Some("STUCK: nobody has cut it"),
         (Some(_), _) => None,
     }

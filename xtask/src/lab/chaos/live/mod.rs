@@ -6,6 +6,7 @@ mod window;
 
 use self::bed::Bed;
 use self::window::{Cuts, Window};
+use super::Plan;
 use crate::effects::terminal::Terminal;
 use crate::model::{Stop, grouped};
 use anyhow::{Result, ensure};
@@ -14,13 +15,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
-
-pub struct Plan {
-    /// Cuts that meet a pass or a cut-over.
-    pub cuts: usize,
-    pub seed: u64,
-    pub scale: u32,
-}
 
 /// What a campaign came to.
 #[derive(Debug, Default, Serialize)]
@@ -48,13 +42,13 @@ pub struct Campaign {
     pub seconds: f64,
 }
 
-/// `environment`: the text of the one that the shop's own is made of.
+/// `local`: the text of the environment that the shop's own is made of.
 ///
 /// # Errors
 /// Where servers do not come back, or the cuts come too late again and again.
-pub async fn run(plan: &Plan, workspace: &Path, environment: &str, terminal: &Terminal) -> Result<Campaign> {
+pub async fn run(plan: &Plan, workspace: &Path, local: &str, terminal: &Terminal) -> Result<Campaign> {
     let started = Instant::now();
-    let mut bed = Bed::open(workspace, environment, plan.scale, terminal).await?;
+    let mut bed = Bed::open(workspace, local, plan.scale, terminal).await?;
     let choice = bed.undisturbed(plan.seed).await?;
     let mut campaign = Campaign { seed: plan.seed, ..Campaign::default() };
     while campaign.cuts < plan.cuts {
