@@ -4,7 +4,7 @@
 use crate::model::{Database, Service};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
-use anyhow::{Result, ensure};
+
 use datapath::document::{Collection, Field, Kind};
 
 /// A table of the monolith and where its rows go.
@@ -249,23 +249,6 @@ pub const TABLES: &[Table] = &[
 
 /// user_id → firebase_uid of every user, with the outcome of the user's document.
 pub const MAPPING: &str = "user_id_mapping.csv";
-
-/// The tables in groups, each after those on which its rows depend.
-///
-/// # Errors
-/// Where they depend on each other in a circle, or on a table that is not among them.
-pub fn in_order(tables: &'static [Table]) -> Result<Vec<Vec<&'static Table>>> {
-    let (mut groups, mut rest): (Vec<Vec<&Table>>, Vec<&Table>) = (Vec::new(), tables.iter().collect());
-    while !rest.is_empty() {
-        let before: Vec<&str> = groups.iter().flatten().map(|table| table.name).collect();
-        let ready = |table: &&Table| table.depends.iter().all(|(_, on)| before.contains(on));
-        let (next, later): (Vec<&Table>, Vec<&Table>) = rest.iter().copied().partition(ready);
-        ensure!(!next.is_empty(), "{} depends on itself, or on a table that is not migrated", later[0].name);
-        groups.push(next);
-        rest = later;
-    }
-    Ok(groups)
-}
 
 /// The table whose rows are the users.
 pub const USERS: &str = "users";

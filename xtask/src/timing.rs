@@ -137,7 +137,7 @@ pub struct PassSeconds {
     pub look: f64,
     /// The changed rows are read, and what depends on them.
     pub read: f64,
-    /// They are compared with the stores, whose tables are looked at as well.
+    /// They are compared with the stores, which were looked at before.
     pub compare: f64,
     /// They are written and proven.
     pub write: f64,
@@ -145,10 +145,11 @@ pub struct PassSeconds {
 
 /// What a freeze consists of, besides its pass.
 mod freeze {
-    /// After the pass the source is looked at once more; nothing is read for the next one: in looks.
+    /// After the pass the source is looked at once more where a transaction has ended on its server, be it another
+    /// database's; nothing is read for the next pass: in looks.
     pub const LOOK_AGAIN: f64 = 0.3;
     /// Sessions are ended, sequences raised, every store is told: in seconds.
-    pub const FIXED: f64 = 1.0;
+    pub const FIXED: f64 = 0.6;
 }
 
 impl PassSeconds {

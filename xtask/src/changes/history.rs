@@ -61,17 +61,26 @@ async fn has_nonce(connection: &mut Connection, nonce: &str) -> Result<bool> {
     connection.row(&sql::has_nonce(nonce)).await?.try_get(0).context("looking for a nonce")
 }
 
-/// Everything that was seen so far is on disk: a commit after it has to be, and it comes first. Writes no row.
+/// Everything that was seen so far is on disk: a commit after it has to be, and it comes first. Writes no row; the
+/// number of its transaction.
 ///
 /// # Errors
 /// In words, where that cannot be made sure.
-pub async fn flushed(connection: &mut Connection) -> Result<Result<(), String>> {
-    if let Err(error) = connection.run(sql::EMIT).await {
-        // In the middle of its transaction.
-        connection.run("ROLLBACK").await?;
-        return Ok(Err(format!("it cannot be made sure that what was seen is on disk: {error:#}")));
+pub async fn flushed(connection: &mut Connection) -> Result<Result<u64, String>> {
+    let emitted = async {
+        connection.run(sql::BEGIN_TO_EMIT).await?;
+        let number: String = connection.row(sql::EMIT).await?.try_get(0)?;
+        connection.run("COMMIT").await?;
+        number.parse().context("the number of a transaction")
+    };
+    match emitted.await {
+        Ok(number) => Ok(Ok(number)),
+        Err(error) => {
+            // In the middle of its transaction.
+            connection.run("ROLLBACK").await?;
+            Ok(Err(format!("it cannot be made sure that what was seen is on disk: {error:#}")))
+        }
     }
-    Ok(Ok(()))
 }
 
 /// The same where this tool may write: leaves a row behind, by which the history is known after a restart, too.

@@ -9,6 +9,7 @@
 //! column dropped and added again; rows hidden by policies; tables of other servers; a transaction of another
 //! database that is still writing.
 
+mod ended;
 mod history;
 mod keys;
 mod leaves;
@@ -17,6 +18,7 @@ mod table;
 mod versions;
 mod written;
 
+pub use ended::{Ended, none_ended_since};
 pub use history::{flushed, history, marked, unbroken};
 pub use keys::{Key, changed_keys};
 pub use place::{Children, Place};

@@ -60,7 +60,7 @@ pub async fn raw_digests(
     let mut flushed = Ok(());
     if digested.iter().any(|(_, _, then)| then.is_ok()) {
         let mut connection = ctx.looking_at_source("flushed").await?;
-        flushed = changes::flushed(&mut connection).await?;
+        flushed = changes::flushed(&mut connection).await?.map(drop);
         connection.close().await?;
     }
     let mut remembered = Remembered::default();

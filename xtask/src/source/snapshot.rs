@@ -2,6 +2,7 @@
 //! worker and pg_dump import it. It is held until the last of them has ended, and no longer, because
 //! it pins the source's old rows.
 
+use crate::changes::Ended;
 use crate::effects::postgres::{self, Connection};
 use crate::run::ctx::Ctx;
 use crate::run::manifest::SnapshotInfo;
@@ -96,6 +97,11 @@ impl Snapshot {
     pub fn read_as(mut self, reading: Reading) -> Snapshot {
         self.info.reading = reading;
         self
+    }
+
+    /// Which transactions had ended.
+    pub async fn ended(&mut self) -> Result<Ended> {
+        Ended::seen(&mut self.holder).await
     }
 
     /// What the catalogue says of the tables, which nobody can change any more.

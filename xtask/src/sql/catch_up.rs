@@ -15,3 +15,7 @@ pub fn rows_of_parents(table: &str, column: &str, parents: &[i64]) -> String {
 
 /// The number of the transaction that is open, as row versions carry it.
 pub const OWN_TRANSACTION: &str = "SELECT pg_current_xact_id()::xid::text";
+
+/// Single rows are looked up by their keys, however few the planner takes for many: what is read again and again by a
+/// shop and its passes is in memory, where a page costs as much as the next one.
+pub const PAGES_IN_MEMORY: &str = "SET LOCAL random_page_cost = 1.1";

@@ -73,9 +73,14 @@ pub fn digest(schema: &str, table: &str, only: &str, hash: &str) -> String {
     format!("SELECT count(*), sum({hash})::text FROM {only}{table} t", table = qualified(schema, table))
 }
 
-/// A row that S has seen is on disk once this has been committed. Any role may.
-pub const EMIT: &str = "BEGIN READ WRITE; SET LOCAL synchronous_commit = 'local'; \
-                        SELECT pg_logical_emit_message(true, 'xtask', ''); COMMIT";
+/// A row that S has seen is on disk once [`EMIT`] has been committed. Any role may.
+pub const BEGIN_TO_EMIT: &str = "BEGIN READ WRITE; SET LOCAL synchronous_commit = 'local'";
+
+/// The number of its transaction.
+pub const EMIT: &str = "SELECT pg_current_xact_id()::text, pg_logical_emit_message(true, 'xtask', '')::text";
+
+/// `xmin:xmax:xip_list`.
+pub const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 
 pub fn has_nonce(nonce: &str) -> String {
     format!("SELECT EXISTS (SELECT FROM xtask.instants WHERE nonce = {})", literal(nonce))

@@ -53,7 +53,7 @@ pub async fn proven(
     };
     connection.run("COMMIT").await?;
     let then = match then {
-        Ok(then) => changes::flushed(connection).await?.map(|()| then),
+        Ok(then) => changes::flushed(connection).await?.map(|_| then),
         Err(why) => Err(why),
     };
     Ok(kept(ctx, table, then))

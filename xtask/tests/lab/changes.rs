@@ -1,15 +1,15 @@
 //! A short campaign of what has changed since an instant; and what it cannot meet in so short a time.
 
 use crate::tool::Place;
-use xtask::changes::{self, Children, Key};
+use xtask::changes::{self, Children, Ended, Key};
 use xtask::effects::postgres::{self, Connection};
-use xtask::remembered::KeyKind;
+use xtask::remembered::{History, KeyKind, Unbroken};
 use xtask::servers::local;
 use xtask::servers::native::{EmulatorChoice, Options, Stack};
 use xtask::sql;
 
 const POSTGRES: Options =
-    Options { postgres: true, emulator: EmulatorChoice::None, fsync: false, prepared_transactions: 0 };
+    Options { postgres: true, emulator: EmulatorChoice::None, fsync: false, prepared_transactions: 5 };
 
 #[test]
 fn what_has_changed_is_told_whoever_writes() {
@@ -67,6 +67,59 @@ async fn server() -> (Stack, Connection) {
     let stack = Stack::start(tempfile::tempdir().unwrap().path(), POSTGRES).await.unwrap();
     let server = local::server(stack.connections(), "source", "postgres", "postgres").unwrap();
     (stack, postgres::connect(&server, "test").await.unwrap())
+}
+
+/// What is read, or written and not committed, changes nothing; whatever else ends does, whoever it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_has_changed_where_no_transaction_has_ended() {
+    let (stack, mut looking) = server().await;
+    let server = local::server(stack.connections(), "source", "postgres", "postgres").unwrap();
+    let mut writing = postgres::connect(&server, "test").await.unwrap();
+    let mut late = postgres::connect(&server, "test").await.unwrap();
+    writing.run("CREATE TABLE things (id bigint); INSERT INTO things VALUES (1), (2)").await.unwrap();
+    late.run("BEGIN; UPDATE things SET id = 3 WHERE id = 1").await.unwrap();
+    writing.run("BEGIN; DELETE FROM things WHERE id = 2; PREPARE TRANSACTION 'later'").await.unwrap();
+    // Those two have begun since the last that has ended, so they would hide others.
+    writing.run("CREATE TABLE other ()").await.unwrap();
+
+    async fn seen(looking: &mut Connection) -> (History, Ended) {
+        looking.run(sql::BEGIN_LOOKING).await.unwrap();
+        let ended = Ended::seen(looking).await.unwrap();
+        let history = changes::history(looking).await.unwrap().unwrap();
+        looking.run("COMMIT").await.unwrap();
+        let own = changes::flushed(looking).await.unwrap().unwrap();
+        (history, ended.with(own).expect("nobody has begun in between"))
+    }
+    let (history, then) = seen(&mut looking).await;
+    for (is_late, nothing) in
+        [(false, "SELECT 1"), (false, "SELECT * FROM things"), (true, "INSERT INTO things VALUES (9)")]
+    {
+        let connection = if is_late { &mut late } else { &mut writing };
+        connection.run(nothing).await.unwrap();
+        assert!(changes::none_ended_since(&mut looking, &history, &then).await.unwrap(), "{nothing}");
+    }
+    let restarted = History { unbroken: Unbroken::Started("before".into()), ..history };
+    assert!(!changes::none_ended_since(&mut looking, &restarted, &then).await.unwrap());
+    for (is_late, ended) in [
+        (false, "INSERT INTO things VALUES (4)"),
+        (true, "COMMIT"),
+        (false, "COMMIT PREPARED 'later'"),
+        (false, "CREATE DATABASE another"),
+        (false, "TRUNCATE things"),
+    ] {
+        let connection = if is_late { &mut late } else { &mut writing };
+        let (history, then) = seen(&mut looking).await;
+        connection.run(ended).await.unwrap();
+        assert!(!changes::none_ended_since(&mut looking, &history, &then).await.unwrap(), "{ended}");
+    }
+    // One that begins between the look and our own transaction is not told from it.
+    looking.run(sql::BEGIN_LOOKING).await.unwrap();
+    let ended = Ended::seen(&mut looking).await.unwrap();
+    looking.run("COMMIT").await.unwrap();
+    writing.run("INSERT INTO things VALUES (5)").await.unwrap();
+    let own = changes::flushed(&mut looking).await.unwrap().unwrap();
+    assert_eq!(ended.with(own), None);
+    stack.stop().unwrap();
 }
 
 /// A view may have a column of this name: frozen 2^31 transactions ago is what the future looks like.

@@ -104,6 +104,55 @@ async fn what_comes_while_the_stores_are_looked_at_keeps_the_cutover_from_being_
     there.xtask(&shop, &["cutover"]).expect_code(0);
 }
 
+/// Sessions of others at work on the book of runs in a database; waiting ones.
+async fn waiting_for_the_book(order: &mut Connection, waiting: i64) {
+    let query = format!(
+        "SELECT count(*) = {waiting} FROM pg_locks WHERE relation = 'xtask.runs'::regclass AND NOT granted"
+    );
+    is_true(order, "who waits for the book of runs", &query).await;
+}
+
+/// Each pass waits to publish what it has written until the shop has sold once more: the last sale comes after the
+/// instant of the last pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_the_last_pass_keeps_the_cutover_from_being_recorded() {
+    let shop = shop_with_a_service().await;
+    let there = Elsewhere::new(&shop, "postgres", POLICY);
+    there.xtask(&shop, &["migrate"]).expect_code(0);
+    there.xtask(&shop, &["catch-up"]).expect_code(0);
+    there.xtask(&shop, &["freeze"]).expect_code(0);
+    let sale = "SET default_transaction_read_only = off; UPDATE orders SET total_amount = total_amount + 1 WHERE id = 1";
+    on_the_source(&shop, sale).await;
+
+    const HOLD: &str = "BEGIN; LOCK TABLE xtask.runs IN SHARE MODE";
+    let mut looking = shop.target(Database::Order).await;
+    let mut holding = shop.target(Database::Order).await;
+    holding.run(HOLD).await.unwrap();
+    let mut cutover = Tool::start(there.command(&shop, &["cutover"]));
+    for pass in 1..=3 {
+        waiting_for_the_book(&mut looking, 1).await;
+        on_the_source(&shop, sale).await;
+        if pass == 3 {
+            cutover.wait_for_words("Cut-over: the last pass");
+            break;
+        }
+        let mut next = shop.target(Database::Order).await;
+        let held = tokio::spawn(async move {
+            next.run(HOLD).await.unwrap();
+            next
+        });
+        waiting_for_the_book(&mut looking, 2).await;
+        holding.run("ROLLBACK").await.unwrap();
+        holding = held.await.unwrap();
+    }
+    holding.run("ROLLBACK").await.unwrap();
+    let said = tokio::task::block_in_place(|| cutover.ends_within(60)).expect_code(4);
+    assert_words(&said, &["the source is not what the last pass saw", "public.orders: about 1 rows"]);
+    assert!(shop.manifest().cutover.is_none());
+    // Quiet at last.
+    there.xtask(&shop, &["cutover"]).expect_code(0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_that_the_source_gave_out_are_not_given_out_again() {
     let shop = Shop::open(0).await;

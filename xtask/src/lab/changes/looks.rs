@@ -50,7 +50,7 @@ pub async fn first(
     let truth = truth(connection).await?;
     connection.run("COMMIT").await?;
     let sure = match shown {
-        Shown::ByTheServersStart => changes::flushed(connection).await?,
+        Shown::ByTheServersStart => changes::flushed(connection).await?.map(drop),
         Shown::ByANonce => changes::marked(connection, nonce).await?,
     };
     Ok((then.and_then(|then| sure.map(|()| then)), truth))

@@ -1,9 +1,10 @@
 //! Whether the source is still what the last pass saw.
 
+use super::extent::Extent;
 use super::held::HeldRows;
-use super::reading::{Extent, TableTurned, read};
-use super::scan::place;
-use crate::changes;
+use super::reading::{TableTurned, read};
+use super::scan::{look, place};
+use crate::changes::{self, Ended};
 use crate::effects::idle::Idle;
 use crate::hazards::SAMPLE;
 use crate::refuse;
@@ -12,7 +13,7 @@ use crate::run::join;
 use crate::run::manifest::{Export, Manifest};
 use crate::shown::utc;
 use crate::tables::Table;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::sync::Arc;
 
 /// A server that takes the place of the source holds, row by row, what the run does as of its last pass. Where row
@@ -22,7 +23,8 @@ use std::sync::Arc;
 /// Refuses, naming tables and some rows that are others.
 pub async fn same_source(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -> Result<()> {
     let mut held = HeldRows::read(ctx, export).await?;
-    let seen = read(ctx, manifest, export, &mut held, Extent::Changes).await?;
+    let looked = look(ctx, manifest, export, &mut held, Extent::Changes).await?;
+    let seen = read(ctx, export, &mut held, looked, Extent::Changes).await?;
     let line = |turned: &TableTurned| {
         let some: Vec<String> = turned.rows.keys().take(SAMPLE).map(i64::to_string).collect();
         let more = if turned.rows.len() > SAMPLE { ", …" } else { "" };
@@ -42,13 +44,19 @@ pub async fn same_source(ctx: &Arc<Ctx>, manifest: &Manifest, export: &Export) -
     Ok(())
 }
 
-/// No table of the source has changed since the last pass.
+/// No table of the source has changed since the last pass. `ended`: which transactions had ended for that pass; where no
+/// other has since, no table has to be looked at.
 ///
 /// # Errors
 /// Refuses, naming those that have, and those of which versions do not tell.
-pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<()> {
+pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest, ended: Option<&Ended>) -> Result<()> {
+    if let Some(ended) = ended
+        && none_ended(ctx, manifest, ended).await?
+    {
+        return Ok(());
+    }
     let idle = Arc::new(Idle::default());
-    let look = |table: &'static Table| {
+    let look_at = |table: &'static Table| {
         let name = format!("public.{}", table.source);
         let (ctx, idle, then) = (ctx.clone(), idle.clone(), manifest.caught_up.get(&name).cloned());
         async move {
@@ -66,7 +74,8 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<()> {
             })
         }
     };
-    let changed: Vec<String> = join::all(ctx.tables.iter().map(look)).await?.into_iter().flatten().collect();
+    let changed: Vec<String> =
+        join::all(ctx.tables.iter().map(look_at)).await?.into_iter().flatten().collect();
     idle.end().await?;
     if !changed.is_empty() {
         refuse!(
@@ -77,4 +86,14 @@ pub async fn unchanged(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<()> {
         );
     }
     Ok(())
+}
+
+async fn none_ended(ctx: &Ctx, manifest: &Manifest, ended: &Ended) -> Result<bool> {
+    let remembered = |table: &Table| manifest.caught_up.get(&format!("public.{}", table.source));
+    let Some(all) = ctx.tables.iter().map(remembered).collect::<Option<Vec<_>>>() else { return Ok(false) };
+    let first = all.first().context("there are no tables")?;
+    let mut connection = ctx.looking_at_source("changes").await?;
+    let none = changes::none_ended_since(&mut connection, &first.history, ended).await?;
+    connection.close().await?;
+    Ok(none)
 }

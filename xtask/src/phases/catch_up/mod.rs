@@ -4,6 +4,7 @@
 //!
 //! A pass is an overlay of the run, as a replay is: whoever compares the stores with the run reads both.
 
+mod extent;
 mod held;
 mod judged;
 mod look;
@@ -12,12 +13,14 @@ mod reading;
 mod scan;
 mod stores;
 
+pub use self::extent::Extent;
 pub use self::held::HeldRows;
 pub use self::look::{same_source, unchanged};
 use self::plan::Plan;
-pub use self::reading::Extent;
 use self::reading::{Seen, read};
-use self::stores::Stores;
+use self::scan::look;
+pub use self::stores::Stores;
+use crate::changes::Ended;
 use crate::findings::Counts;
 use crate::phases::p2_export::quarantine_limit;
 use crate::refuse;
@@ -56,6 +59,9 @@ pub struct Passed {
     pub audited: bool,
     /// It had been cut off, and was completed from its files.
     pub completed: bool,
+    /// Which transactions of the source had ended for it; `None`: that is not known.
+    #[serde(skip)]
+    pub ended: Option<Ended>,
 }
 
 impl Passed {
@@ -91,7 +97,8 @@ pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<
     ctx.terminal.line("  a pass was cut off: it is completed from its files");
     terms::files_are_whole(ctx, &export.files)?;
     let plan = Plan::cut_off(ctx, &export)?;
-    let stores = Stores::compare(ctx, manifest, &plan, Some(&export), Extent::Changes).await?;
+    let stores = Stores::open(ctx, manifest, &plan.before, Some(&export), Extent::Changes).await?;
+    let stores = stores.compare(&plan).await?;
     let remembered = stores.write(&plan, &export).await?.remembered;
     // How long its parts took the one knew that was cut off.
     let newest = manifest.newest_pass.clone().unwrap_or_default();
@@ -112,13 +119,47 @@ pub async fn pass(
     held: &mut HeldRows,
     extent: Extent,
 ) -> Result<Passed> {
+    made(ctx, manifest, held, extent, None).await
+}
+
+/// The pass in a freeze, into stores that were opened before it.
+///
+/// # Errors
+/// As of [`pass`].
+pub async fn last_pass(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    held: &mut HeldRows,
+    stores: Stores,
+) -> Result<Passed> {
+    made(ctx, manifest, held, Extent::LastPass, Some(stores)).await
+}
+
+/// Opens the stores for [`last_pass`]: looked at, and nobody else can write to the databases from now on.
+///
+/// # Errors
+/// `Stop::Differs` where others have written.
+pub async fn opened(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Stores> {
+    Stores::open(ctx, manifest, &ready(ctx, manifest)?, None, Extent::LastPass).await
+}
+
+async fn made(
+    ctx: &Arc<Ctx>,
+    manifest: &mut Manifest,
+    held: &mut HeldRows,
+    extent: Extent,
+    stores: Option<Stores>,
+) -> Result<Passed> {
     let (started, step) = (Instant::now(), ctx.run.step(StepName::CatchUp)?);
     let export = ready(ctx, manifest)?;
-    let seen = read(ctx, manifest, &export, held, extent).await?;
+    let (seen, stores) = seen(ctx, manifest, &export, held, (extent, stores)).await?;
     let mut newest = measured(manifest, &seen);
     let audited = extent == Extent::Audit;
     let read = seen.tables.iter().map(|turned| turned.read).sum();
     if seen.tables.iter().all(|turned| turned.rows.is_empty()) {
+        if let Some(stores) = stores {
+            stores.release().await?;
+        }
         let seconds = started.elapsed().as_secs_f64();
         (newest.ended, newest.seconds) = (dir::now(), seconds);
         let (as_of, freeze) = (newest.as_of.clone(), newest.freeze());
@@ -128,11 +169,15 @@ pub async fn pass(
             Ok(())
         })?;
         step.done("nothing has changed")?;
-        return Ok(Passed { as_of, read, seconds, freeze, audited, ..Passed::default() });
+        return Ok(Passed { as_of, read, seconds, freeze, audited, ended: seen.ended, ..Passed::default() });
     }
     let plan = Plan::of(&seen, &export);
     let began = Instant::now();
-    let stores = Stores::compare(ctx, manifest, &plan, None, extent).await?;
+    let stores = match stores {
+        Some(stores) => stores,
+        None => Stores::open(ctx, manifest, &export, None, extent).await?,
+    };
+    let stores = stores.compare(&plan).await?;
     ctx.terminal.lap("compared the stores", began);
     let (compare, began) = (stores.seconds, Instant::now());
     let export = plan.written(ctx, &seen, stores.gone.clone())?;
@@ -149,12 +194,30 @@ pub async fn pass(
     ctx.terminal.lap("wrote and proved", began);
     newest.parts = Some(PassSeconds { compare, write: on_disk + written.seconds, ..seen.seconds });
     let mut passed = done(ctx, manifest, written.remembered, (started, newest), extent).await?;
-    if extent != Extent::LastPass {
+    if !extent.is_last() {
         keep(held, &seen)?;
     }
-    (passed.read, passed.audited) = (read, audited);
+    (passed.read, passed.audited, passed.ended) = (read, audited, seen.ended);
     step.done(&format!("pass {}: {} rows", plan.number, passed.rows()))?;
     Ok(passed)
+}
+
+/// What has changed in the source; read while the stores are opened, where anything has.
+async fn seen(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    export: &Export,
+    held: &mut HeldRows,
+    (extent, stores): (Extent, Option<Stores>),
+) -> Result<(Seen, Option<Stores>)> {
+    let looked = look(ctx, manifest, export, held, extent).await?;
+    if stores.is_some() || !looked.has_changes() {
+        return Ok((read(ctx, export, held, looked, extent).await?, stores));
+    }
+    let opening = Stores::open(ctx, manifest, export, None, extent);
+    let (mut seen, stores) = tokio::try_join!(read(ctx, export, held, looked, extent), opening)?;
+    seen.seconds.read = seen.seconds.read.max(stores.seconds);
+    Ok((seen, Some(stores)))
 }
 
 /// What the run remembers of a pass that has read the source. As long as it finds no changes, to compare and write them
@@ -203,10 +266,10 @@ async fn done(
     (started, newest): (Instant, NewestPass),
     extent: Extent,
 ) -> Result<Passed> {
-    let raised = match extent {
+    let raised = match extent.is_last() {
         // The cut-over does it.
-        Extent::LastPass => BTreeMap::new(),
-        Extent::Changes | Extent::Audit => raise(ctx, &sequences::of_tables(ctx).await?).await?,
+        true => BTreeMap::new(),
+        false => raise(ctx, &sequences::of_tables(ctx).await?).await?,
     };
     *manifest = ctx.run.change_manifest(|manifest| {
         let export = manifest.export.as_mut().context("the run has no export")?;

@@ -5,25 +5,25 @@
 //! Read again are the changed keys, all that is in quarantine, and the dependents of every row that shows
 //! something else than before; kept is what differs from what the run holds.
 
+use super::extent::Extent;
 use super::held::{HeldRows, HeldTable, Turned};
-use super::judged::still;
-use super::scan::{Scanned, Which, scan};
-use crate::changes;
-use crate::effects::idle::Idle;
+use super::scan::{Looked, Scanned, Which};
+use crate::changes::{self, Ended};
 use crate::effects::postgres::Connection;
 use crate::model::Stop;
 use crate::refuse;
 use crate::remembered::Remembered;
 use crate::run::ctx::Ctx;
-use crate::run::join;
-use crate::run::manifest::{Export, Manifest, SnapshotInfo};
-use crate::source::snapshot::{Snapshot, worker};
-use crate::source::{assess::conversions, rows};
+use crate::run::manifest::{Export, SnapshotInfo};
+use crate::source::rows;
+use crate::source::snapshot::worker;
 use crate::sql::{self, Only, Rows};
-use crate::tables::{self, Table};
+use crate::tables::Table;
 use crate::timing::PassSeconds;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::StreamExt;
 use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,56 +48,28 @@ pub struct Seen {
     pub tables: Vec<TableTurned>,
     /// The source's tables for the next pass, by `schema.table`.
     pub remembered: Remembered,
+    /// The transactions that had ended at that instant, with our own that came next; `None`: others came in between.
+    pub ended: Option<Ended>,
     /// Rows of the source.
     pub source_rows: u64,
     /// How long it took to look for changes, and to read them.
     pub seconds: PassSeconds,
 }
 
-/// How much of the source is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// The changed rows and their dependents.
-    Changes,
-    /// The same in a freeze: what is looked at besides is left to the full proof that follows.
-    LastPass,
-    /// Every row, too: it is an error where the changed rows and their dependents were not all that differ.
-    Audit,
-}
-
+/// Reads what has changed, and what depends on it.
 pub async fn read(
     ctx: &Arc<Ctx>,
-    manifest: &Manifest,
     export: &Export,
     held: &mut HeldRows,
+    looked: Looked,
     extent: Extent,
 ) -> Result<Seen> {
-    let mut snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
-    still(ctx, export, &mut snapshot, &mut held.catalogue).await?;
-    let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
+    let Looked { snapshot, ended, mut scanned, seconds: look } = looked;
     let began = Instant::now();
-    let mut scanned = scans(ctx, manifest, &snapshot, held, extent).await?;
-    ctx.terminal.lap("looked for changes", began);
-    let look = began.elapsed().as_secs_f64();
-    let mut shows = BTreeMap::new();
-    let mut found: Vec<TableTurned> = Vec::new();
-    for tables in tables::in_order(ctx.tables)? {
-        let reading = SourceReader { ctx, export, info: &snapshot.info, shows: &shows };
-        let mut reads = Vec::new();
-        for table in tables {
-            let of_table = scanned.get_mut(table.name).context("a table was not looked at")?;
-            let which = std::mem::replace(&mut of_table.which, Which::All);
-            reads.push(reading.of(table, held.take(table)?, (which, of_table.rows)));
-        }
-        for (turned, shown, of_table) in try_join_all(reads).await? {
-            shows.insert(turned.table.name, shown);
-            held.tables.insert(turned.table.name, of_table);
-            found.push(turned);
-        }
-    }
-    let seconds = PassSeconds { look, read: began.elapsed().as_secs_f64() - look, ..PassSeconds::default() };
-    let reading = SourceReader { ctx, export, info: &snapshot.info, shows: &shows };
-    if extent != Extent::LastPass {
+    let reading = SourceReader { ctx, export, info: &snapshot.info };
+    let mut found = rows_of_all(&reading, held, &mut scanned).await?;
+    let seconds = PassSeconds { look, read: began.elapsed().as_secs_f64(), ..PassSeconds::default() };
+    if !extent.is_last() {
         try_join_all(found.iter().map(|turned| reading.audited(turned))).await?;
     }
     if extent == Extent::Audit {
@@ -109,39 +81,46 @@ pub async fn read(
     let info = snapshot.info.clone();
     snapshot.release().await?;
     let source_rows = scanned.values().map(|of_table| of_table.rows).sum();
-    let remembered = flushed(ctx, scanned).await?;
-    Ok(Seen { snapshot: info, tables: found, remembered, source_rows, seconds })
+    let (remembered, ended) = flushed(ctx, scanned, ended).await?;
+    Ok(Seen { snapshot: info, tables: found, remembered, ended, source_rows, seconds })
 }
 
-async fn scans(
-    ctx: &Arc<Ctx>,
-    manifest: &Manifest,
-    snapshot: &Snapshot,
-    held: &HeldRows,
-    extent: Extent,
-) -> Result<BTreeMap<&'static str, Scanned>> {
-    let backup = manifest.backup.as_ref().context("the run has no backup")?;
-    let idle = Arc::new(Idle::default());
-    let mut tasks = Vec::new();
-    for table in ctx.tables {
-        let name = format!("public.{}", table.source);
-        let then = match manifest.caught_up.is_empty() {
-            true => backup.remembered.get(&name),
-            false => manifest.caught_up.get(&name),
-        };
-        let ids = held.table(table.name)?.ids.clone();
-        let raw = snapshot.tables.iter().find(|raw| raw.schema == "public" && raw.table == table.source);
-        let bytes = raw.map(|raw| raw.bytes).filter(|_| extent != Extent::LastPass);
-        let snapshot = snapshot.info.clone();
-        tasks.push(scan(ctx.clone(), snapshot, idle.clone(), (table, bytes), then.cloned(), ids));
+/// The changed rows of all tables, each read once those have been on which its rows depend.
+async fn rows_of_all(
+    reading: &SourceReader<'_>,
+    held: &mut HeldRows,
+    scanned: &mut BTreeMap<&'static str, Scanned>,
+) -> Result<Vec<TableTurned>> {
+    let mut shows = Shows::new();
+    let mut waiting: Vec<&'static Table> = reading.ctx.tables.iter().collect();
+    let (mut reads, mut found) = (FuturesUnordered::new(), Vec::new());
+    loop {
+        let (ready, later): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|table| table.depends.iter().all(|(_, on)| shows.contains_key(on)));
+        waiting = later;
+        for table in ready {
+            let of_table = scanned.get_mut(table.name).context("a table was not looked at")?;
+            let which = std::mem::replace(&mut of_table.which, Which::All);
+            reads.push(reading.of(table, held.take(table)?, (which, of_table.rows), shows.clone()));
+        }
+        let Some(read) = reads.next().await else { break };
+        let (turned, shown, of_table) = read?;
+        shows.insert(turned.table.name, Arc::new(shown));
+        held.tables.insert(turned.table.name, of_table);
+        found.push(turned);
     }
-    let scanned = join::all(tasks).await?;
-    idle.end().await?;
-    Ok(ctx.tables.iter().map(|table| table.name).zip(scanned).collect())
+    match waiting.first() {
+        None => Ok(found),
+        Some(table) => bail!("{} depends on itself, or on a table that is not migrated", table.name),
+    }
 }
 
 /// A look counts for the next one once everything that it saw is on disk.
-async fn flushed(ctx: &Ctx, scanned: BTreeMap<&'static str, Scanned>) -> Result<Remembered> {
+async fn flushed(
+    ctx: &Ctx,
+    scanned: BTreeMap<&'static str, Scanned>,
+    ended: Ended,
+) -> Result<(Remembered, Option<Ended>)> {
     let mut connection = ctx.looking_at_source("flushed").await?;
     let flushed = changes::flushed(&mut connection).await?;
     connection.close().await?;
@@ -153,16 +132,17 @@ async fn flushed(ctx: &Ctx, scanned: BTreeMap<&'static str, Scanned>) -> Result<
             Err(why) => ctx.terminal.detail(format!("the next pass reads {} whole: {why}", table.source)),
         }
     }
-    Ok(remembered)
+    Ok((remembered, flushed.ok().and_then(|own| ended.with(own))))
 }
 
 struct SourceReader<'a> {
     ctx: &'a Ctx,
     export: &'a Export,
     info: &'a SnapshotInfo,
-    /// By table that was read before, the rows that show something else than before.
-    shows: &'a BTreeMap<&'static str, BTreeSet<i64>>,
 }
+
+/// By table that was read before, the rows that show something else than before.
+type Shows = BTreeMap<&'static str, Arc<BTreeSet<i64>>>;
 
 impl SourceReader<'_> {
     /// One table, with what is held of it; it is `counted` rows. Besides, the rows that show something else.
@@ -171,12 +151,13 @@ impl SourceReader<'_> {
         table: &'static Table,
         mut held: HeldTable,
         (which, counted): (Which, u64),
+        shows: Shows,
     ) -> Result<(TableTurned, BTreeSet<i64>, HeldTable)> {
         let began = Instant::now();
-        let (turned, shows) = self.table(table, &mut held, which).await?;
+        let (turned, shown) = self.table(table, &mut held, which, &shows).await?;
         self.counted(&turned, &held, counted)?;
         self.ctx.terminal.lap(&format!("read {} rows of {}", turned.read, table.source), began);
-        Ok((turned, shows, held))
+        Ok((turned, shown, held))
     }
 
     async fn table(
@@ -184,8 +165,10 @@ impl SourceReader<'_> {
         table: &'static Table,
         held: &mut HeldTable,
         which: Which,
+        parents: &Shows,
     ) -> Result<(TableTurned, BTreeSet<i64>)> {
         let mut connection = worker(self.ctx, self.info, "catch-up").await?;
+        connection.run(sql::PAGES_IN_MEMORY).await?;
         let rows = rows::of(self.ctx, &mut connection, &self.info.reading, (table, self.export)).await?;
         let mut turned =
             TableTurned { table, header: Vec::new(), rows: BTreeMap::new(), quarantine: Vec::new(), read: 0 };
@@ -194,7 +177,7 @@ impl SourceReader<'_> {
             Which::All => connection = self.take(connection, &rows, held, &mut turned, None).await?,
             Which::Ids(mut ids) => {
                 ids.extend(held.quarantined());
-                ids.extend(self.dependents(&mut connection, table).await?);
+                ids.extend(self.dependents(&mut connection, table, parents).await?);
                 connection = self.take(connection, &rows, held, &mut turned, Some(&ids)).await?;
                 (connection, shows) = self.sharing(connection, &rows, held, &mut turned, ids).await?;
             }
@@ -205,12 +188,17 @@ impl SourceReader<'_> {
     }
 
     /// Rows that depend on others which show something else now, and those that are read in each pass.
-    async fn dependents(&self, connection: &mut Connection, table: &Table) -> Result<BTreeSet<i64>> {
+    async fn dependents(
+        &self,
+        connection: &mut Connection,
+        table: &Table,
+        parents: &Shows,
+    ) -> Result<BTreeSet<i64>> {
         let mut queries = Vec::new();
         for (column, parent) in table.depends {
-            let parents: Vec<i64> = self.shows.get(parent).into_iter().flatten().copied().collect();
-            if !parents.is_empty() {
-                queries.push(sql::rows_of_parents(table.source, column, &parents));
+            let ids: Vec<i64> = parents.get(parent).into_iter().flat_map(|ids| ids.iter().copied()).collect();
+            if !ids.is_empty() {
+                queries.push(sql::rows_of_parents(table.source, column, &ids));
             }
         }
         if let Some(file) = table.each_pass {
@@ -298,6 +286,7 @@ impl SourceReader<'_> {
         }
         let ids: Vec<i64> = told.keys().copied().collect();
         let mut connection = worker(self.ctx, self.info, "audit").await?;
+        connection.run(sql::PAGES_IN_MEMORY).await?;
         rows::audited(self.ctx, &mut connection, &self.info.reading, turned.table, &ids, told).await?;
         connection.close().await
     }
@@ -344,7 +333,7 @@ impl SourceReader<'_> {
 
     /// Every row against what is held, at the same instant: what differs must be what was found.
     async fn audit(&self, found: &TableTurned, held: &mut HeldTable) -> Result<()> {
-        let (whole, _) = self.table(found.table, held, Which::All).await?;
+        let (whole, _) = self.table(found.table, held, Which::All, &Shows::new()).await?;
         let missed = whole.rows.keys().filter(|id| !found.rows.contains_key(id));
         let missed: Vec<String> = missed.take(10).map(i64::to_string).collect();
         if !missed.is_empty() {

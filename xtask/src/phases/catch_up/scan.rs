@@ -1,18 +1,32 @@
 //! Which keys of a table of the source have changed since the last pass: by row versions.
 
-use crate::changes::{self, Children, Key, Place, Then};
+use super::extent::Extent;
+use super::held::HeldRows;
+use super::judged::still;
+use crate::changes::{self, Children, Ended, Key, Place, Then};
 use crate::effects::idle::Idle;
 use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
-use crate::run::manifest::SnapshotInfo;
-use crate::source::snapshot::worker;
+use crate::run::join;
+use crate::run::manifest::{Export, Manifest, SnapshotInfo};
+use crate::source::assess::conversions;
+use crate::source::snapshot::{Snapshot, worker};
 use crate::sql;
 use crate::tables::Table;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use datapath::digest::Digest;
 use sqlx::Row;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
+
+/// The source at one instant: what row versions say of its tables.
+pub struct Looked {
+    pub snapshot: Snapshot,
+    pub ended: Ended,
+    pub scanned: BTreeMap<&'static str, Scanned>,
+    pub seconds: f64,
+}
 
 /// What versions say of a table.
 pub struct Scanned {
@@ -30,6 +44,64 @@ pub enum Which {
     All,
 }
 
+impl Looked {
+    /// Whether a row of any table has changed, or might have.
+    pub fn has_changes(&self) -> bool {
+        self.scanned.values().any(|of_table| match &of_table.which {
+            Which::Ids(ids) => !ids.is_empty(),
+            Which::All => true,
+        })
+    }
+}
+
+/// Opens a snapshot and looks which rows have changed since the last pass.
+///
+/// # Errors
+/// Refuses where the tables are not any more those that the run was judged by.
+pub async fn look(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    export: &Export,
+    held: &mut HeldRows,
+    extent: Extent,
+) -> Result<Looked> {
+    let mut snapshot = Snapshot::open(ctx, export.snapshot.hash).await?;
+    still(ctx, export, &mut snapshot, &mut held.catalogue).await?;
+    let ended = snapshot.ended().await?;
+    let snapshot = conversions::read_as(ctx, snapshot, export.snapshot.reading.clone()).await?;
+    let began = Instant::now();
+    let scanned = scans(ctx, manifest, &snapshot, held, extent).await?;
+    ctx.terminal.lap("looked for changes", began);
+    Ok(Looked { snapshot, ended, scanned, seconds: began.elapsed().as_secs_f64() })
+}
+
+async fn scans(
+    ctx: &Arc<Ctx>,
+    manifest: &Manifest,
+    snapshot: &Snapshot,
+    held: &HeldRows,
+    extent: Extent,
+) -> Result<BTreeMap<&'static str, Scanned>> {
+    let backup = manifest.backup.as_ref().context("the run has no backup")?;
+    let idle = Arc::new(Idle::default());
+    let mut tasks = Vec::new();
+    for table in ctx.tables {
+        let name = format!("public.{}", table.source);
+        let then = match manifest.caught_up.is_empty() {
+            true => backup.remembered.get(&name),
+            false => manifest.caught_up.get(&name),
+        };
+        let ids = held.table(table.name)?.ids.clone();
+        let raw = snapshot.tables.iter().find(|raw| raw.schema == "public" && raw.table == table.source);
+        let bytes = raw.map(|raw| raw.bytes).filter(|_| !extent.is_last());
+        let snapshot = snapshot.info.clone();
+        tasks.push(scan(ctx.clone(), snapshot, idle.clone(), (table, bytes), then.cloned(), ids));
+    }
+    let scanned = join::all(tasks).await?;
+    idle.end().await?;
+    Ok(ctx.tables.iter().map(|table| table.name).zip(scanned).collect())
+}
+
 /// Where a table stands in the source, with what inherits from it: as the export reads it.
 pub fn place(table: &Table) -> Place<'static> {
     Place { schema: "public", table: table.source, children: Children::Included }
@@ -37,7 +109,7 @@ pub fn place(table: &Table) -> Place<'static> {
 
 /// `ids`: of all rows that stood there then. `bytes`: what is read counts within the source's rate; `None`: in a freeze,
 /// with nobody there to be polite to.
-pub async fn scan(
+async fn scan(
     ctx: Arc<Ctx>,
     snapshot: SnapshotInfo,
     idle: Arc<Idle>,

@@ -1,8 +1,8 @@
 //! A pass in the four stores: compared first, in all of them, with others kept from writing; then written,
 //! proven and kept, each store by itself.
 
+use super::extent::Extent;
 use super::plan::{Plan, PlannedTable};
-use super::reading::Extent;
 use crate::effects::postgres::Connection;
 use crate::findings::{Words, document_key, escaped};
 use crate::model::{Database, Stop};
@@ -23,15 +23,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The stores, compared: nobody else writes to the databases until they are closed.
+/// The stores, open: nobody else writes to the databases until they are closed.
 pub struct Stores {
     ctx: Arc<Ctx>,
     firestore: Firestore,
     extent: Extent,
     databases: Vec<OpenDatabase>,
+    /// How long it took to open them, but for what a last pass leaves out.
+    pub seconds: f64,
+}
+
+/// The stores, compared with what a pass is going to do.
+pub struct Compared {
     /// By table, what must not be there any more.
     pub gone: BTreeMap<&'static str, Content>,
-    /// How long that took, but for what a last pass leaves out.
+    stores: Stores,
     pub seconds: f64,
 }
 
@@ -50,42 +56,52 @@ struct OpenDatabase {
 }
 
 impl Stores {
-    /// `export`: of a pass that was cut off, what the stores must hold; a database may do so already.
+    /// `before`: what they must hold. `export`: of a pass that was cut off, what they were to hold; a database may do so
+    /// already.
     ///
     /// # Errors
     /// `Stop::Differs` where others have written; nothing has been changed then.
-    pub async fn compare(
+    pub async fn open(
         ctx: &Arc<Ctx>,
         manifest: &Manifest,
-        plan: &Plan,
+        before: &Export,
         export: Option<&Export>,
         extent: Extent,
     ) -> Result<Stores> {
         let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
-        let (databases, gone) = (Vec::new(), BTreeMap::new());
-        let mut stores = Stores { ctx: ctx.clone(), firestore, extent, databases, gone, seconds: 0.0 };
-        let opening = Database::ALL.map(|database| open(ctx, manifest, plan, export, database));
+        let mut stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), seconds: 0.0 };
         let began = Instant::now();
-        let in_databases = async {
-            let opened = try_join_all(opening).await?;
-            anyhow::Ok((opened, began.elapsed()))
-        };
+        let opening = Database::ALL.map(|database| open(ctx, manifest, before, export, database));
+        let in_databases = async { anyhow::Ok((try_join_all(opening).await?, began.elapsed())) };
         let in_firestore = async {
-            let (gone, compared) = (stores.in_firestore(plan).await?, began.elapsed());
             // Of a pass that was cut off some are written already.
-            if extent != Extent::LastPass && export.is_none() {
-                stores.counted(&plan.before).await?;
+            match extent.counts_documents() && export.is_none() {
+                true => stores.counted(before).await,
+                false => Ok(()),
             }
-            anyhow::Ok((gone, compared))
         };
-        let ((opened, took), (in_firestore, took_there)) = tokio::try_join!(in_databases, in_firestore)?;
-        for (database, gone) in opened {
-            stores.databases.push(database);
-            stores.gone.extend(gone);
-        }
-        stores.gone.extend(in_firestore);
-        stores.seconds = took.max(took_there).as_secs_f64();
+        let ((databases, took), ()) = tokio::try_join!(in_databases, in_firestore)?;
+        (stores.databases, stores.seconds) = (databases, took.as_secs_f64());
         Ok(stores)
+    }
+
+    /// Changes nothing.
+    pub async fn release(self) -> Result<()> {
+        try_join_all(self.databases.into_iter().map(OpenDatabase::release)).await?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// `Stop::Differs` where others have written; nothing has been changed then.
+    pub async fn compare(mut self, plan: &Plan) -> Result<Compared> {
+        let began = Instant::now();
+        let comparing =
+            std::mem::take(&mut self.databases).into_iter().map(|database| database.compare(&self.ctx, plan));
+        let (databases, in_firestore) = tokio::try_join!(try_join_all(comparing), self.in_firestore(plan))?;
+        let (databases, gone): (Vec<_>, Vec<_>) = databases.into_iter().unzip();
+        let gone = gone.into_iter().flatten().chain(in_firestore).collect();
+        self.databases = databases;
+        Ok(Compared { gone, stores: self, seconds: began.elapsed().as_secs_f64() })
     }
 
     /// Compares the documents; by collection, what must not be there any more.
@@ -139,14 +155,16 @@ impl Stores {
             }
         }
     }
+}
 
+impl Compared {
     /// Writes, proves and keeps, all stores at once.
     pub async fn write(self, plan: &Plan, export: &Export) -> Result<Written> {
-        let Stores { ctx, firestore, extent, databases, gone, seconds } = self;
+        let Stores { ctx, firestore, extent, databases, seconds } = self.stores;
         let began = Instant::now();
         let closing =
             databases.into_iter().map(|database| database.write(&ctx, plan, export, (extent, began)));
-        let stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), gone, seconds };
+        let stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), seconds };
         let in_firestore = async {
             for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
                 stores.documents(planned, true).await?;
@@ -173,14 +191,14 @@ fn conflict(ctx: &Ctx, table: &Table, key: &str, how: &Words) -> anyhow::Error {
     others(ctx, &format!("{} id {key}: {}", table.name, escaped(how.said(ctx.values))))
 }
 
-/// One database, compared.
+/// One database, as it was proven last.
 async fn open(
     ctx: &Arc<Ctx>,
     manifest: &Manifest,
-    plan: &Plan,
+    before: &Export,
     export: Option<&Export>,
     database: Database,
-) -> Result<(OpenDatabase, BTreeMap<&'static str, Content>)> {
+) -> Result<OpenDatabase> {
     let mut agreement = Reconciliation::begin(ctx, database, "catch-up", true).await?;
     let is_written = match export {
         Some(export) => is_written(ctx, agreement.connection(), export, database).await?,
@@ -188,27 +206,9 @@ async fn open(
     };
     let before = match is_written {
         true => BTreeMap::new(),
-        false => unchanged(ctx, manifest, &plan.before, database).await?,
+        false => unchanged(ctx, manifest, before, database).await?,
     };
-    let (mut gone, hash) = (BTreeMap::new(), plan.before.snapshot.hash);
-    for planned in plan.tables.iter().filter(|planned| planned.table.database() == Some(database)) {
-        let record = &plan.before.tables[planned.table.name];
-        let (wanted, last) = (planned.csv(&planned.wanted), planned.csv(&planned.last));
-        let (found, scope) = (FoundColumns::default(), Scope::WantedOrLast);
-        let compared =
-            agreement.compare(planned.table, record, &wanted[..], &last, &found, scope, Owner::Others);
-        agreement = compared.await?;
-        for kind in [Kind::Conflict, Kind::DuplicateKey] {
-            if let Some((id, how)) = agreement.found(planned.table, kind).await?.first_key_value() {
-                return Err(conflict(ctx, planned.table, &id.to_string(), how));
-            }
-        }
-        gone.insert(
-            planned.table.name,
-            agreement.digest(planned.table.name, record, hash, Held::Last).await?,
-        );
-    }
-    Ok((OpenDatabase { agreement, before }, gone))
+    Ok(OpenDatabase { agreement, before })
 }
 
 /// Whether a database has got the pass already, before it was cut off.
@@ -265,6 +265,39 @@ async fn unchanged(
 }
 
 impl OpenDatabase {
+    /// Besides, by table, what it must not hold any more.
+    async fn compare(
+        self,
+        ctx: &Ctx,
+        plan: &Plan,
+    ) -> Result<(OpenDatabase, BTreeMap<&'static str, Content>)> {
+        let OpenDatabase { mut agreement, before } = self;
+        let (mut gone, hash) = (BTreeMap::new(), plan.before.snapshot.hash);
+        let database = Some(agreement.database);
+        for planned in plan.tables.iter().filter(|planned| planned.table.database() == database) {
+            let record = &plan.before.tables[planned.table.name];
+            let (wanted, last) = (planned.csv(&planned.wanted), planned.csv(&planned.last));
+            let (found, scope) = (FoundColumns::default(), Scope::WantedOrLast);
+            let compared =
+                agreement.compare(planned.table, record, &wanted[..], &last, &found, scope, Owner::Others);
+            agreement = compared.await?;
+            for kind in [Kind::Conflict, Kind::DuplicateKey] {
+                if let Some((id, how)) = agreement.found(planned.table, kind).await?.first_key_value() {
+                    return Err(conflict(ctx, planned.table, &id.to_string(), how));
+                }
+            }
+            gone.insert(
+                planned.table.name,
+                agreement.digest(planned.table.name, record, hash, Held::Last).await?,
+            );
+        }
+        Ok((OpenDatabase { agreement, before }, gone))
+    }
+
+    async fn release(mut self) -> Result<()> {
+        self.agreement.connection().run("ROLLBACK").await
+    }
+
     /// Its tables as they are remembered, and when all was written, `began` being when it was begun.
     async fn write(
         self,
@@ -279,7 +312,7 @@ impl OpenDatabase {
             plan.tables.iter().filter(|planned| planned.table.database() == Some(database)).collect();
         before.retain(|table, _| ours.iter().any(|planned| planned.table.name == *table));
         if ours.is_empty() {
-            agreement.connection().run("ROLLBACK").await?;
+            OpenDatabase { agreement, before }.release().await?;
             return Ok((Remembered::default(), Duration::ZERO));
         }
         let what = || {
@@ -309,7 +342,7 @@ impl OpenDatabase {
         let transaction: String = connection.row(sql::OWN_TRANSACTION).await?.try_get(0)?;
         agreement.end().await?;
         let took = began.elapsed();
-        if extent == Extent::LastPass {
+        if extent.is_last() {
             return Ok((Remembered::default(), took));
         }
         let mut connection = ctx.looking(database, "catch-up").await?;

@@ -141,7 +141,7 @@ pub(super) async fn afterwards(
         let (mut differences, remembered) = snapshots.differences(ctx).await?;
         differences
             .extend(catch_up::audited_again(ctx, manifest).await.err().map(|error| format!("{error:#}")));
-        differences.extend(unchanged(ctx, manifest).await.err().map(|error| format!("{error:#}")));
+        differences.extend(unchanged(ctx, manifest, None).await.err().map(|error| format!("{error:#}")));
         anyhow::Ok((differences, remembered))
     };
     let (proof, remembered) = match looked.await {

@@ -3,7 +3,7 @@
 
 use super::afterwards::Snapshots;
 use super::taking_over::{Found, FreezeTime, recorded};
-use crate::phases::catch_up::{self, Extent, HeldRows, unchanged};
+use crate::phases::catch_up::{self, Extent, HeldRows, Stores, unchanged};
 use crate::refuse;
 use crate::run::ctx::Ctx;
 use crate::run::freeze_log::Frozen;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 pub(super) struct LastPass {
     held: HeldRows,
+    /// Looked at before the freeze; nobody else can write to the databases since.
+    stores: Stores,
 }
 
 impl LastPass {
@@ -34,10 +36,17 @@ impl LastPass {
         if manifest.caught_up.is_empty() {
             return Ok(None);
         }
-        ctx.terminal.phase("Cut-over: a pass before the freeze");
+        ctx.terminal.phase("Cut-over: passes before the freeze");
         let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?).await?;
-        let pass = catch_up::pass(ctx, manifest, &mut held, Extent::Changes);
-        let passed = backpressure::under_backpressure(ctx, pass).await?;
+        let passes = async {
+            let passed = catch_up::pass(ctx, manifest, &mut held, Extent::Changes).await?;
+            match passed.rows() {
+                0 => Ok(passed),
+                // It took its time; the next one has less to do, and leaves less to the freeze.
+                _ => catch_up::pass(ctx, manifest, &mut held, Extent::Brief).await,
+            }
+        };
+        let passed = backpressure::under_backpressure(ctx, passes).await?;
         let freeze = passed.freeze.context("the pass was not measured")?;
         ctx.terminal.line(format!("  the source will be read-only for about {freeze:.1} s"));
         match max_freeze {
@@ -48,7 +57,7 @@ impl LastPass {
                 most.as_secs_f64(),
                 ctx.run.id()
             ),
-            _ => Ok(Some(LastPass { held })),
+            _ => Ok(Some(LastPass { stores: catch_up::opened(ctx, manifest).await?, held })),
         }
     }
 
@@ -79,7 +88,7 @@ impl LastPass {
     }
 
     async fn found(
-        mut self,
+        self,
         ctx: &Arc<Ctx>,
         manifest: &mut Manifest,
         freezer: &Freezer,
@@ -87,13 +96,14 @@ impl LastPass {
     ) -> Result<Found> {
         freezer.still_frozen(frozen).await?;
         ctx.terminal.phase("Cut-over: the last pass");
-        catch_up::pass(ctx, manifest, &mut self.held, Extent::LastPass).await?;
+        let LastPass { mut held, stores } = self;
+        let passed = catch_up::last_pass(ctx, manifest, &mut held, stores).await?;
         let began = Instant::now();
         // What is written to a collection from now on is the services' work.
         let firestore = marks::instants(ctx).await?;
         ctx.terminal.lap("asked Firestore for its time", began);
         let began = Instant::now();
-        unchanged(ctx, manifest).await?;
+        unchanged(ctx, manifest, passed.ended.as_ref()).await?;
         ctx.terminal.lap("looked at the source once more", began);
         let export = manifest.export.as_ref().context("the run has no export")?;
         let store = |(name, record): (&String, &TableExport)| {
