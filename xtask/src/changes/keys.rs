@@ -2,6 +2,7 @@
 
 use super::history::unbroken;
 use super::leaves::Leaf;
+use super::pieces::Pieces;
 use super::place::Place;
 use super::table::{Then, few_enough};
 use super::versions::{Candidates, oldest, same_leaves, since_later, versions_and_candidates};
@@ -26,12 +27,14 @@ pub enum Key {
 /// where that cannot be told. `ids_then`: the ids of a range (its first and last) that stood there then, those
 /// that were excluded or quarantined too, in order.
 ///
-/// Held are the written keys and the counts of ranges, and of one range the ids. The table as it is now is remembered
+/// Held are the written keys and the counts of ranges, and of one range the ids. `pieces`: how a large table is scanned
+/// by several sessions. The table as it is now is remembered
 /// from the same scan, as [`remember`](super::remember) would, without a digest.
 pub async fn changed_keys(
     connection: &mut Connection,
     place: Place<'_>,
     then: &TableThen,
+    pieces: Option<&Pieces<'_>>,
     mut ids_then: impl FnMut(i64, i64) -> Result<Vec<i64>>,
     mut tell: impl FnMut(Key) -> Result<()>,
 ) -> Result<Result<Then, String>> {
@@ -43,7 +46,7 @@ pub async fn changed_keys(
         Ok(leaves) => leaves,
         Err(why) => return Ok(Err(why)),
     };
-    let since = match LeavesSince::read(connection, leaves, then.oldest).await? {
+    let since = match LeavesSince::read(connection, leaves, then.oldest, pieces).await? {
         Ok(since) => since,
         Err(why) => return Ok(Err(why)),
     };
@@ -105,10 +108,11 @@ impl<'a> LeavesSince<'a> {
         connection: &mut Connection,
         leaves: Vec<(Leaf, &'a LeafThen)>,
         oldest: u64,
+        pieces: Option<&Pieces<'_>>,
     ) -> Result<Result<LeavesSince<'a>, String>> {
         let mut since = LeavesSince { leaves: Vec::new() };
         for (leaf, then) in leaves {
-            let (now, candidates) = versions_and_candidates(connection, &leaf, oldest).await?;
+            let (now, candidates) = versions_and_candidates(connection, &leaf, oldest, pieces).await?;
             since.leaves.push(LeafSince { leaf, then, now, candidates });
         }
         if since.changed().is_empty() {

@@ -1,6 +1,7 @@
 //! The versions of a leaf's rows, and whether it is still the leaf that was remembered.
 
 use super::leaves::{Leaf, leaves};
+use super::pieces::{Pieces, by_pieces};
 use super::place::Place;
 use crate::effects::postgres::Connection;
 use crate::remembered::{Buckets, Counted, KeyKind, LeafThen, TableThen, comparable};
@@ -74,12 +75,13 @@ pub(super) async fn versions(
 /// Candidates by range of ids, each with its transaction.
 pub(super) type Candidates = BTreeMap<i64, Vec<(i64, u32)>>;
 
-/// A leaf by range of ids, with its candidates, in one scan. Without a key there is one range, however many candidates
+/// A leaf by range of ids, with its candidates, in one scan, if need be by pieces. Without a key there is one range, however many candidates
 /// it has: they are counted, and not told.
 pub(super) async fn versions_and_candidates(
     connection: &mut Connection,
     leaf: &Leaf,
     oldest: u64,
+    pieces: Option<&Pieces<'_>>,
 ) -> Result<(Buckets, Candidates)> {
     let (mut buckets, mut candidates) = (Buckets::default(), Candidates::new());
     if leaf.key == KeyKind::None {
@@ -89,14 +91,17 @@ pub(super) async fn versions_and_candidates(
         let (id, transaction) = text.split_once(' ').context("a candidate has two numbers")?;
         Ok((id.parse()?, transaction.parse()?))
     };
-    for row in connection.rows(&sql::versions_and_candidates(&leaf.name, oldest)).await? {
+    let query = |pages| sql::versions_and_candidates(&leaf.name, oldest, pages);
+    for row in by_pieces(connection, leaf, pieces, query).await? {
         let (bucket, rows): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let rows = u64::try_from(rows)?;
         let told: Option<String> = row.try_get(2)?;
         let told: Vec<_> =
             told.iter().flat_map(|told| told.split(',')).map(candidate).collect::<Result<_>>()?;
-        buckets.0.insert(bucket, Counted { rows, old: rows - told.len() as u64 });
-        candidates.insert(bucket, told);
+        // A range of ids may lie in several pieces.
+        let counted = buckets.0.entry(bucket).or_default();
+        (counted.rows, counted.old) = (counted.rows + rows, counted.old + rows - told.len() as u64);
+        candidates.entry(bucket).or_default().extend(told);
     }
     Ok((buckets, candidates))
 }

@@ -30,13 +30,38 @@ pub fn versions(leaf: &str, key: KeyKind, oldest: u64, hash: Option<&str>) -> St
     )
 }
 
+/// Which pages of a heap are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    All,
+    From(u64),
+    /// From the first one until before the second.
+    Between(u64, u64),
+}
+
+impl Pages {
+    fn condition(self) -> String {
+        match self {
+            Pages::All => String::new(),
+            Pages::From(first) => format!("WHERE t.ctid >= '({first},0)'"),
+            Pages::Between(first, end) => format!("WHERE t.ctid >= '({first},0)' AND t.ctid < '({end},0)'"),
+        }
+    }
+}
+
+/// How many pages a heap has.
+pub fn pages(oid: u32) -> String {
+    format!("SELECT pg_relation_size({oid}::oid::regclass) / current_setting('block_size')::bigint")
+}
+
 /// A leaf whose key is `id`, by range of ids: rows, and the candidates among them as `id transaction`, separated by
-/// commas; in one scan of the heap.
-pub fn versions_and_candidates(leaf: &str, oldest: u64) -> String {
+/// commas; in one scan of these pages of the heap.
+pub fn versions_and_candidates(leaf: &str, oldest: u64, pages: Pages) -> String {
     format!(
         "SELECT ({bucket})::bigint, count(*), \
          string_agg(t.id::text || ' ' || t.xmin::text, ',') FILTER (WHERE {candidate}) \
-         FROM ONLY {leaf} t GROUP BY {bucket}",
+         FROM ONLY {leaf} t {pages} GROUP BY {bucket}",
+        pages = pages.condition(),
         bucket = bucket_of(KeyKind::Id),
         candidate = candidate(oldest)
     )

@@ -199,6 +199,7 @@ async fn since(
         connection,
         place,
         &then,
+        None,
         |first, last| Ok(ids.iter().copied().filter(|id| (first..=last).contains(id)).collect()),
         |key| {
             keys.push(key);

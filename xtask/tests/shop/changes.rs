@@ -93,7 +93,7 @@ async fn keys(session: &mut Connection, then: &TableThen, ids: &BTreeSet<i64>) -
         assert!(told.insert(key), "{key:?} is told twice");
         Ok(())
     };
-    let now = changes::changed_keys(session, T, then, ids_then, tell).await.unwrap().unwrap();
+    let now = changes::changed_keys(session, T, then, None, ids_then, tell).await.unwrap().unwrap();
     // From the same scan the table is remembered as by a look at all of it.
     let history = changes::history(session).await.unwrap().unwrap();
     let again = changes::remember(session, T, history, Default::default()).await.unwrap();
@@ -107,7 +107,7 @@ async fn keys(session: &mut Connection, then: &TableThen, ids: &BTreeSet<i64>) -
 async fn no_keys(session: &mut Connection, then: &TableThen, ids: &BTreeSet<i64>) -> String {
     changes::begin(session, T).await.unwrap();
     let ids_then = |first, last| Ok(ids.range(first..=last).copied().collect());
-    let told = changes::changed_keys(session, T, then, ids_then, |_| Ok(())).await.unwrap();
+    let told = changes::changed_keys(session, T, then, None, ids_then, |_| Ok(())).await.unwrap();
     session.run("COMMIT").await.unwrap();
     told.unwrap_err()
 }

@@ -119,8 +119,8 @@ fn until_the_cut_over(shop: &Shop, there: &Elsewhere) {
     let xtask = |arguments: &[&str]| there.xtask(shop, arguments);
     assert_refused(
         "too short",
-        &xtask(&["cutover", "--max-freeze", "1s"]),
-        &["the source would be read-only for about ", "--max-freeze is 1.0 s", "Nothing has been frozen"],
+        &xtask(&["cutover", "--max-freeze", "0s"]),
+        &["the source would be read-only for about ", "--max-freeze is 0.0 s", "Nothing has been frozen"],
     );
     let said: Said = xtask(&["cutover"]).expect_code(0);
     assert!(said.stderr.contains("the source will be read-only for about "), "{}", said.stderr);

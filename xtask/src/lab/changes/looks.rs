@@ -1,16 +1,21 @@
 //! What is read of the subject at two instants, each in one transaction: what the versions tell, and the truth.
 
 use super::round::Shown;
-use crate::changes::{self, Children, Key, Place, Since, Then};
-use crate::effects::postgres::Connection;
+use super::testbed::Testbed;
+use crate::changes::{self, Children, Key, Pieces, Place, Since, Then};
+use crate::effects::postgres::{self, Connection};
 use crate::remembered::{History, TableThen, Unbroken};
-use crate::sql_file;
+use crate::{sql, sql_file};
 use anyhow::{Result, anyhow, ensure};
 use datapath::digest::Digest;
+use futures_util::FutureExt;
 use sqlx::Row;
 use std::collections::BTreeMap;
 
 const SUBJECT: Place<'static> = Place { schema: "public", table: "subject", children: Children::Included };
+
+/// Pages that one of several sessions reads.
+const PIECE: u64 = 7;
 
 /// Every row by its id: a hash of all its values. Without a key an id may have several, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +69,12 @@ pub struct Second {
     pub truth: Truth,
 }
 
-pub async fn second(connection: &mut Connection, then: &TableThen, truth_then: &Truth) -> Result<Second> {
+pub async fn second(
+    bed: &Testbed,
+    connection: &mut Connection,
+    then: &TableThen,
+    truth_then: &Truth,
+) -> Result<Second> {
     changes::begin(connection, SUBJECT).await?;
     let since = changes::since(connection, SUBJECT, then).await?;
     let mut keys = Vec::new();
@@ -73,15 +83,50 @@ pub async fn second(connection: &mut Connection, then: &TableThen, truth_then: &
         keys.push(key);
         Ok(())
     };
-    let told = changes::changed_keys(connection, SUBJECT, then, ids_then, tell).await?;
+    let told = changes::changed_keys(connection, SUBJECT, then, None, ids_then, tell).await?;
+    let piecemeal = by_pieces(bed, connection, then, truth_then).await?;
+    let as_one = told.clone().map(|now| (keys.clone(), as_of_now(&now)));
+    ensure!(piecemeal == as_one, "by pieces {piecemeal:?}, in one scan {as_one:?}");
     if let Ok(now) = &told {
         // What the keys' own scan remembers is what a look at all of it would.
         let history = changes::history(connection).await?.map_err(|why| anyhow!(why))?;
         let again = changes::remember(connection, SUBJECT, history, Digest::default()).await?;
-        let as_of_now = |then: &Then| then.clone().map(|then| TableThen { at: String::new(), ..then });
         ensure!(as_of_now(&again) == as_of_now(now), "remembered as {now:?}, and as {again:?}");
     }
     let truth = truth(connection).await?;
     connection.run("COMMIT").await?;
     Ok(Second { since, keys: told.map(|_| keys), truth })
+}
+
+fn as_of_now(then: &Then) -> Then {
+    then.clone().map(|then| TableThen { at: String::new(), ..then })
+}
+
+/// The changed keys, and the subject remembered, by sessions that read some pages each; or why they cannot be told.
+async fn by_pieces(
+    bed: &Testbed,
+    connection: &mut Connection,
+    then: &TableThen,
+    truth_then: &Truth,
+) -> Result<Result<(Vec<Key>, Then), String>> {
+    let id: String = connection.row("SELECT pg_export_snapshot()").await?.try_get(0)?;
+    let answer = |query: String| {
+        let (server, id) = (bed.server.clone(), id.clone());
+        async move {
+            let mut session = postgres::connect(&server, "pieces").await?;
+            session.run(&sql::in_snapshot(&id)).await?;
+            let rows = session.rows(&query).await?;
+            session.close().await?;
+            Ok(rows)
+        }
+        .boxed()
+    };
+    let (pieces, mut keys) = (Pieces { pages: PIECE, answer: &answer }, Vec::new());
+    let ids_then = |first, last| Ok(truth_then.ids(first, last));
+    let tell = |key| {
+        keys.push(key);
+        Ok(())
+    };
+    let told = changes::changed_keys(connection, SUBJECT, then, Some(&pieces), ids_then, tell).await?;
+    Ok(told.map(|now| (keys, as_of_now(&now))))
 }

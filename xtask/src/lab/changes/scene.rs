@@ -40,7 +40,7 @@ pub async fn play(bed: &Testbed, round: &Round) -> Result<(Verdict, Tally)> {
     let verdict = match then {
         Ok(then) => {
             after(bed, &mut connection, &mut beside, round, recent, &mut rng).await?;
-            look_again(&mut connection, round, &then, &truth).await?
+            look_again(bed, &mut connection, round, &then, &truth).await?
         }
         Err(why) => not_remembered(round, why),
     };
@@ -49,12 +49,13 @@ pub async fn play(bed: &Testbed, round: &Round) -> Result<(Verdict, Tally)> {
 }
 
 async fn look_again(
+    bed: &Testbed,
     connection: &mut Connection,
     round: &Round,
     then: &TableThen,
     truth: &Truth,
 ) -> Result<Verdict> {
-    let second = looks::second(connection, then, truth).await.context("the second look")?;
+    let second = looks::second(bed, connection, then, truth).await.context("the second look")?;
     Ok(judge(round, truth, &second))
 }
 

@@ -99,7 +99,7 @@ pub async fn complete(ctx: &Arc<Ctx>, manifest: &mut Manifest) -> Result<Option<
     let plan = Plan::cut_off(ctx, &export)?;
     let stores = Stores::open(ctx, manifest, &plan.before, Some(&export), Extent::Changes).await?;
     let stores = stores.compare(&plan).await?;
-    let remembered = stores.write(&plan, &export).await?.remembered;
+    let remembered = stores.write(&plan, &export, Extent::Changes).await?.remembered;
     // How long its parts took the one knew that was cut off.
     let newest = manifest.newest_pass.clone().unwrap_or_default();
     let mut passed = done(ctx, manifest, remembered, (started, newest), Extent::Changes).await?;
@@ -135,12 +135,13 @@ pub async fn last_pass(
     made(ctx, manifest, held, Extent::LastPass, Some(stores)).await
 }
 
-/// Opens the stores for [`last_pass`]: looked at, and nobody else can write to the databases from now on.
+/// Opens the stores for [`last_pass`]: looked at, and nobody else can write to the databases from now on. `extent`: as
+/// that of a pass.
 ///
 /// # Errors
 /// `Stop::Differs` where others have written.
-pub async fn opened(ctx: &Arc<Ctx>, manifest: &Manifest) -> Result<Stores> {
-    Stores::open(ctx, manifest, &ready(ctx, manifest)?, None, Extent::LastPass).await
+pub async fn opened(ctx: &Arc<Ctx>, manifest: &Manifest, extent: Extent) -> Result<Stores> {
+    Stores::open(ctx, manifest, &ready(ctx, manifest)?, None, extent).await
 }
 
 async fn made(
@@ -190,7 +191,7 @@ async fn made(
         Ok(())
     })?;
     let on_disk = began.elapsed().as_secs_f64();
-    let written = stores.write(&plan, &export).await?;
+    let written = stores.write(&plan, &export, extent).await?;
     ctx.terminal.lap("wrote and proved", began);
     newest.parts = Some(PassSeconds { compare, write: on_disk + written.seconds, ..seen.seconds });
     let mut passed = done(ctx, manifest, written.remembered, (started, newest), extent).await?;

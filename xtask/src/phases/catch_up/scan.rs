@@ -3,8 +3,9 @@
 use super::extent::Extent;
 use super::held::HeldRows;
 use super::judged::still;
-use crate::changes::{self, Children, Ended, Key, Place, Then};
+use crate::changes::{self, Children, Ended, Key, Pieces, Place, Then};
 use crate::effects::idle::Idle;
+use crate::effects::postgres::Connection;
 use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::join;
@@ -15,9 +16,11 @@ use crate::sql;
 use crate::tables::Table;
 use anyhow::{Context, Result};
 use datapath::digest::Digest;
+use futures_util::FutureExt;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The source at one instant: what row versions say of its tables.
@@ -107,6 +110,31 @@ pub fn place(table: &Table) -> Place<'static> {
     Place { schema: "public", table: table.source, children: Children::Included }
 }
 
+async fn as_it_is(connection: &mut Connection, table: &Table) -> Result<Then> {
+    match changes::history(connection).await? {
+        Ok(history) => changes::remember(connection, place(table), history, Digest::default()).await,
+        Err(why) => Ok(Err(why)),
+    }
+}
+
+/// In one more session that sees the snapshot.
+async fn answer(
+    ctx: Arc<Ctx>,
+    snapshot: SnapshotInfo,
+    idle: Arc<Idle>,
+    weight: u64,
+    query: String,
+) -> Result<Vec<PgRow>> {
+    let _permit = ctx.source_permit(weight).await;
+    let mut session = idle.take(worker(&ctx, &snapshot, "changes")).await?;
+    let rows = session.rows(&query).await?;
+    idle.put(session);
+    Ok(rows)
+}
+
+/// Pages of a table that one session scans: 128 MB, a fifth of a second in memory.
+const PIECE: u64 = 16_384;
+
 /// `ids`: of all rows that stood there then. `bytes`: what is read counts within the source's rate; `None`: in a freeze,
 /// with nobody there to be polite to.
 async fn scan(
@@ -117,7 +145,8 @@ async fn scan(
     then: Option<TableThen>,
     ids: Arc<Vec<i64>>,
 ) -> Result<Scanned> {
-    let _permit = ctx.source_permit(ids.len() as u64).await;
+    let weight = ids.len() as u64;
+    let permit = Mutex::new(Some(ctx.source_permit(weight).await));
     if let Some(bytes) = bytes {
         ctx.throttle.pass(bytes).await;
     }
@@ -131,12 +160,18 @@ async fn scan(
                     (ids.partition_point(|id| *id < first), ids.partition_point(|id| *id <= last));
                 Ok(ids[from..to].to_vec())
             };
+            let answer = |query: String| {
+                // Who holds a permit must not wait for another.
+                permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+                answer(ctx.clone(), snapshot.clone(), idle.clone(), weight, query).boxed()
+            };
+            let pieces = Pieces { pages: PIECE, answer: &answer };
             let tell = |key: Key| {
                 let (Key::Written(id) | Key::Deleted(id)) = key;
                 keys.insert(id);
                 Ok(())
             };
-            changes::changed_keys(&mut connection, place(table), then, range, tell).await?
+            changes::changed_keys(&mut connection, place(table), then, Some(&pieces), range, tell).await?
         }
     };
     // What its rows are is told by the run's files; here only which versions they have.
@@ -144,13 +179,7 @@ async fn scan(
         Ok(remembered) => (Which::Ids(keys), remembered),
         Err(why) => {
             ctx.terminal.line(format!("  {} is read whole: {why}", table.source));
-            let remembered = match changes::history(&mut connection).await? {
-                Ok(history) => {
-                    changes::remember(&mut connection, place(table), history, Digest::default()).await?
-                }
-                Err(why) => Err(why),
-            };
-            (Which::All, remembered)
+            (Which::All, as_it_is(&mut connection, table).await?)
         }
     };
     let rows = match &remembered {

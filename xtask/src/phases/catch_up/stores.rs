@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 pub struct Stores {
     ctx: Arc<Ctx>,
     firestore: Firestore,
-    extent: Extent,
     databases: Vec<OpenDatabase>,
     /// How long it took to open them, but for what a last pass leaves out.
     pub seconds: f64,
@@ -69,7 +68,7 @@ impl Stores {
         extent: Extent,
     ) -> Result<Stores> {
         let firestore = Firestore::connect(&Address::from(&ctx.settings.firestore)).await?;
-        let mut stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), seconds: 0.0 };
+        let mut stores = Stores { ctx: ctx.clone(), firestore, databases: Vec::new(), seconds: 0.0 };
         let began = Instant::now();
         let opening = Database::ALL.map(|database| open(ctx, manifest, before, export, database));
         let in_databases = async { anyhow::Ok((try_join_all(opening).await?, began.elapsed())) };
@@ -159,12 +158,12 @@ impl Stores {
 
 impl Compared {
     /// Writes, proves and keeps, all stores at once.
-    pub async fn write(self, plan: &Plan, export: &Export) -> Result<Written> {
-        let Stores { ctx, firestore, extent, databases, seconds } = self.stores;
+    pub async fn write(self, plan: &Plan, export: &Export, extent: Extent) -> Result<Written> {
+        let Compared { mut stores, .. } = self;
+        let (databases, ctx) = (std::mem::take(&mut stores.databases), stores.ctx.clone());
         let began = Instant::now();
         let closing =
             databases.into_iter().map(|database| database.write(&ctx, plan, export, (extent, began)));
-        let stores = Stores { ctx: ctx.clone(), firestore, extent, databases: Vec::new(), seconds };
         let in_firestore = async {
             for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
                 stores.documents(planned, true).await?;

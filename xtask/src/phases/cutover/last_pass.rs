@@ -38,13 +38,16 @@ impl LastPass {
         }
         ctx.terminal.phase("Cut-over: passes before the freeze");
         let mut held = HeldRows::read(ctx, &catch_up::ready(ctx, manifest)?).await?;
+        // A pass that brings something over takes its time: a second one leaves less to the freeze. One that does not has
+        // left the documents uncounted.
+        let mut opening = Extent::Changes;
         let passes = async {
             let passed = catch_up::pass(ctx, manifest, &mut held, Extent::Changes).await?;
-            match passed.rows() {
-                0 => Ok(passed),
-                // It took its time; the next one has less to do, and leaves less to the freeze.
-                _ => catch_up::pass(ctx, manifest, &mut held, Extent::Brief).await,
+            if passed.rows() == 0 {
+                return Ok(passed);
             }
+            opening = Extent::Brief;
+            catch_up::pass(ctx, manifest, &mut held, Extent::Brief).await
         };
         let passed = backpressure::under_backpressure(ctx, passes).await?;
         let freeze = passed.freeze.context("the pass was not measured")?;
@@ -57,7 +60,7 @@ impl LastPass {
                 most.as_secs_f64(),
                 ctx.run.id()
             ),
-            _ => Ok(Some(LastPass { stores: catch_up::opened(ctx, manifest).await?, held })),
+            _ => Ok(Some(LastPass { stores: catch_up::opened(ctx, manifest, opening).await?, held })),
         }
     }
 

@@ -223,7 +223,7 @@ async fn candidates(
             changed.insert(id);
             Ok(())
         };
-        let told = changes::changed_keys(&mut connection, place, then, of_range, tell).await?;
+        let told = changes::changed_keys(&mut connection, place, then, None, of_range, tell).await?;
         let told = told.map(|_| Some(Candidates::Ids(changed)));
         connection.run("COMMIT").await?;
         match told {
