@@ -28,8 +28,8 @@ pub enum Key {
 /// that were excluded or quarantined too, in order.
 ///
 /// Held are the written keys and the counts of ranges, and of one range the ids. `pieces`: how a large table is scanned
-/// by several sessions. The table as it is now is remembered
-/// from the same scan, as [`remember`](super::remember) would, without a digest.
+/// by several sessions. The table as it is now is remembered from the same scan, as [`remember`](super::remember) would,
+/// without a digest.
 pub async fn changed_keys(
     connection: &mut Connection,
     place: Place<'_>,

@@ -75,8 +75,8 @@ pub(super) async fn versions(
 /// Candidates by range of ids, each with its transaction.
 pub(super) type Candidates = BTreeMap<i64, Vec<(i64, u32)>>;
 
-/// A leaf by range of ids, with its candidates, in one scan, if need be by pieces. Without a key there is one range, however many candidates
-/// it has: they are counted, and not told.
+/// A leaf by range of ids, with its candidates, in one scan, which may be in pieces. Without a key there is one range,
+/// however many candidates it has: they are counted, and not told.
 pub(super) async fn versions_and_candidates(
     connection: &mut Connection,
     leaf: &Leaf,
