@@ -237,13 +237,11 @@ impl Freezer {
         if let Err(error) = connection.run(&sql::freeze(&self.server.database, &frozen.roles)).await {
             return Err(self.kept_waiting(error).await);
         }
-        let row = connection.row(sql_file!("phases/freeze/state.sql").text).await?;
-        let changed: String = row.try_get("now")?;
-        let mut ended = others::end(&mut connection, EVER).await?;
         // A session that was logging in a moment ago may have read the settings before they changed, and
-        // be shown only now. Until it is in, nothing shows it: there is no state to wait for.
+        // be shown only now. Until it is in, nothing shows it: there is no state to wait for. Those that were in
+        // before work on meanwhile, so that nobody is kept waiting by it.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        ended += others::end(&mut connection, (EVER.0, &changed)).await?;
+        let ended = others::end(&mut connection, EVER).await?;
         // What has begun since the first look.
         let writers = others::writers(&mut connection).await?;
         if !writers.is_empty() {
