@@ -4,7 +4,6 @@
 use crate::model::{Database, Service};
 use crate::sql_file;
 use crate::sql_text::SqlFile;
-
 use datapath::document::{Collection, Field, Kind};
 
 /// A table of the monolith and where its rows go.

@@ -24,5 +24,5 @@ pub use history::{flushed, history, marked, unbroken};
 pub use keys::{Key, changed_keys};
 pub use pieces::Pieces;
 pub use place::{Children, Place};
-pub use table::{Since, Then, begin, digest_and_remember, remember, since};
+pub use table::{Since, Then, begin, digest_and_remember, remember, remember_now, since};
 pub use written::{Written, only_written_by, still_written, written};

@@ -1,6 +1,6 @@
 //! A table remembered, and looked at again.
 
-use super::history::unbroken;
+use super::history::{history, unbroken};
 use super::leaves::{Leaf, leaves};
 use super::place::Place;
 use super::versions::{candidates, oldest, same_leaves, versions};
@@ -47,6 +47,14 @@ pub async fn remember(
 ) -> Result<Then> {
     let (_, then) = read(connection, place, history, None).await?;
     Ok(then.map(|then| TableThen { content, ..then }))
+}
+
+/// The same on the history that the database's versions stand on now; or why they tell nothing.
+pub async fn remember_now(connection: &mut Connection, place: Place<'_>, content: Digest) -> Result<Then> {
+    match history(connection).await? {
+        Ok(history) => remember(connection, place, history, content).await,
+        Err(why) => Ok(Err(why)),
+    }
 }
 
 /// The same in one pass with the table's digest, which is there also where it cannot be remembered. `hash`: of

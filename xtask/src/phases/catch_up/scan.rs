@@ -5,7 +5,6 @@ use super::held::HeldRows;
 use super::judged::still;
 use crate::changes::{self, Children, Ended, Key, Pieces, Place, Then};
 use crate::effects::idle::Idle;
-use crate::effects::postgres::Connection;
 use crate::remembered::TableThen;
 use crate::run::ctx::Ctx;
 use crate::run::join;
@@ -110,13 +109,6 @@ pub fn place(table: &Table) -> Place<'static> {
     Place { schema: "public", table: table.source, children: Children::Included }
 }
 
-async fn as_it_is(connection: &mut Connection, table: &Table) -> Result<Then> {
-    match changes::history(connection).await? {
-        Ok(history) => changes::remember(connection, place(table), history, Digest::default()).await,
-        Err(why) => Ok(Err(why)),
-    }
-}
-
 /// In one more session that sees the snapshot.
 async fn answer(
     ctx: Arc<Ctx>,
@@ -179,7 +171,7 @@ async fn scan(
         Ok(remembered) => (Which::Ids(keys), remembered),
         Err(why) => {
             ctx.terminal.line(format!("  {} is read whole: {why}", table.source));
-            (Which::All, as_it_is(&mut connection, table).await?)
+            (Which::All, changes::remember_now(&mut connection, place(table), Digest::default()).await?)
         }
     };
     let rows = match &remembered {

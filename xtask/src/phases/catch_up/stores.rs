@@ -159,11 +159,9 @@ impl Stores {
 impl Compared {
     /// Writes, proves and keeps, all stores at once.
     pub async fn write(self, plan: &Plan, export: &Export, extent: Extent) -> Result<Written> {
-        let Compared { mut stores, .. } = self;
-        let (databases, ctx) = (std::mem::take(&mut stores.databases), stores.ctx.clone());
-        let began = Instant::now();
-        let closing =
-            databases.into_iter().map(|database| database.write(&ctx, plan, export, (extent, began)));
+        let (mut stores, began) = (self.stores, Instant::now());
+        let databases = std::mem::take(&mut stores.databases).into_iter();
+        let closing = databases.map(|database| database.write(&stores.ctx, plan, export, (extent, began)));
         let in_firestore = async {
             for planned in plan.tables.iter().filter(|planned| planned.table.collection().is_some()) {
                 stores.documents(planned, true).await?;
@@ -305,15 +303,15 @@ impl OpenDatabase {
         export: &Export,
         (extent, began): (Extent, Instant),
     ) -> Result<(Remembered, Duration)> {
-        let OpenDatabase { mut agreement, mut before } = self;
-        let (database, hash) = (agreement.database, export.snapshot.hash);
+        let (database, hash) = (self.agreement.database, export.snapshot.hash);
         let ours: Vec<&PlannedTable> =
             plan.tables.iter().filter(|planned| planned.table.database() == Some(database)).collect();
-        before.retain(|table, _| ours.iter().any(|planned| planned.table.name == *table));
         if ours.is_empty() {
-            OpenDatabase { agreement, before }.release().await?;
+            self.release().await?;
             return Ok((Remembered::default(), Duration::ZERO));
         }
+        let OpenDatabase { mut agreement, mut before } = self;
+        before.retain(|table, _| ours.iter().any(|planned| planned.table.name == *table));
         let what = || {
             format!(
                 "bringing pass {} into {database}; other stores may have it already: once this is put right there, \
